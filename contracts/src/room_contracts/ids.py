@@ -1,0 +1,61 @@
+"""Identifiers that cross a service boundary."""
+
+import re
+import secrets
+from typing import NewType
+
+RoomId = NewType("RoomId", str)
+"""24 lower-case hex digits, as MongoDB's ObjectId prints itself (and as the original's URLs had it)."""
+
+UserId = NewType("UserId", str)
+"""24 lower-case hex digits, derived one way from the session id (see `identity.user_id_of`)."""
+
+NodeId = NewType("NodeId", str)
+"""One running gateway process; new at each start, so that a restarted node never inherits old seats."""
+
+Epoch = NewType("Epoch", str)
+"""16 lower-case hex digits: the identity of a room's numbering."""
+
+GifId = NewType("GifId", str)
+"""64 lower-case hex digits: the SHA-256 of the stored bytes."""
+
+_HEX_24 = re.compile(r"[0-9a-f]{24}\Z")
+_EPOCH = re.compile(r"[0-9a-f]{16}\Z")
+_GIF = re.compile(r"[0-9a-f]{64}\Z")
+_CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+
+
+def is_room_id(value: object) -> bool:
+    """Whether `value` is a string that can name a room."""
+    return isinstance(value, str) and _HEX_24.match(value) is not None
+
+
+def is_user_id(value: object) -> bool:
+    """Whether `value` is a string that can name a user."""
+    return isinstance(value, str) and _HEX_24.match(value) is not None
+
+
+def is_epoch(value: object) -> bool:
+    """Whether `value` is a string that can name an epoch."""
+    return isinstance(value, str) and _EPOCH.match(value) is not None
+
+
+def is_gif_id(value: object) -> bool:
+    """Whether `value` is a string that can name a stored GIF."""
+    return isinstance(value, str) and _GIF.match(value) is not None
+
+
+def is_client_message_id(value: object) -> bool:
+    """Whether `value` is an idempotency key: 1–64 letters, digits, `-` or `_` (a UUID fits)."""
+    return isinstance(value, str) and _CLIENT_MESSAGE_ID.match(value) is not None
+
+
+def new_epoch() -> Epoch:
+    """A random epoch for a new or reset numbering."""
+    return Epoch(secrets.token_hex(8))
+
+
+def new_node_id(name: str) -> NodeId:
+    """A node id that starts with the node's readable `name`; neither `|` nor `:` occurs in it."""
+    readable = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:32]
+    return NodeId(f"{readable}.{secrets.token_hex(4)}")

@@ -1,0 +1,40 @@
+"""Sizes and times that services, nginx and pages must agree on."""
+
+TITLE_MAX_CHARS = 80
+ROOM_MAX_MIN = 2
+ROOM_MAX_MAX = 100_000
+ROOM_MAX_DEFAULT = 10
+PASSWORD_MAX_CHARS = 128
+SLOW_MODE_MAX_S = 3_600
+
+TEXT_MAX_CHARS = 2_000
+CLIENT_MESSAGE_ID_MAX_CHARS = 64
+SOCKET_MESSAGE_MAX_BYTES = 64 * 1024
+
+GIF_MAX_BYTES = 10 * 1024 * 1024
+GIF_MAX_SIDE = 4_096
+GIF_MAX_FRAMES = 1_000
+GIF_MAX_TOTAL_PIXELS = 200_000_000
+"""Width x height x frames."""
+
+HISTORY_PAGE_DEFAULT = 50
+HISTORY_PAGE_MAX = 500
+ROOMS_PAGE_DEFAULT = 20
+ROOMS_PAGE_MAX = 100
+RECENT_ON_JOIN = 50
+RING_EVENTS = 512
+
+TICKET_TTL_S = 60
+GRANT_TTL_S = 12 * 3_600
+MEMBERSHIP_TTL_S = 12 * 3_600
+
+PRESENCE_ONE_BY_ONE_MEMBERS = 100
+"""Up to here join and exit are announced one by one, and typing is passed on."""
+PRESENCE_DIFFERENCE_MEMBERS = 1_000
+"""Up to here one difference a second; above, a count."""
+
+LEASE_TTL_S = 10.0
+LEASE_RENEW_S = 3.0
+SEAT_GRACE_S = 10.0
+RECOVERING_S = LEASE_TTL_S + 1.0
+"""How long admission of new users rests after Redis came back empty: a lease and a margin."""

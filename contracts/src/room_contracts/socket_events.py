@@ -1,0 +1,141 @@
+"""Names of namespaces and events on the sockets, and what a client may say, as a closed union.
+
+`parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEvent`.
+"""
+
+from dataclasses import dataclass
+
+from room_contracts import limits
+from room_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_room_id
+from room_contracts.position import Position
+
+DEMO_NAMESPACE = "/"
+LOBBY_NAMESPACE = "/room"
+CHAT_NAMESPACE = "/chat"
+
+NEWS = "news"
+NEWS_TEXT = "Hello Socket.IO"
+NEWS_PERIOD_S = 3.0
+REPLY = "reply"
+
+NEW_ROOM = "newRoom"
+REMOVE_ROOM = "removeRoom"
+ROOM_CHANGED = "roomChanged"
+OCCUPANCY = "occupancy"
+
+JOIN = "join"
+EXIT = "exit"
+LEAVE = "leave"
+CHAT = "chat"
+CHAT_DELETED = "chatDeleted"
+NOTICE = "notice"
+TYPING = "typing"
+PRESENCE = "presence"
+SANCTION = "sanction"
+JOIN_REFUSED = "joinRefused"
+"""To a client that joined without an ack and was refused: the body of the ack it did not ask for."""
+RESYNC = "resync"
+"""`{room, position}`: drop what is shown of the room, load it anew."""
+
+
+class BadClientEvent(ValueError):
+    """What the client sent has not the shape that its event asks for; `str()` says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Enter a room: a bare room id as in the original, or an object."""
+
+    room_id: RoomId
+    ticket: str | None = None
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave a room and stay connected."""
+
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """`chat` with `text`."""
+
+    room_id: RoomId
+    client_message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendGif:
+    """`chat` with the id of a GIF that was uploaded before."""
+
+    room_id: RoomId
+    client_message_id: str
+    gif_id: GifId
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The user is typing."""
+
+    room_id: RoomId
+
+
+ClientEvent = Join | Leave | SendText | SendGif | Typing
+
+
+def _room_id(value: object) -> RoomId:
+    if not is_room_id(value):
+        raise BadClientEvent("a room id is 24 lower-case hex digits")
+    return RoomId(str(value))
+
+
+def parse_join(data: object) -> Join:
+    """`"<room id>"` or `{room, ticket?, position?}`."""
+    match data:
+        case str():
+            return Join(_room_id(data))
+        case {"room": room, **rest}:
+            ticket = rest.get("ticket")
+            if ticket is not None and not (isinstance(ticket, str) and 0 < len(ticket) <= 1_024):
+                raise BadClientEvent("a ticket is a string")
+            position = rest.get("position")
+            try:
+                return Join(_room_id(room), ticket, None if position is None else Position.from_json(position))
+            except BadClientEvent:
+                raise
+            except ValueError as error:
+                raise BadClientEvent(str(error)) from error
+        case _:
+            raise BadClientEvent("join takes a room id, or {room, ticket, position}")
+
+
+def parse_leave(data: object) -> Leave:
+    """`"<room id>"` or `{room}`."""
+    return Leave(_room_id(data["room"] if isinstance(data, dict) and "room" in data else data))
+
+
+def parse_typing(data: object) -> Typing:
+    """`"<room id>"` or `{room}`."""
+    return Typing(_room_id(data["room"] if isinstance(data, dict) and "room" in data else data))
+
+
+def parse_chat(data: object) -> SendText | SendGif:
+    """`{room, client_message_id, text}` or `{room, client_message_id, gif}`."""
+    match data:
+        case {"room": room, "client_message_id": key, "text": str(text)} if "gif" not in data:
+            if not is_client_message_id(key):
+                raise BadClientEvent("a client_message_id is 1–64 letters, digits, '-' or '_'")
+            if not 0 < len(text) <= limits.TEXT_MAX_CHARS:
+                raise BadClientEvent(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
+            return SendText(_room_id(room), str(key), text)
+        case {"room": room, "client_message_id": key, "gif": gif} if "text" not in data:
+            if not is_client_message_id(key):
+                raise BadClientEvent("a client_message_id is 1–64 letters, digits, '-' or '_'")
+            if not is_gif_id(gif):
+                raise BadClientEvent("a gif is the id that its upload returned")
+            return SendGif(_room_id(room), str(key), GifId(str(gif)))
+        case _:
+            raise BadClientEvent("chat takes {room, client_message_id} and either text or gif")

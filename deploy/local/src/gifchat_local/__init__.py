@@ -1,0 +1,1 @@
+"""The whole cluster on embedded real servers: the command gifchat."""

@@ -1,0 +1,1 @@
+"""The Socket.IO gateway: seats, delivery, repair and recovery."""

@@ -1,0 +1,1 @@
+"""Rooms, messages, GIFs and moderation: the REST service that alone writes to MongoDB."""

@@ -1,0 +1,1 @@
+"""Start a whole cluster in a test: processes or containers, clients, faults."""
