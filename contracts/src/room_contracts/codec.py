@@ -73,7 +73,7 @@ class Frame:
     subject: UserId | None = None
 
 
-class BadFrame(ValueError):
+class BadFrameError(ValueError):
     """The bytes on the channel are no frame of a version that this code reads."""
 
 
@@ -88,26 +88,26 @@ def decode(data: bytes) -> Frame:
     """Read `data`; the body is sliced, not parsed.
 
     Raises:
-        BadFrame: too short, another version, an unknown kind, or a durable kind without a position.
+        BadFrameError: too short, another version, an unknown kind, or a durable kind without a position.
     """
     if len(data) < _HEADER.size:
-        raise BadFrame("shorter than a header")
+        raise BadFrameError("shorter than a header")
     version, kind_number, epoch, seq, subject_length = _HEADER.unpack_from(data)
     if version != VERSION:
-        raise BadFrame(f"version {version}")
+        raise BadFrameError(f"version {version}")
     try:
         kind = Kind(kind_number)
     except ValueError as error:
-        raise BadFrame(f"kind {kind_number}") from error
+        raise BadFrameError(f"kind {kind_number}") from error
     body_at = _HEADER.size + subject_length
     if len(data) < body_at:
-        raise BadFrame("shorter than its subject")
+        raise BadFrameError("shorter than its subject")
     if kind.durable and (seq == 0 or epoch == _NO_EPOCH):
-        raise BadFrame(f"{kind.name} without a position")
+        raise BadFrameError(f"{kind.name} without a position")
     try:
         subject = data[_HEADER.size : body_at].decode("ascii")
     except UnicodeDecodeError as error:
-        raise BadFrame("subject is not ASCII") from error
+        raise BadFrameError("subject is not ASCII") from error
     return Frame(
         kind=kind,
         body=data[body_at:],

@@ -10,7 +10,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from room_contracts.ids import Epoch, GifId, RoomId, UserId
 
-SYSTEM_USER = "system"
+SYSTEM_USER: Literal["system"] = "system"
 
 
 class GifPayload(TypedDict):
@@ -98,7 +98,7 @@ class TypingPayload(TypedDict):
 
 
 class PresencePayload(TypedDict):
-    """Event `presence`. `joined` and `left` (colours by user id) are there up to 1,000 members; above, the count alone."""
+    """Event `presence`: `joined` and `left` (colours by user id) up to 1,000 members; above, the count alone."""
 
     room: RoomId
     members: int

@@ -1,6 +1,6 @@
 """Names of namespaces and events on the sockets, and what a client may say, as a closed union.
 
-`parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEvent`.
+`parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEventError`.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ RESYNC = "resync"
 """`{room, position}`: drop what is shown of the room, load it anew."""
 
 
-class BadClientEvent(ValueError):
+class BadClientEventError(ValueError):
     """What the client sent has not the shape that its event asks for; `str()` says what is expected."""
 
 
@@ -88,8 +88,16 @@ ClientEvent = Join | Leave | SendText | SendGif | Typing
 
 def _room_id(value: object) -> RoomId:
     if not is_room_id(value):
-        raise BadClientEvent("a room id is 24 lower-case hex digits")
+        raise BadClientEventError("a room id is 24 lower-case hex digits")
     return RoomId(str(value))
+
+
+def _named_room(data: object) -> RoomId:
+    match data:
+        case {"room": room}:
+            return _room_id(room)
+        case _:
+            return _room_id(data)
 
 
 def parse_join(data: object) -> Join:
@@ -100,42 +108,42 @@ def parse_join(data: object) -> Join:
         case {"room": room, **rest}:
             ticket = rest.get("ticket")
             if ticket is not None and not (isinstance(ticket, str) and 0 < len(ticket) <= 1_024):
-                raise BadClientEvent("a ticket is a string")
+                raise BadClientEventError("a ticket is a string")
             position = rest.get("position")
             try:
                 return Join(_room_id(room), ticket, None if position is None else Position.from_json(position))
-            except BadClientEvent:
+            except BadClientEventError:
                 raise
             except ValueError as error:
-                raise BadClientEvent(str(error)) from error
+                raise BadClientEventError(str(error)) from error
         case _:
-            raise BadClientEvent("join takes a room id, or {room, ticket, position}")
+            raise BadClientEventError("join takes a room id, or {room, ticket, position}")
 
 
 def parse_leave(data: object) -> Leave:
     """`"<room id>"` or `{room}`."""
-    return Leave(_room_id(data["room"] if isinstance(data, dict) and "room" in data else data))
+    return Leave(_named_room(data))
 
 
 def parse_typing(data: object) -> Typing:
     """`"<room id>"` or `{room}`."""
-    return Typing(_room_id(data["room"] if isinstance(data, dict) and "room" in data else data))
+    return Typing(_named_room(data))
 
 
 def parse_chat(data: object) -> SendText | SendGif:
     """`{room, client_message_id, text}` or `{room, client_message_id, gif}`."""
     match data:
-        case {"room": room, "client_message_id": key, "text": str(text)} if "gif" not in data:
+        case {"room": room, "client_message_id": key, "text": str(text), **rest} if "gif" not in rest:
             if not is_client_message_id(key):
-                raise BadClientEvent("a client_message_id is 1–64 letters, digits, '-' or '_'")
+                raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
             if not 0 < len(text) <= limits.TEXT_MAX_CHARS:
-                raise BadClientEvent(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
+                raise BadClientEventError(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
             return SendText(_room_id(room), str(key), text)
-        case {"room": room, "client_message_id": key, "gif": gif} if "text" not in data:
+        case {"room": room, "client_message_id": key, "gif": gif, **rest} if "text" not in rest:
             if not is_client_message_id(key):
-                raise BadClientEvent("a client_message_id is 1–64 letters, digits, '-' or '_'")
+                raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
             if not is_gif_id(gif):
-                raise BadClientEvent("a gif is the id that its upload returned")
+                raise BadClientEventError("a gif is the id that its upload returned")
             return SendGif(_room_id(room), str(key), GifId(str(gif)))
         case _:
-            raise BadClientEvent("chat takes {room, client_message_id} and either text or gif")
+            raise BadClientEventError("chat takes {room, client_message_id} and either text or gif")
