@@ -1,0 +1,1 @@
+"""The servers that are not ours: how each is configured, started and found ready."""
