@@ -19,7 +19,7 @@ import pytest
 from pymongo import MongoClient
 from redis import Redis
 
-from gifchat_local.children import die_with_parent
+from gifchat_local.parent_death import die_with_parent
 from gifchat_local.ports import free_port
 from gifchat_local.prerequisites import find_mongod, find_valkey_server
 from gifchat_local.servers.mongod import Mongod
