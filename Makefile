@@ -1,0 +1,80 @@
+# `make up` and `make test` are all that is needed; both set up what they need first.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+PORT ?= 8080
+DATA ?= .data
+GATEWAYS ?= 3
+ROOMS_API ?= 2
+
+BIN := .venv/bin
+SERVICES := services/rooms-api services/realtime-gateway services/web
+LOCAL := contracts $(SERVICES) deploy/local
+EDITABLE := $(foreach project,$(LOCAL),-e $(project))
+TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help up test lint format docs lock system clean
+
+help:  ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+up: .venv/.local  ## start the whole system on http://localhost:8080 (PORT=, DATA=, GATEWAYS=, ROOMS_API=); Ctrl-C stops it
+	@exec $(BIN)/gifchat up --port $(PORT) --data $(DATA) --gateways $(GATEWAYS) --rooms-api $(ROOMS_API)
+
+test: .venv/.dev  ## run all tests (ARGS= are passed to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev  ## style, types, and the one-way rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
+
+format: .venv/.dev  ## format the code
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+docs: .venv/.dev  ## write the generated documents
+	$(BIN)/python docs/generate.py
+
+lock: .venv/.created  ## resolve the dependencies anew, and write requirements/*.lock
+	@test -x $(BIN)/uv || $(PIP) uv
+	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev)
+
+LOCAL_PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
+lock-rooms-api: LOCKED := services/rooms-api/pyproject.toml
+lock-realtime-gateway: LOCKED := services/realtime-gateway/pyproject.toml
+lock-web: LOCKED := services/web/pyproject.toml
+lock-local: LOCKED := $(LOCAL_PROJECTS) requirements/build.in
+lock-dev: LOCKED := $(LOCAL_PROJECTS) testkit/pyproject.toml requirements/dev.in
+lock-%:
+	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-local \
+	  $(LOCKED) -o requirements/$*.lock
+
+system:  ## install the system packages that tests can use (Debian and Ubuntu, as root)
+	@./.ci/system-packages
+
+clean:  ## remove the environment, caches and the data of the embedded cluster
+	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
+	rm -rf .venv $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "GIF Chat needs Python 3.11 or newer, and $(PYTHON) is not: install it, or name it: make $(or $(MAKECMDGOALS),up) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 2; }
+	@touch $@
+
+.venv/.local: .venv/.created requirements/local.lock $(LOCAL_PROJECTS)
+	@echo "Installing the services from requirements/local.lock"
+	@$(PIP) --require-hashes -r requirements/local.lock
+	@$(PIP) --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+.venv/.dev: .venv/.local requirements/dev.lock testkit/pyproject.toml
+	@echo "Installing what tests need from requirements/dev.lock"
+	@$(PIP) --require-hashes -r requirements/dev.lock
+	@$(PIP) --no-deps --no-build-isolation -e testkit
+	@touch $@

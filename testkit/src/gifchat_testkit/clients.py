@@ -1,0 +1,121 @@
+"""Clients for tests: a visitor with a session cookie, and a Socket.IO client that remembers what it received."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import socketio
+
+from room_contracts import socket_events
+
+DEADLINE_S = 15.0
+
+
+@asynccontextmanager
+async def visitor(url: str, language: str = "en") -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client as a browser on `url` would be: with a session, an Origin and a language."""
+    headers = {"Origin": url, "Accept-Language": language}
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as client:
+        answer = await client.post("/api/v1/session")
+        answer.raise_for_status()
+        yield client
+
+
+def cookie_header(client: httpx.AsyncClient) -> str:
+    """The visitor's cookies as the value of a Cookie header, for its sockets."""
+    return "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One event that a client received."""
+
+    namespace: str
+    event: str
+    data: Any
+
+
+class ChatSocket:
+    """A Socket.IO client in `/chat` and the lobby; `received` holds every event in order."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.received: list[Received] = []
+        self.disconnects = 0
+        self._changed = asyncio.Condition()
+        for namespace in (socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE):
+            client.on("*", self._recorder(namespace), namespace=namespace)
+        client.on("disconnect", self._on_disconnect, namespace=socket_events.CHAT_NAMESPACE)
+
+    def _recorder(self, namespace: str) -> Callable[..., Any]:
+        async def record(event: str, data: Any = None) -> None:
+            async with self._changed:
+                self.received.append(Received(namespace, event, data))
+                self._changed.notify_all()
+
+        return record
+
+    async def _on_disconnect(self, *_reason: object) -> None:
+        self.disconnects += 1
+
+    @property
+    def connected(self) -> bool:
+        """Whether the transport is up now."""
+        return bool(self._client.connected)
+
+    async def call(self, event: str, data: Any, namespace: str = socket_events.CHAT_NAMESPACE) -> Any:
+        """Emit and wait for the ack."""
+        return await self._client.call(event, data, namespace=namespace, timeout=DEADLINE_S)
+
+    async def emit(self, event: str, data: Any, namespace: str = socket_events.CHAT_NAMESPACE) -> None:
+        """Emit without an ack."""
+        await self._client.emit(event, data, namespace=namespace)
+
+    async def join(self, room_id: str, **more: Any) -> dict[str, Any]:
+        """Enter a room (`ticket=`, `position=`); the body of the ack.
+
+        Raises:
+            AssertionError: refused.
+        """
+        ack = await self.call(socket_events.JOIN, {"room": room_id, **more})
+        assert isinstance(ack, dict), f"join was acked with {ack!r}"
+        assert ack.get("ok"), f"join was refused: {ack}"
+        return ack
+
+    async def wait_for(
+        self, event: str, fits: Callable[[Any], bool] = lambda _data: True, timeout_s: float = DEADLINE_S
+    ) -> Any:
+        """The data of the first `event` that `fits`, received already or still to come.
+
+        Raises:
+            AssertionError: not within `timeout_s`; what came is in the message.
+        """
+
+        def found() -> list[Any]:
+            return [entry.data for entry in self.received if entry.event == event and fits(entry.data)]
+
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(lambda: bool(found())), timeout_s)
+            except TimeoutError:
+                raise AssertionError(f"no such {event} within {timeout_s} s; received: {self.received}") from None
+            return found()[0]
+
+
+@asynccontextmanager
+async def chat_socket(
+    url: str, cookies: str | None = None, transports: tuple[str, ...] = ("websocket",)
+) -> AsyncIterator[ChatSocket]:
+    """A connected `ChatSocket`; it does not reconnect on its own."""
+    client = socketio.AsyncClient(reconnection=False)
+    socket = ChatSocket(client)
+    headers = {"Origin": url, **({"Cookie": cookies} if cookies else {})}
+    namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]
+    await client.connect(url, headers=headers, transports=list(transports), namespaces=namespaces, wait_timeout=10)
+    try:
+        yield socket
+    finally:
+        await client.disconnect()

@@ -1,0 +1,163 @@
+"""A whole embedded cluster for tests, started by the real command line; with a switch for faults.
+
+Fixture:
+    cluster (session): an `EmbeddedCluster` that all tests share. A test that breaks more than it mends starts its own.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gifchat_local.parent_death import die_with_parent
+from gifchat_local.ports import free_port
+
+START_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 90.0
+_LOOK_EVERY_S = 0.1
+
+Process = dict[str, Any]
+"""One process of the status: name, kind, pid, port, state, ready, sockets, restarts."""
+
+
+def gifchat(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "gifchat_local", *arguments],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedCluster:
+    """A running cluster."""
+
+    url: str
+    """Where people find it: `http://localhost:<port>`."""
+    data: Path
+
+    def gifchat(self, command: str, *arguments: str) -> str:
+        """What a command of the command line says about this cluster.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        answer = gifchat(command, *arguments, "--data", str(self.data))
+        assert answer.returncode == 0, f"gifchat {command}: {answer.stderr or answer.stdout}"
+        return answer.stdout
+
+    def processes(self) -> dict[str, Process]:
+        """Name → process, as `gifchat status --json` has it now."""
+        status = json.loads(self.gifchat("status", "--json"))
+        return {process["name"]: process for process in status["processes"]}
+
+    def scale(self, what: str, count: int) -> None:
+        """`gifchat scale what=count`; returns when it is done."""
+        self.gifchat("scale", f"{what}={count}")
+
+    def log(self, name: str) -> str:
+        """The log of a process."""
+        return (self.data / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def send(self, name: str, number: signal.Signals) -> int:
+        """Send a signal to a process; returns its pid."""
+        pid = self.processes()[name]["pid"]
+        assert isinstance(pid, int), f"{name} is not running"
+        os.kill(pid, number)
+        return pid
+
+    def kill(self, name: str) -> int:
+        """End a process without a chance to say goodbye; it is restarted. Returns the pid that it had."""
+        return self.send(name, signal.SIGKILL)
+
+    @contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Stop a process for the time of the block, and let it continue."""
+        pid = self.send(name, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def wait_for(self, name: str, condition: Callable[[Process], bool], timeout_s: float = 30.0) -> Process:
+        """The process as soon as `condition` holds for it.
+
+        Raises:
+            AssertionError: not within `timeout_s`.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            process = self.processes()[name]
+            if condition(process):
+                return process
+            assert time.monotonic() < deadline, f"not within {timeout_s} s: {process}\n{self.log(name)[-2_000:]}"
+            time.sleep(_LOOK_EVERY_S)
+
+
+@contextmanager
+def running_cluster(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[EmbeddedCluster]:
+    """A cluster of its own for the time of the block; `arguments` are those of `gifchat up`.
+
+    It runs as a child of the tests, not detached, so that it ends with them even when they crash.
+
+    Raises:
+        AssertionError: it did not get ready; what it said is in the message.
+    """
+    with tempfile.TemporaryDirectory(prefix="gifchat-cluster-") as folder:
+        data, output = Path(folder) / "data", Path(folder) / "output"
+        port = free_port()
+        with output.open("wb") as stream:
+            supervisor = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "gifchat_local", "up"),
+                    *("--data", str(data), "--port", str(port), *arguments),
+                ],
+                env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
+            )
+        try:
+            _wait_until_ready(supervisor, data, output)
+            yield EmbeddedCluster(f"http://localhost:{port}", data)
+        finally:
+            supervisor.terminate()
+            try:
+                supervisor.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                supervisor.kill()
+                supervisor.wait()
+
+
+def _wait_until_ready(supervisor: subprocess.Popen[bytes], data: Path, output: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        status = gifchat("status", "--json", "--data", str(data))
+        if status.returncode == 0 and json.loads(status.stdout)["ready"]:
+            return
+        said = output.read_text(errors="replace")[-4_000:]
+        assert supervisor.poll() is None, f"gifchat up ended:\n{said}"
+        assert time.monotonic() < deadline, f"gifchat up is not ready after {START_TIMEOUT_S} s:\n{said}"
+        time.sleep(_LOOK_EVERY_S)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[EmbeddedCluster]:
+    """The whole system, three gateways behind one front door, shared by all tests of the session."""
+    with running_cluster() as running:
+        yield running
