@@ -99,7 +99,8 @@ class ChatSocket:
 
         async with self._changed:
             try:
-                await asyncio.wait_for(self._changed.wait_for(lambda: bool(found())), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait_for(lambda: bool(found()))
             except TimeoutError:
                 raise AssertionError(f"no such {event} within {timeout_s} s; received: {self.received}") from None
             return found()[0]
@@ -110,7 +111,7 @@ async def chat_socket(
     url: str, cookies: str | None = None, transports: tuple[str, ...] = ("websocket",)
 ) -> AsyncIterator[ChatSocket]:
     """A connected `ChatSocket`; it does not reconnect on its own."""
-    client = socketio.AsyncClient(reconnection=False)
+    client: Any = socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]
     socket = ChatSocket(client)
     headers = {"Origin": url, **({"Cookie": cookies} if cookies else {})}
     namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]

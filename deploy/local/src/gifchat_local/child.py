@@ -96,7 +96,7 @@ class Child:
         self.send(signal.SIGTERM)
         done, _ = await asyncio.wait({self._task}, timeout=self.spec.stop_timeout_s)
         if not done:
-            self._on_event(f"{self.spec.name} did not stop within {self.spec.stop_timeout_s:.0f} s: killed.")
+            self._on_event(f"{self.spec.name} did not stop within {self.spec.stop_timeout_s:g} s: killed.")
             self._kill_group(self.pid)
             await asyncio.wait({self._task})
         if self.state is not ChildState.FAILED:
