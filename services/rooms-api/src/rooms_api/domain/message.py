@@ -96,7 +96,7 @@ class LogEntry:
 
 
 def text_of(raw: str) -> Text:
-    """Check what somebody wrote; line ends become `\\n`, everything else stays as it was typed.
+    """Check what somebody wrote; CR LF becomes a newline, everything else stays as it was typed.
 
     Raises:
         BadTextError: nothing but white space, over `TEXT_MAX_CHARS`, a control character other than newline and tab,
