@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -116,18 +117,22 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
     folder.save_state(state)
     prefixes = Prefixes(colored=sys.stdout.isatty())
 
+    def put(text: str) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the reader of our output is gone; the log files have it all
+            print(text, flush=True)
+
     def say(sentence: str) -> None:
-        print(prefixes.line("gifchat", sentence), flush=True)
+        put(prefixes.line("gifchat", sentence))
 
     def show(name: str, kind: Kind, line: str) -> None:
         if (text := for_terminal(kind, line)) is not None:
-            print(prefixes.line(name, text), flush=True)
+            put(prefixes.line(name, text))
 
     def ignore(name: str, kind: Kind, line: str) -> None:
         """In the background the log files have it all."""
 
     def on_ready(processes: list[dict[str, Any]]) -> None:
-        print(f"\n{render_table(processes, _UP_COLUMNS)}\n", flush=True)
+        put(f"\n{render_table(processes, _UP_COLUMNS)}\n")
         say(f"Ready: {blueprint.url}" + ("" if options.in_background else " (Ctrl-C stops everything)"))
 
     supervisor = Supervisor(blueprint, folder, state, ignore if options.in_background else show, say)

@@ -132,23 +132,28 @@ class Child:
                         await asyncio.wait_for(self._stopping.wait(), delay_s)
 
     async def _run_once(self) -> int:
+        # A pipe of our own: asyncio's would make `wait` wait for everybody who holds it, such as nginx's workers.
+        read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.spec.command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=write_end,
+                stderr=write_end,
                 env=self.spec.env,
                 start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
                 preexec_fn=die_with_parent,
             )
         except OSError as error:
+            os.close(read_end)
             self._write(f"{self.spec.command[0]} cannot be started: {error}".encode())
             return 127
+        finally:
+            os.close(write_end)
         self.pid = process.pid
         if self._stopping.is_set():
             self.send(signal.SIGTERM)
-        reading = asyncio.create_task(self._read_output(process.stdout))
+        reading = asyncio.create_task(self._read_output(read_end))
         becoming_ready = asyncio.create_task(self._watch_until_ready())
         try:
             return await process.wait()
@@ -173,15 +178,20 @@ class Child:
                 self._ready.set()
                 return
 
-    async def _read_output(self, stream: asyncio.StreamReader | None) -> None:
-        if stream is None:
-            return
+    async def _read_output(self, read_end: int) -> None:
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(read_end, "rb", buffering=0)
+        )
         lines = LineSplitter()
-        while data := await stream.read(64 * 1024):
-            for line in lines.feed(data):
+        try:
+            while data := await stream.read(64 * 1024):
+                for line in lines.feed(data):
+                    self._write(line)
+            for line in lines.end():
                 self._write(line)
-        for line in lines.end():
-            self._write(line)
+        finally:
+            transport.close()
 
     def _write(self, line: bytes) -> None:
         self._log.write(line)

@@ -175,8 +175,7 @@ class Supervisor:
             spec_of = self._blueprint.gateway if kind is Kind.GATEWAY else self._blueprint.rooms_api
             numbers = [number for number in range(1, count + 1) if f"{kind}-{number}" not in self._children]
             if len(running) < count:
-                await self._start([spec_of(number) for number in numbers])
-                await self._reload_nginx(self._specs())
+                await self._add([spec_of(number) for number in numbers])
             else:
                 leaving = running[count:]
                 names = {child.spec.name for child in leaving}
@@ -186,6 +185,15 @@ class Supervisor:
                     del self._children[name]
             self._folder.save_state(self._state)
         return {"processes": await self.status()}
+
+    async def _add(self, specs: list[ProcessSpec]) -> None:
+        try:
+            await self._start(specs)
+            await self._reload_nginx(self._specs())
+        except ClusterError as error:
+            for spec in specs:
+                await self._children.pop(spec.name).stop()
+            raise RefusedError(str(error)) from error
 
     def _of_kind(self, kind: Kind) -> list[Child]:
         return [child for child in self._children.values() if child.spec.kind is kind]

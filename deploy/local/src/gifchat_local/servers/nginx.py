@@ -1,5 +1,7 @@
 """nginx, the front door: its configuration rendered from the one template in `deploy/nginx/`."""
 
+import os
+import pwd
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,8 +61,12 @@ class Nginx:
         return f"http://{LOOPBACK}:{self.internal_port}"
 
     def command(self) -> list[str]:
-        """The command line: in the foreground, so that it can be supervised."""
-        return [str(self.binary), "-p", str(self.work_dir), "-c", str(self.config), "-g", "daemon off;"]
+        """The command line: in the foreground, so that it can be supervised.
+
+        Started by root, its workers stay root: the data folder is root's then, and need not be open to others.
+        """
+        user = f" user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        return [str(self.binary), "-p", str(self.work_dir), "-c", str(self.config), "-g", f"daemon off;{user}"]
 
     def check_command(self) -> list[str]:
         """The command line that checks the configuration and ends."""

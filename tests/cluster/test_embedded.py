@@ -1,0 +1,251 @@
+"""The embedded cluster as a person uses it: the real command line, real servers, the front door."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gifchat_local.ports import free_port
+from gifchat_testkit.clients import ChatSocket, chat_socket, cookie_header, visitor
+from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+
+SOCKETS = 30
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that `pid` started, and those that they started."""
+    parent_of: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parent_of[int(stat.parent.name)] = int(fields[1])
+    found, before = {pid}, 0
+    while len(found) != before:
+        before = len(found)
+        found |= {child for child, parent in parent_of.items() if parent in found}
+    return found - {pid}
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.05)
+
+
+def wait_until_none_runs(pids: set[int]) -> None:
+    wait_until(lambda: not any(map(is_running, pids)), f"the end of {[pid for pid in pids if is_running(pid)]}")
+
+
+@contextmanager
+def detached(data: Path) -> Iterator[int]:
+    """A cluster started with --detach; yields the pid of its supervisor."""
+    port = free_port()
+    answer = gifchat("up", "--detach", "--data", str(data), "--port", str(port), "--gateways", "1", "--rooms-api", "1")
+    assert answer.returncode == 0, answer.stderr
+    assert f"Ready: http://localhost:{port}" in answer.stdout
+    try:
+        yield json.loads(gifchat("status", "--json", "--data", str(data)).stdout)["pid"]
+    finally:
+        gifchat("down", "--data", str(data))
+
+
+def test_detached_it_runs_until_it_is_stopped_and_starts_again_on_its_data(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with detached(data) as supervisor:
+        first = json.loads(gifchat("status", "--json", "--data", str(data)).stdout)
+        pids = descendants(supervisor)
+        assert {process["pid"] for process in first["processes"]} <= pids
+        again = gifchat("up", "--data", str(data), "--port", str(free_port()))
+        assert again.returncode == 2
+        assert "already running" in again.stderr
+    wait_until_none_runs(pids | {supervisor})
+    status = gifchat("status", "--json", "--data", str(data))
+    assert (status.returncode, json.loads(status.stdout)) == (1, {"running": False})
+
+    started = time.monotonic()
+    with detached(data):
+        assert time.monotonic() - started < 10
+        second = json.loads(gifchat("status", "--json", "--data", str(data)).stdout)
+        names = [(process["name"], process["port"]) for process in first["processes"] if process["name"] != "nginx"]
+        assert names == [(p["name"], p["port"]) for p in second["processes"] if p["name"] != "nginx"]
+
+
+def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+    with detached(tmp_path / "data") as supervisor:
+        pids = descendants(supervisor)
+        assert len(pids) >= 6
+        os.kill(supervisor, signal.SIGKILL)
+        wait_until_none_runs(pids)
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    with output.open("wb") as stream:
+        arguments = [
+            "--gateways",
+            "1",
+            "--rooms-api",
+            "1",
+            "--port",
+            str(free_port()),
+            "--data",
+            str(tmp_path / "data"),
+        ]
+        process = subprocess.Popen([sys.executable, "-m", "gifchat_local", "up", *arguments], stdout=stream)
+    try:
+        wait_until(lambda: "Ready: http://localhost:" in output.read_text(), "readiness", timeout_s=90)
+        pids = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+    wait_until_none_runs(pids)
+    said = output.read_text()
+    assert said.rstrip().endswith("Stopped.")
+    assert "gateway-1   │ " in said
+    assert "killed" not in said
+
+
+def test_a_port_that_is_taken_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        port = other.getsockname()[1]
+        answer = gifchat("up", "--data", str(tmp_path / "data"), "--port", str(port))
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"Port {port} is taken by another program: choose another one")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_server_that_cannot_load_a_library_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+    mongod = tmp_path / "mongod"
+    mongod.write_text("#!/bin/sh\necho 'mongod: error while loading shared libraries: libcurl.so.4' >&2\nexit 127\n")
+    mongod.chmod(0o755)
+    program = (
+        "import sys; from pathlib import Path; from gifchat_local import prerequisites;"
+        "prerequisites._in_package = lambda *_: None;"
+        "from gifchat_local.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program, "up", "--data", str(tmp_path / "data"), "--port", str(free_port())],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stderr.count("\n")) == (2, 1)
+    assert "apt-get install libcurl4" in answer.stderr
+
+
+def test_a_service_that_cannot_start_stops_the_cluster_with_its_last_lines(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as failure, running_cluster("--gateways", "1", env={"EMPTY_ROOM_TTL": "soon"}):
+        pytest.fail("it started")
+    said = str(failure.value)
+    assert "crashed too often: stopping." in said
+    assert "rooms-api-1.log" in said or "rooms-api-2.log" in said
+    assert "3 crashes within a minute" in said
+
+
+async def test_the_page_answers_through_the_front_door(cluster: EmbeddedCluster) -> None:
+    async with httpx.AsyncClient(base_url=cluster.url) as client:
+        page = await client.get("/")
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert page.headers["server"] == "nginx"
+        assert "content-security-policy" in page.headers
+        assert (await client.get("/api/v1/rooms")).json()["items"] is not None
+        for hidden in (
+            "/internal/v1/rooms/" + "0" * 24,
+            "//internal/v1/heads",
+            "/api/%2e%2e/internal/v1/heads",
+            "/metrics",
+        ):
+            assert (await client.get(hidden)).status_code == 404, hidden
+
+
+def test_the_status_shows_what_runs_where(cluster: EmbeddedCluster) -> None:
+    processes = cluster.processes()
+    kinds = [process["kind"] for process in processes.values()]
+    assert kinds == ["mongodb", "valkey", "rooms-api", "rooms-api", "web", "gateway", "gateway", "gateway", "nginx"]
+    assert all(process["ready"] and is_running(process["pid"]) for process in processes.values())
+    assert "gateway-3" in cluster.gifchat("status")
+    assert cluster.gifchat("logs", "gateway-1")
+
+
+async def test_no_password_of_a_link_reaches_a_log(cluster: EmbeddedCluster) -> None:
+    secret = "hunter2-in-a-link"
+    async with httpx.AsyncClient(base_url=cluster.url) as client:
+        link = f"/room/{'0' * 24}?password={secret}"
+        assert (await client.get(link)).status_code in (302, 303, 404)
+        await client.get("/", headers={"Referer": cluster.url + link})
+        wait_until(lambda: f"/room/{'0' * 24} HTTP" in cluster.log("nginx-access"), "the line of the access log")
+    for log in (cluster.data / "logs").iterdir():
+        assert secret not in log.read_text(errors="replace"), log.name
+
+
+async def test_a_too_large_body_is_a_problem_document(cluster: EmbeddedCluster) -> None:
+    async with visitor(cluster.url) as client:
+        answer = await client.post("/api/v1/rooms", content=b"x" * 100_000)
+    assert answer.status_code == 413
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == "payload_too_large"
+
+
+async def test_scaling_drops_no_connection(cluster: EmbeddedCluster) -> None:
+    async with AsyncExitStack() as stack, visitor(cluster.url) as client:
+
+        async def connect(count: int, transport: str = "websocket") -> list[ChatSocket]:
+            cookies = cookie_header(client)
+            return [
+                await stack.enter_async_context(chat_socket(cluster.url, cookies, (transport,))) for _ in range(count)
+            ]
+
+        early = await connect(SOCKETS) + await connect(6, "polling")
+        counts = {name: p["sockets"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
+        assert all(count > 0 for count in counts.values()), f"one gateway got nothing: {counts}"
+
+        cluster.scale("gateways", 5)
+        assert len([name for name in cluster.processes() if name.startswith("gateway-")]) == 5
+        late = await connect(SOCKETS)
+        for name in ("gateway-4", "gateway-5"):
+            assert cluster.wait_for(name, lambda process: process["sockets"] > 0)["ready"]
+        assert all(chat.connected and not chat.disconnects for chat in early + late)
+
+        cluster.scale("gateways", 3)
+        assert set(counts) == {name for name in cluster.processes() if name.startswith("gateway-")}
+        assert all(chat.connected and not chat.disconnects for chat in early)
+        assert any(chat.connected for chat in await connect(3))
+
+
+def test_a_killed_gateway_is_restarted_and_shown_as_such(cluster: EmbeddedCluster) -> None:
+    before = cluster.processes()["gateway-2"]["restarts"]
+    pid = cluster.kill("gateway-2")
+    after = cluster.wait_for("gateway-2", lambda process: process["ready"] and process["pid"] != pid)
+    assert after["restarts"] == before + 1
+
+
+def test_a_killed_front_door_is_restarted(cluster: EmbeddedCluster) -> None:
+    pid = cluster.kill("nginx")
+    cluster.wait_for("nginx", lambda process: process["ready"] and process["pid"] != pid)
+    assert httpx.get(cluster.url + "/health/live").text == "ok\n"
