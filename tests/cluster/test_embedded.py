@@ -221,7 +221,7 @@ async def test_scaling_drops_no_connection(cluster: EmbeddedCluster) -> None:
                 await stack.enter_async_context(chat_socket(cluster.url, cookies, (transport,))) for _ in range(count)
             ]
 
-        early = await connect(SOCKETS) + await connect(6, "polling")
+        early = await connect(SOCKETS) + await connect(3, "polling")
         counts = {name: p["sockets"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
         assert all(count > 0 for count in counts.values()), f"one gateway got nothing: {counts}"
 
