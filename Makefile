@@ -48,7 +48,8 @@ lock-web: LOCKED := services/web/pyproject.toml
 lock-local: LOCKED := $(LOCAL_PROJECTS) requirements/build.in
 lock-dev: LOCKED := $(LOCAL_PROJECTS) testkit/pyproject.toml requirements/dev.in
 lock-%:
-	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	@echo "Locking requirements/$*.lock"
+	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-local \
 	  $(LOCKED) -o requirements/$*.lock
 

@@ -36,6 +36,9 @@ def test_of_mongodb_only_errors_are_shown() -> None:
 def test_of_valkey_only_warnings_are_shown() -> None:
     assert for_terminal(Kind.VALKEY, "19381:M 24 Nov 2026 11:50:44.002 * Ready to accept connections tcp") is None
     assert for_terminal(Kind.VALKEY, "19381:M 24 Nov 2026 11:50:44.002 # Out of memory") is not None
+    assert (
+        for_terminal(Kind.VALKEY, "19381:M 24 Nov 2026 11:50:44.002 # Valkey is now ready to exit, bye bye...") is None
+    )
 
 
 def test_a_process_keeps_its_colour() -> None:

@@ -10,6 +10,9 @@ MAX_BYTES = 8 * 1024 * 1024
 """A log file is moved to `NAME.log.1` beyond this size; the file moved before is gone."""
 
 _MAX_LINE_BYTES = 16 * 1024
+_HARMLESS_IN_VALKEY = ("Memory overcommit must be enabled", "ready to exit, bye bye", "User requested shutdown")
+"""Warnings about saving to disk, which it never does here, and its farewell."""
+
 _COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
@@ -83,7 +86,8 @@ def for_terminal(kind: Kind, line: str) -> str | None:
         case Kind.MONGODB:
             return _mongod_warning(line)
         case Kind.VALKEY:
-            return line if " # " in line[:64] else None
+            is_warning = " # " in line[:64] and not any(words in line for words in _HARMLESS_IN_VALKEY)
+            return line if is_warning else None
         case _:
             return line if line.strip() else None
 
