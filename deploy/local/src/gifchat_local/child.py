@@ -103,6 +103,11 @@ class Child:
             self.state = ChildState.STOPPED
         self._log.close()
 
+    def kill(self) -> None:
+        """SIGKILL at once, and no restart; `stop` is still to be awaited."""
+        self._stopping.set()
+        self.send(signal.SIGKILL)
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, if there is one."""
         if self.pid is not None:

@@ -44,8 +44,9 @@ class DataFolder:
             PrerequisiteError: not allowed, or the path is a file.
         """
         try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             for folder in (self.path, self.logs, self.mongo, self.valkey, self.nginx):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(exist_ok=True)
                 (probe := folder / ".writable").touch()
                 probe.unlink()
         except OSError as error:

@@ -55,7 +55,7 @@ class Supervisor:
         """Make `run` end; at the second call, without waiting for the processes."""
         if self._stop_requested.is_set():
             for child in self._children.values():
-                child.send(signal.SIGKILL)
+                child.kill()
         self._stop_requested.set()
 
     async def run(self, on_ready: Callable[[list[dict[str, Any]]], None]) -> None:
