@@ -1,0 +1,21 @@
+import pytest
+
+from gifchat_local.__main__ import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["scale", "gateways=0"], "a number from 1 to 32"),
+        (["scale", "gateways"], "a number from 1 to 32"),
+        (["scale", "webs=2"], "KIND is gateways or rooms-api"),
+        (["up", "--port", "70000"], "a port from 1 to 65535"),
+        (["up", "--gateways", "many"], "a number from 1 to 32"),
+        (["dance"], "invalid choice"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
