@@ -1,13 +1,13 @@
 from datetime import UTC, datetime
 
 import pytest
-from rooms_api.domain.errors import Refused
 
 from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
 from room_contracts import errors
 from room_contracts.ids import RoomId, UserId
 from room_contracts.position import Position
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import Draft, LogEntry, SlowModeChange
 from rooms_api.use_cases.history import After, Before, History, Newest, Range
 

@@ -3,8 +3,6 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.room import Room
 
 from gifchat_testkit.fakes.message_log import FakeMessageLog, ReplyLost, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
@@ -12,7 +10,9 @@ from room_contracts import errors
 from room_contracts.codec import Frame, Kind
 from room_contracts.identity import Identity
 from room_contracts.ids import GifId, RoomId
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import BadTextError, Gif, event_of, payload_of
+from rooms_api.domain.room import Room
 from rooms_api.use_cases.group_commit import GroupCommit
 from rooms_api.use_cases.post_message import Messages
 

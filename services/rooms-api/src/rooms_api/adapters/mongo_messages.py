@@ -18,7 +18,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
-from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
 
 from room_contracts.codec import Kind
 from room_contracts.ids import Epoch, GifId, RoomId, UserId
@@ -35,6 +34,7 @@ from rooms_api.domain.message import (
     SlowModeChange,
     Text,
 )
+from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
 
 COLLECTION = "messages"
 SEQ_INDEX = "room_seq"

@@ -25,7 +25,12 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 import structlog
+
+from room_contracts import errors, keys
+from room_contracts.ids import Epoch, RoomId, UserId
+from rooms_api import metrics
 from rooms_api.domain.errors import Refused
+from rooms_api.domain.message import Draft, LogEntry, frame_of, slow_mode_wait_s
 from rooms_api.domain.room import Room
 from rooms_api.ports import (
     KeyTaken,
@@ -36,11 +41,6 @@ from rooms_api.ports import (
     SeqTaken,
     StoreUnavailableError,
 )
-
-from room_contracts import errors, keys
-from room_contracts.ids import Epoch, RoomId, UserId
-from rooms_api import metrics
-from rooms_api.domain.message import Draft, LogEntry, frame_of, slow_mode_wait_s
 
 MAX_BATCH = 256
 """Entries in one write: at most some 2 MB."""

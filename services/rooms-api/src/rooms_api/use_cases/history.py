@@ -3,14 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.room import Room
-from rooms_api.ports import MessageLog, StoreUnavailableError
-
 from room_contracts import errors
 from room_contracts.ids import Epoch, RoomId
 from room_contracts.position import Position
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import LogEntry
+from rooms_api.domain.room import Room
+from rooms_api.ports import MessageLog, StoreUnavailableError
 
 HEADS_MAX_ROOMS = 1_000
 

@@ -3,14 +3,11 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.room import Room
-from rooms_api.ports import MessageLog, OutcomeUnknownError, Rooms, StoreUnavailableError
-
 from room_contracts import errors
 from room_contracts.events import ChatPayload
 from room_contracts.identity import Identity
 from room_contracts.ids import GifId, RoomId, UserId
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import (
     Content,
     Deletion,
@@ -23,6 +20,8 @@ from rooms_api.domain.message import (
     notice_key,
     text_of,
 )
+from rooms_api.domain.room import Room
+from rooms_api.ports import MessageLog, OutcomeUnknownError, Rooms, StoreUnavailableError
 from rooms_api.use_cases.group_commit import GroupCommit, Rule
 
 

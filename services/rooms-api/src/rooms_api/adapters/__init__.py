@@ -1,0 +1,1 @@
+"""The ports on MongoDB, Redis and this machine."""

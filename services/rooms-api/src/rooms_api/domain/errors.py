@@ -1,0 +1,12 @@
+"""The one way to say no."""
+
+from room_contracts.errors import ErrorCode
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a failure
+    """What was asked is refused, with a code that says what to do next."""
+
+    def __init__(self, code: ErrorCode, retry_after_s: float | None = None) -> None:
+        super().__init__(code.code)
+        self.code = code
+        self.retry_after_s = retry_after_s
