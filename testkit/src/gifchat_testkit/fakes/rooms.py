@@ -1,10 +1,11 @@
 """Rooms for tests."""
 
 from room_contracts.ids import Epoch, RoomId, UserId
-
 from rooms_api.domain.room import Room
 
+OWNER = UserId("0" * 24)
 
-def room_of(room_id: RoomId, owner_id: UserId = UserId("0" * 24), slow_mode_s: int = 0) -> Room:
+
+def room_of(room_id: RoomId, owner_id: UserId = OWNER, slow_mode_s: int = 0) -> Room:
     """A room with all the rest as it is when nobody chose anything."""
     return Room(room_id=room_id, epoch=Epoch("0123456789abcdef"), owner_id=owner_id, slow_mode_s=slow_mode_s)
