@@ -1,0 +1,1 @@
+"""Rules as values: no I/O, no clock calls."""
