@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- Renew a node's leases in one partition. Allowed while Redis is full: an entry that exists only gets a new score.
+--
+-- A lease that ran out and was not swept is renewed too: its seats are all still counted.
+--
+-- KEYS  1–4 the partition's (seats.lua)
+-- ARGV  1 node   2 lease, ms   3 recovering time, ms   4… rooms
+-- RETURNS  the rooms without a lease of the node
+
+local node, lease_ms = ARGV[1], tonumber(ARGV[2])
+local lost = {}
+
+recovering_for(tonumber(ARGV[3]))
+for i = 4, #ARGV do
+  local entry = ARGV[i] .. '|' .. node
+  if redis.call('ZSCORE', LEASES, entry) then
+    redis.call('ZADD', LEASES, 'XX', NOW + lease_ms, entry)
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost

@@ -1,0 +1,31 @@
+#!lua
+-- Register again the sessions that a node holds in a room; sessions that are registered stay.
+--
+-- Without a limit: Redis came back empty, the seats were granted before. With one: the node was late and its seats may
+-- be others' by now; free ones are taken, and none while recovering, when other nodes' seats are still missing.
+--
+-- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
+-- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 max members, or '' for no limit
+--       6… user, colour, sessions; user, colour, sessions; …
+-- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted() }
+
+local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local gone = {}
+
+local recovering_ms = recovering_for(tonumber(ARGV[4]))
+if max_members then
+  if recovering_ms > 0 then return { 'recovering', redis.call('HLEN', KEYS[5]), {}, {} } end
+  gone = reap(room, node)
+end
+
+local refused = {}
+for i = 6, #ARGV, 3 do
+  local user, color, sessions = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if max_members and not seat_of(room, user) and redis.call('HLEN', KEYS[5]) >= max_members then
+    refused[#refused + 1] = user
+  else
+    hold_seat(room, node, user, color, sessions)
+  end
+end
+if redis.call('EXISTS', KEYS[7]) == 1 then renew_lease(room, node, tonumber(ARGV[3])) end
+return { 'restored', count(room), refused, counted(gone) }

@@ -1,0 +1,148 @@
+-- What every script on seats begins with: the loader puts this text in front of the script's own.
+--
+-- KEYS of every script begin with those of one partition:
+--   1 generation   2 leases   3 grace   4 occupancy
+-- Names of a room's keys are built from the partition's prefix, in the same slot: a room is swept for all its nodes,
+-- and which nodes these are is known only here.
+
+local GENERATION, LEASES, GRACE, OCCUPANCY = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local PREFIX = string.sub(GENERATION, 1, -(#'generation' + 1))
+
+local time = redis.call('TIME')
+local NOW = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function members_key(room) return PREFIX .. 'room:' .. room .. ':members' end
+local function nodes_key(room) return PREFIX .. 'room:' .. room .. ':nodes' end
+local function sessions_key(room, node) return PREFIX .. 'room:' .. room .. ':node:' .. node end
+
+-- Milliseconds that the partition still recovers. A missing marker means that Redis came back empty: it begins now.
+local function recovering_for(recovering_ms)
+  local until_ms = tonumber(redis.call('GET', GENERATION))
+  if not until_ms then
+    until_ms = NOW + recovering_ms
+    redis.call('SET', GENERATION, string.format('%d', until_ms))
+  end
+  return math.max(0, until_ms - NOW)
+end
+
+-- How many nodes hold sessions of the user (0: in its grace), and the colour; nil without a seat.
+local function seat_of(room, user)
+  local seat = redis.call('HGET', members_key(room), user)
+  if not seat then return nil, '' end
+  local nodes, color = string.match(seat, '^(%d+)|(.*)$')
+  return tonumber(nodes), color
+end
+
+local function set_seat(room, user, nodes, color)
+  redis.call('HSET', members_key(room), user, string.format('%d|%s', nodes, color))
+end
+
+local function free_seat(room, user)
+  redis.call('HDEL', members_key(room), user)
+  redis.call('ZREM', GRACE, room .. '|' .. user)
+end
+
+-- The room's members; what the lobby and the janitor read follows.
+local function count(room)
+  local members = redis.call('HLEN', members_key(room))
+  if members > 0 then
+    redis.call('ZADD', OCCUPANCY, members, room)
+  else
+    redis.call('ZREM', OCCUPANCY, room)
+  end
+  return members
+end
+
+local function renew_lease(room, node, lease_ms)
+  redis.call('SADD', nodes_key(room), node)
+  redis.call('ZADD', LEASES, NOW + lease_ms, room .. '|' .. node)
+end
+
+local function forget_node(room, node)
+  redis.call('SREM', nodes_key(room), node)
+  redis.call('ZREM', LEASES, room .. '|' .. node)
+end
+
+local function forget_node_without_sessions(room, node)
+  if redis.call('EXISTS', sessions_key(room, node)) == 0 then forget_node(room, node) end
+end
+
+-- A node has sessions of the user: a seat that exists is held by one node more, else it is taken.
+-- Who calls has made sure that there is one to take.
+local function hold_seat(room, node, user, color, sessions)
+  local nodes = seat_of(room, user)
+  local known = redis.call('HEXISTS', sessions_key(room, node), user) == 1
+  if not nodes then
+    set_seat(room, user, 1, color)
+  elseif not known then
+    set_seat(room, user, nodes + 1, color)
+    redis.call('ZREM', GRACE, room .. '|' .. user)
+  end
+  redis.call('HSET', sessions_key(room, node), user, sessions)
+end
+
+-- A node has no session of the user any more. Returns 'held', 'grace', 'gone' or 'absent', and the colour.
+local function let_go(room, node, user, grace_ms)
+  local nodes, color = seat_of(room, user)
+  local known = redis.call('HDEL', sessions_key(room, node), user) == 1
+  if not nodes then return 'absent', '' end
+  if not known then return 'held', color end
+  if nodes > 1 then
+    set_seat(room, user, nodes - 1, color)
+    return 'held', color
+  end
+  if grace_ms > 0 then
+    set_seat(room, user, 0, color)
+    redis.call('ZADD', GRACE, NOW + grace_ms, room .. '|' .. user)
+    return 'grace', color
+  end
+  free_seat(room, user)
+  return 'gone', color
+end
+
+-- End all sessions of a node whose lease ran out. Its time was grace enough: seats that no other node holds are freed.
+local function reap_node(room, node, gone)
+  for _, user in ipairs(redis.call('HKEYS', sessions_key(room, node))) do
+    local outcome, color = let_go(room, node, user, 0)
+    if outcome == 'gone' then gone[#gone + 1] = { room, user, color } end
+  end
+  forget_node(room, node)
+end
+
+local function reap_seat(room, user, gone)
+  local nodes, color = seat_of(room, user)
+  redis.call('ZREM', GRACE, room .. '|' .. user)
+  if nodes == 0 then
+    free_seat(room, user)
+    gone[#gone + 1] = { room, user, color }
+  end
+end
+
+local function split(entry)
+  return string.match(entry, '^([^|]+)|(.+)$')
+end
+
+-- Reap what ran out in the partition, or in `only_room`; all but the leases of `but_node`, which is alive: it asks.
+local function reap(only_room, but_node)
+  local gone = {}
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', NOW)) do
+    local room, node = split(entry)
+    if (not only_room or room == only_room) and node ~= but_node then reap_node(room, node, gone) end
+  end
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', GRACE, '-inf', NOW)) do
+    local room, user = split(entry)
+    if not only_room or room == only_room then reap_seat(room, user, gone) end
+  end
+  return gone
+end
+
+-- { room, user, colour, members of the room now } for each who is gone.
+local function counted(gone)
+  local members = {}
+  for _, one in ipairs(gone) do
+    local room = one[1]
+    members[room] = members[room] or count(room)
+    one[4] = members[room]
+  end
+  return gone
+end

@@ -1,0 +1,253 @@
+"""The twin of `realtime_gateway.adapters.redis_occupancy`: seats in memory, on a clock that a test turns."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+from realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
+from realtime_gateway.ports import OccupancyUnavailable
+from room_contracts import keys
+from room_contracts.identity import Identity
+from room_contracts.ids import NodeId, RoomId, UserId
+
+
+@dataclass(slots=True)
+class Seat:
+    """What a member holds. Without a node it is in its grace."""
+
+    color: str
+    nodes: set[NodeId] = field(default_factory=set)
+    grace_ends_at_s: float | None = None
+
+
+class SeatStore:
+    """What Redis is to the real one: the seats of all rooms, shared by the `FakeOccupancy` of every node."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds. The store is new: no partition recovers."""
+        self.clock = clock
+        self.away = False
+        """Every call raises `OccupancyUnavailable`."""
+        self.members: dict[RoomId, dict[UserId, Seat]] = defaultdict(dict)
+        self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
+        self.recovered_at_s: dict[int, float] = dict.fromkeys(range(keys.PARTITIONS), 0.0)
+        self.used_tickets: set[tuple[RoomId, str]] = set()
+        self.grants: dict[tuple[RoomId, UserId], int] = {}
+        """Access version by room and user."""
+
+    def flush(self) -> None:
+        """Redis came back empty."""
+        self.members.clear()
+        self.lease_ends_at_s.clear()
+        self.recovered_at_s.clear()
+        self.used_tickets.clear()
+        self.grants.clear()
+
+    def recovering_for_s(self, partition: int, recovering_s: float) -> float:
+        """Seconds until the partition is settled; begins its recovery where that is due."""
+        return max(0.0, self.recovered_at_s.setdefault(partition, self.clock() + recovering_s) - self.clock())
+
+    def let_go(self, room_id: RoomId, node_id: NodeId, user_id: UserId, grace_s: float) -> Departure:
+        """The node has no session of the user any more."""
+        seat = self.members[room_id].get(user_id)
+        if seat is None:
+            return Departure(room_id, user_id, "", "absent", len(self.members[room_id]))
+        if node_id not in seat.nodes or len(seat.nodes) > 1:
+            seat.nodes.discard(node_id)
+            return Departure(room_id, user_id, seat.color, "held", len(self.members[room_id]))
+        if grace_s > 0:
+            seat.nodes.clear()
+            seat.grace_ends_at_s = self.clock() + grace_s
+            return Departure(room_id, user_id, seat.color, "grace", len(self.members[room_id]))
+        return self.free(room_id, user_id)
+
+    def free(self, room_id: RoomId, user_id: UserId) -> Departure:
+        """The user has no seat any more."""
+        seat = self.members[room_id].pop(user_id, None)
+        if seat is None:
+            return Departure(room_id, user_id, "", "absent", len(self.members[room_id]))
+        return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
+
+    def reap(self, only_room: RoomId | None = None, but_node: NodeId | None = None) -> list[Departure]:
+        """Free what ran out."""
+        gone = []
+        for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
+            if ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != but_node:
+                del self.lease_ends_at_s[room_id, node_id]
+                holders = [user_id for user_id, seat in self.members[room_id].items() if node_id in seat.nodes]
+                gone += [self.let_go(room_id, node_id, user_id, 0) for user_id in holders]
+        for room_id, members in self.members.items():
+            if only_room in (None, room_id):
+                ended = [
+                    user_id
+                    for user_id, seat in members.items()
+                    if seat.grace_ends_at_s is not None and seat.grace_ends_at_s <= self.clock()
+                ]
+                gone += [self.free(room_id, user_id) for user_id in ended]
+        return [departure for departure in gone if departure.outcome == "gone"]
+
+
+class FakeOccupancy:
+    """`realtime_gateway.ports.Occupancy` of one node, in memory."""
+
+    def __init__(
+        self, store: SeatStore, node_id: NodeId, lease_ttl_s: float, grace_s: float, recovering_s: float
+    ) -> None:
+        self._store = store
+        self._node_id = node_id
+        self._lease_ttl_s = lease_ttl_s
+        self._grace_s = grace_s
+        self._recovering_s = recovering_s
+        self._held = HeldSeats()
+        self._lost: set[RoomId] = set()
+        self._reaped_by_others: list[Departure] = []
+
+    async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
+        """See the port."""
+        self._reach()
+        store, members = self._store, self._store.members[room_id]
+        recovering_s = self._recovering(room_id)
+        seated = who.user_id in members
+        if recovering_s and not seated:
+            return Admission("recovering", len(members), retry_after_s=recovering_s)
+        if (room_id, ticket_id) in store.used_tickets:
+            return Admission("ticket_used", len(members))
+        if not seated and len(members) >= max_members:
+            self._reaped_by_others += store.reap(room_id, self._node_id)
+            if len(members) >= max_members:
+                return Admission("room_full", len(members))
+        if ticket_id is not None:
+            store.used_tickets.add((room_id, ticket_id))
+        if room_id in self._held and (room_id, self._node_id) not in store.lease_ends_at_s:
+            self._lost.add(room_id)
+        self._hold(room_id, who)
+        self._held.add(room_id, who)
+        return Admission("admitted", len(members), arrived=not seated)
+
+    async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
+        """See the port."""
+        left = self._held.take(room_id, user_id)
+        self._reach()
+        if left:
+            seat = self._store.members[room_id].get(user_id)
+            occupancy = len(self._store.members[room_id])
+            if seat is None:
+                return Departure(room_id, user_id, "", "absent", occupancy)
+            return Departure(room_id, user_id, seat.color, "held", occupancy)
+        departure = self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+        self._forget_room_without_sessions(room_id)
+        return departure
+
+    async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
+        """See the port."""
+        self._held.drop(room_id, user_id)
+        self._reach()
+        departure = self._store.free(room_id, user_id)
+        self._forget_room_without_sessions(room_id)
+        return departure
+
+    async def renew(self) -> Collection[RoomId]:
+        """See the port."""
+        self._reach()
+        for room_id, members in self._store.members.items():
+            for user_id, seat in list(members.items()):
+                if self._node_id in seat.nodes and not self._held.sessions(room_id, user_id):
+                    self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+        for room_id in self._held.rooms():
+            self._recovering(room_id)
+            if (room_id, self._node_id) in self._store.lease_ends_at_s:
+                self._renew_lease(room_id)
+            else:
+                self._lost.add(room_id)
+        self._lost.intersection_update(self._held.rooms())
+        return frozenset(self._lost)
+
+    async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
+        """See the port."""
+        self._put(room_id, seats)
+        self._reach()
+        self._recovering(room_id)
+        for who in seats:
+            self._hold(room_id, who)
+        self._lost.discard(room_id)
+        return len(self._store.members[room_id])
+
+    async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
+        """See the port."""
+        self._put(room_id, seats)
+        self._reach()
+        members = self._store.members[room_id]
+        if self._recovering(room_id):
+            return Readmission("recovering", frozenset(), len(members))
+        self._reaped_by_others += self._store.reap(room_id, self._node_id)
+        refused = set()
+        for who in seats:
+            if who.user_id in members or len(members) < max_members:
+                self._hold(room_id, who)
+            else:
+                refused.add(who.user_id)
+                self._held.drop(room_id, who.user_id)
+        self._lost.discard(room_id)
+        return Readmission("readmitted", frozenset(refused), len(members))
+
+    def held(self, room_id: RoomId) -> Mapping[Identity, int]:
+        """See the port."""
+        return self._held.in_room(room_id)
+
+    async def sweep(self) -> list[Departure]:
+        """See the port."""
+        self._reach()
+        for partition in range(keys.PARTITIONS):
+            self._store.recovering_for_s(partition, self._recovering_s)
+        reaped, self._reaped_by_others = self._reaped_by_others, []
+        return reaped + self._store.reap()
+
+    async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
+        """See the port."""
+        self._reach()
+        return {room_id: len(self._store.members[room_id]) for room_id in rooms}
+
+    async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+        """See the port."""
+        self._reach()
+        return self._store.grants.get((room_id, user_id)) == access_version
+
+    async def recovering_for_s(self) -> float:
+        """See the port."""
+        self._reach()
+        return max(self._store.recovering_for_s(partition, self._recovering_s) for partition in range(keys.PARTITIONS))
+
+    async def release_node(self) -> None:
+        """See the port."""
+        self._reach()
+        for room_id, members in self._store.members.items():
+            for user_id, seat in list(members.items()):
+                if self._node_id in seat.nodes:
+                    self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+            self._store.lease_ends_at_s.pop((room_id, self._node_id), None)
+        self._held.clear()
+        self._lost.clear()
+
+    def _reach(self) -> None:
+        if self._store.away:
+            raise OccupancyUnavailable("switched off by the test")
+
+    def _recovering(self, room_id: RoomId) -> float:
+        return self._store.recovering_for_s(keys.partition_of(room_id), self._recovering_s)
+
+    def _put(self, room_id: RoomId, seats: Mapping[Identity, int]) -> None:
+        for who, sessions in seats.items():
+            self._held.put(room_id, who, sessions)
+
+    def _hold(self, room_id: RoomId, who: Identity) -> None:
+        seat = self._store.members[room_id].setdefault(who.user_id, Seat(who.color))
+        seat.nodes.add(self._node_id)
+        seat.grace_ends_at_s = None
+        self._renew_lease(room_id)
+
+    def _renew_lease(self, room_id: RoomId) -> None:
+        self._store.lease_ends_at_s[room_id, self._node_id] = self._store.clock() + self._lease_ttl_s
+
+    def _forget_room_without_sessions(self, room_id: RoomId) -> None:
+        if not any(self._node_id in seat.nodes for seat in self._store.members[room_id].values()):
+            self._store.lease_ends_at_s.pop((room_id, self._node_id), None)
