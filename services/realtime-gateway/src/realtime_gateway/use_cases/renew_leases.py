@@ -1,0 +1,126 @@
+"""Keep this node's claim on its seats, know when it is lost, and win the seats back.
+
+Two ways to lose seats, and they are not the same:
+
+- Redis came back empty while the node renewed in time. Nobody can have taken the seats, because nobody is admitted
+  while Redis recovers: they are registered again, and nobody notices.
+- The node was late (stopped, starved, cut off) and another one swept it. The seats may be others' by now: the node
+  serves nothing on them until it has asked for them again, and whoever finds the room full meanwhile has to go.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+import structlog
+
+from realtime_gateway.domain.occupancy import LeaseTimer
+from realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from room_contracts import limits
+from room_contracts.ids import RoomId, UserId
+
+ROOMS_AT_ONCE = 32
+
+_log = structlog.get_logger(__name__)
+
+
+class SeatedSessions(Protocol):
+    """The sessions that sit on this node's seats."""
+
+    def max_members(self, room_id: RoomId) -> int:
+        """The room's `max`, as far as this node knows."""
+        ...
+
+    async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
+        """Take the users' sessions out of the room, with `room_full`; their seats are others' now. No `leave` follows.
+
+        Must not raise.
+        """
+        ...
+
+
+class RenewLeases:
+    """Renews all leases of this node every few seconds.
+
+    Whoever is about to serve a session on its seat (deliver to it, relay for it) asks `serves` first.
+    """
+
+    def __init__(
+        self,
+        occupancy: Occupancy,
+        sessions: SeatedSessions,
+        *,
+        lease_ttl_s: float = limits.LEASE_TTL_S,
+        period_s: float = limits.LEASE_RENEW_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` is monotonic, in seconds, and goes on while the process is stopped."""
+        self._occupancy = occupancy
+        self._sessions = sessions
+        self._period_s = period_s
+        self._clock = clock
+        self._timer = LeaseTimer(lease_ttl_s, clock())
+        self._awaiting: set[RoomId] = set()
+
+    @property
+    def seats_valid(self) -> bool:
+        """Whether this node can rely on all of its seats."""
+        return not self._awaiting and self._timer.valid(self._clock())
+
+    def serves(self, room_id: RoomId) -> bool:
+        """Whether this node can rely on its seats in the room."""
+        return room_id not in self._awaiting and self._timer.valid(self._clock())
+
+    async def renew(self) -> None:
+        """Renew once, and win back what was lost.
+
+        Raises:
+            OccupancyUnavailable: Redis is away; what could not be won back is tried again at the next renewal.
+        """
+        sent_at_s = self._clock()
+        lost = set(await self._occupancy.renew())
+        was_late = not self._timer.valid(self._clock())
+        self._awaiting &= lost
+        if was_late:
+            self._awaiting |= lost
+        self._timer.renewed(sent_at_s)
+        if lost:
+            _log.warning("leases_lost", rooms=len(lost), late=was_late)
+        await self._win_back(lost)
+
+    async def run(self) -> None:
+        """Renew once a period, until cancelled."""
+        while True:
+            started_at_s = self._clock()
+            try:
+                await self.renew()
+            except OccupancyUnavailable as error:
+                _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
+            await asyncio.sleep(max(0.0, self._period_s - (self._clock() - started_at_s)))
+
+    async def _win_back(self, rooms: Collection[RoomId]) -> None:
+        """Many at a time: all must be back before Redis admits new users."""
+        at_once = asyncio.Semaphore(ROOMS_AT_ONCE)
+
+        async def win_back(room_id: RoomId) -> None:
+            async with at_once:
+                if room_id in self._awaiting:
+                    await self._readmit(room_id)
+                else:
+                    await self._occupancy.restore(room_id, self._occupancy.held(room_id))
+
+        outcomes = await asyncio.gather(*map(win_back, rooms), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _readmit(self, room_id: RoomId) -> None:
+        readmission = await self._occupancy.readmit(
+            room_id, self._occupancy.held(room_id), max_members=self._sessions.max_members(room_id)
+        )
+        if readmission.outcome == "recovering":
+            return
+        if readmission.refused:
+            await self._sessions.evict(room_id, readmission.refused)
+        self._awaiting.discard(room_id)

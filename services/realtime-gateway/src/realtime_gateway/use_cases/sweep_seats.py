@@ -1,0 +1,40 @@
+"""Free the seats of dead nodes and of users who did not come back, and tell of it."""
+
+import asyncio
+
+import structlog
+
+from realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from room_contracts.identity import Identity
+
+PERIOD_S = 1.0
+"""Ghosts are gone within a lease and this."""
+
+_log = structlog.get_logger(__name__)
+
+
+class SweepSeats:
+    """Every node sweeps all rooms: who finds a departure announces it, nobody else."""
+
+    def __init__(self, occupancy: Occupancy, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
+        self._occupancy = occupancy
+        self._announce = announce
+        self._period_s = period_s
+
+    async def sweep(self) -> None:
+        """Sweep once; while Redis is away there is nothing to sweep."""
+        try:
+            departures = await self._occupancy.sweep()
+        except OccupancyUnavailable as error:
+            _log.warning("sweep_failed", error=str(error))
+            return
+        for departure in departures:
+            who = Identity(departure.user_id, departure.color)
+            await self._announce.left(departure.room_id, who, departure.occupancy)
+
+    async def run(self) -> None:
+        """Sweep once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            await self.sweep()
