@@ -71,6 +71,9 @@ class PresenceMerge:
     def __init__(self) -> None:
         self._changes: dict[RoomId, _Change] = {}
 
+    def __contains__(self, room_id: RoomId) -> bool:
+        return room_id in self._changes
+
     def arrived(self, room_id: RoomId, who: Identity, members: int) -> None:
         """`who` is a new member of the room, which has so many now."""
         self._add(room_id, _Change(members, joined={who.user_id: who.color}))

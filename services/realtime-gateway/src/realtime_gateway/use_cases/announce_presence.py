@@ -32,7 +32,7 @@ class AnnouncePresence:
     async def arrived(self, room_id: RoomId, who: Identity, occupancy: int) -> None:
         """`who` became a member; `occupancy` counts them."""
         self._occupancy.add({room_id: occupancy})
-        if tier_of(occupancy) is Tier.ONE_BY_ONE:
+        if self._one_by_one(room_id, occupancy):
             payload = join_payload(room_id, who.user_id, who.color)
             frame = Frame(Kind.JOIN, body(socket_events.JOIN, payload), subject=who.user_id)
             await self._publish(keys.room_channel(room_id), frame)
@@ -42,7 +42,7 @@ class AnnouncePresence:
     async def left(self, room_id: RoomId, who: Identity, occupancy: int) -> None:
         """`who` is no member any more; `occupancy` does not count them."""
         self._occupancy.add({room_id: occupancy})
-        if tier_of(occupancy) is Tier.ONE_BY_ONE:
+        if self._one_by_one(room_id, occupancy):
             payload = exit_payload(room_id, who.user_id, who.color)
             frame = Frame(Kind.EXIT, body(socket_events.EXIT, payload), subject=who.user_id)
             await self._publish(keys.room_channel(room_id), frame)
@@ -73,6 +73,10 @@ class AnnouncePresence:
         while True:
             await asyncio.sleep(self._period_s)
             await self.flush()
+
+    def _one_by_one(self, room_id: RoomId, occupancy: int) -> bool:
+        """Not while a sum of the room is still to be told: it is older, and would come after."""
+        return tier_of(occupancy) is Tier.ONE_BY_ONE and room_id not in self._presence
 
     async def _tell(self, payload: PresencePayload) -> bool:
         frame = Frame(Kind.PRESENCE, body(socket_events.PRESENCE, payload))

@@ -1,0 +1,122 @@
+"""When a node may rely on its seats: a turned clock, the fake's seats."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import pytest
+
+from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from realtime_gateway.ports import OccupancyUnavailable
+from realtime_gateway.use_cases.renew_leases import RenewLeases
+from room_contracts.identity import Identity
+from room_contracts.ids import NodeId, RoomId, UserId
+
+ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
+ANNE, BOB, CARL = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "123")
+LEASE_TTL_S, GRACE_S, RECOVERING_S = 10.0, 10.0, 11.0
+
+
+@dataclass
+class Sessions:
+    evicted: list[tuple[RoomId, frozenset[UserId]]] = field(default_factory=list)
+
+    def max_members(self, room_id: RoomId) -> int:
+        return 2
+
+    async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
+        self.evicted.append((room_id, frozenset(user_ids)))
+
+
+class Cluster:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.store = SeatStore(lambda: self.now_s)
+        self.here, self.there = (
+            FakeOccupancy(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S) for name in ("here", "there")
+        )
+        self.sessions = Sessions()
+        self.leases = RenewLeases(
+            self.here, self.sessions, lease_ttl_s=LEASE_TTL_S, period_s=3.0, clock=lambda: self.now_s
+        )
+
+
+async def enter(node: FakeOccupancy, *users: Identity, room_id: RoomId = ROOM) -> None:
+    for who in users:
+        assert (await node.admit(room_id, who, max_members=2, ticket_id=None)).outcome == "admitted"
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+async def test_seats_are_valid_while_renewals_succeed(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE)
+    for _ in range(10):
+        cluster.now_s += 3
+        await cluster.leases.renew()
+        assert await cluster.there.sweep() == []
+        assert cluster.leases.seats_valid
+
+
+async def test_seats_are_not_valid_a_lease_after_the_last_renewal(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE)
+    await cluster.leases.renew()
+    cluster.store.away = True
+    cluster.now_s += LEASE_TTL_S - 0.1
+    with pytest.raises(OccupancyUnavailable):
+        await cluster.leases.renew()
+    assert cluster.leases.seats_valid
+    cluster.now_s += 0.1
+    assert not cluster.leases.seats_valid
+    assert not cluster.leases.serves(ROOM)
+
+
+async def test_a_late_node_that_nobody_swept_goes_on(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE)
+    cluster.now_s += 60
+    assert not cluster.leases.seats_valid
+    await cluster.leases.renew()
+    assert cluster.leases.seats_valid
+    assert await cluster.there.sweep() == []
+
+
+async def test_a_late_node_evicts_those_whose_seats_others_took(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE, BOB)
+    cluster.now_s += 60
+    await cluster.there.sweep()
+    await enter(cluster.there, CARL, BOB)
+    assert not cluster.leases.serves(ROOM)
+
+    await cluster.leases.renew()
+    assert cluster.sessions.evicted == [(ROOM, frozenset({ANNE.user_id}))]
+    assert dict(cluster.here.held(ROOM)) == {BOB: 1}
+    assert cluster.leases.serves(ROOM)
+    assert len(cluster.store.members[ROOM]) == 2
+
+
+async def test_a_node_in_time_restores_after_a_flush_and_serves_on(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE, BOB)
+    cluster.store.flush()
+    cluster.now_s += 3
+    assert cluster.leases.seats_valid
+    await cluster.leases.renew()
+    assert cluster.leases.seats_valid
+    assert set(cluster.store.members[ROOM]) == {ANNE.user_id, BOB.user_id}
+    assert cluster.sessions.evicted == []
+
+
+async def test_a_late_node_waits_until_redis_has_recovered(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE)
+    await enter(cluster.here, CARL, room_id=OTHER_ROOM)
+    cluster.store.flush()
+    cluster.now_s += 30
+    await cluster.leases.renew()
+    assert not cluster.leases.serves(ROOM)
+
+    await cluster.here.leave(OTHER_ROOM, CARL.user_id)
+    cluster.now_s += RECOVERING_S
+    await cluster.leases.renew()
+    assert cluster.leases.serves(ROOM)
+    assert cluster.leases.seats_valid
+    assert set(cluster.store.members[ROOM]) == {ANNE.user_id}
