@@ -28,6 +28,9 @@ from room_contracts.ids import NodeId, RoomId, UserId
 USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
 """A ticket is refused by its age after its time to live; the rest is for clocks that differ."""
 
+CALLS_AT_ONCE = 32
+"""More wait: a pool of connections that is used up raises, and a storm of joins must not look like a fault."""
+
 Seat = tuple[RoomId, UserId]
 
 
@@ -75,6 +78,7 @@ class RedisOccupancy:
             redis.register_script(_script_text(name))
             for name in ("admit", "leave", "remove", "renew", "restore", "release", "sweep", "recovering")
         )
+        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._unsettled: set[Seat] = set()
@@ -200,8 +204,9 @@ class RedisOccupancy:
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """See `ports.Occupancy`."""
-        with _unavailable():
-            granted = await self._redis.get(keys.grant(room_id, user_id))
+        async with self._calls:
+            with _unavailable():
+                granted = await self._redis.get(keys.grant(room_id, user_id))
         return granted is not None and _text(granted) == str(access_version)
 
     async def recovering_for_s(self) -> float:
@@ -269,12 +274,14 @@ class RedisOccupancy:
             raise
 
     async def _run(self, script: AsyncScript, script_keys: Sequence[str], args: Sequence[Any]) -> Any:
-        with _unavailable():
-            return await script(script_keys, args)
+        async with self._calls:
+            with _unavailable():
+                return await script(script_keys, args)
 
     async def _execute(self, pipeline: Pipeline) -> list[Any]:
-        with _unavailable():
-            return await pipeline.execute()
+        async with self._calls:
+            with _unavailable():
+                return await pipeline.execute()
 
     @staticmethod
     def _departure(room_id: RoomId, user_id: UserId, reply: Sequence[Any]) -> Departure:
