@@ -4,9 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from bson import ObjectId
@@ -14,17 +12,14 @@ from redis.asyncio import Redis
 
 from gifchat_local.ports import free_port
 from gifchat_local.servers.valkey import Valkey, mark_as_new
-from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_testkit.seat_worlds import RECOVERING_S, FakeSeatWorld, RedisSeatWorld, SeatWorld
 from gifchat_testkit.servers import running
-from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.ports import Occupancy, OccupancyUnavailable
-from room_contracts import keys
 from room_contracts.identity import Identity
-from room_contracts.ids import NodeId, RoomId, UserId
+from room_contracts.ids import RoomId, UserId
 
 ROOM, OTHER_ROOM = RoomId(str(ObjectId())), RoomId(str(ObjectId()))
 REDIS_SERVER = shutil.which("redis-server")
-LEASE_TTL_S, GRACE_S, RECOVERING_S = 10.0, 10.0, 11.0
 
 
 def user(name: str) -> Identity:
@@ -32,86 +27,6 @@ def user(name: str) -> Identity:
 
 
 ANNE, BOB, CARL, DORA = map(user, ("anne", "bob", "carl", "dora"))
-
-
-class World(Protocol):
-    """All nodes of a cluster, and a hand on the time that Redis sees."""
-
-    def node(self, name: str) -> Occupancy: ...
-
-    async def let_lease_run_out(self, name: str) -> None: ...
-
-    async def end_graces(self) -> None: ...
-
-    async def flush(self) -> None: ...
-
-    async def end_recovery(self) -> None: ...
-
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None: ...
-
-
-@dataclass
-class FakeWorld:
-    store: SeatStore = field(default_factory=lambda: SeatStore(lambda: 1_000.0))
-    nodes: dict[str, FakeOccupancy] = field(default_factory=dict)
-
-    def node(self, name: str) -> FakeOccupancy:
-        if name not in self.nodes:
-            self.nodes[name] = FakeOccupancy(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
-        return self.nodes[name]
-
-    async def let_lease_run_out(self, name: str) -> None:
-        for lease in self.store.lease_ends_at_s:
-            if lease[1] == name:
-                self.store.lease_ends_at_s[lease] = 1.0
-
-    async def end_graces(self) -> None:
-        for members in self.store.members.values():
-            for seat in members.values():
-                if seat.grace_ends_at_s is not None:
-                    seat.grace_ends_at_s = 1.0
-
-    async def flush(self) -> None:
-        self.store.flush()
-
-    async def end_recovery(self) -> None:
-        self.store.recovered_at_s = dict.fromkeys(range(keys.PARTITIONS), 0.0)
-
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        self.store.grants[room_id, user_id] = access_version
-
-
-@dataclass
-class RedisWorld:
-    url: str
-    redis: Redis
-    nodes: dict[str, RedisOccupancy] = field(default_factory=dict)
-
-    def node(self, name: str) -> RedisOccupancy:
-        if name not in self.nodes:
-            self.nodes[name] = RedisOccupancy(self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
-        return self.nodes[name]
-
-    async def let_lease_run_out(self, name: str) -> None:
-        for partition in range(keys.PARTITIONS):
-            await self._put_in_the_past(keys.leases(partition), f"*|{name}")
-
-    async def end_graces(self) -> None:
-        for partition in range(keys.PARTITIONS):
-            await self._put_in_the_past(keys.grace(partition), "*")
-
-    async def flush(self) -> None:
-        await self.redis.flushall()
-
-    async def end_recovery(self) -> None:
-        mark_as_new(self.url)
-
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        await self.redis.set(keys.grant(room_id, user_id), access_version)
-
-    async def _put_in_the_past(self, key: str, pattern: str) -> None:
-        async for entry, _ in self.redis.zscan_iter(key, match=pattern):
-            await self.redis.zadd(key, {entry: 1})
 
 
 @pytest.fixture(scope="session")
@@ -131,15 +46,15 @@ def redis_url() -> Iterator[str]:
         *([pytest.param("redis_url", marks=pytest.mark.servers)] if REDIS_SERVER else []),
     ]
 )
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[SeatWorld]:
     if request.param == "fake":
-        yield FakeWorld()
+        yield FakeSeatWorld()
         return
     url = request.getfixturevalue(request.param)
     async with Redis.from_url(url, socket_timeout=5.0) as redis:
         await redis.flushall()
         mark_as_new(url)
-        yield RedisWorld(url, redis)
+        yield RedisSeatWorld(redis)
 
 
 async def enter(node: Occupancy, *users: Identity, room_id: RoomId = ROOM, max_members: int = 10) -> None:
@@ -148,11 +63,11 @@ async def enter(node: Occupancy, *users: Identity, room_id: RoomId = ROOM, max_m
         assert admission.outcome == "admitted"
 
 
-async def members(world: World, room_id: RoomId = ROOM) -> int:
+async def members(world: SeatWorld, room_id: RoomId = ROOM) -> int:
     return (await world.node("observer").occupancy([room_id]))[room_id]
 
 
-async def test_a_room_is_full_at_its_max(world: World) -> None:
+async def test_a_room_is_full_at_its_max(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, max_members=2)
     await enter(world.node("n2"), BOB, max_members=2)
     refusal = await world.node("n2").admit(ROOM, CARL, max_members=2, ticket_id=None)
@@ -160,7 +75,7 @@ async def test_a_room_is_full_at_its_max(world: World) -> None:
     assert await members(world) == 2
 
 
-async def test_a_user_has_one_seat_however_many_tabs_and_nodes(world: World) -> None:
+async def test_a_user_has_one_seat_however_many_tabs_and_nodes(world: SeatWorld) -> None:
     first = await world.node("n1").admit(ROOM, ANNE, max_members=2, ticket_id=None)
     tab = await world.node("n1").admit(ROOM, ANNE, max_members=2, ticket_id=None)
     elsewhere = await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)
@@ -173,12 +88,12 @@ async def test_a_user_has_one_seat_however_many_tabs_and_nodes(world: World) -> 
     assert (last.outcome, last.occupancy, last.color) == ("grace", 1, ANNE.color)
 
 
-async def test_a_second_tab_enters_a_full_room(world: World) -> None:
+async def test_a_second_tab_enters_a_full_room(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     assert (await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)).outcome == "admitted"
 
 
-async def test_a_seat_in_its_grace_is_kept_and_taken_up_again_without_an_arrival(world: World) -> None:
+async def test_a_seat_in_its_grace_is_kept_and_taken_up_again_without_an_arrival(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
@@ -189,7 +104,7 @@ async def test_a_seat_in_its_grace_is_kept_and_taken_up_again_without_an_arrival
     assert await world.node("n1").sweep() == []
 
 
-async def test_a_seat_goes_when_its_grace_ends_and_one_sweep_says_so(world: World) -> None:
+async def test_a_seat_goes_when_its_grace_ends_and_one_sweep_says_so(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     assert await world.node("n2").sweep() == []
@@ -206,7 +121,7 @@ async def test_a_seat_goes_when_its_grace_ends_and_one_sweep_says_so(world: Worl
     assert await world.node("n1").sweep() == []
 
 
-async def test_seats_of_a_node_whose_lease_ran_out_are_swept(world: World) -> None:
+async def test_seats_of_a_node_whose_lease_ran_out_are_swept(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB)
     await enter(world.node("alive"), BOB, CARL)
     await world.let_lease_run_out("dead")
@@ -217,7 +132,7 @@ async def test_seats_of_a_node_whose_lease_ran_out_are_swept(world: World) -> No
     assert await world.node("alive").renew() == set()
 
 
-async def test_admission_takes_the_seats_of_the_dead_and_the_next_sweep_tells_of_them(world: World) -> None:
+async def test_admission_takes_the_seats_of_the_dead_and_the_next_sweep_tells_of_them(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB, max_members=2)
     await world.let_lease_run_out("dead")
 
@@ -227,14 +142,14 @@ async def test_admission_takes_the_seats_of_the_dead_and_the_next_sweep_tells_of
     assert await world.node("alive").sweep() == []
 
 
-async def test_admission_takes_seats_whose_grace_ended(world: World) -> None:
+async def test_admission_takes_seats_whose_grace_ended(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     await world.end_graces()
     assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "admitted"
 
 
-async def test_renewing_in_time_keeps_the_seats(world: World) -> None:
+async def test_renewing_in_time_keeps_the_seats(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE)
     await world.let_lease_run_out("n1")
     assert await world.node("n1").renew() == set()
@@ -242,7 +157,7 @@ async def test_renewing_in_time_keeps_the_seats(world: World) -> None:
     assert await members(world) == 1
 
 
-async def test_a_removed_user_is_gone_from_all_nodes_at_once(world: World) -> None:
+async def test_a_removed_user_is_gone_from_all_nodes_at_once(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, ANNE, BOB)
     await enter(world.node("n2"), ANNE)
     removal = await world.node("n1").remove(ROOM, ANNE.user_id)
@@ -254,13 +169,13 @@ async def test_a_removed_user_is_gone_from_all_nodes_at_once(world: World) -> No
     assert await members(world) == 1
 
 
-async def test_a_removal_does_not_cost_another_node_its_lease(world: World) -> None:
+async def test_a_removal_does_not_cost_another_node_its_lease(world: SeatWorld) -> None:
     await enter(world.node("n2"), ANNE)
     await world.node("n1").remove(ROOM, ANNE.user_id)
     assert await world.node("n2").renew() == set()
 
 
-async def test_a_ticket_is_used_once_and_a_refusal_does_not_use_it(world: World) -> None:
+async def test_a_ticket_is_used_once_and_a_refusal_does_not_use_it(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE, BOB, max_members=2)
     assert (await node.admit(ROOM, CARL, max_members=2, ticket_id="t")).outcome == "room_full"
@@ -269,7 +184,7 @@ async def test_a_ticket_is_used_once_and_a_refusal_does_not_use_it(world: World)
     assert (again.outcome, again.occupancy) == ("ticket_used", 3)
 
 
-async def test_after_a_flush_new_users_wait_and_seats_are_restored(world: World) -> None:
+async def test_after_a_flush_new_users_wait_and_seats_are_restored(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE, ANNE, BOB)
     await world.flush()
@@ -288,7 +203,7 @@ async def test_after_a_flush_new_users_wait_and_seats_are_restored(world: World)
     assert (await world.node("n2").admit(ROOM, CARL, max_members=10, ticket_id=None)).occupancy == 3
 
 
-async def test_an_admission_does_not_hide_that_the_other_seats_were_lost(world: World) -> None:
+async def test_an_admission_does_not_hide_that_the_other_seats_were_lost(world: SeatWorld) -> None:
     n1, n2 = world.node("n1"), world.node("n2")
     await enter(n1, ANNE, BOB)
     await enter(n2, ANNE)
@@ -302,7 +217,7 @@ async def test_an_admission_does_not_hide_that_the_other_seats_were_lost(world: 
     assert await n1.renew() == set()
 
 
-async def test_restored_sessions_end_as_they_would_have(world: World) -> None:
+async def test_restored_sessions_end_as_they_would_have(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE, ANNE)
     await world.flush()
@@ -311,7 +226,7 @@ async def test_restored_sessions_end_as_they_would_have(world: World) -> None:
     assert (await node.leave(ROOM, ANNE.user_id)).outcome == "grace"
 
 
-async def test_a_late_node_gets_back_only_seats_that_are_free(world: World) -> None:
+async def test_a_late_node_gets_back_only_seats_that_are_free(world: SeatWorld) -> None:
     late, other = world.node("late"), world.node("other")
     await enter(late, ANNE, BOB, max_members=2)
     await world.let_lease_run_out("late")
@@ -327,7 +242,7 @@ async def test_a_late_node_gets_back_only_seats_that_are_free(world: World) -> N
     assert await late.renew() == set()
 
 
-async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world: World) -> None:
+async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world: SeatWorld) -> None:
     late, other = world.node("late"), world.node("other")
     await enter(late, ANNE, max_members=2)
     await enter(other, BOB, CARL, max_members=3)
@@ -339,7 +254,7 @@ async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world
     assert (await late.readmit(ROOM, late.held(ROOM), max_members=2)).refused == {ANNE.user_id}
 
 
-async def test_a_node_that_stops_leaves_its_seats_in_their_grace(world: World) -> None:
+async def test_a_node_that_stops_leaves_its_seats_in_their_grace(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, ANNE, BOB)
     await enter(world.node("n1"), CARL, room_id=OTHER_ROOM)
     await enter(world.node("n2"), BOB)
@@ -355,13 +270,13 @@ async def test_a_node_that_stops_leaves_its_seats_in_their_grace(world: World) -
     }
 
 
-async def test_occupancy_of_rooms_without_members_is_zero(world: World) -> None:
+async def test_occupancy_of_rooms_without_members_is_zero(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE)
     assert await world.node("n2").occupancy([ROOM, OTHER_ROOM]) == {ROOM: 1, OTHER_ROOM: 0}
     assert await world.node("n2").occupancy([]) == {}
 
 
-async def test_a_grant_counts_for_its_access_version(world: World) -> None:
+async def test_a_grant_counts_for_its_access_version(world: SeatWorld) -> None:
     node = world.node("n1")
     assert not await node.has_grant(ROOM, ANNE.user_id, 3)
     await world.grant(ROOM, ANNE.user_id, 3)
@@ -369,7 +284,7 @@ async def test_a_grant_counts_for_its_access_version(world: World) -> None:
     assert not await node.has_grant(ROOM, ANNE.user_id, 4)
 
 
-async def test_recovery_begins_when_it_is_asked_after(world: World) -> None:
+async def test_recovery_begins_when_it_is_asked_after(world: SeatWorld) -> None:
     node = world.node("n1")
     assert await node.recovering_for_s() == 0
     await world.flush()
@@ -378,12 +293,12 @@ async def test_recovery_begins_when_it_is_asked_after(world: World) -> None:
     assert await node.recovering_for_s() == 0
 
 
-async def test_leaving_what_was_never_entered_is_harmless(world: World) -> None:
+async def test_leaving_what_was_never_entered_is_harmless(world: SeatWorld) -> None:
     departure = await world.node("n1").leave(ROOM, ANNE.user_id)
     assert (departure.outcome, departure.occupancy, departure.color) == ("absent", 0, "")
 
 
-async def test_a_refresh_keeps_the_seat_whichever_comes_first(world: World) -> None:
+async def test_a_refresh_keeps_the_seat_whichever_comes_first(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE)
     for _ in range(20):
@@ -394,7 +309,7 @@ async def test_a_refresh_keeps_the_seat_whichever_comes_first(world: World) -> N
 
 
 async def test_unreachable_raises_and_what_was_left_meanwhile_is_settled_later() -> None:
-    world = FakeWorld()
+    world = FakeSeatWorld()
     node = world.node("n1")
     await enter(node, ANNE, BOB)
     world.store.away = True

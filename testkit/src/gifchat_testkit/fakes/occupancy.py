@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
 from realtime_gateway.ports import OccupancyUnavailable
@@ -84,7 +84,11 @@ class SeatStore:
                     if seat.grace_ends_at_s is not None and seat.grace_ends_at_s <= self.clock()
                 ]
                 gone += [self.free(room_id, user_id) for user_id in ended]
-        return [departure for departure in gone if departure.outcome == "gone"]
+        return [
+            replace(departure, occupancy=len(self.members[departure.room_id]))
+            for departure in gone
+            if departure.outcome == "gone"
+        ]
 
 
 class FakeOccupancy:

@@ -1,0 +1,166 @@
+"""Seats of a whole cluster, in memory or on a real server, and a hand on the time that they see.
+
+One suite runs on both, and one checks the other step by step.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
+from realtime_gateway.ports import Occupancy
+from room_contracts import keys
+from room_contracts.ids import NodeId, RoomId, UserId
+
+LEASE_TTL_S, GRACE_S, RECOVERING_S = 1_000.0, 1_000.0, 1_100.0
+"""So long that nothing runs out by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What is registered of one room."""
+
+    members: dict[UserId, str]
+    """`<nodes>|<colour>` by user."""
+    occupancy: int | None
+    leases: set[str]
+    """Nodes."""
+
+
+class SeatWorld(Protocol):
+    """All nodes of a cluster. What is done to time shows at the next call of a node."""
+
+    def node(self, name: str) -> Occupancy:
+        """The node of that name, started when it is first asked for."""
+        ...
+
+    async def let_lease_run_out(self, name: str) -> None:
+        """All leases of the node are over."""
+        ...
+
+    async def end_graces(self) -> None:
+        """All graces are over."""
+        ...
+
+    async def flush(self) -> None:
+        """The server came back empty."""
+        ...
+
+    async def end_recovery(self) -> None:
+        """All partitions are settled."""
+        ...
+
+    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+        """The user gave the room's password."""
+        ...
+
+    async def registered(self, room_id: RoomId) -> Registered:
+        """What is registered of a room."""
+        ...
+
+
+@dataclass
+class FakeSeatWorld:
+    """Seats in memory."""
+
+    store: SeatStore = field(default_factory=lambda: SeatStore(lambda: 1_000.0))
+    nodes: dict[str, FakeOccupancy] = field(default_factory=dict)
+
+    def node(self, name: str) -> FakeOccupancy:
+        """See `SeatWorld`."""
+        if name not in self.nodes:
+            self.nodes[name] = FakeOccupancy(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
+        return self.nodes[name]
+
+    async def let_lease_run_out(self, name: str) -> None:
+        """See `SeatWorld`."""
+        for lease in self.store.lease_ends_at_s:
+            if lease[1] == name:
+                self.store.lease_ends_at_s[lease] = 1.0
+
+    async def end_graces(self) -> None:
+        """See `SeatWorld`."""
+        for members in self.store.members.values():
+            for seat in members.values():
+                if seat.grace_ends_at_s is not None:
+                    seat.grace_ends_at_s = 1.0
+
+    async def flush(self) -> None:
+        """See `SeatWorld`."""
+        self.store.flush()
+
+    async def end_recovery(self) -> None:
+        """See `SeatWorld`."""
+        self.store.recovered_at_s = dict.fromkeys(range(keys.PARTITIONS), 0.0)
+
+    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+        """See `SeatWorld`."""
+        self.store.grants[room_id, user_id] = access_version
+
+    async def registered(self, room_id: RoomId) -> Registered:
+        """See `SeatWorld`."""
+        members = {user_id: f"{len(seat.nodes)}|{seat.color}" for user_id, seat in self.store.members[room_id].items()}
+        leases: set[str] = {node_id for leased, node_id in self.store.lease_ends_at_s if leased == room_id}
+        return Registered(members, len(members) or None, leases)
+
+
+@dataclass
+class RedisSeatWorld:
+    """Seats on a real server."""
+
+    redis: Redis
+    nodes: dict[str, RedisOccupancy] = field(default_factory=dict)
+
+    def node(self, name: str) -> RedisOccupancy:
+        """See `SeatWorld`."""
+        if name not in self.nodes:
+            self.nodes[name] = RedisOccupancy(self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
+        return self.nodes[name]
+
+    async def let_lease_run_out(self, name: str) -> None:
+        """See `SeatWorld`."""
+        await self._put_in_the_past([keys.leases(partition) for partition in range(keys.PARTITIONS)], f"|{name}")
+
+    async def end_graces(self) -> None:
+        """See `SeatWorld`."""
+        await self._put_in_the_past([keys.grace(partition) for partition in range(keys.PARTITIONS)], "")
+
+    async def flush(self) -> None:
+        """See `SeatWorld`."""
+        await self.redis.flushall()
+
+    async def end_recovery(self) -> None:
+        """See `SeatWorld`."""
+        await self.redis.mset({keys.generation(partition): "0" for partition in range(keys.PARTITIONS)})
+
+    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+        """See `SeatWorld`."""
+        await self.redis.set(keys.grant(room_id, user_id), access_version)
+
+    async def registered(self, room_id: RoomId) -> Registered:
+        """See `SeatWorld`."""
+        partition = keys.partition_of(room_id)
+        members = await self.redis.hgetall(keys.members(room_id))
+        occupancy = await self.redis.zscore(keys.occupancy(partition), room_id)
+        leases = [_text(entry).split("|") for entry in await self.redis.zrange(keys.leases(partition), 0, -1)]
+        return Registered(
+            {UserId(_text(user_id)): _text(seat) for user_id, seat in members.items()},
+            None if occupancy is None else int(occupancy),
+            {node_id for leased, node_id in leases if leased == room_id},
+        )
+
+    async def _put_in_the_past(self, names: list[str], ending: str) -> None:
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for key in names:
+                pipeline.zrange(key, 0, -1)
+            for key, entries in zip(names, await pipeline.execute(), strict=True):
+                for entry in entries:
+                    if _text(entry).endswith(ending):
+                        pipeline.zadd(key, {entry: 1})
+            await pipeline.execute()
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
