@@ -27,6 +27,8 @@ class Registered:
     occupancy: int | None
     leases: set[str]
     """Nodes."""
+    graces: set[str]
+    """Users."""
 
 
 class SeatWorld(Protocol):
@@ -103,7 +105,10 @@ class FakeSeatWorld:
         """See `SeatWorld`."""
         members = {user_id: f"{len(seat.nodes)}|{seat.color}" for user_id, seat in self.store.members[room_id].items()}
         leases: set[str] = {node_id for leased, node_id in self.store.lease_ends_at_s if leased == room_id}
-        return Registered(members, len(members) or None, leases)
+        graces: set[str] = {
+            user_id for user_id, seat in self.store.members[room_id].items() if seat.grace_ends_at_s is not None
+        }
+        return Registered(members, len(members) or None, leases, graces)
 
 
 @dataclass
@@ -144,12 +149,16 @@ class RedisSeatWorld:
         partition = keys.partition_of(room_id)
         members = await self.redis.hgetall(keys.members(room_id))
         occupancy = await self.redis.zscore(keys.occupancy(partition), room_id)
-        leases = [_text(entry).split("|") for entry in await self.redis.zrange(keys.leases(partition), 0, -1)]
         return Registered(
             {UserId(_text(user_id)): _text(seat) for user_id, seat in members.items()},
             None if occupancy is None else int(occupancy),
-            {node_id for leased, node_id in leases if leased == room_id},
+            await self._of_room(room_id, keys.leases(partition)),
+            await self._of_room(room_id, keys.grace(partition)),
         )
+
+    async def _of_room(self, room_id: RoomId, key: str) -> set[str]:
+        entries = [_text(entry).split("|") for entry in await self.redis.zrange(key, 0, -1)]
+        return {whose for where, whose in entries if where == room_id}
 
     async def _put_in_the_past(self, names: list[str], ending: str) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:

@@ -84,11 +84,7 @@ class SeatStore:
                     if seat.grace_ends_at_s is not None and seat.grace_ends_at_s <= self.clock()
                 ]
                 gone += [self.free(room_id, user_id) for user_id in ended]
-        return [
-            replace(departure, occupancy=len(self.members[departure.room_id]))
-            for departure in gone
-            if departure.outcome == "gone"
-        ]
+        return [departure for departure in gone if departure.outcome == "gone"]
 
 
 class FakeOccupancy:
@@ -104,7 +100,7 @@ class FakeOccupancy:
         self._recovering_s = recovering_s
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
-        self._reaped_by_others: list[Departure] = []
+        self._reaped_before: list[Departure] = []
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See the port."""
@@ -117,7 +113,7 @@ class FakeOccupancy:
         if (room_id, ticket_id) in store.used_tickets:
             return Admission("ticket_used", len(members))
         if not seated and len(members) >= max_members:
-            self._reaped_by_others += store.reap(room_id, self._node_id)
+            self._reaped_before += store.reap(room_id, self._node_id)
             if len(members) >= max_members:
                 return Admission("room_full", len(members))
         if ticket_id is not None:
@@ -183,7 +179,7 @@ class FakeOccupancy:
         members = self._store.members[room_id]
         if self._recovering(room_id):
             return Readmission("recovering", frozenset(), len(members))
-        self._reaped_by_others += self._store.reap(room_id, self._node_id)
+        self._reaped_before += self._store.reap(room_id, self._node_id)
         refused = set()
         for who in seats:
             if who.user_id in members or len(members) < max_members:
@@ -203,8 +199,8 @@ class FakeOccupancy:
         self._reach()
         for partition in range(keys.PARTITIONS):
             self._store.recovering_for_s(partition, self._recovering_s)
-        reaped, self._reaped_by_others = self._reaped_by_others, []
-        return reaped + self._store.reap()
+        reaped, self._reaped_before = self._reaped_before + self._store.reap(), []
+        return [replace(gone, occupancy=len(self._store.members[gone.room_id])) for gone in reaped]
 
     async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
         """See the port."""

@@ -10,6 +10,7 @@ import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 from weakref import WeakValueDictionary
@@ -83,7 +84,8 @@ class RedisOccupancy:
         self._lost: set[RoomId] = set()
         self._unsettled: set[Seat] = set()
         self._turns: WeakValueDictionary[Seat, asyncio.Lock] = WeakValueDictionary()
-        self._reaped_by_others: list[Departure] = []
+        self._reaped_before: list[Departure] = []
+        """Found gone by an admission; the next sweep tells of them, with the numbers that hold then."""
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See `ports.Occupancy`."""
@@ -108,7 +110,7 @@ class RedisOccupancy:
                     _ms(USED_TICKET_KEPT_S),
                 ],
             )
-            self._reaped_by_others += self._departures(gone)
+            self._reaped_before += self._departures(gone)
             match _text(outcome):
                 case "admitted":
                     if lease_lost:
@@ -188,9 +190,19 @@ class RedisOccupancy:
         pipeline = self._redis.pipeline(transaction=False)
         for partition in range(keys.PARTITIONS):
             await self._sweep(_partition_keys(partition), [self._recovering_ms], client=pipeline)
-        swept = [departure for gone in await self._execute(pipeline) for departure in self._departures(gone)]
-        reaped, self._reaped_by_others = self._reaped_by_others, []
-        return reaped + swept
+        reaped, self._reaped_before = self._reaped_before, []
+        for departure in reaped:
+            pipeline.zscore(keys.occupancy(keys.partition_of(departure.room_id)), departure.room_id)
+        try:
+            replies = await self._execute(pipeline)
+        except BaseException:
+            self._reaped_before += reaped
+            raise
+        swept = [departure for gone in replies[: keys.PARTITIONS] for departure in self._departures(gone)]
+        return swept + [
+            replace(departure, occupancy=int(members or 0))
+            for departure, members in zip(reaped, replies[keys.PARTITIONS :], strict=True)
+        ]
 
     async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
         """See `ports.Occupancy`."""
@@ -241,7 +253,7 @@ class RedisOccupancy:
         for who, sessions in seats.items():
             args += (who.user_id, who.color, sessions)
         outcome, occupancy, refused, gone = await self._run(self._restore, self._room_keys(room_id), args)
-        self._reaped_by_others += self._departures(gone)
+        self._reaped_before += self._departures(gone)
         if _text(outcome) != "recovering":
             self._lost.discard(room_id)
         # A leave that was sent meanwhile may have come to Redis first.
