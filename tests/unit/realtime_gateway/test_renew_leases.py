@@ -1,5 +1,6 @@
 """When a node may rely on its seats: a turned clock, the fake's seats."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -70,6 +71,19 @@ async def test_seats_are_not_valid_a_lease_after_the_last_renewal(cluster: Clust
     cluster.now_s += 0.1
     assert not cluster.leases.seats_valid
     assert not cluster.leases.serves(ROOM)
+
+
+class Silent(FakeOccupancy):
+    async def renew(self) -> Collection[RoomId]:
+        await asyncio.Event().wait()
+        return ()
+
+
+async def test_a_renewal_without_an_answer_is_given_up(cluster: Cluster) -> None:
+    silent = Silent(cluster.store, NodeId("silent"), LEASE_TTL_S, GRACE_S, RECOVERING_S)
+    leases = RenewLeases(silent, cluster.sessions, period_s=0.01)
+    with pytest.raises(OccupancyUnavailable):
+        await leases.renew()
 
 
 async def test_a_late_node_that_nobody_swept_goes_on(cluster: Cluster) -> None:

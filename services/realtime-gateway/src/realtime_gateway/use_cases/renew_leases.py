@@ -79,7 +79,7 @@ class RenewLeases:
             OccupancyUnavailable: Redis is away; what could not be won back is tried again at the next renewal.
         """
         sent_at_s = self._clock()
-        lost = set(await self._occupancy.renew())
+        lost = set(await self._renewed())
         was_late = not self._timer.valid(self._clock())
         self._awaiting &= lost
         if was_late:
@@ -99,12 +99,23 @@ class RenewLeases:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
             await asyncio.sleep(max(0.0, self._period_s - (self._clock() - started_at_s)))
 
+    async def _renewed(self) -> Collection[RoomId]:
+        """Give up on a silent Redis in time for the next try: a lease has time for three."""
+        try:
+            async with asyncio.timeout(self._period_s):
+                return await self._occupancy.renew()
+        except TimeoutError as error:
+            raise OccupancyUnavailable(f"no answer within {self._period_s} s") from error
+
     async def _win_back(self, rooms: Collection[RoomId]) -> None:
         """Many at a time: all must be back before Redis admits new users."""
         at_once = asyncio.Semaphore(ROOMS_AT_ONCE)
 
         async def win_back(room_id: RoomId) -> None:
             async with at_once:
+                # Redis recovers for longer than a lease: a restoration within ours comes before any new user.
+                if not self._timer.valid(self._clock()):
+                    self._awaiting.add(room_id)
                 if room_id in self._awaiting:
                     await self._readmit(room_id)
                 else:
