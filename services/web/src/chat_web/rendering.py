@@ -37,6 +37,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
         self._templates.globals["static"] = static_files.url
 
     def page(self, request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:

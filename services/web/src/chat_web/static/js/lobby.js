@@ -1,0 +1,65 @@
+/** The list of rooms that a page shows, kept right by the lobby's events. No I/O and no DOM. */
+
+import { Event } from "./protocol.js";
+
+export class Lobby {
+  rooms = [];
+  nextCursor = null;
+  query = "";
+  sort = "newest";
+
+  /** Show another first page. */
+  replace(page, { query = this.query, sort = this.sort } = {}) {
+    this.rooms = [...page.items];
+    this.nextCursor = page.next_cursor;
+    this.query = query;
+    this.sort = sort;
+  }
+
+  /** Show a further page; a room that came by an event meanwhile is not shown twice. */
+  append(page) {
+    const known = new Set(this.rooms.map((room) => room._id));
+    this.rooms.push(...page.items.filter((room) => !known.has(room._id)));
+    this.nextCursor = page.next_cursor;
+  }
+
+  /** Apply an event; returns whether what is shown has changed. */
+  apply(event, data) {
+    switch (event) {
+      case Event.NEW_ROOM:
+        return this.#add(data);
+      case Event.REMOVE_ROOM:
+        return this.#remove(data);
+      case Event.ROOM_CHANGED:
+        return this.#update(data._id, data);
+      case Event.OCCUPANCY: {
+        const changes = Object.entries(data).map(([roomId, members]) => this.#update(roomId, { members }));
+        return changes.includes(true);
+      }
+      default:
+        return false;
+    }
+  }
+
+  #add(room) {
+    if (this.rooms.some(({ _id }) => _id === room._id)) return false;
+    if (!room.title.toLowerCase().includes(this.query.trim().toLowerCase())) return false;
+    if (this.sort === "newest") this.rooms.unshift(room);
+    else if (this.nextCursor === null) this.rooms.push(room);
+    else return false;
+    return true;
+  }
+
+  #remove(roomId) {
+    const before = this.rooms.length;
+    this.rooms = this.rooms.filter(({ _id }) => _id !== roomId);
+    return this.rooms.length !== before;
+  }
+
+  #update(roomId, changes) {
+    const at = this.rooms.findIndex(({ _id }) => _id === roomId);
+    if (at < 0) return false;
+    this.rooms[at] = { ...this.rooms[at], ...changes };
+    return true;
+  }
+}

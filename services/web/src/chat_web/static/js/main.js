@@ -1,0 +1,10 @@
+/** Starts the scripts of the page at hand. */
+
+import { pageData } from "./page_data.js";
+import { paintSwatches } from "./views/element.js";
+import { showRoom } from "./views/room_page.js";
+import { showRoomList } from "./views/room_list.js";
+
+paintSwatches(document.body);
+if (pageData.page === "rooms") showRoomList();
+if (pageData.page === "room") showRoom();

@@ -1,0 +1,13 @@
+/** Opens Socket.IO sessions: WebSocket first, long-polling where a network lets no WebSocket through. */
+
+import { io } from "../vendor/socket.io-client-4.8.4/socket.io.esm.min.js";
+
+export function openSocket(namespace) {
+  return io(namespace, {
+    transports: ["websocket", "polling"],
+    tryAllTransports: true,
+    reconnectionDelay: 500,
+    reconnectionDelayMax: 5_000,
+    randomizationFactor: 0.7,
+  });
+}

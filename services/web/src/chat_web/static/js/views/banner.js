@@ -1,0 +1,41 @@
+/** How the connection is, said only while it is not well. */
+
+import { problemText, text } from "../page_data.js";
+
+const PATIENCE_MS = 800;
+
+export class BannerView {
+  #node;
+  #timer;
+  #status = "joining";
+  #problem = null;
+  #joinedBefore = false;
+
+  constructor(node) {
+    this.#node = node;
+    for (const event of ["online", "offline"]) addEventListener(event, () => this.#render());
+    this.show("joining");
+  }
+
+  /** `status` as `RoomConnection` says it. A short interruption is not worth a banner. */
+  show(status, problem = null) {
+    this.#status = status;
+    this.#problem = problem;
+    if (status === "joined") this.#joinedBefore = true;
+    clearTimeout(this.#timer);
+    if (status === "joined" || status === "waiting") this.#render();
+    else this.#timer = setTimeout(() => this.#render(), PATIENCE_MS);
+  }
+
+  #render() {
+    this.#node.textContent = this.#words();
+    this.#node.hidden = this.#node.textContent === "";
+  }
+
+  #words() {
+    if (!navigator.onLine) return text("offline");
+    if (this.#status === "joined") return "";
+    if (this.#status === "waiting") return text("retrying_join", { reason: problemText(this.#problem) });
+    return text(this.#joinedBefore ? "reconnecting" : "connecting");
+  }
+}

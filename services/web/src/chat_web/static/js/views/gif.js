@@ -1,0 +1,37 @@
+/** A picture in a message: its still frame first, then moving, unless the user prefers reduced motion; a button does both. */
+
+import { text } from "../page_data.js";
+import { element } from "./element.js";
+
+const MAY_MOVE = /\.(gif|webp)$/;
+const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+
+/** `gif` is {url, stillUrl, width, height}; without a still frame (a file that is being uploaded) it is shown as it is. */
+export function gifView(gif, alt) {
+  const image = element("img", { alt, width: gif.width, height: gif.height, decoding: "async" });
+  const view = element("div", { class: "gif" }, image);
+  image.addEventListener("error", () => view.replaceChildren(element("p", { class: "gif-failed" }, text("gif_failed"))));
+  if (!MAY_MOVE.test(gif.url)) {
+    image.src = gif.url;
+    return view;
+  }
+
+  let plays = false;
+  const toggle = element("button", { type: "button", class: "gif-toggle" });
+  const show = (playing) => {
+    plays = playing;
+    image.src = playing ? gif.url : gif.stillUrl;
+    toggle.dataset.playing = String(playing);
+    toggle.textContent = playing ? "❚❚" : "▶";
+    toggle.setAttribute("aria-label", text(playing ? "pause_gif" : "play_gif"));
+  };
+  toggle.addEventListener("click", () => show(!plays));
+  show(false);
+  view.append(toggle);
+  if (!reducedMotion.matches) {
+    const moving = new Image();
+    moving.addEventListener("load", () => show(true), { once: true });
+    moving.src = gif.url;
+  }
+  return view;
+}

@@ -1,0 +1,326 @@
+/** The chat page: wires the room's stream, timeline, outbox and connection to what is seen. */
+
+import { RoomConnection } from "../connection.js";
+import { Outbox } from "../outbox.js";
+import { moment, pageData, problemText, text } from "../page_data.js";
+import { CHAT_NAMESPACE, DURABLE_EVENTS, Event } from "../protocol.js";
+import { RoomStream } from "../room_stream.js";
+import { RoomsApi } from "../rooms_api.js";
+import { openSocket } from "../sockets.js";
+import { Timeline } from "../timeline.js";
+import { BannerView } from "./banner.js";
+import { ComposerView } from "./composer.js";
+import { element } from "./element.js";
+import { MessagesView } from "./messages.js";
+import { OwnerMenu } from "./owner_menu.js";
+import { TypingView } from "./typing.js";
+
+const ROWS_MAX = 600;
+
+const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function showRoom() {
+  new RoomPage().start();
+}
+
+class RoomPage {
+  #room = pageData.room;
+  #members = pageData.room.members;
+  #you = pageData.you;
+  #api = new RoomsApi(pageData.language);
+  #stream = new RoomStream();
+  #timeline = new Timeline(pageData.you.user_id);
+  #files = new Map();
+  #frame = null;
+  #loadingOlder = false;
+  #older = document.getElementById("older");
+  #log = document.getElementById("messages");
+  #banner = new BannerView(document.getElementById("banner"));
+  #typing = new TypingView(document.getElementById("typing"));
+  #owner = new OwnerMenu(this.#api, () => this.#room, (words) => this.#composer.say(words));
+  #composer;
+  #messages;
+  #outbox;
+  #connection;
+
+  start() {
+    const owns = this.#room.owner_id === this.#you.user_id;
+    this.#messages = new MessagesView({
+      scroller: this.#log,
+      list: document.getElementById("message-list"),
+      jump: document.getElementById("jump"),
+      ownerId: this.#room.owner_id,
+      actions: {
+        onRetry: (row) => this.#retry(row.clientMessageId),
+        onDiscard: (row) => this.#discard(row),
+        onManage: owns ? (row) => this.#owner.openForMessage(row) : null,
+      },
+    });
+    this.#composer = new ComposerView({
+      onText: (words) => this.#post({ text: words }),
+      onGif: (file) => this.#postFile(file),
+      onTyping: () => this.#connection.typing(),
+    });
+    this.#outbox = new Outbox({
+      send: ({ clientMessageId, content }) => this.#api.postMessage(this.#room._id, clientMessageId, content),
+      onSent: (message) => this.#sent(message),
+      onFailed: ({ clientMessageId }, problem) => this.#failed(clientMessageId, problem),
+      wait,
+    });
+    this.#showRoom();
+    this.#connection = new RoomConnection({
+      socket: openSocket(CHAT_NAMESPACE),
+      roomId: this.#room._id,
+      fetchTicket: () => this.#api.ticket(this.#room._id),
+      position: () => this.#stream.position,
+      wait,
+      handlers: {
+        onStatus: (status, problem) => this.#status(status, problem),
+        onJoined: (ack) => this.#joined(ack),
+        onEvent: (event, data) => this.#event(event, data),
+        onRefused: (problem) => this.#leave(problemText(problem)),
+      },
+    });
+    const settings = document.getElementById("room-settings");
+    settings.hidden = !owns;
+    settings.addEventListener("click", () => this.#owner.openForRoom());
+    this.#older.addEventListener("click", () => this.#loadOlder());
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), { root: this.#log }).observe(this.#older);
+    if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+  }
+
+  #status(status, problem) {
+    if (status === "joining") this.#stream.rejoining();
+    this.#banner.show(status, problem);
+  }
+
+  #joined(ack) {
+    this.#room = ack.room;
+    this.#members = ack.occupancy;
+    this.#api.membership = ack.membership;
+    this.#showRoom();
+    const { reset, events, gap } = this.#stream.joined(ack);
+    if (reset) this.#timeline.reset(events);
+    else this.#deliver(events);
+    this.#render();
+    if (gap !== null) this.#fill();
+  }
+
+  #event(event, data) {
+    if (DURABLE_EVENTS.has(event)) {
+      this.#received(this.#stream.receive(event, data));
+      return;
+    }
+    switch (event) {
+      case Event.JOIN:
+      case Event.EXIT:
+        this.#members += event === Event.JOIN ? 1 : -1;
+        this.#timeline.addSystem({ code: event === Event.JOIN ? "joined" : "left", color: data.color });
+        this.#typing.remove(data.user_id);
+        break;
+      case Event.PRESENCE:
+        this.#presence(data);
+        break;
+      case Event.TYPING:
+        this.#typing.add(data.user_id, data.user);
+        break;
+      case Event.SANCTION:
+        this.#sanction(data);
+        break;
+      case Event.ROOM_CHANGED:
+        this.#room = data;
+        break;
+      case Event.REMOVE_ROOM:
+        if (data === this.#room._id) this.#leave(text("room_removed"));
+        break;
+      case Event.RESYNC:
+        this.#resync();
+        break;
+    }
+    this.#showRoom();
+    this.#render();
+  }
+
+  #received({ type, events }) {
+    if (type === "resync") this.#resync();
+    if (type === "gap") this.#fill();
+    this.#deliver(events);
+    this.#render();
+  }
+
+  #deliver(events) {
+    for (const { event, data } of events) {
+      this.#timeline.apply(event, data);
+      if (event === Event.CHAT) this.#typing.remove(data.user_id);
+      if (event === Event.NOTICE) this.#room = { ...this.#room, slow_mode_s: data.slow_mode_s };
+    }
+    if (this.#messages.atEnd) this.#timeline.trim(ROWS_MAX);
+    this.#showRoom();
+  }
+
+  async #fill() {
+    try {
+      this.#received(this.#stream.filled(await this.#api.history(this.#room._id, { after: this.#stream.position.seq })));
+    } catch {
+      this.#connection.join();
+    }
+  }
+
+  #resync() {
+    this.#stream.forget();
+    this.#connection.join();
+  }
+
+  #presence({ members, joined = {}, left = {} }) {
+    this.#members = members;
+    for (const [code, users] of [["presence_joined", joined], ["presence_left", left]]) {
+      const count = Object.keys(users).length;
+      if (count > 0) this.#timeline.addSystem({ code, count });
+    }
+  }
+
+  #sanction({ code, until }) {
+    const end = until === null ? null : new Date(until);
+    const key = { kicked: "you_were_kicked", banned: "you_were_banned", muted: "you_are_muted" }[code];
+    if (code === "unmuted") this.#composer.unmute(text("you_were_unmuted"));
+    if (key === undefined) return;
+    const words = text(end === null && code !== "kicked" ? `${key}_for_ever` : key, { until: end && moment(until) });
+    if (code === "muted") this.#composer.mute(end, words);
+    else this.#leave(words);
+  }
+
+  /** The room is over for this user: say why, and offer the way back. */
+  #leave(words) {
+    this.#connection.stop();
+    this.#composer.close();
+    this.#banner.show("joined");
+    this.#typing.clear();
+    document.getElementById("room-settings").hidden = true;
+    const heading = element("h2", { tabindex: "-1" }, words);
+    const back = element("a", { class: "button primary", href: "/" }, text("back_to_rooms"));
+    document.getElementById("main").append(element("section", { class: "room-over", role: "alert" }, heading, back));
+    heading.focus();
+  }
+
+  #post(content) {
+    const clientMessageId = this.#newMessage({ text: content.text });
+    this.#outbox.put({ clientMessageId, content });
+  }
+
+  #postFile(file) {
+    const url = URL.createObjectURL(file);
+    const clientMessageId = this.#newMessage({ gif: { url, stillUrl: url }, percent: 0 });
+    this.#files.set(clientMessageId, { file, url });
+    this.#upload(clientMessageId);
+  }
+
+  async #upload(clientMessageId) {
+    const upload = this.#files.get(clientMessageId);
+    try {
+      upload.gifId ??= (
+        await this.#api.uploadGif(this.#room._id, upload.file, (percent) => {
+          this.#timeline.progress(clientMessageId, percent);
+          this.#render();
+        })
+      ).id;
+    } catch (problem) {
+      this.#failed(clientMessageId, problem);
+      return;
+    }
+    this.#timeline.progress(clientMessageId, undefined);
+    this.#outbox.put({ clientMessageId, content: { gif: upload.gifId } });
+  }
+
+  #newMessage(draft) {
+    const clientMessageId = newId();
+    const createdAt = new Date().toISOString();
+    this.#timeline.addPending({ clientMessageId, color: this.#you.color, createdAt, ...draft });
+    this.#composer.say("");
+    this.#messages.toEnd();
+    this.#render();
+    return clientMessageId;
+  }
+
+  #sent(message) {
+    this.#timeline.confirm(message);
+    this.#forgetFile(message.client_message_id);
+    this.#render();
+  }
+
+  #failed(clientMessageId, problem) {
+    this.#timeline.fail(clientMessageId, { code: problem.code, message: problem.message });
+    this.#render();
+  }
+
+  #retry(clientMessageId) {
+    const row = this.#timeline.retry(clientMessageId);
+    if (row === null) return;
+    if (this.#files.has(clientMessageId)) this.#upload(clientMessageId);
+    else this.#outbox.put({ clientMessageId, content: { text: row.text } });
+    this.#composer.focus();
+    this.#render();
+  }
+
+  #discard(row) {
+    this.#timeline.discard(row.clientMessageId);
+    this.#forgetFile(row.clientMessageId);
+    this.#composer.focus();
+    this.#render();
+  }
+
+  #forgetFile(clientMessageId) {
+    const upload = this.#files.get(clientMessageId);
+    if (upload) URL.revokeObjectURL(upload.url);
+    this.#files.delete(clientMessageId);
+  }
+
+  async #loadOlder() {
+    const before = this.#timeline.oldestSeq;
+    if (this.#loadingOlder || !this.#timeline.hasMore || before === null) return;
+    this.#loadingOlder = true;
+    // A screen reader should not read the past aloud.
+    this.#log.setAttribute("aria-live", "off");
+    try {
+      const page = await this.#api.history(this.#room._id, { before });
+      if (page.epoch !== this.#stream.position?.epoch) {
+        this.#resync();
+        return;
+      }
+      this.#timeline.prepend(page.items, page.has_more);
+    } catch (problem) {
+      this.#composer.say(problemText(problem));
+    } finally {
+      this.#render();
+      requestAnimationFrame(() => {
+        this.#loadingOlder = false;
+        this.#log.setAttribute("aria-live", "polite");
+      });
+    }
+  }
+
+  #showRoom() {
+    const { title, private: isPrivate, max, slow_mode_s: slowMode } = this.#room;
+    document.title = `${title} · GIF Chat`;
+    document.getElementById("room-title").textContent = title;
+    const kind = document.getElementById("room-kind");
+    kind.textContent = text(isPrivate ? "private" : "public");
+    kind.classList.toggle("private", isPrivate);
+    document.getElementById("room-occupancy").textContent = text("members_of", { members: this.#members, max });
+    this.#composer.setSlowMode(slowMode);
+  }
+
+  /** However many events arrive, the page is drawn once a frame. */
+  #render() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = null;
+      this.#older.hidden = !this.#timeline.hasMore;
+      this.#messages.render(this.#timeline.rows());
+    });
+  }
+}
+
+/** A random id; `crypto.randomUUID` is there only where the page came over TLS or from this machine. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
