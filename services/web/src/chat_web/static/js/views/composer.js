@@ -62,7 +62,9 @@ export class ComposerView {
 
   /** What always stands there: slow mode. */
   setSlowMode(seconds) {
-    this.#hint = seconds > 0 ? text("slow_mode_hint", { seconds }) : "";
+    const hint = seconds > 0 ? text("slow_mode_hint", { seconds }) : "";
+    if (hint === this.#hint) return;
+    this.#hint = hint;
     if (this.#mutedUntil === null) this.say("");
   }
 

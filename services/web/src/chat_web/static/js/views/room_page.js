@@ -33,6 +33,7 @@ class RoomPage {
   #files = new Map();
   #frame = null;
   #loadingOlder = false;
+  #joinedOnce = false;
   #older = document.getElementById("older");
   #log = document.getElementById("messages");
   #banner = new BannerView(document.getElementById("banner"));
@@ -78,7 +79,7 @@ class RoomPage {
         onStatus: (status, problem) => this.#status(status, problem),
         onJoined: (ack) => this.#joined(ack),
         onEvent: (event, data) => this.#event(event, data),
-        onRefused: (problem) => this.#leave(problemText(problem)),
+        onRefused: (problem) => this.#refused(problem),
       },
     });
     const settings = document.getElementById("room-settings");
@@ -97,6 +98,7 @@ class RoomPage {
   #joined(ack) {
     this.#room = ack.room;
     this.#members = ack.occupancy;
+    this.#joinedOnce = true;
     this.#api.membership = ack.membership;
     this.#showRoom();
     const { reset, events, gap } = this.#stream.joined(ack);
@@ -189,6 +191,12 @@ class RoomPage {
     else this.#leave(words);
   }
 
+  #refused(problem) {
+    // The server's page asks for the password.
+    if (problem.code === "password_required") location.reload();
+    else this.#leave(problemText(problem));
+  }
+
   /** The room is over for this user: say why, and offer the way back. */
   #leave(words) {
     this.#connection.stop();
@@ -248,6 +256,8 @@ class RoomPage {
   }
 
   #failed(clientMessageId, problem) {
+    // The room has another password since, or the seat was lost: a new join proves membership, or says why there is none.
+    if (problem.code === "not_a_member") this.#connection.join();
     this.#timeline.fail(clientMessageId, { code: problem.code, message: problem.message });
     this.#render();
   }
@@ -314,7 +324,9 @@ class RoomPage {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
       this.#older.hidden = !this.#timeline.hasMore;
-      this.#messages.render(this.#timeline.rows());
+      const rows = this.#timeline.rows();
+      document.getElementById("no-messages").hidden = !this.#joinedOnce || rows.length > 0;
+      this.#messages.render(rows);
     });
   }
 }

@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { golden, load } from "./golden.mjs";
+
+const { Lobby } = await load("lobby.js");
+
+const room = (id, more = {}) => ({ ...golden("new_room").data, _id: id, title: `room ${id}`, ...more });
+const ids = (lobby) => lobby.rooms.map(({ _id }) => _id);
+
+function lobbyWith(items, filter = {}, nextCursor = null) {
+  const lobby = new Lobby();
+  lobby.replace({ items, next_cursor: nextCursor }, filter);
+  return lobby;
+}
+
+test("a new room comes first, once", () => {
+  const lobby = lobbyWith([room("a")]);
+  assert.equal(lobby.apply("newRoom", room("b")), true);
+  assert.equal(lobby.apply("newRoom", room("b")), false);
+  assert.deepEqual(ids(lobby), ["b", "a"]);
+});
+
+test("a new room that the search does not find is not shown", () => {
+  const lobby = lobbyWith([], { query: "Cats" });
+  assert.equal(lobby.apply("newRoom", room("a", { title: "dogs" })), false);
+  assert.equal(lobby.apply("newRoom", room("b", { title: "my cats" })), true);
+});
+
+test("sorted by members, a new room waits at the end of the whole list", () => {
+  assert.deepEqual(ids(((lobby) => (lobby.apply("newRoom", room("b")), lobby))(lobbyWith([room("a")], { sort: "members" }))), [
+    "a",
+    "b",
+  ]);
+  assert.equal(lobbyWith([room("a")], { sort: "members" }, "next").apply("newRoom", room("b")), false);
+});
+
+test("rooms change, fill and go", () => {
+  const lobby = lobbyWith([room("a"), room("b")]);
+  assert.equal(lobby.apply("roomChanged", room("a", { title: "changed" })), true);
+  assert.equal(lobby.apply("occupancy", { b: 7, unknown: 1 }), true);
+  assert.equal(lobby.rooms[0].title, "changed");
+  assert.equal(lobby.rooms[1].members, 7);
+  assert.equal(lobby.apply("removeRoom", "a"), true);
+  assert.equal(lobby.apply("removeRoom", "a"), false);
+  assert.equal(lobby.apply("occupancy", { unknown: 1 }), false);
+  assert.deepEqual(ids(lobby), ["b"]);
+});
+
+test("a further page shows no room twice", () => {
+  const lobby = lobbyWith([room("a")], {}, "next");
+  lobby.apply("newRoom", room("c"));
+  lobby.append({ items: [room("a"), room("b")], next_cursor: null });
+  assert.deepEqual(ids(lobby), ["c", "a", "b"]);
+  assert.equal(lobby.nextCursor, null);
+});
