@@ -62,3 +62,13 @@ def test_production_with_a_default_secret_says_so_and_does_not_start() -> None:
     assert result.returncode == 2
     [sentence] = result.stderr.splitlines()
     assert "SESSION_SECRETS holds the default secret" in sentence
+
+
+def test_a_stop_that_was_asked_for_is_a_success() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "chat_web"], env={"PORT": "0", "LOG_FORMAT": "json"}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert any("Uvicorn running" in line for line in process.stdout)
+        process.terminate()
+        assert process.wait(timeout=10) == 0

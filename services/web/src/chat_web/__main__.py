@@ -1,5 +1,6 @@
 """`python -m chat_web`: serve the pages until SIGTERM."""
 
+import signal
 import sys
 
 import uvicorn
@@ -20,6 +21,8 @@ def main() -> int:
             sentence = problem["msg"].removeprefix("Value error, ")
             print(f"web cannot start: {where + ': ' if where else ''}{sentence}", file=sys.stderr)  # noqa: T201
         return 2
+    # uvicorn raises the signal again once it has stopped gracefully: a stop that was asked for is no failure.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
     uvicorn.run(
         create_app(settings),

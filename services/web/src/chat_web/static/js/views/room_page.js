@@ -16,6 +16,8 @@ import { OwnerMenu } from "./owner_menu.js";
 import { TypingView } from "./typing.js";
 
 const ROWS_MAX = 600;
+/** For who reads far above while a hot room goes on. */
+const ROWS_MAX_AWAY_FROM_END = 3_000;
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -156,7 +158,7 @@ class RoomPage {
       if (event === Event.CHAT) this.#typing.remove(data.user_id);
       if (event === Event.NOTICE) this.#room = { ...this.#room, slow_mode_s: data.slow_mode_s };
     }
-    if (this.#messages.atEnd) this.#timeline.trim(ROWS_MAX);
+    this.#timeline.trim(this.#messages.atEnd ? ROWS_MAX : ROWS_MAX_AWAY_FROM_END);
     this.#showRoom();
   }
 
