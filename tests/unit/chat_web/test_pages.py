@@ -214,3 +214,9 @@ async def test_the_language_can_be_chosen_and_is_kept(alice: httpx.AsyncClient) 
     assert '<html lang="en">' in (await alice.get("/?lang=en")).text
     assert '<html lang="en">' in (await alice.get("/room")).text
     assert '<html lang="en">' in (await alice.get("/?lang=tlh")).text
+
+
+async def test_a_page_can_be_asked_for_its_head_alone(alice: httpx.AsyncClient) -> None:
+    url = await create(alice)
+    for path in ("/", "/room", url):
+        assert (await alice.head(path)).status_code == 200

@@ -18,13 +18,14 @@ from room_contracts.ids import RoomId, is_room_id
 
 _ERROR_MAX_CHARS = 200
 _OK = "ok"
+_READ = ["GET", "HEAD"]
 
 
 def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     """The pages for people, and the forms on them."""
     router = APIRouter(include_in_schema=False)
 
-    @router.get("/")
+    @router.api_route("/", methods=_READ)
     async def list_rooms(
         request: Request,
         error: str = "",
@@ -45,7 +46,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             data={"page": "rooms", "rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort},
         )
 
-    @router.get("/room")
+    @router.api_route("/room", methods=_READ)
     async def new_room_form(request: Request) -> Response:
         """The form for a new room."""
         return _form(request)
@@ -64,7 +65,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             return _form(request, refused.code, title, max_text)
         return RedirectResponse(f"/room/{room['_id']}", 302)
 
-    @router.get("/room/{room_id}")
+    @router.api_route("/room/{room_id}", methods=_READ)
     async def enter_room(request: Request, room_id: str) -> Response:
         """The chat page, or back to the list with the reason.
 
