@@ -1,0 +1,50 @@
+#!/bin/sh
+# Renders nginx.conf.template and becomes nginx. Needs sh, grep, sed, and a writable /tmp and CACHE_DIR; no root.
+# Each ${NAME} of the template can be set in the environment; README.md says what it stands for.
+set -eu
+
+template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
+config=/tmp/nginx.conf
+script=/tmp/nginx.sed
+
+: "${WORKER_PROCESSES:=auto}"
+: "${WORKER_FILES:=$(ulimit -Hn)}"
+: "${WORKER_CONNECTIONS:=16384}"
+# Nobody reloads inside a container: this is how long open sockets hold up its stop.
+: "${WORKER_SHUTDOWN_TIMEOUT:=5s}"
+: "${RUN_DIR:=/tmp}"
+: "${TEMP_DIR:=/tmp/nginx}"
+: "${CACHE_DIR:=/var/cache/gifchat/gifs}"
+: "${ACCESS_LOG:=/dev/stdout}"
+# Docker's own name server: replicas that come and go are found within two seconds.
+: "${RESOLVER=resolver 127.0.0.11 valid=2s ipv6=off;}"
+: "${REAL_IP=}"
+: "${LISTEN:=listen 8080 backlog=4096;}"
+# Containers reach rooms-api by its name; the second listener is for this container alone.
+: "${INTERNAL_LISTEN:=listen 127.0.0.1:8081;}"
+: "${GATEWAY_SERVERS:=server realtime-gateway:8000 resolve max_fails=2 fail_timeout=2s;}"
+: "${ROOMS_API_SERVERS:=server rooms-api:8000 resolve max_fails=2 fail_timeout=2s;}"
+: "${WEB_SERVERS:=server web:8000 resolve max_fails=2 fail_timeout=2s;}"
+: "${REQUESTS_PER_SECOND:=200}"
+: "${REQUESTS_BURST:=1000}"
+: "${CONNECTIONS_PER_ADDRESS:=1000}"
+: "${GIF_BODY_MAX:=10304k}"
+
+# nginx takes a number, and sizes its tables by it.
+case $WORKER_FILES in
+  unlimited) WORKER_FILES=65536 ;;
+esac
+
+: >"$script"
+for name in $(grep -o '\${[A-Z][A-Z0-9_]*}' "$template" | sort -u | sed 's/[${}]//g'); do
+  eval "set -- \"\${$name-}\" \"\${$name+set}\""
+  if [ -z "$2" ]; then
+    echo "nginx.conf.template asks for $name, which is not set." >&2
+    exit 2
+  fi
+  printf 's|${%s}|%s|g\n' "$name" "$(printf '%s' "$1" | tr '\n' ' ' | sed 's/[&|\\]/\\&/g')" >>"$script"
+done
+sed -f "$script" "$template" >"$config"
+mkdir -p "$TEMP_DIR"
+
+exec nginx -e stderr -p /tmp -c "$config" -g 'daemon off;' "$@"
