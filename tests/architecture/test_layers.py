@@ -1,0 +1,37 @@
+"""The one-way rule: the import contracts of the root `pyproject.toml` hold, and leave no service out."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CONFIG = ROOT / "pyproject.toml"
+
+
+def test_the_import_contracts_hold() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [linter, "--config", CONFIG, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_package_is_under_them() -> None:
+    packages = {
+        init.parent.name
+        for pattern in ("contracts", "services/*", "deploy/*", "testkit")
+        for init in ROOT.glob(f"{pattern}/src/*/__init__.py")
+    }
+    assert packages == set(tomllib.loads(CONFIG.read_text())["tool"]["importlinter"]["root_packages"])
+
+
+def test_the_contracts_use_the_standard_library_alone() -> None:
+    """Importing every shared module brings in nothing that a package index has."""
+    modules = [path.stem for path in (ROOT / "contracts/src/room_contracts").glob("[a-z]*.py")]
+    code = f"import {', '.join(f'room_contracts.{name}' for name in modules)}"
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT / 'contracts/src')!r}); {code}"],
+        check=True,
+        timeout=30,
+    )

@@ -1,0 +1,136 @@
+"""The shape of the repository: what is where, what is not there, and which test reads which module."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (
+    "contracts/src",
+    "services/rooms-api/src",
+    "services/realtime-gateway/src",
+    "services/web/src",
+    "deploy/local/src",
+    "testkit/src",
+)
+LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
+SERVICES = sorted((ROOT / "services").glob("*/pyproject.toml"))
+MEANINGLESS = re.compile(r"(?:^|_)(?:utils?|common|helpers?|misc)$")
+NOT_OURS = {".venv", ".git", ".data", "node_modules", "vendor", "__pycache__"}
+
+TESTED_THROUGH = {
+    "chat_web.__main__": "tests/unit/chat_web/test_operations.py",
+    "chat_web.forms": "tests/unit/chat_web/test_pages.py",
+    "chat_web.health": "tests/unit/chat_web/test_operations.py",
+    "chat_web.logs": "tests/unit/chat_web/test_operations.py",
+    "chat_web.metrics": "tests/unit/chat_web/test_operations.py",
+    "chat_web.pages": "tests/unit/chat_web/test_pages.py",
+    "chat_web.rendering": "tests/unit/chat_web/test_pages.py",
+    "chat_web.security": "tests/unit/chat_web/test_security.py",
+    "gifchat_local.control": "tests/cluster/test_embedded.py",
+    "gifchat_local.parent_death": "tests/cluster/test_embedded.py",
+    "gifchat_local.supervisor": "tests/cluster/test_embedded.py",
+    "rooms_api.__main__": "tests/containers/test_compose.py",
+}
+"""Modules that no test imports because they are only whole as a part of a running service: the test that runs them."""
+
+
+def files() -> Iterator[Path]:
+    """Every file of ours."""
+    for path in ROOT.rglob("*"):
+        if path.is_file() and not NOT_OURS.intersection(path.relative_to(ROOT).parts):
+            yield path
+
+
+def modules() -> dict[str, Path]:
+    """Every source module with code in it, by its dotted name."""
+    found = {}
+    for source in SOURCES:
+        for path in (ROOT / source).rglob("*.py"):
+            statements = ast.parse(path.read_text()).body
+            if all(
+                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+                for statement in statements
+            ):
+                continue
+            name = ".".join(path.relative_to(ROOT / source).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The dotted names that a test file imports or, as `pytest_plugins`, has imported."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Import(names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                yield module
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.Assign(targets=[ast.Name("pytest_plugins")], value=ast.List(elements)):
+                yield from (str(element.value) for element in elements if isinstance(element, ast.Constant))
+
+
+@cache
+def imported_by_tests() -> set[str]:
+    tests = (path for path in (ROOT / "tests").rglob("*.py") if not NOT_OURS.intersection(path.parts))
+    return {name for path in tests for name in imported(path)}
+
+
+def test_every_module_has_a_test_that_imports_it() -> None:
+    known = imported_by_tests() | TESTED_THROUGH.keys()
+    missing = {name: path for name, path in modules().items() if name not in known}
+    listing = "\n".join(f"  {name:<50} {path.relative_to(ROOT)}" for name, path in sorted(missing.items()))
+    if missing:
+        pytest.fail(f"{len(missing)} modules that no test imports:\n{listing}", pytrace=False)
+
+
+def test_the_exceptions_are_needed_and_hold() -> None:
+    assert [name for name in TESTED_THROUGH if name in imported_by_tests()] == [], "these have tests of their own"
+    assert [name for name in TESTED_THROUGH if name not in modules()] == [], "there are no such modules"
+    assert [path for path in TESTED_THROUGH.values() if not (ROOT / path).is_file()] == [], "there are no such tests"
+
+
+def test_names_say_what_is_inside() -> None:
+    assert [str(path.relative_to(ROOT)) for path in files() if MEANINGLESS.search(path.stem.lower())] == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_locks_name_no_host(lock: Path) -> None:
+    assert re.findall(r".*://.*", lock.read_text()) == []
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_locks_have_a_hash_for_every_package(lock: Path) -> None:
+    entries = re.split(r"\n(?=\S)", lock.read_text().strip())
+    assert [entry.splitlines()[0] for entry in entries if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)] == []
+
+
+@pytest.mark.parametrize("project", SERVICES, ids=lambda path: path.parent.name)
+def test_a_service_is_locked_at_versions_that_it_asks_for(project: Path) -> None:
+    pins = dict(
+        re.findall(
+            r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / f"requirements/{project.parent.name}.lock").read_text()
+        )
+    )
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    problems = []
+    for line in tomllib.loads(project.read_text())["project"]["dependencies"]:
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        if name == "gifchat-contracts":
+            continue
+        if not requirement.specifier:
+            problems.append(f"{line}: says no oldest version")
+        elif name not in versions:
+            problems.append(f"{line}: is not in the lock")
+        elif versions[name] not in requirement.specifier:
+            problems.append(f"{line}: locked at {versions[name]}")
+    assert not problems
