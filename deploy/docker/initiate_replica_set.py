@@ -4,6 +4,7 @@ It runs once, in the image of rooms-api, before rooms-api starts: any image of M
 `MONGO_MEMBER` is the member's address as its clients reach it, `MONGO_REPLICA_SET` the name of the set.
 """
 
+import logging
 import os
 import sys
 import time
@@ -15,30 +16,31 @@ ALREADY_INITIALIZED = 23
 DEADLINE_S = 60.0
 POLL_S = 0.2
 
+_log = logging.getLogger("replica-set")
 
-def main() -> int:
+
+def main() -> None:
     """Initiate, and wait until the member is a primary that takes writes."""
     member = os.environ.get("MONGO_MEMBER", "mongo:27017")
     name = os.environ.get("MONGO_REPLICA_SET", "rs0")
     deadline = time.monotonic() + DEADLINE_S
-    with MongoClient[dict[str, object]](member, directConnection=True, serverSelectionTimeoutMS=DEADLINE_S * 1000) as mongo:
+    mongo: MongoClient[dict[str, object]]
+    with MongoClient(member, directConnection=True, serverSelectionTimeoutMS=int(DEADLINE_S * 1000)) as mongo:
         try:
             mongo.admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": member}]})
-            print(f"{member}: initiated {name}")
         except OperationFailure as error:
             if error.code != ALREADY_INITIALIZED:
                 raise
-            print(f"{member}: {name} is there already")
         while not mongo.admin.command("hello")["isWritablePrimary"]:
             if time.monotonic() > deadline:
-                sys.exit(f"{member}: no primary after {DEADLINE_S:.0f} s")
+                sys.exit(f"{member} is not the primary of {name} after {DEADLINE_S:.0f} s")
             time.sleep(POLL_S)
-    print(f"{member}: primary")
-    return 0
+    _log.info("%s is the primary of %s", member, name)
 
 
 if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        sys.exit(main())
+        main()
     except PyMongoError as problem:
         sys.exit(f"the replica set was not initiated: {problem}")

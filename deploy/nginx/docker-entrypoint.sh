@@ -1,15 +1,12 @@
 #!/bin/sh
-# Renders nginx.conf.template and becomes nginx. Needs sh, grep, sed, and a writable /tmp and CACHE_DIR; no root.
+# Renders nginx.conf.template and becomes nginx. Needs sh, grep, sed, tr, and a writable RUN_DIR and CACHE_DIR; no root.
 # Each ${NAME} of the template can be set in the environment; README.md says what it stands for.
 set -eu
 
 template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
-config=/tmp/nginx.conf
-script=/tmp/nginx.sed
 
-: "${WORKER_PROCESSES:=auto}"
+: "${WORKER_PROCESSES:=2}"
 : "${WORKER_FILES:=$(ulimit -Hn)}"
-: "${WORKER_CONNECTIONS:=16384}"
 # Nobody reloads inside a container: this is how long open sockets hold up its stop.
 : "${WORKER_SHUTDOWN_TIMEOUT:=5s}"
 : "${RUN_DIR:=/tmp}"
@@ -30,11 +27,14 @@ script=/tmp/nginx.sed
 : "${CONNECTIONS_PER_ADDRESS:=1000}"
 : "${GIF_BODY_MAX:=10304k}"
 
-# nginx takes a number, and sizes its tables by it.
-case $WORKER_FILES in
-  unlimited) WORKER_FILES=65536 ;;
-esac
+# Above this nginx has no use for them here.
+if [ "$WORKER_FILES" = unlimited ] || [ "$WORKER_FILES" -gt 65536 ]; then
+  WORKER_FILES=65536
+fi
+: "${WORKER_CONNECTIONS:=$((WORKER_FILES / 2))}"
 
+config=$RUN_DIR/nginx.conf
+script=$RUN_DIR/nginx.sed
 : >"$script"
 for name in $(grep -o '\${[A-Z][A-Z0-9_]*}' "$template" | sort -u | sed 's/[${}]//g'); do
   eval "set -- \"\${$name-}\" \"\${$name+set}\""
@@ -47,4 +47,4 @@ done
 sed -f "$script" "$template" >"$config"
 mkdir -p "$TEMP_DIR"
 
-exec nginx -e stderr -p /tmp -c "$config" -g 'daemon off;' "$@"
+exec nginx -e stderr -p "$RUN_DIR" -c "$config" -g 'daemon off;'

@@ -1,0 +1,149 @@
+"""The product in containers for tests: images built from this repository, started by `docker compose` as a person does.
+
+`engine_problem` says why there can be no such test here; a test that asks for the stack is skipped with that sentence.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from gifchat_local.ports import free_port
+
+ROOT = Path(__file__).parents[3]
+BUILT_SERVICES = ("rooms-api", "realtime-gateway", "web", "nginx")
+BASE_IMAGES = {
+    "PYTHON_IMAGE": "python:3.11-slim",
+    "NGINX_IMAGE": "nginx:1.31",
+    "MONGO_IMAGE": "mongo:6",
+    "VALKEY_IMAGE": "valkey/valkey:9-alpine",
+}
+"""The defaults of `docker-compose.yml`; a variable of the environment takes the place of each."""
+
+IMAGE_TAG = "test"
+"""Always the same, so that tests leave one set of images behind and the next build finds its layers."""
+
+BUILD_TIMEOUT_S = 900.0
+COMMAND_TIMEOUT_S = 240.0
+_LOOK_EVERY_S = 0.2
+
+Inspected = dict[str, Any]
+"""What `docker inspect` says of one container."""
+
+
+def docker(
+    *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
+    """Run `docker …` to its end."""
+    return subprocess.run(
+        ["docker", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
+    )
+
+
+def engine_problem() -> str | None:
+    """Why containers cannot be tested here, or None if they can."""
+    if shutil.which("docker") is None:
+        return "no Docker: there is no `docker` command"
+    if docker("info").returncode != 0:
+        return "no Docker: its engine does not answer"
+    if docker("compose", "version").returncode != 0:
+        return "no Docker Compose: `docker compose` is not installed (is DOCKER_CONFIG set?)"
+    for variable, default in BASE_IMAGES.items():
+        image = os.environ.get(variable, default)
+        if docker("image", "inspect", image).returncode != 0 and docker("pull", "--quiet", image).returncode != 0:
+            return f"no image {image}: it is not here and cannot be pulled; {variable} can name another"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeStack:
+    """A project of `docker-compose.yml` on a port and with volumes of its own."""
+
+    project: str
+    port: int
+    env: Mapping[str, str] = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where people find it."""
+        return f"http://localhost:{self.port}"
+
+    def compose(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+        """What `docker compose …` prints for this project.
+
+        Raises:
+            AssertionError: it failed; what it said is in the message.
+        """
+        answer = docker("compose", "--project-name", self.project, *arguments, env=self.env, timeout_s=timeout_s)
+        assert answer.returncode == 0, (
+            f"docker compose {' '.join(arguments)}:\n{(answer.stdout + answer.stderr)[-6_000:]}"
+        )
+        return answer.stdout
+
+    def up(self, gateways: int) -> None:
+        """Start all of it, and wait until every container is healthy.
+
+        Raises:
+            AssertionError: it does not come up; the message has the logs.
+        """
+        try:
+            self.compose("up", "--wait", "--no-build", "--scale", f"realtime-gateway={gateways}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.compose('ps', '--all')}\n{self.logs(tail=40)}") from None
+
+    def logs(self, *services: str, tail: int = 200) -> str:
+        """The end of the logs."""
+        return self.compose("logs", "--no-color", "--tail", str(tail), *services)
+
+    def containers(self, service: str | None = None) -> list[Inspected]:
+        """The containers of a service, or of all, running or not."""
+        ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
+        found: list[Inspected] = json.loads(docker("inspect", *ids).stdout)
+        return found
+
+    def ask(self, container: Inspected, path: str) -> Any:
+        """The JSON that a Python service answers to a request from inside its own container."""
+        url = f"http://127.0.0.1:8000{path}"
+        code = f"from urllib.request import urlopen; print(urlopen({url!r}, timeout=5).read().decode())"
+        answer = docker("exec", container["Id"], "python", "-I", "-c", code)
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+
+@contextmanager
+def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterator[ComposeStack]:
+    """Build the images, start the product, and remove its containers, networks and volumes after the block."""
+    port = free_port()
+    settings = {"GIFCHAT_VERSION": IMAGE_TAG, "PORT": str(port), "LOG_LEVEL": "info", **(env or {})}
+    stack = ComposeStack(f"gifchat-test-{uuid4().hex[:8]}", port, settings)
+    stack.compose("build", timeout_s=BUILD_TIMEOUT_S)
+    try:
+        stack.up(gateways)
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Return as soon as `condition` holds.
+
+    Raises:
+        AssertionError: not within `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(_LOOK_EVERY_S)

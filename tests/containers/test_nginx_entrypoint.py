@@ -1,0 +1,52 @@
+"""The entry point of nginx's container renders as the embedded cluster does. It needs no engine: a shell is enough."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gifchat_local.blueprint import NGINX_TEMPLATE
+from gifchat_local.servers.nginx import render
+
+ENTRYPOINT = NGINX_TEMPLATE.with_name("docker-entrypoint.sh")
+
+
+def start(work_dir: Path, template: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run the entry point with something in nginx's place that prints its arguments."""
+    commands = work_dir / "bin"
+    commands.mkdir()
+    (commands / "nginx").write_text('#!/bin/sh\necho "$@"\n')
+    (commands / "nginx").chmod(0o755)
+    (work_dir / "template").write_text(template)
+    environment = {
+        "PATH": f"{commands}:{os.environ['PATH']}",
+        "NGINX_TEMPLATE": str(work_dir / "template"),
+        "RUN_DIR": str(work_dir),
+        "TEMP_DIR": str(work_dir / "temp"),
+        **settings,
+    }
+    return subprocess.run(["sh", ENTRYPOINT], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_every_placeholder_of_the_template_has_a_value(tmp_path: Path) -> None:
+    done = start(tmp_path, NGINX_TEMPLATE.read_text())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"-e stderr -p {tmp_path} -c {tmp_path}/nginx.conf -g daemon off;\n"
+    config = (tmp_path / "nginx.conf").read_text()
+    assert "${" not in config
+    assert "server realtime-gateway:8000 resolve" in config
+    assert (tmp_path / "temp").is_dir()
+
+
+@pytest.mark.parametrize("value", ["a|b", "a&b", r"a\1b", "$remote_addr", "/x/y", 'it\'s "quoted"', ""])
+def test_values_are_put_in_to_the_letter(tmp_path: Path, value: str) -> None:
+    template = "one ${REAL_IP} two ${REAL_IP} $uri ${lower}\n"
+    assert start(tmp_path, template, REAL_IP=value).returncode == 0
+    assert (tmp_path / "nginx.conf").read_text() == render(template, {"REAL_IP": value})
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    done = start(tmp_path, "${SOMETHING_NEW}\n")
+    assert done.returncode == 2
+    assert done.stderr == "nginx.conf.template asks for SOMETHING_NEW, which is not set.\n"
