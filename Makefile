@@ -39,7 +39,7 @@ docs: .venv/.dev  ## write the generated documents
 
 lock: .venv/.created  ## resolve the dependencies anew, and write requirements/*.lock
 	@test -x $(BIN)/uv || $(PIP) uv
-	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev)
+	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev build)
 
 LOCAL_PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
 lock-rooms-api: LOCKED := services/rooms-api/pyproject.toml
@@ -47,6 +47,7 @@ lock-realtime-gateway: LOCKED := services/realtime-gateway/pyproject.toml
 lock-web: LOCKED := services/web/pyproject.toml
 lock-local: LOCKED := $(LOCAL_PROJECTS) requirements/build.in
 lock-dev: LOCKED := $(LOCAL_PROJECTS) testkit/pyproject.toml requirements/dev.in
+lock-build: LOCKED := requirements/build.in
 lock-%:
 	@echo "Locking requirements/$*.lock"
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
