@@ -57,6 +57,13 @@ MUTED = ErrorCode("muted", 403, _STOP, "이 방에서 말할 수 없습니다.",
 SLOW_MODE = ErrorCode("slow_mode", 429, _RETRY, "잠시 후에 다시 보내 주세요.", "Slow mode is on: wait a moment.")
 NOT_A_MEMBER = ErrorCode("not_a_member", 403, _STOP, "먼저 방에 들어가 주세요.", "Enter the room first.")
 NOT_OWNER = ErrorCode("not_owner", 403, _STOP, "방장만 할 수 있습니다.", "Only the room's owner can do this.")
+TOO_MANY_SANCTIONS = ErrorCode(
+    "too_many_sanctions",
+    409,
+    _STOP,
+    "이 방에서 제재할 수 있는 인원을 초과했습니다.",
+    "The room has as many sanctioned users as it can have: end another sanction first.",
+)
 TICKET_INVALID = ErrorCode("ticket_invalid", 403, _STOP, "입장권이 올바르지 않습니다.", "The ticket is not valid.")
 TICKET_EXPIRED = ErrorCode("ticket_expired", 403, _STOP, "입장권이 만료되었습니다.", "The ticket has expired.")
 TICKET_USED = ErrorCode("ticket_used", 403, _STOP, "이미 사용한 입장권입니다.", "The ticket was used already.")
