@@ -1,5 +1,7 @@
 """Rooms for tests."""
 
+from datetime import UTC, datetime
+
 from room_contracts.ids import Epoch, RoomId, UserId
 from rooms_api.domain.room import Room
 
@@ -8,4 +10,13 @@ OWNER = UserId("0" * 24)
 
 def room_of(room_id: RoomId, owner_id: UserId = OWNER, slow_mode_s: int = 0) -> Room:
     """A room with all the rest as it is when nobody chose anything."""
-    return Room(room_id=room_id, epoch=Epoch("0123456789abcdef"), owner_id=owner_id, slow_mode_s=slow_mode_s)
+    return Room(
+        room_id=room_id,
+        epoch=Epoch("0123456789abcdef"),
+        owner_id=owner_id,
+        owner_color="#86362d",
+        title="A room",
+        max_members=10,
+        created_at=datetime(2026, 1, 2, tzinfo=UTC),
+        slow_mode_s=slow_mode_s,
+    )
