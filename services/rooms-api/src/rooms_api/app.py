@@ -1,0 +1,331 @@
+"""The composition root: everything is built and wired here. Building does no I/O; the lifespan connects and stops."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pymongo
+import structlog
+from bson import ObjectId
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from room_contracts import errors, limits
+from room_contracts.ids import RoomId
+from rooms_api.adapters.argon2_passwords import Argon2Passwords
+from rooms_api.adapters.image_decoder import ImageDecoder
+from rooms_api.adapters.mongo_gifs import MongoGifs
+from rooms_api.adapters.mongo_leadership import MongoLeadership
+from rooms_api.adapters.mongo_messages import MongoMessages
+from rooms_api.adapters.mongo_rooms import MongoRooms
+from rooms_api.adapters.redis_admission import LocalRateLimits, RedisGrants, RedisRateLimits
+from rooms_api.adapters.redis_occupancy import RedisOccupancy
+from rooms_api.adapters.redis_publisher import RedisPublisher
+from rooms_api.adapters.signed_tokens import SignedTokens
+from rooms_api.domain.errors import Refused
+from rooms_api.http.deps import Guards
+from rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, RequestMetrics
+from rooms_api.http.gifs import gif_files_router, gifs_router
+from rooms_api.http.health import health_router
+from rooms_api.http.internal import internal_router
+from rooms_api.http.internal_messages import internal_messages_router
+from rooms_api.http.messages import messages_router
+from rooms_api.http.moderation import moderation_router
+from rooms_api.http.problems import answer_with_problems, document_problems, problem, problems
+from rooms_api.http.rooms import rooms_router
+from rooms_api.ports import StoreUnavailableError
+from rooms_api.settings import Settings
+from rooms_api.use_cases.admission import Admission, admitted_rule
+from rooms_api.use_cases.gifs import Gifs
+from rooms_api.use_cases.group_commit import GroupCommit
+from rooms_api.use_cases.history import History
+from rooms_api.use_cases.janitor import Janitor
+from rooms_api.use_cases.moderation import Moderation
+from rooms_api.use_cases.post_message import Messages
+from rooms_api.use_cases.rooms import RoomRegistry
+
+_DRAIN_S = 5.0
+_PREPARE_AGAIN_S = 1.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wired:
+    """All that outlives a request, built and wired."""
+
+    mongo: AsyncMongoClient[dict[str, Any]]
+    redis: Redis
+    room_store: MongoRooms
+    log: MongoMessages
+    gif_store: MongoGifs
+    publisher: RedisPublisher
+    passwords: Argon2Passwords
+    leadership: MongoLeadership
+    guards: Guards
+    admission: Admission
+    rooms: RoomRegistry
+    moderation: Moderation
+    commit: GroupCommit
+    messages: Messages
+    history: History
+    gifs: Gifs
+    janitor: Janitor
+    prepared: asyncio.Event
+    """The indexes are there."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application."""
+    wired = _wire(settings)
+    app = FastAPI(
+        title="GIF Chat",
+        summary="Rooms, messages and GIFs over HTTP.",
+        version="1",
+        lifespan=lambda _app: _lifespan(wired),
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
+    )
+    _include_routes(app, wired)
+    answer_with_problems(app)
+    document_problems(app)
+    app.add_middleware(BodyLimit, max_bytes=_body_limit)
+    app.add_middleware(RequestMetrics)
+    return app
+
+
+def _wire(settings: Settings) -> _Wired:
+    mongo = _mongo_client(settings.mongo_url)
+    redis = _redis_client(settings.redis_url)
+
+    room_store = MongoRooms(mongo, settings.mongo_database)
+    log = MongoMessages(mongo, settings.mongo_database)
+    gif_store = MongoGifs(mongo, settings.mongo_database)
+    holder = f"{settings.node_name}.{secrets.token_hex(4)}"
+    leadership = MongoLeadership(mongo, settings.mongo_database, "janitor", holder)
+    occupancy = RedisOccupancy(redis)
+    publisher = RedisPublisher(redis)
+    rate_limits = RedisRateLimits(redis, LocalRateLimits())
+    passwords = Argon2Passwords()
+    signatures = SignedTokens(settings.session_secrets)
+
+    gifs = Gifs(gif_store, ImageDecoder(), _now)
+    commit = GroupCommit(room_store, log, publisher, _now)
+    messages = Messages(room_store, commit, log, gifs.for_message, _new_object_id)
+    admission = Admission(
+        rooms=room_store,
+        occupancy=occupancy,
+        grants=RedisGrants(redis),
+        rate_limits=rate_limits,
+        passwords=passwords,
+        signatures=signatures,
+        clock=_now,
+    )
+    rooms = RoomRegistry(
+        store=room_store,
+        log=log,
+        messages=messages,
+        occupancy=occupancy,
+        publisher=publisher,
+        passwords=passwords,
+        rate_limits=rate_limits,
+        clock=_now,
+        new_room_id=lambda: RoomId(_new_object_id()),
+    )
+    janitor = Janitor(
+        leadership=leadership,
+        store=room_store,
+        rooms=rooms,
+        log=log,
+        occupancy=occupancy,
+        remove_gifs=gifs.remove_unreferenced,
+        clock=_now,
+        empty_room_ttl_s=settings.empty_room_ttl,
+        unreferenced_gif_ttl_s=settings.unreferenced_gif_ttl,
+    )
+    return _Wired(
+        mongo=mongo,
+        redis=redis,
+        room_store=room_store,
+        log=log,
+        gif_store=gif_store,
+        publisher=publisher,
+        passwords=passwords,
+        leadership=leadership,
+        guards=Guards(signatures, admission, settings.allowed_origins, settings.internal_token),
+        admission=admission,
+        rooms=rooms,
+        moderation=Moderation(room_store, publisher, _now),
+        commit=commit,
+        messages=messages,
+        history=History(log),
+        gifs=gifs,
+        janitor=janitor,
+        prepared=asyncio.Event(),
+    )
+
+
+def _include_routes(app: FastAPI, wired: _Wired) -> None:
+    async def refuse_until_prepared() -> None:
+        # The unique indexes are what messages are numbered by: nothing is written before they are there.
+        if not wired.prepared.is_set():
+            raise Refused(errors.UNAVAILABLE)
+
+    guards, room_store = wired.guards, wired.room_store
+    ready = [Depends(refuse_until_prepared)]
+
+    public = APIRouter(prefix="/api/v1", dependencies=[Depends(guards.same_origin), *ready])
+    public.include_router(rooms_router(wired.rooms, wired.admission, caller=guards.caller))
+    public.include_router(moderation_router(wired.moderation, clock=_now, caller=guards.caller))
+    public.include_router(
+        messages_router(
+            wired.messages,
+            wired.history,
+            room_store,
+            clock=_now,
+            caller=guards.caller,
+            reader_rule=guards.reader_rule,
+            writer_rule=guards.writer_rule,
+            problems=problems,
+        )
+    )
+    public.include_router(
+        gifs_router(wired.gifs, room_store, clock=_now, writer_rule=guards.writer_rule, problems=problems)
+    )
+
+    internal = APIRouter(prefix="/internal/v1", dependencies=ready)
+    internal.include_router(
+        internal_router(wired.rooms, wired.history, clock=_now, from_a_service=guards.from_a_service)
+    )
+    internal.include_router(
+        internal_messages_router(
+            wired.messages,
+            wired.history,
+            room_store,
+            from_a_service=guards.from_a_service,
+            member_rule=admitted_rule,
+        )
+    )
+
+    app.include_router(public)
+    app.include_router(internal)
+    app.include_router(gif_files_router(wired.gifs, problem=problem, problems=problems), dependencies=ready)
+    app.include_router(
+        health_router(lambda: _mongo_answers(wired.mongo, wired.prepared), lambda: _redis_answers(wired.redis))
+    )
+
+
+@asynccontextmanager
+async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
+    async def work() -> None:
+        await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gif_store.create_indexes)
+        wired.prepared.set()
+        await wired.janitor.work()
+
+    worker = asyncio.create_task(work(), name="janitor")
+    _log.info("started")
+    yield
+    worker.cancel()
+    await asyncio.wait({worker})
+    await _give_up(wired.leadership)
+    try:
+        await asyncio.wait_for(wired.commit.drain(), _DRAIN_S)
+    except TimeoutError:
+        _log.warning("stopped_with_unwritten_messages")
+    await wired.publisher.aclose()
+    wired.passwords.close()
+    await wired.redis.aclose()
+    await wired.mongo.close()
+    _log.info("stopped")
+
+
+def _mongo_client(url: str) -> AsyncMongoClient[dict[str, Any]]:
+    return AsyncMongoClient(
+        url,
+        connect=False,
+        tz_aware=True,
+        appname="rooms-api",
+        serverSelectionTimeoutMS=2_000,
+        connectTimeoutMS=2_000,
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+    )
+
+
+def _redis_client(url: str) -> Redis:
+    # Whoever waits for Redis waits for a person: one attempt more for a connection that went stale, and no longer.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=64,
+        timeout=1.0,
+        socket_timeout=1.0,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            for create in create_indexes:
+                await create()
+        except StoreUnavailableError as error:
+            _log.warning("waiting_for_mongodb", error=str(error))
+            await asyncio.sleep(_PREPARE_AGAIN_S)
+        else:
+            return
+
+
+async def _give_up(leadership: MongoLeadership) -> None:
+    try:
+        await leadership.release()
+    except StoreUnavailableError as error:
+        _log.warning("leadership_not_released", error=str(error))
+
+
+async def _mongo_answers(mongo: AsyncMongoClient[dict[str, Any]], prepared: asyncio.Event) -> bool:
+    try:
+        with pymongo.timeout(1.0):
+            await mongo.admin.command("ping")
+    except PyMongoError:
+        return False
+    return prepared.is_set()
+
+
+async def _redis_answers(redis: Redis) -> bool:
+    try:
+        await redis.ping()
+    except (RedisError, OSError):
+        return False
+    return True
+
+
+def _body_limit(path: str) -> int:
+    """Uploads bound themselves, by their own codes; this is what they stay below."""
+    return 2 * limits.GIF_MAX_BYTES if path.endswith("/gifs") else JSON_BODY_MAX_BYTES
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_object_id() -> str:
+    return str(ObjectId())
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
