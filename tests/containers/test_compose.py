@@ -167,7 +167,7 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
         gateway = max(sockets_by_gateway(stack).items(), key=lambda entry: entry[1])[0]
 
         # In its own time: it stops by itself, and with success.
-        stopped = docker("stop", "--time", "30", gateway)
+        stopped = docker("stop", "-t", "30", gateway)
         assert stopped.returncode == 0, stopped.stderr
         state = next(c["State"] for c in stack.containers("realtime-gateway") if c["Id"] == gateway)
         assert state["ExitCode"] == 0

@@ -1,0 +1,47 @@
+"""`docker-compose.yml`, its `.env.example`, the images and the tests name the same variables with the same defaults."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gifchat_testkit.containers import BASE_IMAGES
+from room_contracts.identity import DEVELOPMENT_SECRET
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+USED = dict(re.findall(r"\$\{([A-Z][A-Z_]*):-([^${}]*)", COMPOSE))
+EXAMPLE = dict(re.findall(r"(?m)^# ([A-Z][A-Z_]*)=(\S*)", (ROOT / ".env.example").read_text()))
+
+
+def test_the_example_has_every_variable_and_no_other() -> None:
+    assert EXAMPLE.keys() == USED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # its default has the port in it
+def test_the_example_shows_the_default(name: str) -> None:
+    assert EXAMPLE[name] == USED[name]
+
+
+def test_the_secret_of_development_is_the_one_that_production_refuses() -> None:
+    assert USED["SESSION_SECRETS"] == DEVELOPMENT_SECRET
+
+
+@pytest.mark.parametrize("variable", BASE_IMAGES)
+def test_base_images_are_the_same_everywhere(variable: str) -> None:
+    assert USED[variable] == BASE_IMAGES[variable]
+    for dockerfile in [*ROOT.glob("services/*/Dockerfile"), ROOT / "deploy/nginx/Dockerfile"]:
+        for default in re.findall(rf"(?m)^ARG {variable}=(\S+)", dockerfile.read_text()):
+            assert default == BASE_IMAGES[variable], dockerfile
+
+
+@pytest.mark.parametrize("dockerfile", sorted(ROOT.glob("services/*/Dockerfile")), ids=lambda path: path.parent.name)
+def test_images_follow_the_rules(dockerfile: Path) -> None:
+    text = dockerfile.read_text()
+    lock = f"requirements/{dockerfile.parent.name}.lock"
+    assert text.count("FROM ") >= 2, "one stage builds, another runs"
+    assert f"--require-hashes -r {lock}" in text
+    assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", text), "a number, so that Kubernetes can see that it is not root"
+    assert "HEALTHCHECK" in text
+    for refused in ("--chmod", "--mount", "curl", "://", "index-url", ":latest"):
+        assert refused not in text, refused
