@@ -6,7 +6,7 @@ live in one slot: one Lua script can decide over a room, its partition's leases 
 
 from zlib import crc32
 
-from room_contracts.ids import NodeId, RoomId, UserId
+from room_contracts.ids import NodeId, RoomId, UserId, is_room_id
 
 PARTITIONS = 64
 LOBBY_CHANNEL = "gifchat:{lobby}:events"
@@ -30,6 +30,13 @@ def room_prefix(room_id: RoomId) -> str:
 def room_channel(room_id: RoomId) -> str:
     """The sharded pub/sub channel that carries a room's events."""
     return f"{room_prefix(room_id)}events"
+
+
+def room_of_channel(channel: str) -> RoomId | None:
+    """The room that a channel belongs to; None where it is no room's."""
+    _, _, rest = channel.partition("}:room:")
+    room_id, _, what = rest.partition(":")
+    return RoomId(room_id) if what == "events" and is_room_id(room_id) else None
 
 
 def generation(partition: int) -> str:

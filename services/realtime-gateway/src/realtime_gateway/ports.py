@@ -1,12 +1,17 @@
 """What the use cases need from the outside, and what they may rely on. Adapters and fakes keep the same promises."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
+from realtime_gateway.domain.hosted_room import LogPage, RoomRecord
 from realtime_gateway.domain.occupancy import Admission, Departure, Readmission
 from room_contracts.codec import Frame
+from room_contracts.events import ChatPayload
 from room_contracts.identity import Identity
 from room_contracts.ids import RoomId, UserId
+from room_contracts.position import Position
+from room_contracts.socket_events import SendGif, SendText
 
 
 class OccupancyUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
@@ -114,4 +119,111 @@ class Publisher(Protocol):
         Raises:
             PublishFailed: Redis is away.
         """
+        ...
+
+
+class FeedUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+    """The channel cannot be heard now."""
+
+
+class Feed(Protocol):
+    """Hears channels: at most once, in the order of publishing while the connection holds.
+
+    After a lost connection it subscribes again to all channels by itself and says so: what was published meanwhile is
+    missing, and whoever listens has to find out.
+    """
+
+    async def subscribe(self, channel: str) -> None:
+        """Hear `channel`; everything published after this returns is handed on.
+
+        Raises:
+            FeedUnavailable: not within a few seconds; the channel is not subscribed.
+        """
+        ...
+
+    async def unsubscribe(self, channel: str) -> None:
+        """Hear `channel` no more. Never raises: without a connection there is nothing to hear."""
+        ...
+
+
+class HistoryUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+    """rooms-api cannot be asked now."""
+
+
+class RoomHistory(Protocol):
+    """Reads rooms and their logs as a majority has them.
+
+    Every method raises `HistoryUnavailable`; those about one room raise `Refused` with `ROOM_NOT_FOUND` too.
+    """
+
+    async def record(self, room_id: RoomId) -> RoomRecord:
+        """The hosting record."""
+        ...
+
+    async def newest(self, room_id: RoomId, limit: int) -> LogPage:
+        """The last `limit` entries; `head` is the seq of the last one."""
+        ...
+
+    async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        """The first `limit` entries above `seq`."""
+        ...
+
+    async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
+        """Where each of these rooms is, in one request for up to 1,000; rooms that do not exist are left out."""
+        ...
+
+
+class MessageRelay(Protocol):
+    """Hands a member's message to rooms-api."""
+
+    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
+        """Post it; returns the stored message.
+
+        Idempotent by `client_message_id`.
+
+        Raises:
+            Refused: with the code that a POST would have got; `OUTCOME_UNKNOWN` where no answer came.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a ticket says: this user may ask for a seat in this room now, once."""
+
+    room_id: RoomId
+    user_id: UserId
+    access_version: int
+    ticket_id: str
+
+
+class Signatures(Protocol):
+    """Reads and makes what travels signed through hands that are not trusted."""
+
+    def session_of(self, cookie: str) -> str | None:
+        """The session id in a session cookie; None if it is forged or too old."""
+        ...
+
+    def ticket_of(self, token: str) -> Ticket:
+        """What a ticket says.
+
+        Raises:
+            Refused: `TICKET_EXPIRED` or `TICKET_INVALID`.
+        """
+        ...
+
+    def membership(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
+        """Proof for rooms-api that the user was admitted."""
+        ...
+
+
+class Sockets(Protocol):
+    """Writes to the clients of this node. Never waits, never raises: a client that is gone is skipped."""
+
+    def deliver(self, sids: Iterable[str], body: bytes) -> None:
+        """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""
+        ...
+
+    def deliver_to_lobby(self, body: bytes) -> None:
+        """The same to every session in `/room`."""
         ...

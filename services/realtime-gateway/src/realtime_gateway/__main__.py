@@ -1,0 +1,85 @@
+"""`python -m realtime_gateway`: serve sockets until SIGTERM, then drain and stop with success."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import uvicorn
+import uvloop
+from pydantic import ValidationError
+
+from realtime_gateway.app import Gateway, create_gateway
+from realtime_gateway.logs import configure_logs
+from realtime_gateway.settings import Settings
+from room_contracts import limits
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn would close every socket at once."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture nothing."""
+        yield
+
+
+async def _serve(settings: Settings) -> None:
+    gateway = create_gateway(settings)
+    server = _Server(
+        uvicorn.Config(
+            gateway.app,
+            host=settings.host,
+            port=settings.port,
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
+            ws_per_message_deflate=False,
+            proxy_headers=True,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    stops: set[asyncio.Task[None]] = set()
+
+    def stop() -> None:
+        if stops:
+            server.should_exit = server.force_exit = True
+            return
+        stops.add(asyncio.create_task(_stop(gateway, server), name="stop"))
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    await server.serve()
+
+
+async def _stop(gateway: Gateway, server: uvicorn.Server) -> None:
+    try:
+        await gateway.drain()
+    finally:
+        server.should_exit = True
+
+
+def main() -> int:
+    """Run the service; 2 where the environment is wrong."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            where = ".".join(str(part) for part in problem["loc"]).upper()
+            sentence = problem["msg"].removeprefix("Value error, ")
+            print(f"realtime-gateway cannot start: {where + ': ' if where else ''}{sentence}", file=sys.stderr)  # noqa: T201
+        return 2
+    configure_logs(settings.log_level, settings.log_format, settings.node_name)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Asking rooms-api over HTTP, on its internal routes."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import FOREVER, Forever, LogPage, RoomRecord
+from realtime_gateway.ports import HistoryUnavailable
+from room_contracts import errors, events
+from room_contracts.codec import Frame, Kind
+from room_contracts.events import ChatPayload
+from room_contracts.identity import Identity
+from room_contracts.ids import Epoch, RoomId, UserId
+from room_contracts.position import Position
+from room_contracts.socket_events import SendGif, SendText
+
+TIMEOUT_S = 5.0
+MAX_CONNECTIONS = 100
+
+
+class RoomsApiClient:
+    """`ports.RoomHistory` and `ports.MessageRelay`."""
+
+    def __init__(self, base_url: str, internal_token: str) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=f"{base_url.rstrip('/')}/internal/v1",
+            headers={"Authorization": f"Bearer {internal_token}"},
+            timeout=httpx.Timeout(TIMEOUT_S, connect=2.0),
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=30.0),
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def record(self, room_id: RoomId) -> RoomRecord:
+        """See `ports.RoomHistory`."""
+        answer = await self._read("GET", f"/rooms/{room_id}")
+        return RoomRecord(
+            room=answer["room"],
+            epoch=Epoch(answer["epoch"]),
+            access_version=answer["access_version"],
+            banned_until={
+                UserId(user_id): _until(sanction["banned_until"])
+                for user_id, sanction in answer["sanctions"].items()
+                if "banned_until" in sanction
+            },
+        )
+
+    async def newest(self, room_id: RoomId, limit: int) -> LogPage:
+        """See `ports.RoomHistory`."""
+        return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"newest": limit}))
+
+    async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        """See `ports.RoomHistory`."""
+        return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"after": seq, "limit": limit}))
+
+    async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
+        """See `ports.RoomHistory`."""
+        answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})
+        return {RoomId(room_id): Position.from_json(position) for room_id, position in answer["heads"].items()}
+
+    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
+        """See `ports.MessageRelay`."""
+        match message:
+            case SendText(text=text):
+                content = {"text": text}
+            case SendGif(gif_id=gif_id):
+                content = {"gif": gif_id}
+        body = {
+            **content,
+            "client_message_id": message.client_message_id,
+            "user_id": sender.user_id,
+            "color": sender.color,
+        }
+        try:
+            answer = await self._http.post(f"/rooms/{message.room_id}/messages", json=body)
+        except httpx.ConnectError as error:
+            raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
+        except httpx.HTTPError as error:
+            raise Refused(errors.OUTCOME_UNKNOWN, detail=str(error)) from error
+        if answer.status_code != httpx.codes.CREATED:
+            raise _refusal(answer)
+        stored: ChatPayload = answer.json()
+        return stored
+
+    async def _read(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            answer = await self._http.request(method, path, **more)
+        except httpx.HTTPError as error:
+            raise HistoryUnavailable(f"{type(error).__name__}: {error}") from error
+        if answer.status_code == httpx.codes.OK:
+            return answer.json()
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise _refusal(answer)
+        raise HistoryUnavailable(f"rooms-api answered {answer.status_code}")
+
+
+def _refusal(answer: httpx.Response) -> Refused:
+    try:
+        problem = answer.json()
+        code = errors.TABLE[problem["code"]]
+    except (ValueError, KeyError, TypeError):
+        code = errors.ROOM_NOT_FOUND if answer.status_code == httpx.codes.NOT_FOUND else errors.UNAVAILABLE
+        return Refused(code, detail=f"rooms-api answered {answer.status_code}")
+    retry_after = answer.headers.get("retry-after", "")
+    return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))
+
+
+def _page(answer: Mapping[str, Any]) -> LogPage:
+    epoch = Epoch(answer["epoch"])
+    frames = tuple(
+        Frame(Kind(item["kind"]), events.body(item["event"], item["data"]), epoch, item["seq"])
+        for item in answer["items"]
+    )
+    return LogPage(epoch, answer["head"], frames)
+
+
+def _until(text: str) -> datetime | Forever:
+    return FOREVER if text == FOREVER.value else datetime.fromisoformat(text)

@@ -1,0 +1,59 @@
+"""Signed tokens with itsdangerous: one set of secrets, a salt for each purpose."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
+
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.ports import Ticket
+from room_contracts import errors, identity, limits
+from room_contracts.ids import RoomId, UserId, is_room_id, is_user_id
+
+
+class SignedTokens:
+    """`ports.Signatures`."""
+
+    def __init__(self, session_secrets: Sequence[str]) -> None:
+        """The last of `session_secrets` signs; all of them verify."""
+        self._sessions = _serializer(session_secrets, identity.SESSION_SALT)
+        self._tickets = _serializer(session_secrets, identity.TICKET_SALT)
+        self._memberships = _serializer(session_secrets, identity.MEMBERSHIP_SALT)
+
+    def session_of(self, cookie: str) -> str | None:
+        """See `ports.Signatures`."""
+        try:
+            session_id: Any = self._sessions.loads(cookie, max_age=identity.SESSION_TTL_S)
+        except BadData:
+            return None
+        return session_id if isinstance(session_id, str) else None
+
+    def ticket_of(self, token: str) -> Ticket:
+        """See `ports.Signatures`."""
+        try:
+            content = self._tickets.loads(token, max_age=limits.TICKET_TTL_S)
+        except SignatureExpired as error:
+            raise Refused(errors.TICKET_EXPIRED) from error
+        except BadData as error:
+            raise Refused(errors.TICKET_INVALID) from error
+        match content:
+            case {"r": room_id, "u": user_id, "j": str(ticket_id), "v": int(version)} if is_room_id(
+                room_id
+            ) and is_user_id(user_id):
+                return Ticket(RoomId(room_id), UserId(user_id), version, ticket_id)
+            case _:
+                raise Refused(errors.TICKET_INVALID)
+
+    def membership(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
+        """See `ports.Signatures`."""
+        token = self._memberships.dumps({"r": room_id, "u": user_id, "v": access_version})
+        return token.decode() if isinstance(token, bytes) else token
+
+
+def _serializer(session_secrets: Sequence[str], salt: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(
+        list(session_secrets),
+        salt=salt,
+        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+    )

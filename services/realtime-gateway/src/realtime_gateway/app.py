@@ -1,0 +1,190 @@
+"""The composition root: everything is built and wired here. Building does no I/O; the lifespan connects and stops."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import socketio
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from realtime_gateway import metrics
+from realtime_gateway.adapters.redis_feed import RedisFeed
+from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
+from realtime_gateway.adapters.redis_publisher import RedisPublisher
+from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
+from realtime_gateway.adapters.signed_tokens import SignedTokens
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.http.draining import RefuseWhileDraining
+from realtime_gateway.http.health import health_routes
+from realtime_gateway.http.websocket_demo import WebSocketDemo
+from realtime_gateway.settings import Settings
+from realtime_gateway.socketio.chat import ChatNamespace
+from realtime_gateway.socketio.client_manager import ClientManager
+from realtime_gateway.socketio.demo import DemoNamespace
+from realtime_gateway.socketio.lobby import LobbyNamespace
+from realtime_gateway.socketio.server import create_server
+from realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from realtime_gateway.use_cases.drain_node import DrainNode
+from realtime_gateway.use_cases.evict_sessions import EvictSessions
+from realtime_gateway.use_cases.fan_out import FanOut
+from realtime_gateway.use_cases.hear_channels import HearChannels
+from realtime_gateway.use_cases.host_rooms import HostRooms
+from realtime_gateway.use_cases.join_room import JoinRoom
+from realtime_gateway.use_cases.leave_room import LeaveRoom
+from realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from realtime_gateway.use_cases.renew_leases import RenewLeases
+from realtime_gateway.use_cases.repair_rooms import RepairRooms
+from realtime_gateway.use_cases.send_message import SendMessage
+from realtime_gateway.use_cases.sweep_seats import SweepSeats
+from realtime_gateway.use_cases.tell_lobby import TellLobby
+from room_contracts import keys, limits
+from room_contracts.ids import RoomId, new_node_id
+
+REDIS_CONNECTIONS = 72
+"""Above what the adapters use at once: a command never waits for a connection."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The service: an ASGI application, and the way to end it without losing anybody."""
+
+    app: ASGIApp
+    drain: Callable[[], Awaitable[None]]
+
+
+def create_gateway(settings: Settings) -> Gateway:
+    """Build and wire everything."""
+    node_id = new_node_id(settings.node_name)
+    redis = _redis_client(settings.redis_url)
+    rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
+    signatures = SignedTokens(settings.session_secrets)
+    publisher = RedisPublisher(redis)
+    occupancy = RedisOccupancy(redis, node_id, limits.LEASE_TTL_S, settings.seat_grace, limits.RECOVERING_S)
+    sockets = ClientManager()  # type: ignore[no-untyped-call]
+    server = create_server(settings, sockets)
+
+    rooms: dict[RoomId, HostedRoom] = {}
+    announce = AnnouncePresence(publisher)
+    evict = EvictSessions(sockets, rooms, occupancy, announce, _now)
+    renew = RenewLeases(occupancy, evict)
+    fan_out = FanOut(sockets, rooms, renew.serves)
+    repair = RepairRooms(rooms_api, fan_out, rooms)
+    lobby = TellLobby(sockets, rooms)
+
+    # The feed hands on what hosts want to hear, and hosts tell the feed what to hear.
+    def on_data(channel: str, data: bytes) -> None:
+        hear.on_data(channel, data)
+
+    def on_reconnected(channels: Collection[str]) -> None:
+        hear.on_reconnected(channels)
+
+    feed = RedisFeed(
+        redis.connection_pool.make_connection,
+        on_data,
+        on_reconnected,
+        always=[keys.LOBBY_CHANNEL],
+    )
+    hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict)
+    hear = HearChannels(hosts, lobby, repair)
+    leave = LeaveRoom(occupancy, rooms, announce)
+    join = JoinRoom(
+        hosts=hosts,
+        rooms=rooms,
+        occupancy=occupancy,
+        signatures=signatures,
+        history=rooms_api,
+        repair=repair,
+        announce=announce,
+        leave=leave,
+        clock=_now,
+    )
+    send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
+    drain = DrainNode(sockets, occupancy, settings.drain_seconds)
+
+    ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
+    LobbyNamespace(server)
+    demo = DemoNamespace(server)
+    websocket_demo = WebSocketDemo(settings.node_name, settings.allowed_origins, _now, lambda: drain.draining)
+    metrics.SOCKETS.set_function(lambda: len(server.eio.sockets))
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = _keep_running(
+            feed.run,
+            renew.run,
+            SweepSeats(occupancy, announce).run,
+            announce.run,
+            fan_out.run,
+            repair.run,
+            hosts.run,
+            lobby.run,
+            demo.run,
+            websocket_demo.run,
+        )
+        _log.info("started", node_id=node_id)
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await repair.aclose()
+        await server.shutdown()
+        await rooms_api.aclose()
+        await redis.aclose()
+        _log.info("stopped")
+
+    async def drain_all() -> None:
+        await drain.drain()
+        await websocket_demo.close()
+
+    routes = [
+        *health_routes(lambda: len(server.eio.sockets), lambda: drain.draining, lambda: feed.hears),
+        websocket_demo.route(),
+    ]
+    app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
+        server, Starlette(routes=routes, lifespan=lifespan)
+    )
+    return Gateway(RefuseWhileDraining(app, lambda: drain.draining), drain_all)
+
+
+def _keep_running(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[asyncio.Task[None]]:
+    """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            _log.critical("task_died", task=task.get_name(), exc_info=task.exception())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in works]
+    for task in tasks:
+        task.add_done_callback(ended)
+    return tasks
+
+
+def _redis_client(url: str) -> Redis:
+    # Whoever waits for Redis waits for a person: one attempt more for a connection that went stale, and no longer.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=1.0,
+        socket_timeout=1.0,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return Redis.from_pool(pool)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

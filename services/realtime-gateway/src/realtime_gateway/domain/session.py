@@ -1,0 +1,52 @@
+"""One connected client in `/chat`: who it is, where it is, and how much it may still say."""
+
+from dataclasses import dataclass, field
+
+from room_contracts.errors import Language
+from room_contracts.identity import Identity
+from room_contracts.ids import RoomId
+
+EVENTS_AT_ONCE = 40
+EVENTS_PER_S = 10.0
+TYPING_EVERY_S = 2.0
+
+
+class Budget:
+    """A token bucket for what one session emits."""
+
+    def __init__(self, at_once: float = EVENTS_AT_ONCE, per_s: float = EVENTS_PER_S) -> None:
+        self._at_once = at_once
+        self._per_s = per_s
+        self._tokens = at_once
+        self._at_s: float | None = None
+
+    def spend(self, now_s: float) -> bool:
+        """Take one token; False where there is none. `now_s` is monotonic."""
+        if self._at_s is not None:
+            self._tokens = min(self._at_once, self._tokens + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A Socket.IO session. Two tabs of one user are two of them."""
+
+    sid: str
+    who: Identity
+    language: Language
+    rooms: set[RoomId] = field(default_factory=set)
+    """Rooms in which this session is counted."""
+    connected: bool = True
+    budget: Budget = field(default_factory=Budget)
+    typed_at_s: float | None = None
+
+    def may_tell_typing(self, now_s: float) -> bool:
+        """Whether it is time again to pass on that this user types. `now_s` is monotonic."""
+        if self.typed_at_s is not None and now_s - self.typed_at_s < TYPING_EVERY_S:
+            return False
+        self.typed_at_s = now_s
+        return True

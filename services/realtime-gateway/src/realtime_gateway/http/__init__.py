@@ -1,0 +1,1 @@
+"""HTTP: probes, numbers, and the plain WebSocket."""

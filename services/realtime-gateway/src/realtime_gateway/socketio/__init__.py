@@ -1,0 +1,1 @@
+"""Socket.IO: the edge that clients talk to."""

@@ -1,0 +1,42 @@
+"""What a client gets in an ack."""
+
+from typing import Any
+
+from realtime_gateway import metrics
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.recovery import items_of
+from realtime_gateway.domain.session import Session
+from realtime_gateway.use_cases.join_room import Joined
+from room_contracts.errors import Language
+
+Ack = dict[str, Any]
+
+
+def joined_ack(joined: Joined, session: Session) -> Ack:
+    """The reply to a `join` that was let in."""
+    return {
+        "ok": True,
+        "room": joined.room,
+        "position": joined.position.as_json(),
+        "recovered": joined.recovered,
+        "recent": items_of(joined.recent),
+        "occupancy": joined.occupancy,
+        "you": {"user_id": session.who.user_id, "color": session.who.color},
+        "membership": joined.membership,
+    }
+
+
+def refused_ack(refusal: Refused, language: Language) -> Ack:
+    """The reply to what was refused: a code for programs, a sentence for people."""
+    metrics.REFUSED.labels(refusal.code.code).inc()
+    ack: Ack = {
+        "ok": False,
+        "code": refusal.code.code,
+        "message": refusal.code.text(language),
+        "retry": refusal.code.retry,
+    }
+    if refusal.retry_after_s is not None:
+        ack["retry_after_s"] = refusal.retry_after_s
+    if refusal.detail is not None:
+        ack["detail"] = refusal.detail
+    return ack

@@ -1,0 +1,124 @@
+"""Namespace `/chat`: rooms."""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.session import Session
+from realtime_gateway.ports import Signatures, Sockets
+from realtime_gateway.socketio.acks import Ack, joined_ack, refused_ack
+from realtime_gateway.socketio.server import address_of, cookie_of
+from realtime_gateway.use_cases.join_room import JoinRoom
+from realtime_gateway.use_cases.leave_room import LeaveRoom
+from realtime_gateway.use_cases.send_message import SendMessage
+from room_contracts import errors, socket_events
+from room_contracts.events import body
+from room_contracts.identity import SESSION_COOKIE, Identity
+from room_contracts.socket_events import BadClientEventError
+
+_log = structlog.get_logger(__name__)
+
+
+class ChatNamespace:
+    """Turns what clients emit into calls of use cases, and what comes of them into acks."""
+
+    def __init__(
+        self,
+        server: Any,
+        *,
+        sockets: Sockets,
+        signatures: Signatures,
+        join: JoinRoom,
+        leave: LeaveRoom,
+        send: SendMessage,
+    ) -> None:
+        """Register with `server`, a `socketio.AsyncServer`."""
+        self._sockets = sockets
+        self._signatures = signatures
+        self._join = join
+        self._leave = leave
+        self._send = send
+        self._sessions: dict[str, Session] = {}
+        # Functions, not a namespace class: those call a handler again that raised a TypeError.
+        for event, handler in {
+            "connect": self._on_connect,
+            "disconnect": self._on_disconnect,
+            socket_events.JOIN: self._on_join,
+            socket_events.LEAVE: self._on_leave,
+            socket_events.CHAT: self._on_chat,
+            socket_events.TYPING: self._on_typing,
+        }.items():
+            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+        language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        session = Session(sid, self._identify(environ), language)
+        self._sessions[sid] = session
+        _log.info("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        session = self._sessions.pop(sid, None)
+        if session is not None:
+            _log.info("disconnected", sid=sid, user=session.who.user_id, reason=reason)
+            await self._leave.disconnected(session)
+
+    async def _on_join(self, sid: str, *data: Any) -> Ack:
+        async def join(session: Session) -> Ack:
+            return joined_ack(await self._join.join(session, socket_events.parse_join(_first(data))), session)
+
+        ack = await self._answer(sid, join)
+        # A client of the original's asks for no ack.
+        if not ack["ok"] and isinstance(_first(data), str):
+            self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": _first(data), **ack}))
+        return ack
+
+    async def _on_leave(self, sid: str, *data: Any) -> Ack:
+        async def leave(session: Session) -> Ack:
+            await self._leave.leave(session, socket_events.parse_leave(_first(data)).room_id)
+            return {"ok": True}
+
+        return await self._answer(sid, leave)
+
+    async def _on_chat(self, sid: str, *data: Any) -> Ack:
+        async def chat(session: Session) -> Ack:
+            return {"ok": True, "message": await self._send.send(session, socket_events.parse_chat(_first(data)))}
+
+        return await self._answer(sid, chat)
+
+    async def _on_typing(self, sid: str, *data: Any) -> Ack:
+        async def typing(session: Session) -> Ack:
+            await self._send.typing(session, socket_events.parse_typing(_first(data)))
+            return {"ok": True}
+
+        return await self._answer(sid, typing)
+
+    async def _answer(self, sid: str, handle: Callable[[Session], Awaitable[Ack]]) -> Ack:
+        session = self._sessions.get(sid)
+        if session is None:
+            return refused_ack(Refused(errors.UNAVAILABLE), "en")
+        if not session.budget.spend(time.monotonic()):
+            return refused_ack(Refused(errors.RATE_LIMITED, 1.0), session.language)
+        try:
+            return await handle(session)
+        except BadClientEventError as error:
+            return refused_ack(Refused(errors.VALIDATION_FAILED, detail=str(error)), session.language)
+        except Refused as refusal:
+            return refused_ack(refusal, session.language)
+        except Exception:
+            # The boundary of a connection: without an answer the client would wait for nothing.
+            _log.exception("handler_failed", sid=sid)
+            return refused_ack(Refused(errors.INTERNAL), session.language)
+
+    def _identify(self, environ: dict[str, Any]) -> Identity:
+        """Who the session cookie says; without one, a guest for the time of this connection."""
+        cookie = cookie_of(environ, SESSION_COOKIE)
+        session_id = self._signatures.session_of(cookie) if cookie else None
+        return Identity.of_session(session_id or secrets.token_urlsafe(16))
+
+
+def _first(data: tuple[Any, ...]) -> Any:
+    return data[0] if data else None

@@ -1,0 +1,40 @@
+"""Namespace `/`: the original's demo. `news` for everybody every 3 s, by one timer; `reply` is counted."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from realtime_gateway.socketio.server import address_of
+from room_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S, NEWS_TEXT, REPLY
+
+REPLIES = Counter("gateway_demo_replies", "Events `reply` of the demo.")
+
+_log = structlog.get_logger(__name__)
+
+
+class DemoNamespace:
+    """Speaks to whoever listens."""
+
+    def __init__(self, server: Any) -> None:
+        """Register with `server`, a `socketio.AsyncServer`."""
+        self._server = server
+        server.on("connect", self._on_connect, namespace=DEMO_NAMESPACE)
+        server.on("disconnect", self._on_disconnect, namespace=DEMO_NAMESPACE)
+        server.on(REPLY, self._on_reply, namespace=DEMO_NAMESPACE)
+
+    async def run(self) -> None:
+        """Tell the news, until cancelled."""
+        while True:
+            await asyncio.sleep(NEWS_PERIOD_S)
+            await self._server.emit(NEWS, NEWS_TEXT, namespace=DEMO_NAMESPACE)
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+        _log.info("demo_connected", sid=sid, address=address_of(environ))
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        _log.info("demo_disconnected", sid=sid, reason=reason)
+
+    async def _on_reply(self, _sid: str, *_data: Any) -> None:
+        REPLIES.inc()

@@ -1,0 +1,111 @@
+"""Deliver what a room's channel carries to the room's sessions on this node."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum, auto
+
+from realtime_gateway import metrics
+from realtime_gateway.domain.coalesce import PresenceMerge
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.domain.stream import Deliver, Outcome
+from realtime_gateway.ports import Sockets
+from room_contracts import socket_events
+from room_contracts.codec import Frame, Kind
+from room_contracts.events import body
+from room_contracts.ids import RoomId
+
+PERIOD_S = 1.0
+
+
+class Delivery(Enum):
+    """What came of a durable frame."""
+
+    DONE = auto()
+    """Delivered, or known already."""
+    GAP = auto()
+    """It waits for what is missing before it."""
+    RESYNC = auto()
+    """The room is to be started anew."""
+    NOT_SERVED = auto()
+    """This node cannot rely on its seats: it passes nothing on, and has to catch up afterwards."""
+
+
+class FanOut:
+    """Writes frames to sessions. Durable ones in order and once; presence of a big room once a period."""
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        rooms: Mapping[RoomId, HostedRoom],
+        serves: Callable[[RoomId], bool],
+        period_s: float = PERIOD_S,
+    ) -> None:
+        """`serves` says whether this node can rely on its seats in a room."""
+        self._sockets = sockets
+        self._rooms = rooms
+        self._serves = serves
+        self._period_s = period_s
+        self._presence = PresenceMerge()
+
+    def durable(self, room: HostedRoom, frame: Frame) -> Delivery:
+        """A durable frame, from the channel or read from the log."""
+        if not self._serves(room.room_id):
+            return Delivery.NOT_SERVED
+        match room.stream.receive(frame):
+            case Deliver(frames):
+                for each in frames:
+                    self._deliver(room, each)
+                return Delivery.GAP if room.stream.has_gap else Delivery.DONE
+            case Outcome.DUPLICATE:
+                metrics.DUPLICATES.inc()
+                return Delivery.DONE
+            case Outcome.GAP:
+                return Delivery.GAP
+            case Outcome.RESYNC:
+                return Delivery.RESYNC
+
+    def ephemeral(self, room: HostedRoom, frame: Frame) -> None:
+        """A frame without a seq."""
+        if not self._serves(room.room_id):
+            return
+        match frame.kind:
+            case Kind.JOIN | Kind.TYPING:
+                self._write(frame, room.audience.sids_but(frame.subject))
+            case Kind.SANCTION:
+                self._write(frame, room.audience.sids_of(frame.subject))
+            case Kind.PRESENCE:
+                _, payload = json.loads(frame.body)
+                room.occupancy = payload["members"]
+                self._presence.add(payload)
+            case _:
+                self._write(frame, room.audience.sids())
+
+    def resync(self, room: HostedRoom) -> None:
+        """Tell everybody in the room to drop what they show of it."""
+        payload = {"room": room.room_id, "position": room.stream.position.as_json()}
+        self._sockets.deliver(room.audience.sids(), body(socket_events.RESYNC, payload))
+
+    def flush_presence(self) -> None:
+        """Tell what all nodes said of big rooms since the last time, in one event for each room."""
+        for payload in self._presence.take():
+            room = self._rooms.get(payload["room"])
+            if room is not None:
+                self._sockets.deliver(room.audience.sids(), body(socket_events.PRESENCE, payload))
+
+    async def run(self) -> None:
+        """Flush once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            self.flush_presence()
+
+    def _deliver(self, room: HostedRoom, frame: Frame) -> None:
+        room.ring.append(frame)
+        if frame.kind is Kind.CHAT_DELETED:
+            _, payload = json.loads(frame.body)
+            room.ring.redact(payload["target_seq"])
+        self._write(frame, room.audience.sids())
+
+    def _write(self, frame: Frame, sids: Iterable[str]) -> None:
+        self._sockets.deliver(sids, frame.body)
+        metrics.EVENTS.labels(frame.kind.name.lower()).inc()

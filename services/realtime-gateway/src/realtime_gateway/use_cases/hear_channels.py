@@ -1,0 +1,42 @@
+"""What comes on the channels: decoded, and handed to the room or the lobby."""
+
+from collections.abc import Collection
+
+import structlog
+
+from realtime_gateway import metrics
+from realtime_gateway.use_cases.host_rooms import HostRooms
+from realtime_gateway.use_cases.repair_rooms import RepairRooms
+from realtime_gateway.use_cases.tell_lobby import TellLobby
+from room_contracts import keys
+from room_contracts.codec import decode
+
+_log = structlog.get_logger(__name__)
+
+
+class HearChannels:
+    """The listener; whatever is published, it stays alive."""
+
+    def __init__(self, hosts: HostRooms, lobby: TellLobby, repair: RepairRooms) -> None:
+        self._hosts = hosts
+        self._lobby = lobby
+        self._repair = repair
+
+    def on_data(self, channel: str, data: bytes) -> None:
+        """Something was published."""
+        try:
+            frame = decode(data)
+            room_id = keys.room_of_channel(channel)
+            if room_id is not None:
+                self._hosts.receive(room_id, frame)
+            elif channel == keys.LOBBY_CHANNEL:
+                self._lobby.receive(frame)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # Redis is not the only one who can write to Redis: what cannot be read is dropped, and a gap is repaired.
+            metrics.BAD_FRAMES.inc()
+            _log.warning("bad_frame", channel=channel, error=repr(error))
+
+    def on_reconnected(self, channels: Collection[str]) -> None:
+        """The feed was away: any room may have missed its last message."""
+        rooms = (keys.room_of_channel(channel) for channel in channels)
+        self._repair.behind(room_id for room_id in rooms if room_id is not None)

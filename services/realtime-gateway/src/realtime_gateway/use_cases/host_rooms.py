@@ -1,0 +1,158 @@
+"""Which rooms this node hosts: it hears their channels, and keeps their newest events."""
+
+import asyncio
+import time
+from collections.abc import Callable, MutableMapping
+
+import structlog
+
+from realtime_gateway import metrics
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from realtime_gateway.ports import Feed, HistoryUnavailable, RoomHistory
+from realtime_gateway.use_cases.evict_sessions import EvictSessions
+from realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from room_contracts import keys, limits
+from room_contracts.codec import Frame
+from room_contracts.ids import RoomId
+
+LINGER_S = 30.0
+"""How long a room without sessions is kept: a refresh comes back to it. Longer than any join takes."""
+RECORD_MAX_AGE_S = 30.0
+"""A ban whose event was lost holds after this at the latest."""
+PERIOD_S = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+class HostRooms:
+    """Opens rooms for their first session here and closes them some time after the last one."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: RoomHistory,
+        rooms: MutableMapping[RoomId, HostedRoom],
+        receive: ReceiveFrames,
+        evict: EvictSessions,
+        *,
+        linger_s: float = LINGER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`rooms` are read by others too; they change here alone."""
+        self._feed = feed
+        self._history = history
+        self._rooms = rooms
+        self._receive = receive
+        self._evict = evict
+        self._linger_s = linger_s
+        self._clock = clock
+        self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
+        self._early: dict[RoomId, list[Frame]] = {}
+        self._reading: dict[RoomId, asyncio.Task[RoomRecord]] = {}
+
+    async def host(self, room_id: RoomId) -> HostedRoom:
+        """The room; however many ask at once, it is opened once.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`.
+            FeedUnavailable: its channel cannot be heard.
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        room = self._rooms.get(room_id)
+        if room is None:
+            opening = self._opening.get(room_id)
+            if opening is None:
+                opening = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
+                self._opening[room_id] = opening
+                opening.add_done_callback(lambda _task: self._opening.pop(room_id, None))
+            # Who asked first may go away; the others still wait.
+            room = await asyncio.shield(opening)
+        room.used_at_s = self._clock()
+        return room
+
+    async def record(self, room: HostedRoom) -> RoomRecord:
+        """The room's record, read again where it changed or is old; however many ask at once, it is read once.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`.
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        now_s = self._clock()
+        if room.record_read_at_s is not None and now_s - room.record_read_at_s < RECORD_MAX_AGE_S:
+            return room.record
+        reading = self._reading.get(room.room_id)
+        if reading is None:
+            reading = asyncio.create_task(self._read(room), name=f"record {room.room_id}")
+            self._reading[room.room_id] = reading
+            reading.add_done_callback(lambda _task: self._reading.pop(room.room_id, None))
+        return await asyncio.shield(reading)
+
+    def receive(self, room_id: RoomId, frame: Frame) -> None:
+        """A frame on a room's channel."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            self._receive.receive(room, frame)
+        elif room_id in self._early:
+            self._early[room_id].append(frame)
+
+    async def tidy(self) -> None:
+        """Close what has been idle for long, and look again at old records: somebody may have been banned."""
+        for room in list(self._rooms.values()):
+            if room.audience:
+                await self._look_again(room)
+            elif self._clock() - room.used_at_s >= self._linger_s:
+                await self._close(room)
+
+    async def run(self) -> None:
+        """Tidy up once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.tidy()
+
+    async def _open(self, room_id: RoomId) -> HostedRoom:
+        early = self._early[room_id] = []
+        channel = keys.room_channel(room_id)
+        try:
+            # Subscribe first: what is published after the log is read is heard.
+            await self._feed.subscribe(channel)
+            now_s = self._clock()
+            record, page = await asyncio.gather(
+                self._history.record(room_id), self._history.newest(room_id, limits.RECENT_ON_JOIN)
+            )
+        except BaseException:
+            del self._early[room_id]
+            await self._feed.unsubscribe(channel)
+            raise
+        room = HostedRoom(room_id, record, page, now_s)
+        self._rooms[room_id] = room
+        del self._early[room_id]
+        metrics.HOSTED_ROOMS.set(len(self._rooms))
+        for frame in early:
+            self._receive.receive(room, frame)
+        return room
+
+    async def _close(self, room: HostedRoom) -> None:
+        del self._rooms[room.room_id]
+        metrics.HOSTED_ROOMS.set(len(self._rooms))
+        await self._feed.unsubscribe(keys.room_channel(room.room_id))
+
+    async def _read(self, room: HostedRoom) -> RoomRecord:
+        # Before the request: what changes meanwhile marks the record as outdated again.
+        room.record_read_at_s = self._clock()
+        try:
+            record = await self._history.record(room.room_id)
+        except BaseException:
+            room.record_read_at_s = None
+            raise
+        room.record = record
+        await self._evict.enforce(room, record)
+        return record
+
+    async def _look_again(self, room: HostedRoom) -> None:
+        try:
+            await self.record(room)
+        except HistoryUnavailable as error:
+            _log.warning("record_not_read", room=room.room_id, error=str(error))
+        except Refused:
+            await self._evict.close(room)

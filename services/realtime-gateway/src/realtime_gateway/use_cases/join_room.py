@@ -1,0 +1,189 @@
+"""Enter a room: take a seat, and get what was missed, without a seam between the past and what comes live.
+
+Host the room (hear its channel, then read the end of its log) → take the seat → in one step without waiting: collect
+what the client has not seen, and begin to deliver to it. What comes live afterwards follows what it was given.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from realtime_gateway import metrics
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
+from realtime_gateway.domain.session import Session
+from realtime_gateway.ports import (
+    FeedUnavailable,
+    HistoryUnavailable,
+    Occupancy,
+    OccupancyUnavailable,
+    RoomHistory,
+    Signatures,
+)
+from realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from realtime_gateway.use_cases.host_rooms import HostRooms
+from realtime_gateway.use_cases.leave_room import LeaveRoom
+from realtime_gateway.use_cases.repair_rooms import RepairRooms
+from room_contracts import errors, limits
+from room_contracts.codec import Frame
+from room_contracts.events import RoomPayload
+from room_contracts.ids import RoomId
+from room_contracts.position import Position
+from room_contracts.socket_events import Join
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What a client gets that was let in."""
+
+    room: RoomPayload
+    position: Position
+    recovered: bool
+    """`recent` is all that was missed; otherwise it is the end of the log, and replaces what the client has."""
+    recent: list[Frame]
+    occupancy: int
+    membership: str
+
+
+class JoinRoom:
+    """Lets sessions in."""
+
+    def __init__(
+        self,
+        *,
+        hosts: HostRooms,
+        rooms: Mapping[RoomId, HostedRoom],
+        occupancy: Occupancy,
+        signatures: Signatures,
+        history: RoomHistory,
+        repair: RepairRooms,
+        announce: AnnouncePresence,
+        leave: LeaveRoom,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._hosts = hosts
+        self._rooms = rooms
+        self._occupancy = occupancy
+        self._signatures = signatures
+        self._history = history
+        self._repair = repair
+        self._announce = announce
+        self._leave = leave
+        self._clock = clock
+        self._reading_back: dict[tuple[RoomId, int], asyncio.Task[list[Frame] | None]] = {}
+
+    async def join(self, session: Session, request: Join) -> Joined:
+        """Let the session in, or in again: who is in the room already gets what it missed, and keeps its seat.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
+                `ROOM_FULL`, `RECOVERING`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`.
+        """
+        try:
+            room = await self._hosts.host(request.room_id)
+            record = await self._hosts.record(room)
+            if request.room_id not in session.rooms:
+                await self._admit(session, room, record, request)
+            return await self._let_in(session, room, request.position)
+        except OccupancyUnavailable as error:
+            raise Refused(errors.ADMISSION_UNAVAILABLE, detail=str(error)) from error
+        except (FeedUnavailable, HistoryUnavailable) as error:
+            raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
+
+    async def _admit(self, session: Session, room: HostedRoom, record: RoomRecord, request: Join) -> None:
+        if record.banned(session.who.user_id, self._clock()):
+            raise Refused(errors.BANNED)
+        ticket_id = await self._check_access(session, room, record, request.ticket)
+        admission = await self._occupancy.admit(
+            room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
+        )
+        metrics.ADMISSIONS.labels(admission.outcome).inc()
+        match admission.outcome:
+            case "room_full":
+                raise Refused(errors.ROOM_FULL)
+            case "recovering":
+                raise Refused(errors.RECOVERING, admission.retry_after_s)
+            case "ticket_used":
+                raise Refused(errors.TICKET_USED)
+            case "admitted":
+                pass
+        room.occupancy = admission.occupancy
+        if not session.connected or self._rooms.get(room.room_id) is not room:
+            await self._leave.give_back(session, room.room_id)
+            raise Refused(errors.UNAVAILABLE)
+        session.rooms.add(room.room_id)
+        if admission.arrived:
+            await self._announce.arrived(room.room_id, session.who, admission.occupancy)
+
+    async def _check_access(
+        self, session: Session, room: HostedRoom, record: RoomRecord, token: str | None
+    ) -> str | None:
+        """The id of the ticket that is to be used up; None where none is needed."""
+        if token is not None:
+            ticket = self._signatures.ticket_of(token)
+            wanted = (room.room_id, session.who.user_id, record.access_version)
+            if (ticket.room_id, ticket.user_id, ticket.access_version) != wanted:
+                raise Refused(errors.TICKET_INVALID)
+            return ticket.ticket_id
+        user_id = session.who.user_id
+        if not record.room["private"] or user_id == record.room["owner_id"]:
+            return None
+        if not await self._occupancy.has_grant(room.room_id, user_id, record.access_version):
+            raise Refused(errors.PASSWORD_REQUIRED)
+        return None
+
+    async def _let_in(self, session: Session, room: HostedRoom, seen: Position | None) -> Joined:
+        try:
+            found = await self._collect(room, seen)
+        except BaseException:
+            if session not in room.audience.sessions_of(session.who.user_id):
+                await self._leave.leave(session, room.room_id)
+            raise
+        # No waiting from here on: what the room receives next goes to this session too.
+        if room.room_id not in session.rooms:
+            raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
+        room.audience.add(session)
+        metrics.JOINS.labels("recovered" if isinstance(found, Recovered) else "newest").inc()
+        return Joined(
+            room={**room.record.room, "members": room.occupancy},
+            position=room.stream.position,
+            recovered=isinstance(found, Recovered),
+            recent=list(found.frames),
+            occupancy=room.occupancy,
+            membership=self._signatures.membership(room.room_id, session.who.user_id, room.record.access_version),
+        )
+
+    async def _collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
+        """What the client is to get; up to the room's position at the very moment this returns."""
+        found = recover(room.ring, room.stream.position, seen)
+        if isinstance(found, Recovered | Newest) or seen is None:
+            return found if isinstance(found, Recovered | Newest) else newest(room.ring)
+        if found is Wanting.NEWER:
+            await self._repair.reach(room, seen.seq)
+        else:
+            older = await self._read_back(room, seen.seq)
+            rest = room.ring.since(older[-1].seq) if older else None
+            if older and rest is not None:
+                return Recovered([*older, *rest])
+        found = recover(room.ring, room.stream.position, seen)
+        return found if isinstance(found, Recovered) else newest(room.ring)
+
+    async def _read_back(self, room: HostedRoom, seq: int) -> list[Frame] | None:
+        """The log from `seq` on, as far as one read goes; who asks for the same at the same time shares it."""
+        key = (room.room_id, seq)
+        reading = self._reading_back.get(key)
+        if reading is None:
+            reading = asyncio.create_task(self._read(room, seq), name=f"read back {room.room_id}")
+            self._reading_back[key] = reading
+            reading.add_done_callback(lambda _task: self._reading_back.pop(key, None))
+        return await asyncio.shield(reading)
+
+    async def _read(self, room: HostedRoom, seq: int) -> list[Frame] | None:
+        page = await self._history.after(room.room_id, seq, limits.HISTORY_PAGE_MAX)
+        if page.epoch != room.stream.position.epoch or not page.frames:
+            return None
+        frames = [frame for frame in page.frames if frame.seq <= room.ring.last]
+        room.ring.extend_back(frames)
+        return frames

@@ -1,0 +1,158 @@
+"""Fill gaps: one range read per room and node, however many members wait for it."""
+
+import asyncio
+import random
+from collections.abc import Collection, Iterable, Mapping
+
+import structlog
+
+from realtime_gateway import metrics
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.ports import HistoryUnavailable, RoomHistory
+from realtime_gateway.use_cases.fan_out import Delivery, FanOut
+from room_contracts import limits
+from room_contracts.ids import RoomId
+from room_contracts.position import Position
+
+PATIENCE_S = 0.05
+"""Two replicas of rooms-api may publish in another order than they committed: most gaps close by themselves."""
+MAX_BACKOFF_S = 2.0
+MAX_MISSING = 2_000
+"""A node that missed more of a room starts it anew: its readers load the newest page faster than all of it."""
+CHECK_EVERY_S = 1.0
+HEADS_AT_ONCE = 1_000
+
+_log = structlog.get_logger(__name__)
+
+
+class RepairRooms:
+    """Brings rooms up to their heads in rooms-api, and passes on what they missed."""
+
+    def __init__(self, history: RoomHistory, fan_out: FanOut, rooms: Mapping[RoomId, HostedRoom]) -> None:
+        self._history = history
+        self._fan_out = fan_out
+        self._rooms = rooms
+        self._heads: dict[RoomId, Position] = {}
+        """How far rooms are known to go, of those that are being repaired."""
+        self._repairs: dict[RoomId, asyncio.Task[None]] = {}
+        self._behind: set[RoomId] = set()
+        self._wake = asyncio.Event()
+
+    def gap(self, room: HostedRoom) -> None:
+        """Something is missing in the room; harmless if it is being repaired already."""
+        self._start(room, PATIENCE_S)
+
+    def behind(self, room_ids: Iterable[RoomId]) -> None:
+        """These rooms may have missed something, their last message included: ask for their heads soon."""
+        self._behind.update(room_ids)
+        self._wake.set()
+
+    async def reach(self, room: HostedRoom, seq: int) -> None:
+        """Return when the room has got to `seq`, or it is known that it cannot.
+
+        Raises:
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        page = await self._history.after(room.room_id, room.stream.position.seq, limits.HISTORY_PAGE_MAX)
+        if page.epoch == room.stream.position.epoch and page.head >= seq:
+            for frame in page.frames:
+                self._fan_out.durable(room, frame)
+
+    async def check_heads(self, room_ids: Collection[RoomId]) -> None:
+        """Compare these rooms with their heads, in one request, and repair those that are behind.
+
+        Raises:
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        hosted = [room_id for room_id in room_ids if room_id in self._rooms]
+        for at in range(0, len(hosted), HEADS_AT_ONCE):
+            heads = await self._history.heads(hosted[at : at + HEADS_AT_ONCE])
+            for room_id, head in heads.items():
+                self._compare(room_id, head)
+
+    async def run(self) -> None:
+        """Check the rooms that may be behind, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            room_ids, self._behind = self._behind, set()
+            try:
+                await self.check_heads(room_ids)
+            except HistoryUnavailable as error:
+                _log.warning("heads_not_read", rooms=len(room_ids), error=str(error))
+                self._behind |= room_ids
+            await asyncio.sleep(CHECK_EVERY_S)
+            if self._behind:
+                self._wake.set()
+
+    async def aclose(self) -> None:
+        """Give up what is being repaired."""
+        for task in self._repairs.values():
+            task.cancel()
+        if self._repairs:
+            await asyncio.wait(self._repairs.values())
+
+    def _compare(self, room_id: RoomId, head: Position) -> None:
+        room = self._rooms.get(room_id)
+        if room is None:
+            return
+        at = room.stream.position
+        if head.epoch != at.epoch or head.seq > at.seq:
+            self._heads[room_id] = head
+            self._start(room, patience_s=0.0)
+
+    def _start(self, room: HostedRoom, patience_s: float) -> None:
+        if room.room_id in self._repairs:
+            return
+        task = asyncio.create_task(self._repair(room, patience_s), name=f"repair {room.room_id}")
+        self._repairs[room.room_id] = task
+        task.add_done_callback(lambda _task: self._ended(room.room_id))
+
+    def _ended(self, room_id: RoomId) -> None:
+        self._repairs.pop(room_id, None)
+        self._heads.pop(room_id, None)
+
+    async def _repair(self, room: HostedRoom, patience_s: float) -> None:
+        await asyncio.sleep(patience_s)
+        backoff_s = PATIENCE_S
+        while self._rooms.get(room.room_id) is room and self._is_behind(room):
+            try:
+                if not await self._read_on(room):
+                    return
+                backoff_s = PATIENCE_S
+            except HistoryUnavailable as error:
+                _log.warning("repair_waits", room=room.room_id, error=str(error))
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+            except Refused:
+                return
+
+    def _is_behind(self, room: HostedRoom) -> bool:
+        head = self._heads.get(room.room_id)
+        at = room.stream.position
+        return room.stream.has_gap or (head is not None and (head.epoch != at.epoch or head.seq > at.seq))
+
+    async def _read_on(self, room: HostedRoom) -> bool:
+        """One page; False where there is nothing more to be done by reading."""
+        at = room.stream.position
+        page = await self._history.after(room.room_id, at.seq, limits.HISTORY_PAGE_MAX)
+        metrics.REPAIRS.inc()
+        if page.epoch != at.epoch or page.head - at.seq > MAX_MISSING:
+            await self._restart(room)
+            return False
+        for frame in page.frames:
+            if self._fan_out.durable(room, frame) is Delivery.NOT_SERVED:
+                self.behind([room.room_id])
+                return False
+        # What the channel announced is not in the log: a majority may not have it yet, or never will.
+        if room.stream.position == at:
+            raise HistoryUnavailable("the log does not have what the channel announced")
+        return True
+
+    async def _restart(self, room: HostedRoom) -> None:
+        page = await self._history.newest(room.room_id, limits.RECENT_ON_JOIN)
+        room.start_stream(page)
+        room.record_read_at_s = None
+        metrics.RESYNCS.inc()
+        self._fan_out.resync(room)

@@ -1,0 +1,50 @@
+"""What the lobby hears: rooms that come, change and go, and how many are in them."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from realtime_gateway.domain.coalesce import OccupancyMerge
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.ports import Sockets
+from room_contracts import socket_events
+from room_contracts.codec import Frame, Kind
+from room_contracts.events import body
+from room_contracts.ids import RoomId
+
+PERIOD_S = 1.0
+
+
+class TellLobby:
+    """Passes on the lobby's channel: events at once, occupancies of all nodes merged to one event a period."""
+
+    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom], period_s: float = PERIOD_S) -> None:
+        self._sockets = sockets
+        self._rooms = rooms
+        self._period_s = period_s
+        self._occupancy = OccupancyMerge()
+
+    def receive(self, frame: Frame) -> None:
+        """One frame of the lobby's channel."""
+        if frame.kind is Kind.OCCUPANCY:
+            _, members = json.loads(frame.body)
+            self._occupancy.add(members)
+            for room_id in members.keys() & self._rooms.keys():
+                self._rooms[room_id].occupancy = members[room_id]
+            return
+        if frame.kind is Kind.ROOM_REMOVED:
+            _, room_id = json.loads(frame.body)
+            self._occupancy.forget(room_id)
+        self._sockets.deliver_to_lobby(frame.body)
+
+    def flush(self) -> None:
+        """Tell the occupancies that changed since the last time."""
+        members = self._occupancy.take()
+        if members:
+            self._sockets.deliver_to_lobby(body(socket_events.OCCUPANCY, members))
+
+    async def run(self) -> None:
+        """Flush once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            self.flush()
