@@ -1,0 +1,150 @@
+"""The whole service on a real MongoDB and a real Valkey; the test talks to it as ASGI, without a socket."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from itsdangerous import URLSafeTimedSerializer
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from room_contracts import identity, keys
+from room_contracts.codec import Frame, decode
+from room_contracts.identity import Identity
+from room_contracts.ids import RoomId, UserId
+from rooms_api.app import create_app
+from rooms_api.settings import DEVELOPMENT_TOKEN, Settings
+
+SECRET = identity.DEVELOPMENT_SECRET
+PASSWORD = "meow meow"
+
+
+def signed(salt: str, value: object) -> str:
+    serializer = URLSafeTimedSerializer(
+        [SECRET], salt=salt, signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+    )
+    return str(serializer.dumps(value))
+
+
+@dataclass
+class User:
+    """A session and what it sends."""
+
+    session_id: str
+    http: httpx.AsyncClient
+
+    @property
+    def who(self) -> Identity:
+        return Identity.of_session(self.session_id)
+
+    async def room(self, **wanted: Any) -> dict[str, Any]:
+        answer = await self.http.post("/rooms", json={"title": "a room"} | wanted)
+        assert answer.status_code == 201, answer.text
+        room: dict[str, Any] = answer.json()
+        return room
+
+    def membership(self, room: dict[str, Any], access_version: int = 1) -> dict[str, str]:
+        """The header that a gateway's join ack gives the means for."""
+        content = {"r": room["_id"], "u": self.who.user_id, "v": access_version}
+        return {identity.MEMBERSHIP_HEADER: signed(identity.MEMBERSHIP_SALT, content)}
+
+
+@dataclass
+class Api:
+    app: FastAPI
+    stack: AsyncExitStack
+    redis: Redis
+    database: AsyncDatabase[dict[str, Any]]
+    _users: dict[str, User] = field(default_factory=dict)
+
+    async def client(self, base_url: str, address: str = "203.0.113.7", **options: Any) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, client=(address, 1234))
+        return await self.stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url=base_url, **options)
+        )
+
+    async def user(self, session_id: str, address: str = "203.0.113.7") -> User:
+        cookies = {identity.SESSION_COOKIE: signed(identity.SESSION_SALT, session_id)}
+        return User(session_id, await self.client("http://test/api/v1", address, cookies=cookies))
+
+    async def stranger(self) -> httpx.AsyncClient:
+        return await self.client("http://test/api/v1")
+
+    async def gateway(self) -> httpx.AsyncClient:
+        headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}
+        return await self.client("http://test/internal/v1", headers=headers)
+
+    async def take_seats(self, room: dict[str, Any], *user_ids: UserId) -> None:
+        """As a gateway's script does it."""
+        room_id = RoomId(room["_id"])
+        for user_id in user_ids:
+            await self.redis.hset(keys.members(room_id), user_id, "1|#86362d")
+        members = await self.redis.hlen(keys.members(room_id))
+        await self.redis.zadd(keys.occupancy(keys.partition_of(room_id)), {room_id: members})
+
+    async def leave_seats(self, room: dict[str, Any]) -> None:
+        room_id = RoomId(room["_id"])
+        await self.redis.delete(keys.members(room_id))
+        await self.redis.zrem(keys.occupancy(keys.partition_of(room_id)), room_id)
+
+    async def listen(self, channel: str) -> "Listener":
+        pubsub = self.redis.pubsub()
+        self.stack.push_async_callback(pubsub.aclose)
+        await pubsub.ssubscribe(channel)
+        listener = Listener(pubsub)
+        await listener.confirmed()
+        return listener
+
+
+@dataclass
+class Listener:
+    pubsub: Any
+
+    async def confirmed(self) -> None:
+        async with asyncio.timeout(5):
+            while (await self.pubsub.get_message(timeout=None))["type"] != "ssubscribe":
+                pass
+
+    async def next(self) -> Frame:
+        async with asyncio.timeout(5):
+            while (message := await self.pubsub.get_message(timeout=None))["type"] != "smessage":
+                pass
+        return decode(message["data"])
+
+
+StartApi = Callable[..., Any]
+
+
+@pytest.fixture
+async def start_api(mongo_url: str, mongo_database: str, valkey: str) -> AsyncIterator[StartApi]:
+    """Starts the service with some settings of the test's own."""
+    async with AsyncExitStack() as stack:
+        mongo = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](mongo_url))
+        redis = Redis.from_url(valkey)
+        stack.push_async_callback(redis.aclose)
+
+        async def start(**settings: Any) -> Api:
+            defaults = {"mongo_url": mongo_url, "mongo_database": mongo_database, "redis_url": valkey}
+            app = create_app(Settings(**(defaults | settings)))
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            api = Api(app, stack, redis, mongo[mongo_database])
+            operator = await api.client("http://test")
+            async with asyncio.timeout(10):
+                while (await operator.get("/health/ready")).status_code != 200:
+                    await asyncio.sleep(0.01)
+            return api
+
+        yield start
+
+
+@pytest.fixture
+async def api(start_api: StartApi) -> Api:
+    started: Api = await start_api()
+    return started
