@@ -45,6 +45,6 @@ createInterface({ input: process.stdin })
     sockets[namespace].emit(event, data);
   })
   .on("close", () => {
+    // The process ends by itself when the goodbye is out: a polling client says it with a request.
     for (const socket of Object.values(sockets)) socket.disconnect();
-    process.exit(0);
   });

@@ -25,6 +25,7 @@ from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.http.abandoned_polls import EndAbandonedPolls
 from realtime_gateway.http.draining import RefuseWhileDraining
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
@@ -156,6 +157,7 @@ def create_gateway(settings: Settings) -> Gateway:
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
         server, Starlette(routes=routes, lifespan=lifespan)
     )
+    app = EndAbandonedPolls(app, sockets.close_connection)
     return Gateway(RefuseWhileDraining(app, lambda: drain.draining), drain_all)
 
 

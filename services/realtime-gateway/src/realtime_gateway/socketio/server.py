@@ -11,8 +11,18 @@ from realtime_gateway.socketio.client_manager import ClientManager
 from room_contracts import limits
 
 
+class ChatServer(socketio.AsyncServer):
+    """python-socketio's server, with the poll of a client answered that says goodbye on another request."""
+
+    async def _handle_eio_disconnect(self, eio_sid: Any, reason: Any) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)  # type: ignore[no-untyped-call]
+        connection = self.eio.sockets.get(eio_sid)
+        if reason == self.reason.CLIENT_DISCONNECT and connection is not None:
+            connection.queue.put_nowait(None)
+
+
 def create_server(settings: Settings, manager: ClientManager) -> Any:
-    """A `socketio.AsyncServer`.
+    """The server, without handlers.
 
     One client's events are handled one after the other: a `leave` never overtakes its `join`.
     """
@@ -20,7 +30,7 @@ def create_server(settings: Settings, manager: ClientManager) -> Any:
     quiet.setLevel(logging.ERROR)
     engine = logging.getLogger("engineio.server")
     engine.setLevel(logging.ERROR)
-    return socketio.AsyncServer(  # type: ignore[no-untyped-call]
+    return ChatServer(  # type: ignore[no-untyped-call]
         client_manager=manager,
         async_mode="asgi",
         async_handlers=False,
