@@ -14,7 +14,7 @@ from room_contracts import limits
 class ChatServer(socketio.AsyncServer):
     """python-socketio's server, with the poll of a client answered that says goodbye on another request."""
 
-    async def _handle_eio_disconnect(self, eio_sid: Any, reason: Any) -> None:
+    async def _handle_eio_disconnect(self, eio_sid: Any, reason: Any) -> None:  # type: ignore[override]
         await super()._handle_eio_disconnect(eio_sid, reason)  # type: ignore[no-untyped-call]
         connection = self.eio.sockets.get(eio_sid)
         if reason == self.reason.CLIENT_DISCONNECT and connection is not None:
