@@ -36,6 +36,7 @@ from realtime_gateway.socketio.demo import DemoNamespace
 from realtime_gateway.socketio.lobby import LobbyNamespace
 from realtime_gateway.socketio.server import create_server
 from realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from realtime_gateway.use_cases.check_ready import CheckReady
 from realtime_gateway.use_cases.drain_node import DrainNode
 from realtime_gateway.use_cases.evict_sessions import EvictSessions
 from realtime_gateway.use_cases.fan_out import FanOut
@@ -114,6 +115,7 @@ def create_gateway(settings: Settings) -> Gateway:
     )
     send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
+    check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears)
 
     ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
     LobbyNamespace(server)
@@ -151,7 +153,7 @@ def create_gateway(settings: Settings) -> Gateway:
         await websocket_demo.close()
 
     routes = [
-        *health_routes(lambda: len(server.eio.sockets), lambda: drain.draining, lambda: feed.hears),
+        *health_routes(lambda: len(server.eio.sockets), check_ready),
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]

@@ -7,15 +7,17 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from realtime_gateway.use_cases.check_ready import CheckReady
 
-def health_routes(sockets: Callable[[], int], draining: Callable[[], bool], hears: Callable[[], bool]) -> list[Route]:
-    """`hears`: the node hears its channels. A node that is deaf or draining is not to be sent new sockets."""
+
+def health_routes(sockets: Callable[[], int], check: CheckReady) -> list[Route]:
+    """`sockets` counts the connections of this node."""
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(_request: Request) -> Response:
-        status = "draining" if draining() else "ok" if hears() else "deaf"
+        status = await check.status()
         return JSONResponse({"status": status, "sockets": sockets()}, 200 if status == "ok" else 503)
 
     async def numbers(_request: Request) -> Response:
