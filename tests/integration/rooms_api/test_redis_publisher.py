@@ -103,3 +103,26 @@ async def test_closing_without_redis_ends_in_time_and_counts_what_is_lost() -> N
         async with asyncio.timeout(DEADLINE_S):
             await publisher.aclose(timeout_s=0.2)
     assert dropped() - lost_before == 3
+
+
+class _Lossy(RedisPublisher):
+    """Loses the first cancellation, as `asyncio.wait_for` of Python 3.11 can."""
+
+    async def _send(self, batch: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if self._lost_one:
+                raise
+            self._lost_one = True
+        return batch
+
+    _lost_one = False
+
+
+async def test_closing_ends_although_a_cancellation_is_lost(valkey: str) -> None:
+    async with client(valkey) as redis:
+        publisher = _Lossy(redis)
+        publisher.publish(CHANNEL, frame(1))
+        async with asyncio.timeout(DEADLINE_S):
+            await publisher.aclose(timeout_s=0.0)

@@ -121,7 +121,7 @@ def _wire(settings: Settings) -> _Wired:
     passwords = Argon2Passwords()
     signatures = SignedTokens(settings.session_secrets)
 
-    gifs = Gifs(gif_store, ImageDecoder(), _now)
+    gifs = Gifs(gif_store, ImageDecoder(), rate_limits, _now)
     commit = GroupCommit(room_store, log, publisher, _now)
     messages = Messages(room_store, commit, log, gifs.for_message, _new_object_id)
     admission = Admission(
@@ -202,7 +202,14 @@ def _include_routes(app: FastAPI, wired: _Wired) -> None:
         )
     )
     public.include_router(
-        gifs_router(wired.gifs, room_store, clock=_now, writer_rule=guards.writer_rule, problems=problems)
+        gifs_router(
+            wired.gifs,
+            room_store,
+            clock=_now,
+            caller=guards.caller,
+            writer_rule=guards.writer_rule,
+            problems=problems,
+        )
     )
 
     internal = APIRouter(prefix="/internal/v1", dependencies=ready)
@@ -237,8 +244,7 @@ async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
     worker = asyncio.create_task(work(), name="janitor")
     _log.info("started")
     yield
-    worker.cancel()
-    await asyncio.wait({worker})
+    await _end(worker)
     await _give_up(wired.leadership)
     try:
         await asyncio.wait_for(wired.commit.drain(), _DRAIN_S)
@@ -288,6 +294,14 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(_PREPARE_AGAIN_S)
         else:
             return
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    while not task.done():
+        # Again and again: `asyncio.wait_for` of Python 3.11, which the drivers use, drops a cancellation that comes
+        # at the moment of its result.
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
 
 
 async def _give_up(leadership: MongoLeadership) -> None:

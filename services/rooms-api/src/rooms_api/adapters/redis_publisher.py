@@ -50,8 +50,10 @@ class RedisPublisher:
         """Give what waits a last chance, then forget it."""
         if self._sender is not None and not self._sender.done():
             await asyncio.wait({self._sender}, timeout=timeout_s)
+        while self._sender is not None and not self._sender.done():
+            # Again and again: on Python 3.11 one cancellation can be lost in `asyncio.wait_for`.
             self._sender.cancel()
-            await asyncio.wait({self._sender})
+            await asyncio.wait({self._sender}, timeout=0.1)
         metrics.PUBLISH_DROPPED.inc(len(self._waiting))
         self._waiting.clear()
 

@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field
 
 from room_contracts import errors
 from room_contracts.events import gif_url, still_url
+from room_contracts.identity import Identity
 from room_contracts.ids import GifId, RoomId
 from rooms_api.domain.errors import Refused
 from rooms_api.domain.gif import StoredGif
 from rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_range, matches
+from rooms_api.http.deps import address_of
 from rooms_api.http.gif_upload import REQUEST_BODY, read_gif
 from rooms_api.http.message_schemas import GifIdText, RoomIdText
 from rooms_api.ports import GifFile, Rooms
@@ -34,6 +36,7 @@ _UPLOAD_PROBLEMS = (
     errors.KICKED,
     errors.MUTED,
     errors.ADMISSION_UNAVAILABLE,
+    errors.RATE_LIMITED,
     errors.MALFORMED,
     errors.GIF_WRONG_TYPE,
     errors.GIF_TOO_LARGE,
@@ -71,10 +74,11 @@ def gifs_router(
     rooms: Rooms,
     *,
     clock: Callable[[], datetime],
+    caller: Callable[..., Any],
     writer_rule: Callable[..., Any],
     problems: Callable[..., dict[int | str, dict[str, Any]]],
 ) -> APIRouter:
-    """The route `/rooms/{room_id}/gifs`; `writer_rule` and `problems` as in `messages_router`."""
+    """The route `/rooms/{room_id}/gifs`; `caller`, `writer_rule` and `problems` as in `messages_router`."""
     router = APIRouter(prefix="/rooms/{room_id}/gifs", tags=["gifs"])
     gate = _Gate(MAX_UPLOADS)
 
@@ -86,13 +90,17 @@ def gifs_router(
         openapi_extra={"requestBody": REQUEST_BODY},
     )
     async def upload_gif(
-        room_id: RoomIdText, request: Request, rule: Annotated[Rule, Depends(writer_rule)]
+        room_id: RoomIdText,
+        request: Request,
+        sender: Annotated[Identity, Depends(caller)],
+        rule: Annotated[Rule, Depends(writer_rule)],
     ) -> JSONResponse:
         """Upload a GIF, to be posted with a message; one that no message shows is removed after a while."""
         room = await rooms.get(RoomId(room_id))
         if room is None:
             raise Refused(errors.ROOM_NOT_FOUND)
         rule(room, clock())
+        await gifs.count_upload(sender.user_id, address_of(request))
         with gate.passed():
             stored = await gifs.upload(await read_gif(request))
         return JSONResponse(_upload(stored), status_code=201, headers={"Location": gif_url(stored.file)})

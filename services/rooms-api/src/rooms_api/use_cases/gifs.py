@@ -5,20 +5,38 @@ from collections.abc import Callable
 from datetime import datetime
 
 from room_contracts import errors
-from room_contracts.ids import GifId
+from room_contracts.ids import GifId, UserId
 from rooms_api.domain.errors import Refused
 from rooms_api.domain.gif import IN_FLIGHT, StoredGif, examine, stored_gif
 from rooms_api.domain.message import Gif
-from rooms_api.ports import GifDecoder, GifFile, GifStore
+from rooms_api.ports import GifDecoder, GifFile, GifStore, Rate, RateLimits
+
+UPLOADS_OF_USER = Rate("upload-user", burst=20, every_s=2.0)
+UPLOADS_FROM_ADDRESS = Rate("upload-address", burst=200, every_s=0.2)
+"""Decoding is the most work that a stranger can ask for; the line in front of it is everybody's."""
 
 
 class Gifs:
     """Keeps each GIF once, however often it is sent."""
 
-    def __init__(self, store: GifStore, decoder: GifDecoder, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, store: GifStore, decoder: GifDecoder, rate_limits: RateLimits, clock: Callable[[], datetime]
+    ) -> None:
         self._store = store
         self._decoder = decoder
+        self._rate_limits = rate_limits
         self._clock = clock
+
+    async def count_upload(self, user_id: UserId, address: str) -> None:
+        """Count an upload before anything of it is read.
+
+        Raises:
+            Refused: `RATE_LIMITED`.
+        """
+        for rate, whom in ((UPLOADS_OF_USER, user_id), (UPLOADS_FROM_ADDRESS, address)):
+            wait_s = await self._rate_limits.take(rate, whom)
+            if wait_s > 0:
+                raise Refused(errors.RATE_LIMITED, wait_s)
 
     async def upload(self, data: bytes) -> StoredGif:
         """Check what somebody sent, take its metadata away, and keep it.
