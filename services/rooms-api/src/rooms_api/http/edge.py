@@ -35,10 +35,19 @@ class RequestMetrics:
         try:
             await self._app(scope, receive, send_counted)
         finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
+            route = _pattern(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             metrics.REQUESTS.labels(method, route, str(status)).inc()
             metrics.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the route that was found, with the prefixes of its routers, which FastAPI keeps to itself."""
+    pattern: str | None = getattr(scope.get("route"), "path", None)
+    if pattern is None:
+        return "unmatched"
+    segments = scope["path"].split("/")
+    return "/".join(segments[: len(segments) - pattern.count("/")]) + pattern
 
 
 class BodyLimit:
