@@ -31,7 +31,6 @@ class Rooms(Protocol):
         Raises:
             StoreUnavailableError: it cannot be told.
         """
-        ...
 
 
 Sort = Literal["newest", "members"]
@@ -54,14 +53,12 @@ class RoomStore(Rooms, Protocol):
 
     async def add(self, room: Room) -> None:
         """Store a new room; it is empty from `created_at` on."""
-        ...
 
     async def page(self, sort: Sort, title_part: str, after: Place | None, limit: int) -> Sequence[Room]:
         """The next `limit` rooms whose folded title has `title_part` in it, newest or fullest first.
 
         The order is total: rooms that neither come nor go nor change their key are seen once each over all pages.
         """
-        ...
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
         """Apply `change` at once; a new password raises the access version.
@@ -69,38 +66,30 @@ class RoomStore(Rooms, Protocol):
         Returns:
             The room after it; None where no such room has that owner.
         """
-        ...
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
         """Put `sanctions` in place of those in `room`; False if they are not the current ones any more."""
-        ...
 
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
         """Remove the room and note that what belongs to it is to follow, both or none.
 
         With `empty_since`: only if it is recorded as empty since then or longer. False: nothing was removed.
         """
-        ...
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
         """Rooms that were removed before `moment` and whose removal was not finished."""
-        ...
 
     async def finish_removal(self, room_id: RoomId) -> None:
         """Nothing is left of the room: forget that it was."""
-        ...
 
     async def occupied(self) -> Mapping[RoomId, int]:
         """The recorded number of members of each room that has any."""
-        ...
 
     async def record_occupancy(self, members: Mapping[RoomId, int], now: datetime) -> None:
         """Record the members of these rooms; those with 0 are empty from `now`, unless they were already."""
-        ...
 
     async def empty_since(self, moment: datetime, limit: int) -> Sequence[RoomId]:
         """Rooms recorded as empty since `moment` or longer, the longest first."""
-        ...
 
 
 class Leadership(Protocol):
@@ -114,7 +103,6 @@ class Leadership(Protocol):
         Raises:
             StoreUnavailableError: it cannot be told.
         """
-        ...
 
     async def release(self) -> None:
         """Give it up if this replica has it.
@@ -122,7 +110,6 @@ class Leadership(Protocol):
         Raises:
             StoreUnavailableError: it ends by its time.
         """
-        ...
 
 
 class OccupancyUnavailableError(Exception):
@@ -152,19 +139,15 @@ class Occupancy(Protocol):
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
         """The members of each of these rooms."""
-        ...
 
     async def seats(self, room_id: RoomId, user_id: UserId) -> Seats:
         """The room's seats now; seats whose gateway has died count until a gateway sweeps them."""
-        ...
 
     async def snapshot(self) -> OccupancySnapshot:
         """All rooms; each partition as it is at one moment."""
-        ...
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
         """Whether nobody has a seat, and the partition is settled."""
-        ...
 
 
 class AdmissionUnavailableError(Exception):
@@ -176,11 +159,9 @@ class Grants(Protocol):
 
     async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
         """Remember it for `limits.GRANT_TTL_S`."""
-        ...
 
     async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """Whether the user gave the password of this access version."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +183,6 @@ class RateLimits(Protocol):
         Returns:
             0.0, or if there was none the seconds until there is one; then nothing was taken.
         """
-        ...
 
 
 class PasswordsBusyError(Exception):
@@ -214,11 +194,9 @@ class Passwords(Protocol):
 
     async def hash(self, password: str) -> str:
         """A salted hash with its parameters in it."""
-        ...
 
     async def matches(self, password: str, password_hash: str) -> bool:
         """Whether the hash is of this password."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +215,12 @@ class Signatures(Protocol):
 
     def session_of(self, cookie: str) -> str | None:
         """The session id in a session cookie; None if it is forged or too old."""
-        ...
 
     def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
         """A new ticket, good for `limits.TICKET_TTL_S`."""
-        ...
 
     def membership_of(self, token: str) -> Membership | None:
         """What a membership says; None if it is forged or too old."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +255,6 @@ class MessageLog(Protocol):
 
     async def head(self, room_id: RoomId) -> int:
         """The highest seq; 0 where there is no entry."""
-        ...
 
     async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
         """Store `entries` one after the other and stop at the first that conflicts.
@@ -290,19 +264,16 @@ class MessageLog(Protocol):
         Raises:
             OutcomeUnknownError: how many were stored is not known.
         """
-        ...
 
     async def find(
         self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
     ) -> Mapping[tuple[UserId, str], LogEntry]:
         """The entries of these (user, key); those that are not there are left out."""
-        ...
 
     async def last_posted(
         self, room_id: RoomId, user_ids: Collection[UserId], since: datetime
     ) -> Mapping[UserId, datetime]:
         """When each of the users last wrote a message after `since`; those who did not are left out."""
-        ...
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         """Take text and GIF out of the message at `seq`; the same again is the same. None: no message is there.
@@ -310,19 +281,15 @@ class MessageLog(Protocol):
         Raises:
             OutcomeUnknownError: perhaps it still shows.
         """
-        ...
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
         """The first `limit` entries above `seq`, in rising order."""
-        ...
 
     async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
         """The last `limit` entries below `seq` (None: of all), in rising order."""
-        ...
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Epoch and head of each of these rooms, in one query; rooms that do not exist are left out."""
-        ...
 
     async def remove_room(self, room_id: RoomId) -> None:
         """Remove all entries of a room that is gone.
@@ -330,7 +297,6 @@ class MessageLog(Protocol):
         Raises:
             OutcomeUnknownError: some may be left.
         """
-        ...
 
 
 class Publisher(Protocol):
@@ -342,7 +308,6 @@ class Publisher(Protocol):
 
     def publish(self, channel: str, frame: Frame) -> None:
         """Queue `frame` for `channel`; never waits, never raises."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +330,6 @@ class GifDecoder(Protocol):
             Refused: `GIF_BROKEN`: a frame does not decode, or took more than a picture may take. `UNAVAILABLE`: too
                 many are waiting, or this machine is too busy.
         """
-        ...
 
 
 class GifFile(Protocol):
@@ -374,21 +338,17 @@ class GifFile(Protocol):
     @property
     def content_type(self) -> str:
         """Its media type."""
-        ...
 
     @property
     def size(self) -> int:
         """Its length in bytes."""
-        ...
 
     @property
     def digest(self) -> str:
         """The SHA-256 of its bytes, in hex."""
-        ...
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to `stop`, in pieces; once. Raises `StoreUnavailableError`."""
-        ...
 
 
 class GifStore(Protocol):
@@ -400,19 +360,15 @@ class GifStore(Protocol):
 
     async def use(self, gif_id: GifId, now: datetime) -> StoredGif | None:
         """Find a GIF and mark it as used at `now`, in one step: it stays at least as long as after an upload."""
-        ...
 
     async def put(self, gif: StoredGif, data: bytes, still: bytes, now: datetime) -> None:
         """Keep `gif`, used at `now`. Of any number of puts of one GIF, at once or later, one copy is kept."""
-        ...
 
     async def open(self, gif_id: GifId, extension: str) -> GifFile | None:
         """The GIF's own file; None also where `extension` is not its format's."""
-        ...
 
     async def open_still(self, gif_id: GifId) -> GifFile | None:
         """The still of the GIF."""
-        ...
 
     async def remove_unreferenced(self, unused_since: datetime, in_flight_since: datetime, now: datetime) -> int:
         """Remove GIFs that no message shows and that were last used before `unused_since`; returns how many.
@@ -420,4 +376,3 @@ class GifStore(Protocol):
         A GIF that is used in the meantime stays. Takes a bounded number at a time. What unfinished puts and removals
         left behind goes too, where they began before `in_flight_since`.
         """
-        ...

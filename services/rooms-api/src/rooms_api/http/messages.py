@@ -32,6 +32,7 @@ _POST_PROBLEMS = (
     errors.OUTCOME_UNKNOWN,
     errors.ORIGIN_REFUSED,
     errors.MALFORMED,
+    errors.PAYLOAD_TOO_LARGE,
 )
 _DELETE_PROBLEMS = (
     *_REACH,

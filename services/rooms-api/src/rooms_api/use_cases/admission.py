@@ -126,16 +126,6 @@ class Admission:
 
         return rule
 
-    async def require_writer(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> None:
-        """Refuse who may not write into the room now: for what is done before there is a message.
-
-        Raises:
-            Refused: `ROOM_NOT_FOUND`, `BANNED`, `MUTED`, `NOT_A_MEMBER`, `ADMISSION_UNAVAILABLE`.
-            StoreUnavailableError: the room cannot be read.
-        """
-        rule = await self.writer_rule(room_id, user_id, membership_token)
-        rule(await self._room(room_id), self._clock())
-
     async def _room(self, room_id: RoomId) -> Room:
         room = await self._rooms.get(room_id)
         if room is None:
