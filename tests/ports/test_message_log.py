@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
-from rooms_api.ports import Appended, KeyTaken, MessageLog, SeqTaken
 
 from gifchat_testkit.fakes.message_log import FakeMessageLog
 from room_contracts.ids import Epoch, GifId, RoomId, UserId
@@ -28,6 +27,7 @@ from rooms_api.domain.message import (
     Text,
     deletion_key,
 )
+from rooms_api.ports import Appended, KeyTaken, MessageLog, SeqTaken
 
 ROOM, OTHER, MISSING = (RoomId(str(ObjectId())) for _ in range(3))
 EPOCHS = {ROOM: Epoch("0123456789abcdef"), OTHER: Epoch("fedcba9876543210")}

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.room import Room
 
 from gifchat_testkit.fakes.rooms import room_of
 from room_contracts import errors
 from room_contracts.codec import Frame
 from room_contracts.ids import RoomId, UserId
 from rooms_api.adapters.mongo_messages import MongoMessages
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import Draft, Message, Text
+from rooms_api.domain.room import Room
 from rooms_api.use_cases.group_commit import Committed, GroupCommit
 
 pytestmark = pytest.mark.servers

@@ -8,15 +8,15 @@ from itertools import count
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.room import Room
 
 from gifchat_testkit.fakes.message_log import FakeMessageLog, ReplyLost, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
 from room_contracts import errors, keys
 from room_contracts.codec import Frame
 from room_contracts.ids import RoomId, UserId
+from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import Draft, LogEntry, Message, Text
+from rooms_api.domain.room import Room
 from rooms_api.use_cases import group_commit
 from rooms_api.use_cases.group_commit import Committed, GroupCommit
 

@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
-
 from room_contracts.ids import Epoch, RoomId, UserId
 from room_contracts.position import Position
 from rooms_api.domain.message import LogEntry, Message, Redacted
+from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
