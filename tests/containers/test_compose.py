@@ -3,6 +3,7 @@
 The tests of this file share one stack and run in order; the last one stops it.
 """
 
+import asyncio
 import io
 import time
 from contextlib import AsyncExitStack
@@ -167,12 +168,12 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
         gateway = max(sockets_by_gateway(stack).items(), key=lambda entry: entry[1])[0]
 
         # In its own time: it stops by itself, and with success.
-        stopped = docker("stop", "-t", "30", gateway)
+        stopped = await asyncio.to_thread(docker, "stop", "-t", "30", gateway)
         assert stopped.returncode == 0, stopped.stderr
         state = next(c["State"] for c in stack.containers("realtime-gateway") if c["Id"] == gateway)
         assert state["ExitCode"] == 0
 
-        wait_until(lambda: any(not socket.connected for socket, _ in people), "somebody loses the connection")
+        await wait_until(lambda: any(not socket.connected for socket, _ in people), "somebody loses the connection")
         staying = [(socket, client) for socket, client in people if socket.connected]
         gone = [client for socket, client in people if not socket.connected]
         assert staying, "every visitor was on one gateway"
@@ -187,7 +188,7 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
         assert [entry["data"]["client_message_id"] for entry in ack["recent"]] == ["meanwhile"]
 
         assert docker("start", gateway).returncode == 0
-        wait_until(
+        await wait_until(
             lambda: all(c["State"]["Health"]["Status"] == "healthy" for c in stack.containers("realtime-gateway")),
             "the gateway is healthy again",
         )

@@ -3,17 +3,21 @@
 `engine_problem` says why there can be no such test here; a test that asks for the stack is skipped with that sentence.
 """
 
+import asyncio
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from testcontainers.compose import DockerCompose
 
 from gifchat_local.ports import free_port
 
@@ -30,7 +34,6 @@ BASE_IMAGES = {
 IMAGE_TAG = "test"
 """Always the same, so that tests leave one set of images behind and the next build finds its layers."""
 
-BUILD_TIMEOUT_S = 900.0
 COMMAND_TIMEOUT_S = 240.0
 _LOOK_EVERY_S = 0.2
 
@@ -38,18 +41,15 @@ Inspected = dict[str, Any]
 """What `docker inspect` says of one container."""
 
 
-def docker(
-    *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S
-) -> subprocess.CompletedProcess[str]:
+def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `docker …` to its end."""
     return subprocess.run(
         ["docker", *arguments],
         cwd=ROOT,
-        env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
         check=False,
-        timeout=timeout_s,
+        timeout=COMMAND_TIMEOUT_S,
     )
 
 
@@ -70,24 +70,24 @@ def engine_problem() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ComposeStack:
-    """A project of `docker-compose.yml` on a port and with volumes of its own."""
+    """A running project of `docker-compose.yml`."""
 
-    project: str
+    running: DockerCompose
     port: int
-    env: Mapping[str, str] = field(repr=False)
 
     @property
     def url(self) -> str:
         """Where people find it."""
         return f"http://localhost:{self.port}"
 
-    def compose(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+    def compose(self, *arguments: str) -> str:
         """What `docker compose …` prints for this project.
 
         Raises:
             AssertionError: it failed; what it said is in the message.
         """
-        answer = docker("compose", "--project-name", self.project, *arguments, env=self.env, timeout_s=timeout_s)
+        _, *command = self.running.docker_compose_command()
+        answer = docker(*command, *arguments)
         assert answer.returncode == 0, (
             f"docker compose {' '.join(arguments)}:\n{(answer.stdout + answer.stderr)[-6_000:]}"
         )
@@ -127,23 +127,29 @@ class ComposeStack:
 def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterator[ComposeStack]:
     """Build the images, start the product, and remove its containers, networks and volumes after the block."""
     port = free_port()
-    settings = {"GIFCHAT_VERSION": IMAGE_TAG, "PORT": str(port), "LOG_LEVEL": "info", **(env or {})}
-    stack = ComposeStack(f"gifchat-test-{uuid4().hex[:8]}", port, settings)
-    stack.compose("build", timeout_s=BUILD_TIMEOUT_S)
-    try:
-        stack.up(gateways)
-        yield stack
-    finally:
-        stack.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+    settings = {
+        "COMPOSE_PROJECT_NAME": f"gifchat-test-{uuid4().hex[:8]}",
+        "GIFCHAT_VERSION": IMAGE_TAG,
+        "PORT": str(port),
+        "LOG_LEVEL": "info",
+        **(env or {}),
+    }
+    with tempfile.TemporaryDirectory(prefix="gifchat-compose-") as folder:
+        env_file = Path(folder) / "stack.env"
+        env_file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        with DockerCompose(ROOT, build=True, env_file=str(env_file)) as running:
+            stack = ComposeStack(running, port)
+            stack.up(gateways)
+            yield stack
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Return as soon as `condition` holds.
+async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+    """Return as soon as `condition` holds; clients of this process go on meanwhile.
 
     Raises:
         AssertionError: not within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
-    while not condition():
+    while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_LOOK_EVERY_S)
