@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -19,8 +20,11 @@ from room_contracts import identity, keys
 from room_contracts.codec import Frame, decode
 from room_contracts.identity import Identity
 from room_contracts.ids import RoomId, UserId
+from rooms_api import app as composition
 from rooms_api.app import create_app
 from rooms_api.settings import DEVELOPMENT_TOKEN, Settings
+from rooms_api.use_cases import janitor as janitor_module
+from rooms_api.use_cases.janitor import Janitor
 
 SECRET = identity.DEVELOPMENT_SECRET
 PASSWORD = "meow meow"
@@ -31,6 +35,19 @@ def signed(salt: str, value: object) -> str:
         [SECRET], salt=salt, signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"}
     )
     return str(serializer.dumps(value))
+
+
+class Clock:
+    """The service's clock: the real one, moved forward by the test."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def forward(self, **by: float) -> None:
+        self._ahead += timedelta(**by)
 
 
 @dataclass
@@ -62,7 +79,7 @@ class Api:
     stack: AsyncExitStack
     redis: Redis
     database: AsyncDatabase[dict[str, Any]]
-    _users: dict[str, User] = field(default_factory=dict)
+    clock: Clock
 
     async def client(self, base_url: str, address: str = "203.0.113.7", **options: Any) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, client=(address, 1234))
@@ -122,9 +139,44 @@ class Listener:
 StartApi = Callable[..., Any]
 
 
+@dataclass
+class Rounds:
+    """The janitor's, one right after the other, GIFs in each."""
+
+    begun: int = 0
+    ended: int = 0
+
+    async def whole(self) -> None:
+        """Wait for a round that began after now and has ended."""
+        begun = self.begun
+        async with asyncio.timeout(10):
+            while self.ended <= begun:
+                await asyncio.sleep(0.005)
+
+
 @pytest.fixture
-async def start_api(mongo_url: str, mongo_database: str, valkey: str) -> AsyncIterator[StartApi]:
+def janitor(monkeypatch: pytest.MonkeyPatch) -> Rounds:
+    rounds, do_round = Rounds(), Janitor.round
+
+    async def counted(self: Janitor, *, with_gifs: bool) -> None:
+        rounds.begun += 1
+        number = rounds.begun
+        await do_round(self, with_gifs=with_gifs)
+        rounds.ended = number
+
+    monkeypatch.setattr(Janitor, "round", counted)
+    monkeypatch.setattr(janitor_module, "PERIOD_S", 0.01)
+    monkeypatch.setattr(janitor_module, "GIF_ROUNDS", 1)
+    return rounds
+
+
+@pytest.fixture
+async def start_api(
+    mongo_url: str, mongo_database: str, valkey: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[StartApi]:
     """Starts the service with some settings of the test's own."""
+    clock = Clock()
+    monkeypatch.setattr(composition, "_now", clock)
     async with AsyncExitStack() as stack:
         mongo = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](mongo_url))
         redis = Redis.from_url(valkey)
@@ -134,7 +186,7 @@ async def start_api(mongo_url: str, mongo_database: str, valkey: str) -> AsyncIt
             defaults = {"mongo_url": mongo_url, "mongo_database": mongo_database, "redis_url": valkey}
             app = create_app(Settings(**(defaults | settings)))
             await stack.enter_async_context(app.router.lifespan_context(app))
-            api = Api(app, stack, redis, mongo[mongo_database])
+            api = Api(app, stack, redis, mongo[mongo_database], clock)
             operator = await api.client("http://test")
             async with asyncio.timeout(10):
                 while (await operator.get("/health/ready")).status_code != 200:
