@@ -43,6 +43,10 @@ class Kind(IntEnum):
     """A member types; not shown to the subject's own sessions. Body `["typing", …]`."""
     PRESENCE = 19
     """A difference or a count, in rooms above 100 members. Body `["presence", …]`."""
+    HEAD = 20
+    """The room's head, for gateways alone: who is behind it has missed something. Carries a position, and no body."""
+    CANARY = 21
+    """What a gateway publishes to itself, to find out whether it hears. No body."""
 
     ROOM_CHANGED = 32
     """Title, max, password or slow mode changed: forget what is cached of the room. Body `["roomChanged", …]`."""
@@ -60,6 +64,11 @@ class Kind(IntEnum):
     def durable(self) -> bool:
         """Whether the event has a seq and is kept in the room's log."""
         return self < Kind.JOIN
+
+    @property
+    def positioned(self) -> bool:
+        """Whether the header carries epoch and seq."""
+        return self.durable or self is Kind.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,7 @@ def decode(data: bytes) -> Frame:
     """Read `data`; the body is sliced, not parsed.
 
     Raises:
-        BadFrameError: too short, another version, an unknown kind, or a durable kind without a position.
+        BadFrameError: too short, another version, an unknown kind, or a kind with a position without one.
     """
     if len(data) < _HEADER.size:
         raise BadFrameError("shorter than a header")
@@ -102,7 +111,7 @@ def decode(data: bytes) -> Frame:
     body_at = _HEADER.size + subject_length
     if len(data) < body_at:
         raise BadFrameError("shorter than its subject")
-    if kind.durable and (seq == 0 or epoch == _NO_EPOCH):
+    if kind.positioned and (seq == 0 or epoch == _NO_EPOCH):
         raise BadFrameError(f"{kind.name} without a position")
     try:
         subject = data[_HEADER.size : body_at].decode("ascii")

@@ -32,6 +32,11 @@ def room_channel(room_id: RoomId) -> str:
     return f"{room_prefix(room_id)}events"
 
 
+def canary_channel(node_id: NodeId) -> str:
+    """The channel on which a gateway hears itself."""
+    return f"gifchat:{{{node_id}}}:canary"
+
+
 def room_of_channel(channel: str) -> RoomId | None:
     """The room that a channel belongs to; None where it is no room's."""
     _, _, rest = channel.partition("}:room:")

@@ -9,12 +9,12 @@ hex_digits = st.sampled_from("0123456789abcdef")
 epochs = st.text(hex_digits, min_size=16, max_size=16).filter(lambda text: set(text) != {"0"}).map(Epoch)
 users = st.text(hex_digits, min_size=24, max_size=24).map(UserId)
 seqs = st.integers(1, 2**53 - 1)
-durable = st.builds(
-    Frame, st.sampled_from([kind for kind in Kind if kind.durable]), st.binary(), epochs, seqs, st.none() | users
+positioned = st.builds(
+    Frame, st.sampled_from([kind for kind in Kind if kind.positioned]), st.binary(), epochs, seqs, st.none() | users
 )
 ephemeral = st.builds(
     Frame,
-    st.sampled_from([kind for kind in Kind if not kind.durable]),
+    st.sampled_from([kind for kind in Kind if not kind.positioned]),
     st.binary(),
     st.none() | epochs,
     st.just(0),
@@ -22,7 +22,7 @@ ephemeral = st.builds(
 )
 
 
-@given(durable | ephemeral)
+@given(positioned | ephemeral)
 def test_a_frame_survives_the_channel(frame: Frame) -> None:
     assert decode(encode(frame)) == frame
 

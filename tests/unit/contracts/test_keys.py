@@ -44,6 +44,16 @@ def test_the_names_that_redis_shows() -> None:
     assert keys.rate_limit("message", "127.0.0.1") == "gifchat:limit:message:{127.0.0.1}"
 
 
+@given(rooms)
+def test_a_channel_tells_its_room(room_id: RoomId) -> None:
+    assert keys.room_of_channel(keys.room_channel(room_id)) == room_id
+
+
+def test_other_channels_are_no_rooms() -> None:
+    for channel in (keys.LOBBY_CHANNEL, keys.canary_channel(NODE), "gifchat:{p01}:room:x:events", ""):
+        assert keys.room_of_channel(channel) is None
+
+
 def test_rooms_spread_over_the_partitions() -> None:
     used = {keys.partition_of(RoomId(f"{number:024x}")) for number in range(2_000)}
     assert len(used) == keys.PARTITIONS

@@ -26,6 +26,7 @@ from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.http.abandoned_polls import EndAbandonedPolls
+from realtime_gateway.http.admin import admin_routes
 from realtime_gateway.http.draining import RefuseWhileDraining
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
@@ -50,12 +51,14 @@ from realtime_gateway.use_cases.repair_rooms import RepairRooms
 from realtime_gateway.use_cases.send_message import SendMessage
 from realtime_gateway.use_cases.sweep_seats import SweepSeats
 from realtime_gateway.use_cases.tell_lobby import TellLobby
+from realtime_gateway.use_cases.watch_hearing import WatchHearing
 from room_contracts import keys, limits
-from room_contracts.ids import RoomId, new_node_id
+from room_contracts.ids import NodeId, RoomId, new_node_id
 
 REDIS_CONNECTIONS = 72
 """Above what the adapters use at once: a command never waits for a connection."""
 
+Work = Callable[[], Coroutine[Any, Any, None]]
 _log = structlog.get_logger(__name__)
 
 
@@ -93,14 +96,16 @@ def create_gateway(settings: Settings) -> Gateway:
     def on_reconnected(channels: Collection[str]) -> None:
         hear.on_reconnected(channels)
 
+    canary_channel = keys.canary_channel(node_id)
     feed = RedisFeed(
         redis.connection_pool.make_connection,
         on_data,
         on_reconnected,
-        always=[keys.LOBBY_CHANNEL],
+        always=[keys.LOBBY_CHANNEL, canary_channel],
     )
+    canary = WatchHearing(publisher, canary_channel, on_deaf=feed.restart)
     hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict)
-    hear = HearChannels(hosts, lobby, repair)
+    hear = HearChannels(hosts, lobby, repair, canary, canary_channel)
     leave = LeaveRoom(occupancy, rooms, announce)
     join = JoinRoom(
         hosts=hosts,
@@ -115,7 +120,7 @@ def create_gateway(settings: Settings) -> Gateway:
     )
     send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
-    check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears)
+    check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
     ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
     LobbyNamespace(server)
@@ -123,30 +128,20 @@ def create_gateway(settings: Settings) -> Gateway:
     websocket_demo = WebSocketDemo(settings.node_name, settings.allowed_origins, _now, lambda: drain.draining)
     metrics.SOCKETS.set_function(lambda: len(server.eio.sockets))
 
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = _keep_running(
-            feed.run,
-            renew.run,
-            SweepSeats(occupancy, announce).run,
-            announce.run,
-            fan_out.run,
-            repair.run,
-            hosts.run,
-            lobby.run,
-            demo.run,
-            websocket_demo.run,
-        )
-        _log.info("started", node_id=node_id)
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
-        await repair.aclose()
-        await server.shutdown()
-        await rooms_api.aclose()
-        await redis.aclose()
-        _log.info("stopped")
+    works = (
+        feed.run,
+        canary.run,
+        renew.run,
+        SweepSeats(occupancy, announce).run,
+        announce.run,
+        fan_out.run,
+        repair.run,
+        hosts.run,
+        lobby.run,
+        demo.run,
+        websocket_demo.run,
+    )
+    ends = (repair.aclose, server.shutdown, rooms_api.aclose, redis.aclose)
 
     async def drain_all() -> None:
         await drain.drain()
@@ -154,16 +149,32 @@ def create_gateway(settings: Settings) -> Gateway:
 
     routes = [
         *health_routes(lambda: len(server.eio.sockets), check_ready),
+        *admin_routes(drain, settings.internal_token),
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
-        server, Starlette(routes=routes, lifespan=lifespan)
+        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends))
     )
     app = EndAbandonedPolls(app, sockets.close_connection)
     return Gateway(RefuseWhileDraining(app, lambda: drain.draining), drain_all)
 
 
-def _keep_running(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[asyncio.Task[None]]:
+@asynccontextmanager
+async def _lifespan(
+    node_id: NodeId, works: Collection[Work], ends: Collection[Callable[[], Awaitable[None]]]
+) -> AsyncIterator[None]:
+    tasks = _keep_running(works)
+    _log.info("started", node_id=node_id)
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for end in ends:
+        await end()
+    _log.info("stopped")
+
+
+def _keep_running(works: Collection[Work]) -> list[asyncio.Task[None]]:
     """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
 
     def ended(task: asyncio.Task[None]) -> None:

@@ -52,6 +52,7 @@ class RedisFeed:
         self._wanted = set(always)
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._listening: asyncio.Task[None] | None = None
         self._connected_before = False
         self._restored = False
 
@@ -83,6 +84,11 @@ class RedisFeed:
         self._waiting.pop(channel, None)
         await self._send("SUNSUBSCRIBE", channel)
 
+    def restart(self) -> None:
+        """Give the connection up and make a new one: somebody found out that it does not hear."""
+        if self._listening is not None:
+            self._listening.cancel()
+
     async def run(self) -> None:
         """Connect, and connect again with a growing and jittered delay, until cancelled."""
         backoff_s = MIN_BACKOFF_S
@@ -90,7 +96,7 @@ class RedisFeed:
             try:
                 await self._connect()
                 backoff_s = MIN_BACKOFF_S
-                await self._listen()
+                await self._listen_until_restart()
             except (RedisError, OSError) as error:
                 _log.warning("feed_lost", error=str(error) or type(error).__name__)
             finally:
@@ -110,6 +116,15 @@ class RedisFeed:
             metrics.RESUBSCRIPTIONS.inc()
         if self._restored:
             self._tell_restored()
+
+    async def _listen_until_restart(self) -> None:
+        self._listening = asyncio.create_task(self._listen(), name="feed")
+        try:
+            await asyncio.wait({self._listening})
+        finally:
+            self._listening.cancel()
+        if not self._listening.cancelled():
+            self._listening.result()
 
     async def _listen(self) -> None:
         connection = self._connection

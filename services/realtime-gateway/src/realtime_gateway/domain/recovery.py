@@ -35,6 +35,11 @@ class Ring:
         """The seq of the last frame."""
         return self._start + len(self._frames)
 
+    @property
+    def space(self) -> int:
+        """How many older frames it could take."""
+        return self._capacity - len(self._frames)
+
     def append(self, frame: Frame) -> None:
         """The next frame; above the capacity the oldest one goes."""
         self._frames.append(frame)

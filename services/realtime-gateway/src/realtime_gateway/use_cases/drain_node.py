@@ -1,7 +1,9 @@
 """Stop without losing anybody: no new sockets, move those that are here, leave the seats in their grace."""
 
 import asyncio
-from collections.abc import Collection
+import random
+from collections.abc import Collection, Sequence
+from math import ceil
 from typing import Protocol
 
 import structlog
@@ -25,27 +27,36 @@ class Connections(Protocol):
 
 
 class DrainNode:
-    """Drains once; `draining` is asked by whoever lets sockets in."""
+    """Moves sockets to other nodes: all of them, once, or a share. `draining` is asked by whoever lets sockets in."""
 
     def __init__(self, connections: Connections, occupancy: Occupancy, over_s: float) -> None:
+        """Moving takes `over_s` seconds."""
         self._connections = connections
         self._occupancy = occupancy
         self._over_s = over_s
-        self._draining = False
+        self._drained: asyncio.Task[None] | None = None
 
     @property
     def draining(self) -> bool:
         """Whether this node is stopping."""
-        return self._draining
+        return self._drained is not None
 
     async def drain(self) -> None:
-        """Move all sockets away within the time that was set, then put every seat that is left into its grace."""
-        self._draining = True
-        moving = waves(sorted(self._connections.connections()), self._over_s)
-        _log.info("draining", sockets=sum(map(len, moving)), waves=len(moving))
-        for wave in moving:
-            await asyncio.gather(*map(self._connections.close_connection, wave))
-            await asyncio.sleep(WAVE_S)
+        """Move all sockets away, then put every seat that is left into its grace; a second call waits for the first."""
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain(), name="drain")
+        await asyncio.shield(self._drained)
+
+    async def shed(self, share: float) -> None:
+        """Move a random share (0–1) of the sockets away, and go on serving."""
+        connections = list(self._connections.connections())
+        random.shuffle(connections)
+        await self._move(connections[: ceil(len(connections) * share)])
+
+    async def _drain(self) -> None:
+        connections = list(self._connections.connections())
+        random.shuffle(connections)
+        await self._move(connections)
         # Who had come in before the door was closed and connected after the list was made.
         await asyncio.gather(*map(self._connections.close_connection, self._connections.connections()))
         try:
@@ -53,3 +64,10 @@ class DrainNode:
         except OccupancyUnavailable as error:
             _log.warning("seats_not_released", error=str(error))
         _log.info("drained")
+
+    async def _move(self, connections: Sequence[str]) -> None:
+        moving = waves(connections, self._over_s)
+        _log.info("moving", sockets=len(connections), waves=len(moving))
+        for wave in moving:
+            await asyncio.gather(*map(self._connections.close_connection, wave))
+            await asyncio.sleep(WAVE_S)

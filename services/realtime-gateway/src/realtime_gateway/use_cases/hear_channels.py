@@ -8,6 +8,7 @@ from realtime_gateway import metrics
 from realtime_gateway.use_cases.host_rooms import HostRooms
 from realtime_gateway.use_cases.repair_rooms import RepairRooms
 from realtime_gateway.use_cases.tell_lobby import TellLobby
+from realtime_gateway.use_cases.watch_hearing import WatchHearing
 from room_contracts import keys
 from room_contracts.codec import decode
 
@@ -17,10 +18,14 @@ _log = structlog.get_logger(__name__)
 class HearChannels:
     """The listener; whatever is published, it stays alive."""
 
-    def __init__(self, hosts: HostRooms, lobby: TellLobby, repair: RepairRooms) -> None:
+    def __init__(
+        self, hosts: HostRooms, lobby: TellLobby, repair: RepairRooms, canary: WatchHearing, canary_channel: str
+    ) -> None:
         self._hosts = hosts
         self._lobby = lobby
         self._repair = repair
+        self._canary = canary
+        self._canary_channel = canary_channel
 
     def on_data(self, channel: str, data: bytes) -> None:
         """Something was published."""
@@ -31,6 +36,8 @@ class HearChannels:
                 self._hosts.receive(room_id, frame)
             elif channel == keys.LOBBY_CHANNEL:
                 self._lobby.receive(frame)
+            elif channel == self._canary_channel:
+                self._canary.heard()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # Redis is not the only one who can write to Redis: what cannot be read is dropped, and a gap is repaired.
             metrics.BAD_FRAMES.inc()

@@ -5,9 +5,10 @@ what the client has not seen, and begin to deliver to it. What comes live afterw
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from realtime_gateway import metrics
 from realtime_gateway.domain.errors import Refused
@@ -72,7 +73,7 @@ class JoinRoom:
         self._announce = announce
         self._leave = leave
         self._clock = clock
-        self._reading_back: dict[tuple[RoomId, int], asyncio.Task[list[Frame] | None]] = {}
+        self._reading: dict[Hashable, asyncio.Task[list[Frame]]] = {}
 
     async def join(self, session: Session, request: Join) -> Joined:
         """Let the session in, or in again: who is in the room already gets what it missed, and keeps its seat.
@@ -158,32 +159,40 @@ class JoinRoom:
     async def _collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
         """What the client is to get; up to the room's position at the very moment this returns."""
         found = recover(room.ring, room.stream.position, seen)
-        if isinstance(found, Recovered | Newest) or seen is None:
-            return found if isinstance(found, Recovered | Newest) else newest(room.ring)
+        if seen is None or not isinstance(found, Wanting):
+            return found if isinstance(found, Recovered) else newest(room.ring)
         if found is Wanting.NEWER:
             await self._repair.reach(room, seen.seq)
         else:
-            older = await self._read_back(room, seen.seq)
-            rest = room.ring.since(older[-1].seq) if older else None
-            if older and rest is not None:
-                return Recovered([*older, *rest])
+            await self._shared(("ring", room.room_id), lambda: self._fill_ring(room))
         found = recover(room.ring, room.stream.position, seen)
+        if found is Wanting.OLDER:
+            older = await self._shared(("log", room.room_id, seen.seq), lambda: self._read_after(room, seen.seq))
+            rest = room.ring.since(older[-1].seq) if older else None
+            if rest is not None:
+                return Recovered([*older, *rest])
         return found if isinstance(found, Recovered) else newest(room.ring)
 
-    async def _read_back(self, room: HostedRoom, seq: int) -> list[Frame] | None:
-        """The log from `seq` on, as far as one read goes; who asks for the same at the same time shares it."""
-        key = (room.room_id, seq)
-        reading = self._reading_back.get(key)
-        if reading is None:
-            reading = asyncio.create_task(self._read(room, seq), name=f"read back {room.room_id}")
-            self._reading_back[key] = reading
-            reading.add_done_callback(lambda _task: self._reading_back.pop(key, None))
-        return await asyncio.shield(reading)
+    async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
+        """One read for all who come back at once, when another node has died: most have missed little."""
+        ring = room.ring
+        page = await self._history.after(room.room_id, max(0, ring.start - ring.space), max(1, ring.space))
+        if page.epoch == room.stream.position.epoch and ring is room.ring:
+            ring.extend_back(page.frames)
+        return []
 
-    async def _read(self, room: HostedRoom, seq: int) -> list[Frame] | None:
+    async def _read_after(self, room: HostedRoom, seq: int) -> list[Frame]:
+        """What follows `seq`, as far as one read goes; nothing where it does not help."""
         page = await self._history.after(room.room_id, seq, limits.HISTORY_PAGE_MAX)
-        if page.epoch != room.stream.position.epoch or not page.frames:
-            return None
-        frames = [frame for frame in page.frames if frame.seq <= room.ring.last]
-        room.ring.extend_back(frames)
-        return frames
+        if page.epoch != room.stream.position.epoch:
+            return []
+        return [frame for frame in page.frames if frame.seq <= room.ring.last]
+
+    async def _shared(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, list[Frame]]]) -> list[Frame]:
+        """Who asks for the same at the same time shares one read."""
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.create_task(read(), name=f"read back {key}")
+            self._reading[key] = reading
+            reading.add_done_callback(lambda _task: self._reading.pop(key, None))
+        return await asyncio.shield(reading)

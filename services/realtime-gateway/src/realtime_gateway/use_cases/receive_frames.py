@@ -36,6 +36,9 @@ class ReceiveFrames:
                 case Delivery.DONE:
                     pass
             return
+        if frame.kind is Kind.HEAD:
+            self._repair.announced(room, frame)
+            return
         self._fan_out.ephemeral(room, frame)
         if frame.kind in (Kind.ROOM_CHANGED, Kind.ROOM_REMOVED, Kind.SANCTION):
             room.record_read_at_s = None

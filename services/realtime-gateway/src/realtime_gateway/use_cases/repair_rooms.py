@@ -12,6 +12,7 @@ from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.ports import HistoryUnavailable, RoomHistory
 from realtime_gateway.use_cases.fan_out import Delivery, FanOut
 from room_contracts import limits
+from room_contracts.codec import Frame
 from room_contracts.ids import RoomId
 from room_contracts.position import Position
 
@@ -48,6 +49,11 @@ class RepairRooms:
         self._behind.update(room_ids)
         self._wake.set()
 
+    def announced(self, room: HostedRoom, frame: Frame) -> None:
+        """rooms-api says how far the room is: so a lost last message shows too."""
+        if frame.epoch is not None:
+            self._compare(room.room_id, Position(frame.epoch, frame.seq), PATIENCE_S)
+
     async def reach(self, room: HostedRoom, seq: int) -> None:
         """Return when the room has got to `seq`, or it is known that it cannot.
 
@@ -69,7 +75,7 @@ class RepairRooms:
         for at in range(0, len(hosted), HEADS_AT_ONCE):
             heads = await self._history.heads(hosted[at : at + HEADS_AT_ONCE])
             for room_id, head in heads.items():
-                self._compare(room_id, head)
+                self._compare(room_id, head, 0.0)
 
     async def run(self) -> None:
         """Check the rooms that may be behind, until cancelled."""
@@ -93,14 +99,14 @@ class RepairRooms:
         if self._repairs:
             await asyncio.wait(self._repairs.values())
 
-    def _compare(self, room_id: RoomId, head: Position) -> None:
+    def _compare(self, room_id: RoomId, head: Position, patience_s: float) -> None:
         room = self._rooms.get(room_id)
         if room is None:
             return
         at = room.stream.position
         if head.epoch != at.epoch or head.seq > at.seq:
             self._heads[room_id] = head
-            self._start(room, patience_s=0.0)
+            self._start(room, patience_s)
 
     def _start(self, room: HostedRoom, patience_s: float) -> None:
         if room.room_id in self._repairs:
