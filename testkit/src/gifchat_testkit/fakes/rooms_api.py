@@ -1,0 +1,174 @@
+"""The twin of `realtime_gateway.adapters.rooms_api_client`: rooms and their logs in memory, with faults."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
+from realtime_gateway.ports import HistoryUnavailable
+from room_contracts import errors, socket_events
+from room_contracts.codec import Frame, Kind
+from room_contracts.events import ChatDeletedPayload, ChatPayload, RoomPayload, body
+from room_contracts.identity import Identity
+from room_contracts.ids import Epoch, RoomId, UserId
+from room_contracts.position import Position
+from room_contracts.socket_events import SendGif, SendText
+
+CREATED_AT = "2026-01-01T00:00:00.000Z"
+FIRST_EPOCH = Epoch("e" * 16)
+
+
+@dataclass
+class StoredRoom:
+    """A room as rooms-api has it; a test may change it, and publishes of it what it likes."""
+
+    room_id: RoomId
+    payload: RoomPayload
+    epoch: Epoch = FIRST_EPOCH
+    access_version: int = 1
+    banned_until: dict[UserId, datetime | Forever] = field(default_factory=dict)
+    log: list[Frame] = field(default_factory=list)
+    messages: dict[tuple[UserId, str], ChatPayload] = field(default_factory=dict)
+
+    def say(self, text: str, sender: Identity, client_message_id: str | None = None) -> Frame:
+        """Store a message."""
+        seq = len(self.log) + 1
+        key = (sender.user_id, client_message_id or f"m-{seq}")
+        payload: ChatPayload = {
+            "_id": f"{seq:024x}",
+            "room": self.room_id,
+            "epoch": self.epoch,
+            "seq": seq,
+            "user": sender.color,
+            "user_id": sender.user_id,
+            "chat": text,
+            "createdAt": CREATED_AT,
+            "client_message_id": key[1],
+        }
+        self.messages[key] = payload
+        self.log.append(Frame(Kind.CHAT, body(socket_events.CHAT, payload), self.epoch, seq))
+        return self.log[-1]
+
+    def delete(self, target_seq: int) -> Frame:
+        """Store that a message was deleted; its content goes."""
+        seq = len(self.log) + 1
+        [message] = [message for message in self.messages.values() if message["seq"] == target_seq]
+        del message["chat"]
+        message["deleted"] = True
+        self.log[target_seq - 1] = replace(self.log[target_seq - 1], body=body(socket_events.CHAT, message))
+        payload: ChatDeletedPayload = {
+            "room": self.room_id,
+            "epoch": self.epoch,
+            "seq": seq,
+            "target_seq": target_seq,
+            "target_id": message["_id"],
+            "createdAt": CREATED_AT,
+        }
+        self.log.append(Frame(Kind.CHAT_DELETED, body(socket_events.CHAT_DELETED, payload), self.epoch, seq))
+        return self.log[-1]
+
+    def restart(self, epoch: Epoch) -> None:
+        """The history begins anew."""
+        self.epoch = epoch
+        self.log.clear()
+        self.messages.clear()
+
+
+class FakeRoomsApi:
+    """`realtime_gateway.ports.RoomHistory` and `MessageRelay` in memory."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[RoomId, StoredRoom] = {}
+        self.away = False
+        """Every call fails."""
+        self.asked: Counter[str] = Counter()
+        """Calls by name, failed ones included."""
+        self.asked_at_s: list[float] = []
+        """When each call came."""
+        self.open = asyncio.Event()
+        """Calls are answered while this is set; the answer is what holds when the call came."""
+        self.open.set()
+
+    def create(
+        self, room_id: RoomId, *, max_members: int = 10, private: bool = False, owner: Identity | None = None
+    ) -> StoredRoom:
+        """A new room."""
+        payload: RoomPayload = {
+            "_id": room_id,
+            "title": "a room",
+            "max": max_members,
+            "private": private,
+            "owner": owner.color if owner else "#000000",
+            "owner_id": owner.user_id if owner else UserId("0" * 24),
+            "slow_mode_s": 0,
+            "createdAt": CREATED_AT,
+            "members": 0,
+        }
+        self.rooms[room_id] = StoredRoom(room_id, payload)
+        return self.rooms[room_id]
+
+    async def record(self, room_id: RoomId) -> RoomRecord:
+        """See the port."""
+        self._reach("record")
+        room = self._room(room_id)
+        record = RoomRecord({**room.payload}, room.epoch, room.access_version, dict(room.banned_until))
+        await self._answer()
+        return record
+
+    async def newest(self, room_id: RoomId, limit: int) -> LogPage:
+        """See the port."""
+        self._reach("newest")
+        room = self._room(room_id)
+        page = LogPage(room.epoch, len(room.log), tuple(room.log[-limit:]))
+        await self._answer()
+        return page
+
+    async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        """See the port."""
+        self._reach("after")
+        room = self._room(room_id)
+        page = LogPage(room.epoch, len(room.log), tuple(room.log[seq : seq + limit]))
+        await self._answer()
+        return page
+
+    async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
+        """See the port."""
+        self._reach("heads")
+        rooms = (self.rooms[room_id] for room_id in room_ids if room_id in self.rooms)
+        heads = {room.room_id: Position(room.epoch, len(room.log)) for room in rooms}
+        await self._answer()
+        return heads
+
+    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
+        """See the port; it has no GIFs."""
+        self.asked["relay"] += 1
+        await self._answer()
+        if self.away:
+            raise Refused(errors.UNAVAILABLE)
+        room = self._room(message.room_id)
+        if room_banned := room.banned_until.get(sender.user_id):
+            raise Refused(errors.BANNED, detail=str(room_banned))
+        if isinstance(message, SendGif):
+            raise Refused(errors.GIF_NOT_FOUND)
+        key = (sender.user_id, message.client_message_id)
+        if key not in room.messages:
+            room.say(message.text, sender, message.client_message_id)
+        return room.messages[key]
+
+    def _reach(self, what: str) -> None:
+        self.asked[what] += 1
+        self.asked_at_s.append(asyncio.get_running_loop().time())
+        if self.away:
+            raise HistoryUnavailable("switched off by the test")
+
+    def _room(self, room_id: RoomId) -> StoredRoom:
+        if room_id not in self.rooms:
+            raise Refused(errors.ROOM_NOT_FOUND)
+        return self.rooms[room_id]
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        await self.open.wait()
