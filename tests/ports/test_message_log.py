@@ -191,3 +191,12 @@ async def test_keys_of_any_client_are_only_data(log: MessageLog) -> None:
     key = "$where" + secrets.token_hex(4)
     await log.append(ROOM, [entry(1, key)])
     assert list(await log.find(ROOM, {(ANNE, key)})) == [(ANNE, key)]
+
+
+async def test_rooms_are_found_by_when_they_were_written(log: MessageLog) -> None:
+    await log.append(ROOM, [entry(1, "a1", at=AT), entry(2, "a2", at=AT + timedelta(seconds=10))])
+    await log.append(OTHER, [entry(1, "o1", at=AT)])
+    assert set(await log.written_since(AT)) == {ROOM, OTHER}
+    assert set(await log.written_since(AT + timedelta(seconds=1))) == {ROOM}
+    assert set(await log.written_since(AT + timedelta(seconds=10))) == {ROOM}
+    assert set(await log.written_since(AT + timedelta(seconds=11))) == set()

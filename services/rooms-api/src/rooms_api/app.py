@@ -46,6 +46,7 @@ from rooms_api.http.rooms import rooms_router
 from rooms_api.ports import StoreUnavailableError
 from rooms_api.settings import Settings
 from rooms_api.use_cases.admission import Admission, admitted_rule
+from rooms_api.use_cases.announce_heads import AnnounceHeads
 from rooms_api.use_cases.gifs import Gifs
 from rooms_api.use_cases.group_commit import GroupCommit
 from rooms_api.use_cases.history import History
@@ -70,7 +71,7 @@ class _Wired:
     gif_store: MongoGifs
     publisher: RedisPublisher
     passwords: Argon2Passwords
-    leadership: MongoLeadership
+    leaderships: tuple[MongoLeadership, ...]
     guards: Guards
     admission: Admission
     rooms: RoomRegistry
@@ -80,6 +81,7 @@ class _Wired:
     history: History
     gifs: Gifs
     janitor: Janitor
+    announce_heads: AnnounceHeads
     prepared: asyncio.Event
     """The indexes are there."""
 
@@ -114,7 +116,9 @@ def _wire(settings: Settings) -> _Wired:
     log = MongoMessages(mongo, settings.mongo_database)
     gif_store = MongoGifs(mongo, settings.mongo_database)
     holder = f"{settings.node_name}.{secrets.token_hex(4)}"
-    leadership = MongoLeadership(mongo, settings.mongo_database, "janitor", holder)
+    leads_janitor, leads_heads = (
+        MongoLeadership(mongo, settings.mongo_database, task, holder) for task in ("janitor", "heads")
+    )
     occupancy = RedisOccupancy(redis)
     publisher = RedisPublisher(redis)
     rate_limits = RedisRateLimits(redis, LocalRateLimits())
@@ -145,7 +149,7 @@ def _wire(settings: Settings) -> _Wired:
         new_room_id=lambda: RoomId(_new_object_id()),
     )
     janitor = Janitor(
-        leadership=leadership,
+        leadership=leads_janitor,
         store=room_store,
         rooms=rooms,
         log=log,
@@ -163,7 +167,7 @@ def _wire(settings: Settings) -> _Wired:
         gif_store=gif_store,
         publisher=publisher,
         passwords=passwords,
-        leadership=leadership,
+        leaderships=(leads_janitor, leads_heads),
         guards=Guards(signatures, admission, settings.allowed_origins, settings.internal_token),
         admission=admission,
         rooms=rooms,
@@ -173,6 +177,7 @@ def _wire(settings: Settings) -> _Wired:
         history=History(log),
         gifs=gifs,
         janitor=janitor,
+        announce_heads=AnnounceHeads(leads_heads, log, publisher, _now),
         prepared=asyncio.Event(),
     )
 
@@ -239,13 +244,14 @@ async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
     async def work() -> None:
         await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gif_store.create_indexes)
         wired.prepared.set()
-        await wired.janitor.work()
+        await asyncio.gather(wired.janitor.work(), wired.announce_heads.work())
 
-    worker = asyncio.create_task(work(), name="janitor")
+    worker = asyncio.create_task(work(), name="work")
     _log.info("started")
     yield
     await _end(worker)
-    await _give_up(wired.leadership)
+    for leadership in wired.leaderships:
+        await _give_up(leadership)
     try:
         await asyncio.wait_for(wired.commit.drain(), _DRAIN_S)
     except TimeoutError:

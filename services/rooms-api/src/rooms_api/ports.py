@@ -291,6 +291,10 @@ class MessageLog(Protocol):
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Epoch and head of each of these rooms, in one query; rooms that do not exist are left out."""
 
+    async def written_since(self, moment: datetime) -> Collection[RoomId]:
+        """The rooms that have an entry made at `moment` or later, by the clocks of its writers."""
+        ...
+
     async def remove_room(self, room_id: RoomId) -> None:
         """Remove all entries of a room that is gone.
 

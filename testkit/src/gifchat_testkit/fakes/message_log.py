@@ -113,6 +113,11 @@ class FakeMessageLog:
             if room_id in self._epochs
         }
 
+    async def written_since(self, moment: datetime) -> Collection[RoomId]:
+        """See the port."""
+        await self._step()
+        return {room_id for room_id, log in self.entries.items() if any(entry.created_at >= moment for entry in log)}
+
     async def remove_room(self, room_id: RoomId) -> None:
         """See the port."""
         await self._step()

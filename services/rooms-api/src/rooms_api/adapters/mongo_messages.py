@@ -49,6 +49,7 @@ INDEXES = [
     ),
     IndexModel([("room", 1), ("user_id", 1), ("created_at", -1)], name="room_user_created_at"),
     IndexModel([("gif.id", 1)], name="gif", sparse=True),
+    IndexModel([("created_at", -1), ("room", 1)], name="created_at_room"),
 ]
 
 _DUPLICATE_KEY = 11_000
@@ -168,6 +169,16 @@ class MongoMessages:
         with self._reading():
             cursor = await self._rooms.aggregate(pipeline)
             return {RoomId(str(row["_id"])): Position(Epoch(row["epoch"]), row["seq"]) async for row in cursor}
+
+    async def written_since(self, moment: datetime) -> Collection[RoomId]:
+        """See `ports.MessageLog`. Reads the index alone."""
+        pipeline: list[_Document] = [
+            {"$match": {"created_at": {"$gte": moment}}},
+            {"$group": {"_id": "$room"}},
+        ]
+        with self._reading():
+            cursor = await self._messages.aggregate(pipeline)
+            return {RoomId(str(row["_id"])) async for row in cursor}
 
     async def remove_room(self, room_id: RoomId) -> None:
         """See `ports.MessageLog`."""
