@@ -93,6 +93,9 @@ async def test_a_private_room_asks_for_its_password(alice: httpx.AsyncClient, bo
     wrong = await bob.post(f"{url}/password", data={"password": "wrong"})
     assert wrong.status_code == 403
     assert "비밀번호가 틀렸습니다." in wrong.text
+    assert f'href="{url}?lang=en"' in wrong.text, "the other language of a page that a form was posted to"
+    back = await bob.get(f"{url}/password")
+    assert (back.status_code, back.headers["location"]) == (303, url), "a reload of the address without the form"
     right = await bob.post(f"{url}/password", data={"password": PASSWORD})
     assert (right.status_code, right.headers["location"]) == (303, url)
     assert 'id="composer"' in (await bob.get(url)).text

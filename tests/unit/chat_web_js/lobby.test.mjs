@@ -54,3 +54,24 @@ test("a further page shows no room twice", () => {
   assert.deepEqual(ids(lobby), ["c", "a", "b"]);
   assert.equal(lobby.nextCursor, null);
 });
+
+test("what happens while the list is read is in it, whether or not the answer knew it", () => {
+  const lobby = lobbyWith([room("a")]);
+  lobby.loading();
+  lobby.apply("newRoom", room("b"));
+  lobby.apply("newRoom", room("c"));
+  lobby.apply("removeRoom", "a");
+  lobby.apply("occupancy", { b: 5 });
+  lobby.replace({ items: [room("b"), room("a")], next_cursor: null });
+  assert.deepEqual(ids(lobby), ["c", "b"]);
+  assert.equal(lobby.rooms[1].members, 5);
+});
+
+test("what happened before the list was read is not applied to it", () => {
+  const lobby = lobbyWith([room("a")]);
+  lobby.loading();
+  lobby.apply("removeRoom", "a");
+  lobby.loadingFailed();
+  lobby.replace({ items: [room("a")], next_cursor: null });
+  assert.deepEqual(ids(lobby), ["a"]);
+});

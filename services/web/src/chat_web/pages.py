@@ -82,6 +82,11 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             return RedirectResponse(f"/room/{room['_id']}", 303)
         return _room_page(request, room)
 
+    @router.api_route("/room/{room_id}/password", methods=_READ)
+    async def password_form(room_id: str) -> Response:
+        """Where a browser comes back to after a wrong password: the room asks for it."""
+        return RedirectResponse(f"/room/{_room_id(room_id)}", 303)
+
     @router.post("/room/{room_id}/password")
     async def give_password(request: Request, room_id: str) -> Response:
         """Exchange a password and go to the room, or ask again."""

@@ -7,13 +7,27 @@ export class Lobby {
   nextCursor = null;
   query = "";
   sort = "newest";
+  #missed = null;
 
-  /** Show another first page. */
+  /** A first page is being read: what happens until it is there may be in it, or not. */
+  loading() {
+    this.#missed ??= [];
+  }
+
+  /** It could not be read. */
+  loadingFailed() {
+    this.#missed = null;
+  }
+
+  /** Show another first page, and apply to it what happened while it was read. */
   replace(page, { query = this.query, sort = this.sort } = {}) {
     this.rooms = [...page.items];
     this.nextCursor = page.next_cursor;
     this.query = query;
     this.sort = sort;
+    const missed = this.#missed ?? [];
+    this.#missed = null;
+    for (const [event, data] of missed) this.apply(event, data);
   }
 
   /** Show a further page; a room that came by an event meanwhile is not shown twice. */
@@ -25,6 +39,7 @@ export class Lobby {
 
   /** Apply an event; returns whether what is shown has changed. */
   apply(event, data) {
+    this.#missed?.push([event, data]);
     switch (event) {
       case Event.NEW_ROOM:
         return this.#add(data);

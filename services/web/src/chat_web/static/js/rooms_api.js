@@ -25,10 +25,11 @@ export class RoomsApi {
     this.#fetch = fetch;
   }
 
-  listRooms({ query = "", sort = "newest", cursor = null }) {
+  listRooms({ query = "", sort = "newest", cursor = null, limit = null }) {
     const search = new URLSearchParams({ sort });
     if (query) search.set("q", query);
     if (cursor) search.set("cursor", cursor);
+    if (limit) search.set("limit", limit);
     return this.#ask("GET", `/rooms?${search}`);
   }
 
@@ -107,7 +108,8 @@ export class RoomsApi {
         body: body === undefined ? undefined : JSON.stringify(body),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      if (response.headers.get("Content-Type")?.includes("json")) answer = await response.json();
+      const hasJson = response.status !== 204 && response.headers.get("Content-Type")?.includes("json");
+      if (hasJson) answer = await response.json();
     } catch {
       throw new ApiProblem(NETWORK_FAILED, "", { retry: true });
     }

@@ -3,6 +3,7 @@
 import { pageData, problemText, text } from "../page_data.js";
 
 const TYPING_EVERY_MS = 3_000;
+const SAID_MS = 6_000;
 
 export class ComposerView {
   #form = document.getElementById("composer");
@@ -11,8 +12,9 @@ export class ComposerView {
   #gifButton = document.getElementById("gif-button");
   #send = document.getElementById("send");
   #note = document.getElementById("composer-note");
-  #hint = "";
-  #mutedUntil = null;
+  #slowMode = "";
+  #muted = "";
+  #saidTimer;
   #mutedTimer;
 
   /** Handlers: onText(text), onGif(file), onTyping(). */
@@ -55,24 +57,26 @@ export class ComposerView {
     });
   }
 
-  /** Say something beside the field, until the next thing is said. */
+  /** Say something beside the field for a moment; then what always stands there. */
   say(words) {
-    this.#note.textContent = words || this.#hint;
+    clearTimeout(this.#saidTimer);
+    this.#note.textContent = words || this.#muted || this.#slowMode;
+    if (words) this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
   }
 
-  /** What always stands there: slow mode. */
+  /** One message in `seconds`; 0: as many as one likes. */
   setSlowMode(seconds) {
-    const hint = seconds > 0 ? text("slow_mode_hint", { seconds }) : "";
-    if (hint === this.#hint) return;
-    this.#hint = hint;
-    if (this.#mutedUntil === null) this.say("");
+    const words = seconds > 0 ? text("slow_mode_hint", { seconds }) : "";
+    if (words === this.#slowMode) return;
+    this.#slowMode = words;
+    this.say("");
   }
 
   /** The user may not write until `until` (a Date; null: for ever). */
   mute(until, words) {
-    this.#mutedUntil = until ?? Infinity;
+    this.#muted = words;
     this.#enable(false);
-    this.say(words);
+    this.say("");
     clearTimeout(this.#mutedTimer);
     if (until !== null) {
       const longest = 2 ** 31 - 1;
@@ -83,7 +87,7 @@ export class ComposerView {
   /** The user may write again. */
   unmute(words) {
     clearTimeout(this.#mutedTimer);
-    this.#mutedUntil = null;
+    this.#muted = "";
     this.#enable(true);
     this.say(words);
   }

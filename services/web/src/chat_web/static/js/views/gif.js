@@ -22,7 +22,7 @@ export function gifView(gif, alt) {
     plays = playing;
     image.src = playing ? gif.url : gif.stillUrl;
     toggle.dataset.playing = String(playing);
-    toggle.textContent = playing ? "❚❚" : "▶";
+    toggle.textContent = playing ? "❚❚" : "▶\uFE0E";
     toggle.setAttribute("aria-label", text(playing ? "pause_gif" : "play_gif"));
   };
   toggle.addEventListener("click", () => show(!plays));

@@ -1,6 +1,7 @@
 /** The rows of a timeline as list items: only those that changed are made anew, and the reader's place is kept. */
 
 import { moment, problemText, text } from "../page_data.js";
+import { Action, actionOf } from "../protocol.js";
 import { element, swatch } from "./element.js";
 import { gifView } from "./gif.js";
 
@@ -133,7 +134,8 @@ export class MessagesView {
       "p",
       { class: "delivery failed", role: "alert" },
       element("span", {}, `${text("not_sent")} ${problemText(row.failure)}`),
-      button("retry", this.#actions.onRetry),
+      // The same file, or the same text, would be refused again.
+      actionOf(row.failure.code) === Action.FIX ? null : button("retry", this.#actions.onRetry),
       button("discard", this.#actions.onDiscard),
     );
   }

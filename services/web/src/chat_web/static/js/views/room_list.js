@@ -8,6 +8,9 @@ import { openSocket } from "../sockets.js";
 import { element, swatch } from "./element.js";
 
 const TYPING_PAUSE_MS = 250;
+/** A list that is read anew is not shorter than it was, as far as one page goes. */
+const PAGE_MIN = 20;
+const PAGE_MAX = 100;
 
 export function showRoomList() {
   const api = new RoomsApi(pageData.language);
@@ -18,50 +21,67 @@ export function showRoomList() {
   const empty = document.getElementById("rooms-empty");
   const more = document.getElementById("rooms-more");
   const status = document.getElementById("rooms-status");
+  const failure = document.getElementById("rooms-failure");
   const filters = document.querySelector("form.filters");
-  const shown = new Map();
+  let shown = new Map();
+
+  dropFromUrl("error");
 
   const render = () => {
-    const rows = lobby.rooms.map((room) => {
-      const known = shown.get(room._id);
-      if (known?.room === room) return known.row;
-      const row = roomRow(room);
-      shown.set(room._id, { room, row });
-      return row;
+    const current = lobby.rooms.map((room) => {
+      const entry = shown.get(room._id) ?? roomRow(room);
+      entry.show(room);
+      return [room._id, entry];
     });
-    const current = new Set(rows);
-    for (const [roomId, { row }] of shown) if (!current.has(row)) shown.delete(roomId);
-    replaceRows(table, rows);
+    shown = new Map(current);
+    replaceRows(table, current.map(([, { row }]) => row));
     table.parentElement.hidden = rows.length === 0;
     empty.hidden = rows.length > 0;
     empty.textContent = text(lobby.query ? "no_rooms_found" : "no_rooms");
     more.hidden = lobby.nextCursor === null;
   };
 
+  const fail = (words) => {
+    failure.textContent = words;
+    failure.hidden = words === "";
+  };
+
   let wanted = 0;
   const load = async () => {
     const request = ++wanted;
+    lobby.loading();
     const query = filters.elements.q.value.trim();
     const sort = filters.elements.sort.value;
     try {
-      const page = await api.listRooms({ query, sort });
+      const page = await api.listRooms({ query, sort, limit: Math.min(PAGE_MAX, Math.max(PAGE_MIN, lobby.rooms.length)) });
       if (request !== wanted) return;
       lobby.replace(page, { query, sort });
       render();
-      status.textContent = text("rooms_loaded", { count: lobby.rooms.length });
+      fail("");
     } catch (problem) {
-      if (request === wanted) status.textContent = problemText(problem);
+      if (request !== wanted) return;
+      lobby.loadingFailed();
+      fail(problemText(problem));
     }
+  };
+
+  /** The search is in the URL too, so that it is there after a reload and on the way back from a room. */
+  const search = async () => {
+    const query = new URLSearchParams({ q: filters.elements.q.value.trim(), sort: filters.elements.sort.value });
+    history.replaceState(null, "", `/?${query}`);
+    await load();
+    status.textContent = failure.textContent || text("rooms_loaded", { count: lobby.rooms.length });
   };
 
   let pause;
   filters.addEventListener("input", () => {
     clearTimeout(pause);
-    pause = setTimeout(load, TYPING_PAUSE_MS);
+    pause = setTimeout(search, TYPING_PAUSE_MS);
   });
   filters.addEventListener("submit", (event) => {
     event.preventDefault();
-    load();
+    clearTimeout(pause);
+    search();
   });
   more.addEventListener("click", async (event) => {
     event.preventDefault();
@@ -71,39 +91,52 @@ export function showRoomList() {
       if (request !== wanted) return;
       lobby.append(page);
       render();
+      fail("");
     } catch (problem) {
-      status.textContent = problemText(problem);
+      fail(problemText(problem));
     }
   });
 
   const socket = openSocket(LOBBY_NAMESPACE);
-  let connectedBefore = false;
-  socket.on("connect", () => {
-    // What happened while nobody listened is not told again.
-    if (connectedBefore) load();
-    connectedBefore = true;
-  });
+  // What happened while nobody listened, also between the making of this page and now, is not told again.
+  // A further page, which the link for browsers without scripts leads to, stays what it is.
+  socket.on("connect", () => new URLSearchParams(location.search).has("cursor") || load());
   socket.onAny((event, data) => {
     if (lobby.apply(event, data)) render();
   });
   render();
 }
 
-function roomRow(room) {
-  const kind = room.private ? "private" : "public";
-  return element(
+/** A reload should not say again what was said once. */
+function dropFromUrl(parameter) {
+  const url = new URL(location.href);
+  url.searchParams.delete(parameter);
+  history.replaceState(null, "", url);
+}
+
+/** A row of the table and how it shows a room as it is now: the same nodes, so that a click under way hits what it was meant for. */
+function roomRow({ _id, owner }) {
+  const title = element("th", { scope: "row", class: "cell-title" });
+  const tag = element("span", { class: "tag" });
+  const members = element("td", { class: "cell-members" });
+  const enter = element("a", { class: "button", href: `/room/${_id}` }, text("enter"));
+  const row = element(
     "tr",
-    { "data-room": room._id },
-    element("th", { scope: "row", class: "cell-title" }, room.title),
-    element("td", { class: "cell-kind" }, element("span", { class: `tag ${kind}` }, text(kind))),
-    element("td", { class: "cell-members" }, `${room.members} / ${room.max}`),
-    element("td", { class: "cell-owner" }, swatch(room.owner), element("span", { class: "color-name" }, room.owner)),
-    element(
-      "td",
-      { class: "cell-enter" },
-      element("a", { class: "button", href: `/room/${room._id}`, "aria-label": text("enter_room", room) }, text("enter")),
-    ),
+    { "data-room": _id },
+    title,
+    element("td", { class: "cell-kind" }, tag),
+    members,
+    element("td", { class: "cell-owner" }, swatch(owner), element("span", { class: "color-name" }, owner)),
+    element("td", { class: "cell-enter" }, enter),
   );
+  const show = (room) => {
+    title.textContent = room.title;
+    tag.textContent = text(room.private ? "private" : "public");
+    tag.classList.toggle("private", room.private);
+    members.textContent = `${room.members} / ${room.max}`;
+    enter.setAttribute("aria-label", text("enter_room", room));
+  };
+  return { row, show };
 }
 
 /** Put `rows` into `table` without moving those that stay where they are, so that focus stays too. */

@@ -94,6 +94,7 @@ class RoomPage {
 
   #status(status, problem) {
     if (status === "joining") this.#stream.rejoining();
+    this.#log.setAttribute("aria-busy", String(status !== "joined"));
     this.#banner.show(status, problem);
   }
 
