@@ -88,9 +88,8 @@ class FakeRoomsApi:
         """Calls by name, failed ones included."""
         self.asked_at_s: list[float] = []
         """When each call came."""
-        self.open = asyncio.Event()
-        """Calls are answered while this is set; the answer is what holds when the call came."""
-        self.open.set()
+        self.held: set[str] = set()
+        """Calls with these names are answered later: with what holds when they come, once their name is not in here."""
 
     def create(
         self, room_id: RoomId, *, max_members: int = 10, private: bool = False, owner: Identity | None = None
@@ -115,7 +114,7 @@ class FakeRoomsApi:
         self._reach("record")
         room = self._room(room_id)
         record = RoomRecord({**room.payload}, room.epoch, room.access_version, dict(room.banned_until))
-        await self._answer()
+        await self._answer("record")
         return record
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
@@ -123,7 +122,7 @@ class FakeRoomsApi:
         self._reach("newest")
         room = self._room(room_id)
         page = LogPage(room.epoch, len(room.log), tuple(room.log[-limit:]))
-        await self._answer()
+        await self._answer("newest")
         return page
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
@@ -131,7 +130,7 @@ class FakeRoomsApi:
         self._reach("after")
         room = self._room(room_id)
         page = LogPage(room.epoch, len(room.log), tuple(room.log[seq : seq + limit]))
-        await self._answer()
+        await self._answer("after")
         return page
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
@@ -139,13 +138,13 @@ class FakeRoomsApi:
         self._reach("heads")
         rooms = (self.rooms[room_id] for room_id in room_ids if room_id in self.rooms)
         heads = {room.room_id: Position(room.epoch, len(room.log)) for room in rooms}
-        await self._answer()
+        await self._answer("heads")
         return heads
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
         """See the port; it has no GIFs."""
         self.asked["relay"] += 1
-        await self._answer()
+        await self._answer("relay")
         if self.away:
             raise Refused(errors.UNAVAILABLE)
         room = self._room(message.room_id)
@@ -169,6 +168,7 @@ class FakeRoomsApi:
             raise Refused(errors.ROOM_NOT_FOUND)
         return self.rooms[room_id]
 
-    async def _answer(self) -> None:
+    async def _answer(self, what: str) -> None:
         await asyncio.sleep(0)
-        await self.open.wait()
+        while what in self.held:
+            await asyncio.sleep(0.001)

@@ -1,0 +1,103 @@
+"""The twins of `realtime_gateway.adapters.redis_feed` and `redis_publisher`: channels in memory, with a plug."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from realtime_gateway.ports import FeedUnavailable, PublishFailed
+from room_contracts.codec import Frame, encode
+
+
+class Channels:
+    """What Redis is to the real ones: who listens to what, shared by the feeds of all nodes."""
+
+    def __init__(self) -> None:
+        self.away = False
+        """Nothing can be published or subscribed. Changed by `go_away` and `come_back`."""
+        self.published: list[tuple[str, bytes]] = []
+        self._feeds: list[FakeFeed] = []
+
+    def plug_in(self, feed: "FakeFeed") -> None:
+        """A feed connects."""
+        self._feeds.append(feed)
+
+    def publish(self, channel: str, data: bytes) -> None:
+        """Hand `data` to whoever hears `channel`, after what was published before."""
+        self.published.append((channel, data))
+        for feed in self._feeds:
+            if channel in feed.heard:
+                asyncio.get_running_loop().call_soon(feed.hand_on, channel, data)
+
+    def go_away(self) -> None:
+        """All connections are lost, and none can be made."""
+        self.away = True
+        for feed in self._feeds:
+            feed.lose_connection()
+
+    def come_back(self) -> None:
+        """Connections can be made again: every feed makes one."""
+        self.away = False
+        for feed in self._feeds:
+            feed.connect_again()
+
+
+class FakeFeed:
+    """`realtime_gateway.ports.Feed` of one node."""
+
+    def __init__(
+        self,
+        channels: Channels,
+        on_data: Callable[[str, bytes], None],
+        on_reconnected: Callable[[Collection[str]], None],
+        *,
+        always: Collection[str] = (),
+    ) -> None:
+        """As the real one takes them."""
+        self._channels = channels
+        self._on_data = on_data
+        self._on_reconnected = on_reconnected
+        self._wanted = set(always)
+        self.heard: set[str] = set(always)
+        """Channels that are subscribed."""
+        channels.plug_in(self)
+
+    async def subscribe(self, channel: str) -> None:
+        """See the port."""
+        await asyncio.sleep(0)
+        if self._channels.away:
+            raise FeedUnavailable("switched off by the test")
+        self._wanted.add(channel)
+        self.heard.add(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        """See the port."""
+        self._wanted.discard(channel)
+        self.heard.discard(channel)
+        await asyncio.sleep(0)
+
+    def hand_on(self, channel: str, data: bytes) -> None:
+        """Something was published."""
+        if channel in self.heard:
+            self._on_data(channel, data)
+
+    def lose_connection(self) -> None:
+        """Nothing is heard any more."""
+        self.heard.clear()
+
+    def connect_again(self) -> None:
+        """Subscribe to all that is wanted, and say so."""
+        self.heard |= self._wanted
+        self._on_reconnected(frozenset(self._wanted))
+
+
+class FakePublisher:
+    """`realtime_gateway.ports.Publisher`."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    async def publish(self, channel: str, frame: Frame) -> None:
+        """See the port."""
+        await asyncio.sleep(0)
+        if self._channels.away:
+            raise PublishFailed("switched off by the test")
+        self._channels.publish(channel, encode(frame))

@@ -1,0 +1,34 @@
+"""The twin of `realtime_gateway.socketio.client_manager`: what was written to whom."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+Event = tuple[str, Any]
+"""Name and payload."""
+
+
+class FakeSockets:
+    """`realtime_gateway.ports.Sockets`."""
+
+    def __init__(self) -> None:
+        self.chat: dict[str, list[Event]] = {}
+        """What each client in `/chat` received, by sid."""
+        self.lobby: dict[str, list[Event]] = {}
+        """What each client in `/room` received, by sid."""
+
+    def deliver(self, sids: Iterable[str], body: bytes) -> None:
+        """See the port."""
+        for sid in sids:
+            if sid in self.chat:
+                self.chat[sid].append(_event(body))
+
+    def deliver_to_lobby(self, body: bytes) -> None:
+        """See the port."""
+        for received in self.lobby.values():
+            received.append(_event(body))
+
+
+def _event(body: bytes) -> Event:
+    event, payload = json.loads(body)
+    return event, payload

@@ -1,0 +1,184 @@
+"""Gateways on the fakes: the use cases, wired as `realtime_gateway.app` does it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
+from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
+from gifchat_testkit.fakes.sockets import FakeSockets
+from realtime_gateway.adapters.signed_tokens import SignedTokens
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.domain.session import Session
+from realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from realtime_gateway.use_cases.evict_sessions import EvictSessions
+from realtime_gateway.use_cases.fan_out import FanOut
+from realtime_gateway.use_cases.hear_channels import HearChannels
+from realtime_gateway.use_cases.host_rooms import HostRooms
+from realtime_gateway.use_cases.join_room import Joined, JoinRoom
+from realtime_gateway.use_cases.leave_room import LeaveRoom
+from realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from realtime_gateway.use_cases.renew_leases import RenewLeases
+from realtime_gateway.use_cases.repair_rooms import RepairRooms
+from realtime_gateway.use_cases.send_message import SendMessage
+from realtime_gateway.use_cases.sweep_seats import SweepSeats
+from realtime_gateway.use_cases.tell_lobby import TellLobby
+from realtime_gateway.use_cases.watch_hearing import WatchHearing
+from room_contracts import keys, limits
+from room_contracts.codec import Frame, encode
+from room_contracts.errors import Language
+from room_contracts.identity import DEVELOPMENT_SECRET, Identity
+from room_contracts.ids import NodeId, RoomId
+from room_contracts.position import Position
+from room_contracts.socket_events import Join
+
+
+def now_s() -> float:
+    """The running loop's time."""
+    return asyncio.get_running_loop().time()
+
+
+def now() -> datetime:
+    """The running loop's time as a date."""
+    return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=now_s())
+
+
+class FakeNode:
+    """One gateway. Its parts may be used alone; `FakeCluster.node` also runs its loops."""
+
+    def __init__(self, name: str, seats: SeatStore, channels: Channels, api: FakeRoomsApi) -> None:
+        self.deaf = 0
+        """How many times the canary was missed."""
+        self.sockets = FakeSockets()
+        self.rooms: dict[RoomId, HostedRoom] = {}
+        self.occupancy = FakeOccupancy(
+            seats, NodeId(name), limits.LEASE_TTL_S, limits.SEAT_GRACE_S, limits.RECOVERING_S
+        )
+        self.publisher = FakePublisher(channels)
+        canary_channel = keys.canary_channel(NodeId(name))
+        self.announce = AnnouncePresence(self.publisher)
+        self.evict = EvictSessions(self.sockets, self.rooms, self.occupancy, self.announce, now)
+        self.renew = RenewLeases(self.occupancy, self.evict, clock=now_s)
+        self.fan_out = FanOut(self.sockets, self.rooms, self.renew.serves)
+        self.repair = RepairRooms(api, self.fan_out, self.rooms)
+        self.lobby = TellLobby(self.sockets, self.rooms)
+        self.feed = FakeFeed(
+            channels,
+            self._on_data,
+            self._on_reconnected,
+            always=[keys.LOBBY_CHANNEL, canary_channel],
+        )
+        self.canary = WatchHearing(self.publisher, canary_channel, self._on_deaf, now_s)
+        receive = ReceiveFrames(self.fan_out, self.repair, self.evict)
+        self.hosts = HostRooms(self.feed, api, self.rooms, receive, self.evict, clock=now_s)
+        self.hear = HearChannels(self.hosts, self.lobby, self.repair, self.canary, canary_channel)
+        self.leave = LeaveRoom(self.occupancy, self.rooms, self.announce)
+        self.join = JoinRoom(
+            hosts=self.hosts,
+            rooms=self.rooms,
+            occupancy=self.occupancy,
+            signatures=SignedTokens([DEVELOPMENT_SECRET]),
+            history=api,
+            repair=self.repair,
+            announce=self.announce,
+            leave=self.leave,
+            clock=now,
+        )
+        self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, now_s)
+        self.sweep = SweepSeats(self.occupancy, self.announce)
+
+    def session(self, who: Identity, language: Language = "en") -> Session:
+        """A client connects to `/chat`."""
+        session = Session(secrets.token_hex(8), who, language)
+        self.sockets.chat[session.sid] = []
+        return session
+
+    async def enter(
+        self, who: Identity, room_id: RoomId, position: Position | None = None, ticket: str | None = None
+    ) -> tuple[Session, Joined]:
+        """A client connects and joins."""
+        session = self.session(who)
+        return session, await self.join.join(session, Join(room_id, ticket, position))
+
+    def received(self, session: Session, event: str | None = None) -> list[Any]:
+        """The payloads that the client received of `event`; without one, the pairs of name and payload."""
+        events = self.sockets.chat[session.sid]
+        return list(events) if event is None else [payload for name, payload in events if name == event]
+
+    def _on_data(self, channel: str, data: bytes) -> None:
+        self.hear.on_data(channel, data)
+
+    def _on_reconnected(self, channels: Collection[str]) -> None:
+        self.hear.on_reconnected(channels)
+
+    def _on_deaf(self) -> None:
+        self.deaf += 1
+
+    def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+        """What a gateway does all the time."""
+        return [
+            self.canary.run,
+            self.renew.run,
+            self.sweep.run,
+            self.announce.run,
+            self.fan_out.run,
+            self.repair.run,
+            self.hosts.run,
+            self.lobby.run,
+        ]
+
+
+class FakeCluster:
+    """What gateways share."""
+
+    def __init__(self) -> None:
+        self.seats = SeatStore(now_s)
+        self.channels = Channels()
+        self.api = FakeRoomsApi()
+
+    def new_node(self, name: str) -> FakeNode:
+        """A node whose loops do not run."""
+        return FakeNode(name, self.seats, self.channels, self.api)
+
+    @asynccontextmanager
+    async def node(self, name: str) -> AsyncIterator[FakeNode]:
+        """A node that runs.
+
+        Raises:
+            AssertionError: one of its loops ended.
+        """
+        node = self.new_node(name)
+        tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in node.loops()]
+        try:
+            yield node
+            for task in tasks:
+                assert not task.done(), f"{task.get_name()} ended: {task}"
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            await node.repair.aclose()
+
+    def publish(self, *frames: Frame, to: RoomId) -> None:
+        """Publish frames on a room's channel."""
+        for frame in frames:
+            self.channels.publish(keys.room_channel(to), encode(frame))
+
+    def tell_lobby(self, *frames: Frame) -> None:
+        """Publish frames on the lobby's channel."""
+        for frame in frames:
+            self.channels.publish(keys.LOBBY_CHANNEL, encode(frame))
+
+    def away(self, parts: Collection[str]) -> None:
+        """Take exactly these away: `seats`, `channels`, `api`."""
+        self.seats.away = "seats" in parts
+        self.api.away = "api" in parts
+        if ("channels" in parts) != self.channels.away:
+            if self.channels.away:
+                self.channels.come_back()
+            else:
+                self.channels.go_away()

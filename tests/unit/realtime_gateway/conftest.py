@@ -1,0 +1,18 @@
+"""Time jumps in these tests: nothing here waits for real."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from gifchat_testkit.gateway_nodes import FakeCluster
+from gifchat_testkit.turned_time import TurnedTimeLoop
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"turned": TurnedTimeLoop}
+
+
+@pytest.fixture
+async def cluster() -> FakeCluster:
+    return FakeCluster()
