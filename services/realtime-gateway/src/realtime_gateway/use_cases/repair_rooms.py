@@ -34,9 +34,9 @@ class RepairRooms:
         self._history = history
         self._fan_out = fan_out
         self._rooms = rooms
-        self._heads: dict[RoomId, Position] = {}
+        self._heads: dict[HostedRoom, Position] = {}
         """How far rooms are known to go, of those that are being repaired."""
-        self._repairs: dict[RoomId, asyncio.Task[None]] = {}
+        self._repairs: dict[HostedRoom, asyncio.Task[None]] = {}
         self._behind: set[RoomId] = set()
         self._wake = asyncio.Event()
 
@@ -105,19 +105,22 @@ class RepairRooms:
             return
         at = room.stream.position
         if head.epoch != at.epoch or head.seq > at.seq:
-            self._heads[room_id] = head
+            self._heads[room] = head
             self._start(room, patience_s)
 
     def _start(self, room: HostedRoom, patience_s: float) -> None:
-        if room.room_id in self._repairs:
+        running = self._repairs.get(room)
+        # One that has ended is not told of at once, and does nothing for what comes now.
+        if running is not None and not running.done():
             return
         task = asyncio.create_task(self._repair(room, patience_s), name=f"repair {room.room_id}")
-        self._repairs[room.room_id] = task
-        task.add_done_callback(lambda _task: self._ended(room.room_id))
+        self._repairs[room] = task
+        task.add_done_callback(lambda ended: self._ended(room, ended))
 
-    def _ended(self, room_id: RoomId) -> None:
-        self._repairs.pop(room_id, None)
-        self._heads.pop(room_id, None)
+    def _ended(self, room: HostedRoom, ended: asyncio.Task[None]) -> None:
+        if self._repairs.get(room) is ended:
+            del self._repairs[room]
+            self._heads.pop(room, None)
 
     async def _repair(self, room: HostedRoom, patience_s: float) -> None:
         await asyncio.sleep(patience_s)
@@ -135,7 +138,7 @@ class RepairRooms:
                 return
 
     def _is_behind(self, room: HostedRoom) -> bool:
-        head = self._heads.get(room.room_id)
+        head = self._heads.get(room)
         at = room.stream.position
         return room.stream.has_gap or (head is not None and (head.epoch != at.epoch or head.seq > at.seq))
 
@@ -162,3 +165,5 @@ class RepairRooms:
         room.record_read_at_s = None
         metrics.RESYNCS.inc()
         self._fan_out.resync(room)
+        # What came while the page was read was put to the old stream.
+        self.behind([room.room_id])
