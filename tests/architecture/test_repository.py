@@ -36,6 +36,7 @@ TESTED_THROUGH = {
     "chat_web.security": "tests/unit/chat_web/test_security.py",
     "gifchat_local.control": "tests/cluster/test_embedded.py",
     "gifchat_local.parent_death": "tests/cluster/test_embedded.py",
+    "gifchat_local.servers.gateway": "tests/cluster/test_embedded.py",
     "gifchat_local.supervisor": "tests/cluster/test_embedded.py",
     "rooms_api.__main__": "tests/containers/test_compose.py",
 }

@@ -1,5 +1,6 @@
 """The embedded cluster as a person uses it: the real command line, real servers, the front door."""
 
+import asyncio
 import json
 import os
 import signal
@@ -236,6 +237,39 @@ async def test_scaling_drops_no_connection(cluster: EmbeddedCluster) -> None:
         assert set(counts) == {name for name in cluster.processes() if name.startswith("gateway-")}
         assert all(chat.connected and not chat.disconnects for chat in early)
         assert any(chat.connected for chat in await connect(3))
+
+
+async def test_shed_drain_and_a_rolling_restart_move_sockets_and_no_more(cluster: EmbeddedCluster) -> None:
+    async with AsyncExitStack() as stack:
+        chats = [await stack.enter_async_context(chat_socket(cluster.url)) for _ in range(SOCKETS)]
+        before = {name: p["sockets"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
+
+        cluster.gifchat("shed", "gateway-1", "50%")
+        kept = before["gateway-1"] - (before["gateway-1"] + 1) // 2
+        cluster.wait_for("gateway-1", lambda process: process["sockets"] == kept)
+
+        cluster.gifchat("drain", "gateway-2")
+        cluster.wait_for("gateway-2", lambda process: process["state"] == "unready")
+        moved = (before["gateway-1"] + 1) // 2 + before["gateway-2"]
+        async with asyncio.timeout(20):
+            while sum(not chat.connected for chat in chats) < moved:
+                await asyncio.sleep(0.05)
+        assert sum(not chat.connected for chat in chats) == moved, "sockets of other gateways were dropped"
+
+        late = [await stack.enter_async_context(chat_socket(cluster.url)) for _ in range(6)]
+        assert all(chat.connected for chat in late), "nginx still sends to a gateway that drains"
+
+    pids = {name: p["pid"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
+    cluster.gifchat("restart", "gateways")
+    after = {name: p for name, p in cluster.processes().items() if p["kind"] == "gateway"}
+    assert after.keys() == pids.keys()
+    assert all(p["ready"] and p["pid"] != pids[name] for name, p in after.items())
+
+
+def test_what_is_no_gateway_cannot_be_drained(cluster: EmbeddedCluster) -> None:
+    answer = gifchat("drain", "nginx", "--data", str(cluster.data))
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("There is no gateway nginx; gateways: gateway-1")
 
 
 def test_a_killed_gateway_is_restarted_and_shown_as_such(cluster: EmbeddedCluster) -> None:

@@ -11,6 +11,9 @@ from gifchat_local.__main__ import main
         (["scale", "webs=2"], "KIND is gateways or rooms-api"),
         (["up", "--port", "70000"], "a port from 1 to 65535"),
         (["up", "--gateways", "many"], "a number from 1 to 32"),
+        (["shed", "gateway-1", "0%"], "a share from 1% to 100%"),
+        (["shed", "gateway-1", "half"], "a share from 1% to 100%"),
+        (["restart", "nginx"], "invalid choice"),
         (["dance"], "invalid choice"),
     ],
 )

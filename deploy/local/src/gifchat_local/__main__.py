@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gifchat_local.blueprint import Blueprint, Size
-from gifchat_local.control import NotRunningError, RefusedError, call
+from gifchat_local.control import NotRunningError, RefusedError, Request, call
 from gifchat_local.data_folder import DataFolder
 from gifchat_local.kinds import SCALABLE, Kind
 from gifchat_local.logs import Prefixes, for_terminal, tail
@@ -75,6 +75,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     scale.set_defaults(run=_scale)
 
+    drain = commands.add_parser("drain", parents=[data], help="move all sockets of a gateway to the others")
+    drain.add_argument("name", metavar="NAME", help="a gateway, such as gateway-1; it stays empty until a restart")
+    drain.set_defaults(run=_drain)
+
+    shed = commands.add_parser("shed", parents=[data], help="move a share of a gateway's sockets to the others")
+    shed.add_argument("name", metavar="NAME", help="a gateway, such as gateway-1")
+    shed.add_argument("share", type=_share, metavar="PERCENT", help="such as 30%%")
+    shed.set_defaults(run=_shed)
+
+    restart = commands.add_parser("restart", parents=[data], help="restart all of a kind, one after the other")
+    restart.add_argument("what", choices=list(SCALABLE), metavar="KIND", help=" or ".join(SCALABLE))
+    restart.set_defaults(run=_restart)
+
     logs = commands.add_parser("logs", parents=[data], help="the log of one process")
     logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access, or supervisor")
     logs.add_argument("-n", "--lines", type=int, default=200, metavar="N", help="how many lines (default: 200)")
@@ -92,6 +105,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError("a port from 1 to 65535")
     return int(text)
+
+
+def _share(text: str) -> float:
+    number = text.removesuffix("%")
+    if not number.isdecimal() or not 1 <= int(number) <= 100:
+        raise argparse.ArgumentTypeError("a share from 1% to 100%")
+    return int(number) / 100
 
 
 def _scale_target(text: str) -> tuple[str, int]:
@@ -209,8 +229,23 @@ def _status(options: argparse.Namespace) -> int:
 
 def _scale(options: argparse.Namespace) -> int:
     what, count = options.target
-    path = DataFolder(options.data).socket_path()
-    answer = call(path, {"command": "scale", "what": what, "count": count}, timeout_s=2 * START_TIMEOUT_S)
+    return _request(options, {"command": "scale", "what": what, "count": count}, timeout_s=2 * START_TIMEOUT_S)
+
+
+def _drain(options: argparse.Namespace) -> int:
+    return _request(options, {"command": "drain", "name": options.name})
+
+
+def _shed(options: argparse.Namespace) -> int:
+    return _request(options, {"command": "shed", "name": options.name, "share": options.share})
+
+
+def _restart(options: argparse.Namespace) -> int:
+    return _request(options, {"command": "restart", "what": options.what}, timeout_s=MAX_REPLICAS * START_TIMEOUT_S)
+
+
+def _request(options: argparse.Namespace, request: Request, timeout_s: float = START_TIMEOUT_S) -> int:
+    answer = call(DataFolder(options.data).socket_path(), request, timeout_s)
     print(render_table(answer["processes"]))
     return EXIT_OK
 

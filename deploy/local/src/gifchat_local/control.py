@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 Request = dict[str, Any]
-"""`{"command": "status"}`, `{"command": "scale", "what": "gateways", "count": 5}` or `{"command": "stop"}`."""
+"""`{"command": "status"}`, `{"command": "stop"}`, `{"command": "scale", "what": "gateways", "count": 5}`,
+`{"command": "drain", "name": "gateway-1"}`, `{"command": "shed", "name": "gateway-1", "share": 0.3}` or
+`{"command": "restart", "what": "gateways"}`."""
 
 Answer = dict[str, Any]
 """`{"ok": true, …}` or `{"ok": false, "error": "one sentence"}`."""

@@ -14,6 +14,7 @@ from gifchat_local.control import Answer, RefusedError, Request, serve
 from gifchat_local.data_folder import DataFolder, State
 from gifchat_local.kinds import SCALABLE, STOP_ORDER, Kind
 from gifchat_local.logs import MAX_BYTES, set_aside, tail
+from gifchat_local.servers.gateway import GatewayRefusedError, ask_gateway
 from gifchat_local.servers.nginx import Upstreams
 from gifchat_local.servers.readiness import NotReadyError, get_health
 from gifchat_local.servers.valkey import mark_as_new
@@ -162,6 +163,12 @@ class Supervisor:
                 return {}
             case {"command": "scale", "what": str(what), "count": int(count)} if what in SCALABLE:
                 return await self._scale(SCALABLE[what], count)
+            case {"command": "restart", "what": str(what)} if what in SCALABLE:
+                return await self._restart(SCALABLE[what])
+            case {"command": "drain", "name": str(name)}:
+                return await self._drain(name)
+            case {"command": "shed", "name": str(name), "share": int() | float() as share}:
+                return await self._ask_gateway(name, "/internal/v1/shed", {"share": share})
             case _:
                 raise RefusedError(f"unknown request {request!r}")
 
@@ -184,6 +191,43 @@ class Supervisor:
                 for name in names:
                     del self._children[name]
             self._folder.save_state(self._state)
+        return {"processes": await self.status()}
+
+    async def _restart(self, kind: Kind) -> Answer:
+        """One after the other, each out of nginx's sight while it is away: the others have its sockets meanwhile."""
+        if not self._ready:
+            raise RefusedError("The cluster is not ready yet: try again in a moment.")
+        async with self._scaling:
+            for child in sorted(self._of_kind(kind), key=_number_of):
+                spec = child.spec
+                await self._reload_nginx([other for other in self._specs() if other.name != spec.name] or [spec])
+                await child.stop()
+                try:
+                    await self._start([spec])
+                except ClusterError as error:
+                    raise RefusedError(str(error)) from error
+                await self._reload_nginx(self._specs())
+        return {"processes": await self.status()}
+
+    async def _drain(self, name: str) -> Answer:
+        """Nginx sends it nothing new, and it moves away what it has; it stays so until it is restarted."""
+        async with self._scaling:
+            others = [spec for spec in self._specs() if spec.name != name]
+            if not any(spec.kind is Kind.GATEWAY for spec in others):
+                raise RefusedError(f"{name} is the only gateway: `gifchat scale gateways=2` first.")
+            answer = await self._ask_gateway(name, "/internal/v1/drain", {})
+            await self._reload_nginx(others)
+        return answer
+
+    async def _ask_gateway(self, name: str, path: str, content: dict[str, Any]) -> Answer:
+        child = self._children.get(name)
+        if child is None or child.spec.kind is not Kind.GATEWAY:
+            known = ", ".join(sorted(child.spec.name for child in self._of_kind(Kind.GATEWAY)))
+            raise RefusedError(f"There is no gateway {name}; gateways: {known}.")
+        try:
+            await asyncio.to_thread(ask_gateway, child.spec.port, self._state.internal_token, path, content)
+        except GatewayRefusedError as error:
+            raise RefusedError(f"{name}: {error}") from error
         return {"processes": await self.status()}
 
     async def _add(self, specs: list[ProcessSpec]) -> None:
