@@ -105,3 +105,4 @@ async def test_it_stops_although_a_cancellation_is_lost(
     async with asyncio.timeout(10):
         async with app.router.lifespan_context(app):
             await begun.wait()
+    assert "janitor" not in {task.get_name() for task in asyncio.all_tasks()}

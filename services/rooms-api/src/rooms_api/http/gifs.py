@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -130,6 +130,9 @@ def gif_files_router(
     async def get_gif(
         request: Request,
         file: Annotated[str, Path(description="As in `gif`, `url` and `still_url`.", examples=[f"{_EXAMPLE}.gif"])],
+        wanted: Annotated[str | None, Header(alias="Range", examples=["bytes=0-1023"])] = None,
+        if_range: Annotated[str | None, Header(description="The `ETag` that `Range` is meant for.")] = None,
+        if_none_match: Annotated[str | None, Header(description="The `ETag` of what the client has.")] = None,
     ) -> Response:
         """A GIF or its still first frame. What a name stands for never changes."""
         named = _FILE_NAME.fullmatch(file)
@@ -137,10 +140,9 @@ def gif_files_router(
             raise Refused(errors.GIF_NOT_FOUND)
         found = await gifs.open(GifId(named[1]), named[2])
         headers = _SAFETY | {"ETag": f'"{found.digest}"', "Cache-Control": _FOR_EVER}
-        if matches(headers["ETag"], request.headers.get("if-none-match")):
+        if matches(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
-        wanted = request.headers.get("range") if request.method == "GET" else None
-        if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+        if request.method != "GET" or if_range not in (None, headers["ETag"]):
             wanted = None
         try:
             part = byte_range(wanted, found.size)
