@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 Event = tuple[str, Any]
-"""Name and payload."""
+"""Name and payload; what is no event has no name, and is as it came."""
 
 
 class FakeSockets:
@@ -30,5 +30,8 @@ class FakeSockets:
 
 
 def _event(body: bytes) -> Event:
-    event, payload = json.loads(body)
+    try:
+        event, payload = json.loads(body)
+    except (ValueError, TypeError):
+        return "", body
     return event, payload

@@ -4,6 +4,7 @@ The same values are used where events are sent and where they are received: a ga
 second, and of what N gateways send it passes on one a second.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -11,7 +12,7 @@ from enum import Enum, auto
 from room_contracts import limits
 from room_contracts.events import PresencePayload
 from room_contracts.identity import Identity
-from room_contracts.ids import RoomId, UserId
+from room_contracts.ids import RoomId, UserId, is_room_id
 
 
 class Tier(Enum):
@@ -32,6 +33,46 @@ def tier_of(members: int) -> Tier:
     if members <= limits.PRESENCE_DIFFERENCE_MEMBERS:
         return Tier.DIFFERENCE
     return Tier.COUNT
+
+
+def read_presence(room_id: RoomId, body: bytes) -> PresencePayload:
+    """What a node tells of the room's presence.
+
+    Raises:
+        ValueError: it tells something else.
+    """
+    match json.loads(body):
+        case [_, {"room": told, "members": members, **rest}] if told == room_id and _is_count(members):
+            payload: PresencePayload = {"room": room_id, "members": members}
+            if "joined" in rest or "left" in rest:
+                payload["joined"] = _read_colors(rest.get("joined", {}))
+                payload["left"] = _read_colors(rest.get("left", {}))
+            return payload
+        case _:
+            raise ValueError(f"no presence of {room_id}")
+
+
+def read_occupancies(body: bytes) -> dict[RoomId, int]:
+    """What a node tells the lobby: members by room.
+
+    Raises:
+        ValueError: it tells something else.
+    """
+    match json.loads(body):
+        case [_, dict() as members] if all(map(is_room_id, members)) and all(map(_is_count, members.values())):
+            return members
+        case _:
+            raise ValueError("no members by room")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _read_colors(value: object) -> dict[UserId, str]:
+    if not isinstance(value, dict) or not all(isinstance(color, str) for color in value.values()):
+        raise ValueError("no colours by user")
+    return value
 
 
 @dataclass(slots=True)

@@ -32,7 +32,7 @@ class ClientManager(AsyncManager):
         self._write(LOBBY_NAMESPACE, body, members.values())
 
     def _write(self, namespace: str, body: bytes, eio_sids: Iterable[Any]) -> None:
-        packet = Packet(MESSAGE, f"{_EVENT}{namespace},{body.decode()}")  # type: ignore[no-untyped-call]
+        packet = Packet(MESSAGE, f"{_EVENT}{namespace},{body.decode(errors='replace')}")  # type: ignore[no-untyped-call]
         connections = self.server.eio.sockets
         written = 0
         for eio_sid in eio_sids:

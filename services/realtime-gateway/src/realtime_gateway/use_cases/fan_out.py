@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 
+import structlog
+
 from realtime_gateway import metrics
-from realtime_gateway.domain.coalesce import PresenceMerge
+from realtime_gateway.domain.coalesce import PresenceMerge, read_presence
 from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.domain.stream import Deliver, Outcome
 from realtime_gateway.ports import Sockets
@@ -16,6 +18,8 @@ from room_contracts.events import body
 from room_contracts.ids import RoomId
 
 PERIOD_S = 1.0
+
+_log = structlog.get_logger(__name__)
 
 
 class Delivery(Enum):
@@ -66,7 +70,11 @@ class FanOut:
                 return Delivery.RESYNC
 
     def ephemeral(self, room: HostedRoom, frame: Frame) -> None:
-        """A frame without a seq."""
+        """A frame without a seq.
+
+        Raises:
+            ValueError: it is about presence, and cannot be read.
+        """
         if not self._serves(room.room_id):
             return
         match frame.kind:
@@ -75,9 +83,9 @@ class FanOut:
             case Kind.SANCTION:
                 self._write(frame, room.audience.sids_of(frame.subject))
             case Kind.PRESENCE:
-                _, payload = json.loads(frame.body)
-                room.occupancy = payload["members"]
-                self._presence.add(payload)
+                presence = read_presence(room.room_id, frame.body)
+                room.occupancy = presence["members"]
+                self._presence.add(presence)
             case _:
                 self._write(frame, room.audience.sids())
 
@@ -102,9 +110,18 @@ class FanOut:
     def _deliver(self, room: HostedRoom, frame: Frame) -> None:
         room.ring.append(frame)
         if frame.kind is Kind.CHAT_DELETED:
+            self._redact(room, frame)
+        self._write(frame, room.audience.sids())
+
+    @staticmethod
+    def _redact(room: HostedRoom, frame: Frame) -> None:
+        try:
             _, payload = json.loads(frame.body)
             room.ring.redact(payload["target_seq"])
-        self._write(frame, room.audience.sids())
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            # What came with it and after it is not held up by it.
+            metrics.BAD_FRAMES.inc()
+            _log.warning("not_redacted", room=room.room_id, seq=frame.seq, error=repr(error))
 
     def _write(self, frame: Frame, sids: Iterable[str]) -> None:
         self._sockets.deliver(sids, frame.body)

@@ -38,7 +38,7 @@ class HearChannels:
                 self._lobby.receive(frame)
             elif channel == self._canary_channel:
                 self._canary.heard()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             # Redis is not the only one who can write to Redis: what cannot be read is dropped, and a gap is repaired.
             metrics.BAD_FRAMES.inc()
             _log.warning("bad_frame", channel=channel, error=repr(error))

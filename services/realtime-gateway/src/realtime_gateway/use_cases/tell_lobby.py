@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 
-from realtime_gateway.domain.coalesce import OccupancyMerge
+from realtime_gateway.domain.coalesce import OccupancyMerge, read_occupancies
 from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.ports import Sockets
 from room_contracts import socket_events
@@ -25,9 +25,13 @@ class TellLobby:
         self._occupancy = OccupancyMerge()
 
     def receive(self, frame: Frame) -> None:
-        """One frame of the lobby's channel."""
+        """One frame of the lobby's channel.
+
+        Raises:
+            ValueError: it cannot be read.
+        """
         if frame.kind is Kind.OCCUPANCY:
-            _, members = json.loads(frame.body)
+            members = read_occupancies(frame.body)
             self._occupancy.add(members)
             for room_id in members.keys() & self._rooms.keys():
                 self._rooms[room_id].occupancy = members[room_id]
