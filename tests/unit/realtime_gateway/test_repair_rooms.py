@@ -78,13 +78,13 @@ async def test_what_two_replicas_publish_out_of_order_costs_no_read(hosted: Host
 
 async def test_what_comes_while_the_gap_is_read_follows_it_once(hosted: Hosted) -> None:
     one, two, three = hosted.say("1", "2", "3")
-    hosted.cluster.api.held.add("after")
+    hosted.cluster.api.hold("after")
     hosted.publish(three)
     await asyncio.sleep(2 * PATIENCE_S)
     [four] = hosted.say("4")
     hosted.publish(four, one, two)
     await settle()
-    hosted.cluster.api.held.clear()
+    hosted.cluster.api.release()
     await hosted.everybody_has("1", "2", "3", "4", within_s=0.1)
 
 
@@ -110,14 +110,14 @@ async def test_a_room_that_missed_too_much_is_started_anew(hosted: Hosted) -> No
 
 async def test_what_is_published_while_a_room_is_started_anew_is_not_lost(hosted: Hosted) -> None:
     *_, last = hosted.say(*map(str, range(MAX_MISSING + 1)))
-    hosted.cluster.api.held.add("newest")
+    hosted.cluster.api.hold("newest")
     hosted.publish(last)
     await asyncio.sleep(2 * PATIENCE_S)
     assert hosted.cluster.api.asked == {"after": 1, "newest": 1}
     # The page was read before this, and it is the last one for a long time.
     hosted.publish(*hosted.say("the last one"))
     await settle()
-    hosted.cluster.api.held.clear()
+    hosted.cluster.api.release()
     await hosted.everybody_has("the last one", within_s=2 * CHECK_EVERY_S)
 
 

@@ -88,8 +88,18 @@ class FakeRoomsApi:
         """Calls by name, failed ones included."""
         self.asked_at_s: list[float] = []
         """When each call came."""
-        self.held: set[str] = set()
-        """Calls with these names are answered later: with what holds when they come, once their name is not in here."""
+        self._held: set[str] = set()
+        self._released = asyncio.Event()
+
+    def hold(self, *calls: str) -> None:
+        """Calls with these names are answered late, by what holds when they come."""
+        self._held.update(calls)
+        self._released.clear()
+
+    def release(self) -> None:
+        """Answer all that is held."""
+        self._held.clear()
+        self._released.set()
 
     def create(
         self, room_id: RoomId, *, max_members: int = 10, private: bool = False, owner: Identity | None = None
@@ -170,5 +180,5 @@ class FakeRoomsApi:
 
     async def _answer(self, what: str) -> None:
         await asyncio.sleep(0)
-        while what in self.held:
-            await asyncio.sleep(0.001)
+        if what in self._held:
+            await self._released.wait()

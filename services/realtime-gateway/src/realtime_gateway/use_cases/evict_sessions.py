@@ -76,9 +76,11 @@ class EvictSessions:
             self._sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
             await self.unseat(room, user_id)
 
-    async def close(self, room: HostedRoom) -> None:
-        """The room is gone: nobody is in it any more."""
+    async def close(self, room: HostedRoom, *, told: bool) -> None:
+        """The room is gone: nobody is in it any more. Where the event of it was lost they are not `told` yet."""
         self._announce.forget(room.room_id)
+        if not told:
+            self._sockets.deliver(room.audience.sids(), body(socket_events.REMOVE_ROOM, room.room_id))
         sessions = room.audience.sessions()
         for session in sessions:
             room.audience.discard(session)

@@ -49,7 +49,7 @@ class HostRooms:
         self._clock = clock
         self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
         self._early: dict[RoomId, list[Frame]] = {}
-        self._reading: dict[RoomId, asyncio.Task[RoomRecord]] = {}
+        self._reading: dict[HostedRoom, asyncio.Task[None]] = {}
 
     async def host(self, room_id: RoomId) -> HostedRoom:
         """The room; however many ask at once, it is opened once.
@@ -78,15 +78,14 @@ class HostRooms:
             Refused: `ROOM_NOT_FOUND`.
             HistoryUnavailable: rooms-api cannot be asked.
         """
-        now_s = self._clock()
-        if room.record_read_at_s is not None and now_s - room.record_read_at_s < RECORD_MAX_AGE_S:
-            return room.record
-        reading = self._reading.get(room.room_id)
-        if reading is None:
-            reading = asyncio.create_task(self._read(room), name=f"record {room.room_id}")
-            self._reading[room.room_id] = reading
-            reading.add_done_callback(lambda _task: self._reading.pop(room.room_id, None))
-        return await asyncio.shield(reading)
+        # Again where it changed while it was read: what was read may be from before.
+        while not self._is_fresh(room):
+            reading = self._reading.get(room)
+            if reading is None:
+                reading = asyncio.create_task(self._read(room), name=f"record {room.room_id}")
+                self._reading[room] = reading
+            await asyncio.shield(reading)
+        return room.record
 
     def receive(self, room_id: RoomId, frame: Frame) -> None:
         """A frame on a room's channel."""
@@ -137,17 +136,21 @@ class HostRooms:
         metrics.HOSTED_ROOMS.set(len(self._rooms))
         await self._feed.unsubscribe(keys.room_channel(room.room_id))
 
-    async def _read(self, room: HostedRoom) -> RoomRecord:
+    def _is_fresh(self, room: HostedRoom) -> bool:
+        read_at_s = room.record_read_at_s
+        return room not in self._reading and read_at_s is not None and self._clock() - read_at_s < RECORD_MAX_AGE_S
+
+    async def _read(self, room: HostedRoom) -> None:
         # Before the request: what changes meanwhile marks the record as outdated again.
         room.record_read_at_s = self._clock()
         try:
-            record = await self._history.record(room.room_id)
+            room.record = await self._history.record(room.room_id)
         except BaseException:
             room.record_read_at_s = None
             raise
-        room.record = record
-        await self._evict.enforce(room, record)
-        return record
+        finally:
+            del self._reading[room]
+        await self._evict.enforce(room, room.record)
 
     async def _look_again(self, room: HostedRoom) -> None:
         try:
@@ -155,4 +158,4 @@ class HostRooms:
         except HistoryUnavailable as error:
             _log.warning("record_not_read", room=room.room_id, error=str(error))
         except Refused:
-            await self._evict.close(room)
+            await self._evict.close(room, told=False)
