@@ -2,7 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from itsdangerous import URLSafeTimedSerializer
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, MongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.database import Database
 from redis.asyncio import Redis
 
 from room_contracts import identity, keys
@@ -139,6 +141,22 @@ class Listener:
 StartApi = Callable[..., Any]
 
 
+@pytest.fixture(scope="session")
+def kept_database(mongo_url: str) -> Iterator[Database[dict[str, Any]]]:
+    with MongoClient[dict[str, Any]](mongo_url) as client:
+        database = client[f"test_{secrets.token_hex(6)}"]
+        yield database
+        client.drop_database(database)
+
+
+@pytest.fixture
+def mongo_database(kept_database: Database[dict[str, Any]]) -> Iterator[str]:
+    """The name of a database that is empty but for its indexes: making those takes longer than most tests here."""
+    yield kept_database.name
+    for name in kept_database.list_collection_names():
+        kept_database[name].delete_many({})
+
+
 @dataclass
 class Rounds:
     """The janitor's, one right after the other, GIFs in each."""
@@ -183,7 +201,8 @@ async def start_api(
         stack.push_async_callback(redis.aclose)
 
         async def start(**settings: Any) -> Api:
-            defaults = {"mongo_url": mongo_url, "mongo_database": mongo_database, "redis_url": valkey}
+            servers = {"mongo_url": mongo_url, "mongo_database": mongo_database, "redis_url": valkey}
+            defaults = servers | {"empty_room_ttl": 0}
             app = create_app(Settings(**(defaults | settings)))
             await stack.enter_async_context(app.router.lifespan_context(app))
             api = Api(app, stack, redis, mongo[mongo_database], clock)

@@ -254,8 +254,6 @@ async def test_a_gif_outlives_its_upload_while_a_message_shows_it(
     janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
 ) -> None:
     room, other = await anne.room(), await anne.room()
-    for each in (room, other):
-        await api.take_seats(each, anne.who.user_id)
     shown, unshown = await uploaded(anne, room, picture("gif")), await uploaded(anne, room, picture("png"))
     both = await uploaded(anne, room, picture("webp"))
     for number, (where, gif) in enumerate([(room, shown), (room, both), (other, both)]):
@@ -281,7 +279,6 @@ async def test_a_deleted_message_lets_its_gif_go(
     janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
 ) -> None:
     room = await anne.room()
-    await api.take_seats(room, anne.who.user_id)
     gif = await uploaded(anne, room, picture("gif"))
     url = f"/rooms/{room['_id']}/messages"
     await anne.http.post(url, json={"client_message_id": "k", "gif": gif["id"]})

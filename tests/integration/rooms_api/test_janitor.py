@@ -18,7 +18,13 @@ TTL_S = 300
 
 
 @pytest.fixture
-async def anne(janitor: Rounds, api: Api) -> User:
+async def api(janitor: Rounds, start_api: StartApi) -> Api:
+    started: Api = await start_api(empty_room_ttl=TTL_S)
+    return started
+
+
+@pytest.fixture
+async def anne(api: Api) -> User:
     return await api.user("anne")
 
 
