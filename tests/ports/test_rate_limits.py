@@ -1,0 +1,51 @@
+"""`rooms_api.ports.RateLimits`: buckets of one process and buckets in Redis give the same answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from rooms_api.adapters.redis_admission import LocalRateLimits, RedisRateLimits
+from rooms_api.ports import Rate, RateLimits
+
+SLOW = Rate("test-slow", burst=3, every_s=60.0)
+QUICK = Rate("test-quick", burst=2, every_s=0.05)
+
+
+@pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.servers)])
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
+    if request.param == "local":
+        yield LocalRateLimits()
+        return
+    async with Redis.from_url(request.getfixturevalue("valkey"), socket_timeout=1.0) as redis:
+        yield RedisRateLimits(redis, LocalRateLimits())
+
+
+async def test_a_burst_is_given_and_then_the_time_until_the_next(limits: RateLimits) -> None:
+    assert [await limits.take(SLOW, "anne") for _ in range(3)] == [0.0] * 3
+    wait_s = await limits.take(SLOW, "anne")
+    assert 55.0 < wait_s <= 60.0
+    assert 0 < await limits.take(SLOW, "anne") <= wait_s, "who asks too early waits no longer for it"
+
+
+async def test_everybody_has_a_bucket_for_each_purpose(limits: RateLimits) -> None:
+    other = Rate("test-other", burst=1, every_s=60.0)
+    for _ in range(4):
+        await limits.take(SLOW, "anne")
+    assert await limits.take(SLOW, "bob") == 0.0
+    assert await limits.take(other, "anne") == 0.0
+    assert await limits.take(other, "anne") > 0.0
+
+
+async def test_a_bucket_fills_itself(limits: RateLimits) -> None:
+    while await limits.take(QUICK, "anne") == 0.0:
+        pass
+    async with asyncio.timeout(10):
+        while await limits.take(QUICK, "anne") > 0.0:
+            await asyncio.sleep(0.005)
+
+
+async def test_of_many_at_once_the_burst_gets_through(limits: RateLimits) -> None:
+    waits = await asyncio.gather(*(limits.take(SLOW, "anne") for _ in range(30)))
+    assert waits.count(0.0) == 3
