@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from room_contracts import limits
 from room_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_room_id
@@ -92,6 +93,17 @@ def _room_id(value: object) -> RoomId:
     return RoomId(str(value))
 
 
+def _is_text(value: object, max_chars: int) -> TypeGuard[str]:
+    """JSON can hold half a surrogate pair, which no UTF-8 can."""
+    if not isinstance(value, str) or not 0 < len(value) <= max_chars:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _named_room(data: object) -> RoomId:
     match data:
         case {"room": room}:
@@ -107,7 +119,7 @@ def parse_join(data: object) -> Join:
             return Join(_room_id(data))
         case {"room": room, **rest}:
             ticket = rest.get("ticket")
-            if ticket is not None and not (isinstance(ticket, str) and 0 < len(ticket) <= 1_024):
+            if ticket is not None and not _is_text(ticket, 1_024):
                 raise BadClientEventError("a ticket is a string")
             position = rest.get("position")
             try:
@@ -136,7 +148,7 @@ def parse_chat(data: object) -> SendText | SendGif:
         case {"room": room, "client_message_id": key, "text": str(text), **rest} if "gif" not in rest:
             if not is_client_message_id(key):
                 raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
-            if not 0 < len(text) <= limits.TEXT_MAX_CHARS:
+            if not _is_text(text, limits.TEXT_MAX_CHARS):
                 raise BadClientEventError(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
             return SendText(_room_id(room), str(key), text)
         case {"room": room, "client_message_id": key, "gif": gif, **rest} if "text" not in rest:

@@ -72,8 +72,11 @@ class ChatNamespace:
 
         ack = await self._answer(sid, join)
         # A client of the original's asks for no ack.
-        if not ack["ok"] and isinstance(_first(data), str):
-            self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": _first(data), **ack}))
+        room = _first(data)
+        if not ack["ok"] and isinstance(room, str):
+            # JSON can hold half a surrogate pair, which no UTF-8 can.
+            room = room.encode(errors="replace").decode()
+            self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
         return ack
 
     async def _on_leave(self, sid: str, *data: Any) -> Ack:
