@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -94,15 +95,17 @@ def losing_one_cancellation(work: Callable[[], Awaitable[None]]) -> Callable[[ob
 async def test_it_stops_although_a_cancellation_is_lost(
     monkeypatch: pytest.MonkeyPatch, mongo_url: str, mongo_database: str, valkey: str
 ) -> None:
-    begun = asyncio.Event()
+    begun: asyncio.Future[asyncio.Task[Any] | None] = asyncio.get_running_loop().create_future()
 
     async def work() -> None:
-        begun.set()
+        if not begun.done():
+            begun.set_result(asyncio.current_task())
         await asyncio.Event().wait()
 
     monkeypatch.setattr(Janitor, "work", losing_one_cancellation(work))
     app = create_app(Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey))
     async with asyncio.timeout(10):
         async with app.router.lifespan_context(app):
-            await begun.wait()
-    assert "janitor" not in {task.get_name() for task in asyncio.all_tasks()}
+            working = await begun
+    assert working is not None
+    assert working.done()
