@@ -53,8 +53,9 @@ class RedisFeed:
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._listening: asyncio.Task[None] | None = None
-        self._connected_before = False
         self._restored = False
+        self._missed = False
+        """A connection that heard something was lost, and nobody was told yet."""
 
     @property
     def hears(self) -> bool:
@@ -82,6 +83,7 @@ class RedisFeed:
         self._wanted.discard(channel)
         self._confirmed.discard(channel)
         self._waiting.pop(channel, None)
+        self._tell_if_restored()
         await self._send("SUNSUBSCRIBE", channel)
 
     def restart(self) -> None:
@@ -106,16 +108,16 @@ class RedisFeed:
 
     async def _connect(self) -> None:
         connection = self._make_connection()
-        async with asyncio.timeout(DEAD_AFTER_S):
-            await connection.connect()  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(DEAD_AFTER_S):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         self._connection = connection
-        self._restored = not self._wanted
         for channel in list(self._wanted):
             await self._send("SSUBSCRIBE", channel)
-        if self._connected_before:
-            metrics.RESUBSCRIPTIONS.inc()
-        if self._restored:
-            self._tell_restored()
+        self._tell_if_restored()
 
     async def _listen_until_restart(self) -> None:
         self._listening = asyncio.create_task(self._listen(), name="feed")
@@ -162,17 +164,20 @@ class RedisFeed:
         confirmed = self._waiting.pop(channel, None)
         if confirmed is not None and not confirmed.done():
             confirmed.set_result(None)
-        if not self._restored and self._wanted <= self._confirmed:
-            self._tell_restored()
+        self._tell_if_restored()
 
-    def _tell_restored(self) -> None:
+    def _tell_if_restored(self) -> None:
+        if self._restored or self._connection is None or not self._wanted <= self._confirmed:
+            return
         self._restored = True
-        if self._connected_before:
+        if self._missed:
+            self._missed = False
+            metrics.RESUBSCRIPTIONS.inc()
             self._on_reconnected(frozenset(self._wanted))
-        self._connected_before = True
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._missed = self._missed or bool(self._confirmed)
         self._confirmed.clear()
         self._restored = False
         if connection is not None:
@@ -181,7 +186,8 @@ class RedisFeed:
     async def _send(self, *command: str) -> None:
         """Without a connection nothing is sent: the next one subscribes to all that is wanted."""
         connection = self._connection
-        if connection is None:
+        # A connection that has just broken would connect by itself, and hear nothing but this channel.
+        if connection is None or not connection.is_connected:
             return
         try:
             await connection.send_command(*command, check_health=False)

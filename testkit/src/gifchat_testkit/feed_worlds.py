@@ -1,0 +1,152 @@
+"""Channels in memory or on a real server, and who listens to them; one suite runs on both."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
+from realtime_gateway.adapters.redis_feed import RedisFeed
+from realtime_gateway.adapters.redis_publisher import RedisPublisher
+from realtime_gateway.ports import Feed, Publisher
+
+DEADLINE_S = 10.0
+
+
+@dataclass
+class Heard:
+    """What a feed handed on."""
+
+    data: list[tuple[str, bytes]] = field(default_factory=list)
+    reconnected: list[Collection[str]] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def on_data(self, channel: str, data: bytes) -> None:
+        """For the feed."""
+        self.data.append((channel, data))
+        self._changed.set()
+
+    def on_reconnected(self, channels: Collection[str]) -> None:
+        """For the feed."""
+        self.reconnected.append(channels)
+
+    def on(self, channel: str) -> list[bytes]:
+        """What came on a channel."""
+        return [data for heard_on, data in self.data if heard_on == channel]
+
+    async def until(self, channel: str, *expected: bytes) -> None:
+        """Wait until the last of `expected` came on the channel; all of them must have, and nothing else.
+
+        Raises:
+            AssertionError: something else came, or it took too long.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while expected[-1] not in self.on(channel):
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"on {channel} came {self.on(channel)}") from None
+        assert self.on(channel) == list(expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A feed, and what it handed on."""
+
+    feed: Feed
+    heard: Heard
+
+
+class FeedWorld(Protocol):
+    """Where channels are."""
+
+    @property
+    def publisher(self) -> Publisher:
+        """Publishes on them."""
+        ...
+
+    async def listener(self, *always: str) -> Listener:
+        """A feed that runs, and hears `always`."""
+        ...
+
+    async def deaf_listener(self) -> Listener:
+        """A feed that cannot reach the channels, and runs."""
+        ...
+
+    async def cut(self) -> None:
+        """Every feed loses its connection, and can make another one at once."""
+        ...
+
+
+class FakeFeedWorld:
+    """Channels in memory."""
+
+    def __init__(self) -> None:
+        self._channels = Channels()
+        self.publisher = FakePublisher(self._channels)
+
+    async def listener(self, *always: str) -> Listener:
+        """See `FeedWorld`."""
+        heard = Heard()
+        return Listener(FakeFeed(self._channels, heard.on_data, heard.on_reconnected, always=always), heard)
+
+    async def deaf_listener(self) -> Listener:
+        """See `FeedWorld`."""
+        elsewhere, heard = Channels(), Heard()
+        elsewhere.go_away()
+        return Listener(FakeFeed(elsewhere, heard.on_data, heard.on_reconnected), heard)
+
+    async def cut(self) -> None:
+        """See `FeedWorld`."""
+        self._channels.go_away()
+        self._channels.come_back()
+
+
+class RedisFeedWorld:
+    """Channels on a real server."""
+
+    def __init__(self, redis: Redis, stack: AsyncExitStack) -> None:
+        self._redis = redis
+        self._stack = stack
+        self.publisher = RedisPublisher(redis)
+
+    async def listener(self, *always: str) -> Listener:
+        """See `FeedWorld`."""
+        heard = Heard()
+        feed = await self._stack.enter_async_context(running_feed(self._redis, heard, *always))
+        async with asyncio.timeout(DEADLINE_S):
+            while not feed.hears:  # noqa: ASYNC110 - a state, not an event
+                await asyncio.sleep(0.005)
+        return Listener(feed, heard)
+
+    async def deaf_listener(self) -> Listener:
+        """See `FeedWorld`."""
+        nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=1.0)
+        self._stack.push_async_callback(nowhere.aclose)
+        heard = Heard()
+        return Listener(await self._stack.enter_async_context(running_feed(nowhere, heard)), heard)
+
+    async def cut(self) -> None:
+        """See `FeedWorld`."""
+        await self._redis.client_kill_filter(_type="pubsub")
+
+
+@asynccontextmanager
+async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterator[RedisFeed]:
+    """A `RedisFeed` whose `run` runs until the block is left.
+
+    Raises:
+        AssertionError: it ended by itself.
+    """
+    feed = RedisFeed(redis.connection_pool.make_connection, heard.on_data, heard.on_reconnected, always=always)
+    task = asyncio.create_task(feed.run(), name="feed")
+    try:
+        yield feed
+        assert not task.done(), f"the feed ended: {task}"
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

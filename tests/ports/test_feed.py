@@ -1,0 +1,153 @@
+"""`realtime_gateway.ports.Feed` and `Publisher`: the fakes and sharded pub/sub on a real server keep one promise."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gifchat_testkit.fakes.feed import Channels, FakePublisher
+from gifchat_testkit.feed_worlds import DEADLINE_S, FakeFeedWorld, FeedWorld, RedisFeedWorld
+from realtime_gateway.adapters.redis_publisher import RedisPublisher
+from realtime_gateway.ports import FeedUnavailable, Publisher, PublishFailed
+from room_contracts.codec import Frame, Kind, encode
+
+ONE, TWO, NEVER = "gifchat:{p01}:one", "gifchat:{p02}:two", "gifchat:{p03}:never"
+
+
+@pytest.fixture(params=["fake", pytest.param("valkey_url", marks=pytest.mark.servers)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[FeedWorld]:
+    if request.param == "fake":
+        yield FakeFeedWorld()
+        return
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(
+            Redis.from_url(request.getfixturevalue(request.param), socket_timeout=1.0)
+        )
+        yield RedisFeedWorld(redis, stack)
+
+
+def frame(text: str) -> Frame:
+    return Frame(Kind.EXIT, text.encode())
+
+
+def data(*texts: str) -> list[bytes]:
+    return [encode(frame(text)) for text in texts]
+
+
+async def publish(world: FeedWorld, channel: str, *texts: str) -> None:
+    for text in texts:
+        await world.publisher.publish(channel, frame(text))
+
+
+async def test_everything_published_after_a_subscription_is_heard_once_and_in_order(world: FeedWorld) -> None:
+    listener = await world.listener()
+    await publish(world, ONE, "before")
+    await listener.feed.subscribe(ONE)
+    texts = [str(number) for number in range(100)]
+    await publish(world, ONE, *texts)
+    await listener.heard.until(ONE, *data(*texts))
+
+
+async def test_bytes_come_as_they_are(world: FeedWorld) -> None:
+    listener = await world.listener()
+    await listener.feed.subscribe(ONE)
+    odd = Frame(Kind.TYPING, bytes(range(256)) + b"\r\n\x00" + "방".encode())
+    await world.publisher.publish(ONE, odd)
+    await listener.heard.until(ONE, encode(odd))
+
+
+async def test_only_what_is_subscribed_is_heard(world: FeedWorld) -> None:
+    listener = await world.listener()
+    await listener.feed.subscribe(ONE)
+    await publish(world, TWO, "not heard")
+    await publish(world, ONE, "heard")
+    await listener.heard.until(ONE, *data("heard"))
+    assert listener.heard.on(TWO) == []
+
+
+async def test_what_is_always_wanted_is_heard_from_the_start(world: FeedWorld) -> None:
+    listener = await world.listener(ONE, TWO)
+    await publish(world, ONE, "1")
+    await publish(world, TWO, "2")
+    await listener.heard.until(TWO, *data("2"))
+    assert listener.heard.on(ONE) == data("1")
+    assert listener.heard.reconnected == []
+
+
+async def test_to_subscribe_twice_is_to_subscribe_once(world: FeedWorld) -> None:
+    listener = await world.listener()
+    await asyncio.gather(listener.feed.subscribe(ONE), listener.feed.subscribe(ONE))
+    await listener.feed.subscribe(ONE)
+    await publish(world, ONE, "1", "2")
+    await listener.heard.until(ONE, *data("1", "2"))
+    await listener.feed.unsubscribe(ONE)
+    await listener.feed.subscribe(TWO)
+    await publish(world, ONE, "3")
+    await publish(world, TWO, "4")
+    await listener.heard.until(TWO, *data("4"))
+    assert listener.heard.on(ONE) == data("1", "2")
+
+
+async def test_what_is_subscribed_again_at_once_is_heard(world: FeedWorld) -> None:
+    listener = await world.listener()
+    for number in range(20):
+        await listener.feed.subscribe(ONE)
+        await publish(world, ONE, str(number))
+        await asyncio.gather(listener.feed.unsubscribe(ONE), listener.feed.subscribe(ONE))
+    await publish(world, ONE, "last")
+    await listener.heard.until(ONE, *data(*map(str, range(20)), "last"))
+
+
+async def test_to_unsubscribe_what_is_not_subscribed_is_harmless(world: FeedWorld) -> None:
+    listener = await world.listener(TWO)
+    await listener.feed.unsubscribe(NEVER)
+    await publish(world, TWO, "1")
+    await listener.heard.until(TWO, *data("1"))
+
+
+async def test_all_who_listen_hear(world: FeedWorld) -> None:
+    listeners = [await world.listener(ONE) for _ in range(3)]
+    await publish(world, ONE, "1")
+    for listener in listeners:
+        await listener.heard.until(ONE, *data("1"))
+
+
+async def test_after_a_lost_connection_all_is_subscribed_again_and_told_once(world: FeedWorld) -> None:
+    listener = await world.listener(ONE)
+    await listener.feed.subscribe(TWO)
+    await listener.feed.subscribe(NEVER)
+    await listener.feed.unsubscribe(NEVER)
+    for times in (1, 2, 3):
+        await world.cut()
+        async with asyncio.timeout(DEADLINE_S):
+            while len(listener.heard.reconnected) < times:
+                await asyncio.sleep(0.005)
+        assert set(listener.heard.reconnected[-1]) == {ONE, TWO}
+        await publish(world, ONE, f"one {times}")
+        await publish(world, TWO, f"two {times}")
+        await listener.heard.until(TWO, *data(*(f"two {number}" for number in range(1, times + 1))))
+    assert len(listener.heard.reconnected) == 3
+    assert listener.heard.on(ONE) == data("one 1", "one 2", "one 3")
+
+
+async def test_a_channel_that_cannot_be_heard_is_said_not_to_be(world: FeedWorld) -> None:
+    listener = await world.deaf_listener()
+    with pytest.raises(FeedUnavailable):
+        await listener.feed.subscribe(ONE)
+    await listener.feed.unsubscribe(ONE)
+    await listener.feed.unsubscribe(TWO)
+    assert listener.heard.reconnected == []
+
+
+@pytest.mark.parametrize("which", ["fake", "real"])
+async def test_what_cannot_be_published_is_said_not_to_be(which: str) -> None:
+    channels = Channels()
+    channels.go_away()
+    async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
+        publisher: Publisher = FakePublisher(channels) if which == "fake" else RedisPublisher(nowhere)
+        with pytest.raises(PublishFailed):
+            await publisher.publish(ONE, frame("1"))
