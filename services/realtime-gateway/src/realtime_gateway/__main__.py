@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 import uvloop
 from pydantic import ValidationError
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime_gateway.app import Gateway, create_gateway
 from realtime_gateway.logs import configure_logs
@@ -33,7 +34,7 @@ async def _serve(settings: Settings) -> None:
             host=settings.host,
             port=settings.port,
             http="httptools",
-            ws="websockets-sansio",
+            ws=gateway.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
             ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
             ws_per_message_deflate=False,
             proxy_headers=True,

@@ -25,9 +25,7 @@ from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
-from realtime_gateway.http.abandoned_polls import EndAbandonedPolls
 from realtime_gateway.http.admin import admin_routes
-from realtime_gateway.http.draining import RefuseWhileDraining
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
 from realtime_gateway.settings import Settings
@@ -58,6 +56,8 @@ from room_contracts.ids import NodeId, RoomId, new_node_id
 REDIS_CONNECTIONS = 72
 """Above what the adapters use at once: a command never waits for a connection."""
 
+CANCEL_AGAIN_S = 0.1
+
 Work = Callable[[], Coroutine[Any, Any, None]]
 _log = structlog.get_logger(__name__)
 
@@ -67,6 +67,8 @@ class Gateway:
     """The service: an ASGI application, and the way to end it without losing anybody."""
 
     app: ASGIApp
+    websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
+    """Makes what `uvicorn.Config(ws=…)` takes, of a protocol for the WebSockets that the application serves."""
     drain: Callable[[], Awaitable[None]]
 
 
@@ -79,7 +81,8 @@ def create_gateway(settings: Settings) -> Gateway:
     publisher = RedisPublisher(redis)
     occupancy = RedisOccupancy(redis, node_id, limits.LEASE_TTL_S, settings.seat_grace, limits.RECOVERING_S)
     sockets = ClientManager()  # type: ignore[no-untyped-call]
-    server = create_server(settings, sockets)
+    drain = DrainNode(sockets, occupancy, settings.drain_seconds)
+    server = create_server(settings, sockets, lambda: drain.draining)
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)
@@ -119,16 +122,16 @@ def create_gateway(settings: Settings) -> Gateway:
         clock=_now,
     )
     send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
-    drain = DrainNode(sockets, occupancy, settings.drain_seconds)
     check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
     ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
     LobbyNamespace(server)
-    demo = DemoNamespace(server)
+    demo = DemoNamespace(server, sockets.broadcast)
     websocket_demo = WebSocketDemo(settings.node_name, settings.allowed_origins, _now, lambda: drain.draining)
-    metrics.SOCKETS.set_function(lambda: len(server.eio.sockets))
+    metrics.SOCKETS.set_function(lambda: len(server.eio.connections))
 
     works = (
+        server.eio.run,
         feed.run,
         canary.run,
         renew.run,
@@ -148,15 +151,14 @@ def create_gateway(settings: Settings) -> Gateway:
         await websocket_demo.close()
 
     routes = [
-        *health_routes(lambda: len(server.eio.sockets), check_ready),
+        *health_routes(lambda: len(server.eio.connections), check_ready),
         *admin_routes(drain, settings.internal_token),
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
         server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends))
     )
-    app = EndAbandonedPolls(app, sockets.close_connection)
-    return Gateway(RefuseWhileDraining(app, lambda: drain.draining), drain_all)
+    return Gateway(app, server.eio.websocket_protocol, drain_all)
 
 
 @asynccontextmanager
@@ -166,9 +168,11 @@ async def _lifespan(
     tasks = _keep_running(works)
     _log.info("started", node_id=node_id)
     yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    while running := [task for task in tasks if not task.done()]:
+        # On Python 3.11 `wait_for`, which drivers use, loses a cancellation that comes together with its result.
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
     for end in ends:
         await end()
     _log.info("stopped")

@@ -124,6 +124,7 @@ class RedisFeed:
         try:
             await asyncio.wait({self._listening})
         finally:
+            await self._disconnect()
             self._listening.cancel()
         if not self._listening.cancelled():
             self._listening.result()

@@ -1,19 +1,23 @@
 """Who is connected in which namespace, and the one way by which events are written to many of them.
 
-python-socketio's own manager makes a task for each recipient of an event; its Redis managers publish every event to
-every node. Here an event comes ready from a room's channel and is put into each recipient's queue as it is.
+python-socketio's own manager makes a task for each recipient of an event, and looks through every room of a namespace
+when a client leaves; its Redis managers publish every event to every node. Here an event comes ready from a room's
+channel and is written as it is. Rooms of python-socketio's kind are not used, so a session is one entry.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from engineio.packet import MESSAGE, Packet
 from socketio.async_manager import AsyncManager
 
 from realtime_gateway import metrics
+from realtime_gateway.engine.connection import CloseReason, Connection
+from realtime_gateway.engine.fan_out import write_to
+from realtime_gateway.engine.server import EngineServer
+from realtime_gateway.engine.websocket import text_frame
 from room_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
 
-_EVENT = "2"
+_MESSAGE_WITH_EVENT = "42"
 
 
 class ClientManager(AsyncManager):
@@ -23,37 +27,71 @@ class ClientManager(AsyncManager):
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """See `ports.Sockets`."""
-        members = self.rooms.get(CHAT_NAMESPACE, {}).get(None, {})
-        self._write(CHAT_NAMESPACE, body, (members.get(sid) for sid in sids))
+        self._write(CHAT_NAMESPACE, body, self._connections_of(CHAT_NAMESPACE, sids))
 
     def deliver_to_lobby(self, body: bytes) -> None:
         """See `ports.Sockets`."""
-        members = self.rooms.get(LOBBY_NAMESPACE, {}).get(None, {})
-        self._write(LOBBY_NAMESPACE, body, members.values())
+        self.broadcast(LOBBY_NAMESPACE, body)
 
-    def _write(self, namespace: str, body: bytes, eio_sids: Iterable[Any]) -> None:
-        packet = Packet(MESSAGE, f"{_EVENT}{namespace},{body.decode(errors='replace')}")  # type: ignore[no-untyped-call]
-        connections = self.server.eio.sockets
-        written = 0
-        for eio_sid in eio_sids:
-            connection = connections.get(eio_sid)
-            if connection is not None and not connection.closed:
-                connection.queue.put_nowait(packet)
-                written += 1
-        metrics.DELIVERIES.inc(written)
+    def broadcast(self, namespace: str, body: bytes) -> None:
+        """Write one event to every session of a namespace."""
+        everybody = list(self.rooms.get(namespace, {}).get(None, {}))
+        self._write(namespace, body, self._connections_of(namespace, everybody))
 
     def connections(self) -> list[str]:
         """See `use_cases.drain_node.Connections`."""
-        return list(self.server.eio.sockets)
+        return list(self._engine.connections)
 
     async def close_connection(self, connection: str) -> None:
         """See `use_cases.drain_node.Connections`.
 
         On the Engine.IO level: after a Socket.IO DISCONNECT the official client does not come back by itself.
         """
-        socket = self.server.eio.sockets.get(connection)
-        if socket is None or socket.closed:
-            return
-        await socket.close(wait=False, reason=self.server.reason.SERVER_DISCONNECT)
-        # The writer of a WebSocket ends only when it is told so.
-        socket.queue.put_nowait(None)
+        found = self._engine.find(connection)
+        if found is not None:
+            found.close(CloseReason.SERVER)
+
+    # ------------------------------------------------------------------------- what python-socketio calls of us
+
+    def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
+        """A session is in the namespace (room None), and in its own room without an entry for it."""
+        if room != sid:
+            super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)  # type: ignore[no-untyped-call]
+
+    def basic_disconnect(self, sid: str, namespace: str, **_more: Any) -> None:
+        """Forget a session, without a look at any other."""
+        self.basic_leave_room(sid, namespace, None)  # type: ignore[no-untyped-call]
+        self.callbacks.pop(sid, None)
+        for pending in (self.pending_connect, self.pending_disconnect):
+            if sid in pending.get(namespace, ()):
+                pending[namespace].remove(sid)
+                if not pending[namespace]:
+                    del pending[namespace]
+
+    def get_participants(self, namespace: str, room: str | None) -> Iterator[tuple[str, str]]:
+        """The sessions in a room; a sid is the room of that session."""
+        everybody = self.rooms.get(namespace, {}).get(None, {})
+        if room is None:
+            yield from list(everybody.items())
+        elif room in everybody:
+            yield room, everybody[room]
+
+    # ----------------------------------------------------------------------------------------------------- ours
+
+    @property
+    def _engine(self) -> EngineServer:
+        engine: EngineServer = self.server.eio
+        return engine
+
+    def _connections_of(self, namespace: str, sids: Iterable[str]) -> Iterator[Connection]:
+        everybody = self.rooms.get(namespace, {}).get(None, {})
+        connections = self._engine.connections
+        for sid in sids:
+            connection = connections.get(everybody.get(sid))
+            if connection is not None:
+                yield connection
+
+    @staticmethod
+    def _write(namespace: str, body: bytes, connections: Iterable[Connection]) -> None:
+        packet = f"{_MESSAGE_WITH_EVENT}{namespace},{body.decode()}"
+        metrics.DELIVERIES.inc(write_to(connections, text_frame(packet.encode()), [packet]))

@@ -1,12 +1,14 @@
 """Namespace `/`: the original's demo. `news` for everybody every 3 s, by one timer; `reply` is counted."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from prometheus_client import Counter
 
 from realtime_gateway.socketio.server import address_of
+from room_contracts.events import body
 from room_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S, NEWS_TEXT, REPLY
 
 REPLIES = Counter("gateway_demo_replies", "Events `reply` of the demo.")
@@ -17,9 +19,9 @@ _log = structlog.get_logger(__name__)
 class DemoNamespace:
     """Speaks to whoever listens."""
 
-    def __init__(self, server: Any) -> None:
-        """Register with `server`, a `socketio.AsyncServer`."""
-        self._server = server
+    def __init__(self, server: Any, broadcast: Callable[[str, bytes], None]) -> None:
+        """Register with `server`, a `socketio.AsyncServer`; `broadcast` writes an event to a whole namespace."""
+        self._broadcast = broadcast
         server.on("connect", self._on_connect, namespace=DEMO_NAMESPACE)
         server.on("disconnect", self._on_disconnect, namespace=DEMO_NAMESPACE)
         server.on(REPLY, self._on_reply, namespace=DEMO_NAMESPACE)
@@ -28,7 +30,7 @@ class DemoNamespace:
         """Tell the news, until cancelled."""
         while True:
             await asyncio.sleep(NEWS_PERIOD_S)
-            await self._server.emit(NEWS, NEWS_TEXT, namespace=DEMO_NAMESPACE)
+            self._broadcast(DEMO_NAMESPACE, body(NEWS, NEWS_TEXT))
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
         _log.info("demo_connected", sid=sid, address=address_of(environ))

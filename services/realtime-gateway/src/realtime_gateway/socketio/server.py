@@ -1,53 +1,66 @@
-"""The Socket.IO server: python-socketio with our client manager."""
+"""The Socket.IO server: python-socketio on our engine, with our client manager, kept to the published protocol."""
 
 import logging
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import socketio
+from socketio.packet import CONNECT_ERROR
 
+from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
 from room_contracts import limits
 
 
 class ChatServer(socketio.AsyncServer):
-    """python-socketio's server, with the poll of a client answered that says goodbye on another request."""
+    """python-socketio's server; what it does otherwise than the protocol says (Socket.IO 5) is put right here."""
 
-    async def _handle_eio_disconnect(self, eio_sid: Any, reason: Any) -> None:  # type: ignore[override]
-        await super()._handle_eio_disconnect(eio_sid, reason)  # type: ignore[no-untyped-call]
-        connection = self.eio.sockets.get(eio_sid)
-        if reason == self.reason.CLIENT_DISCONNECT and connection is not None:
-            connection.queue.put_nowait(None)
+    eio: EngineServer
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+    async def _handle_connect(self, eio_sid: Any, namespace: Any, data: Any) -> None:
+        if (namespace or "/") not in self.handlers:
+            error = {"message": "Invalid namespace"}
+            packet = self.packet_class(CONNECT_ERROR, data=error, namespace=namespace)  # type: ignore[no-untyped-call]
+            await self._send_packet(eio_sid, packet)  # type: ignore[no-untyped-call]
+            return
+        await super()._handle_connect(eio_sid, namespace, data)  # type: ignore[no-untyped-call]
+
+    async def _handle_event(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
+        if not isinstance(data, list) or not data or not isinstance(data[0], str):
+            raise ValueError("an event is a list that begins with a name")
+        if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is None:
+            raise ValueError("an event in a namespace that is not connected")
+        await super()._handle_event(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
 
 
-def create_server(settings: Settings, manager: ClientManager) -> Any:
+def create_server(settings: Settings, manager: ClientManager, draining: Callable[[], bool]) -> ChatServer:
     """The server, without handlers.
 
     One client's events are handled one after the other: a `leave` never overtakes its `join`.
     """
     quiet = logging.getLogger("socketio.server")
     quiet.setLevel(logging.ERROR)
-    engine = logging.getLogger("engineio.server")
-    engine.setLevel(logging.ERROR)
     return ChatServer(  # type: ignore[no-untyped-call]
         client_manager=manager,
-        async_mode="asgi",
         async_handlers=False,
         logger=quiet,
-        engineio_logger=engine,
-        cors_allowed_origins=list(settings.allowed_origins),
-        ping_interval=settings.ping_interval,
-        ping_timeout=settings.ping_timeout,
-        max_http_buffer_size=limits.SOCKET_MESSAGE_MAX_BYTES,
-        http_compression=False,
+        allowed_origins=settings.allowed_origins,
+        trusted_proxies=settings.forwarded_allow_ips,
+        ping_interval_s=settings.ping_interval,
+        ping_timeout_s=settings.ping_timeout,
+        max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
+        draining=draining,
     )
 
 
 def address_of(environ: dict[str, Any]) -> str:
-    """The client's address as uvicorn found it behind the proxies that it trusts; engineio itself has no idea."""
-    client = environ["asgi.scope"].get("client")
-    return str(client[0]) if client else "unknown"
+    """The client's address, behind the proxies that are trusted."""
+    return str(environ["REMOTE_ADDR"])
 
 
 def cookie_of(environ: dict[str, Any], name: str) -> str | None:

@@ -94,10 +94,10 @@ class RepairRooms:
 
     async def aclose(self) -> None:
         """Give up what is being repaired."""
-        for task in self._repairs.values():
-            task.cancel()
-        if self._repairs:
-            await asyncio.wait(self._repairs.values())
+        while self._repairs:
+            for task in self._repairs.values():
+                task.cancel()
+            await asyncio.wait(self._repairs.values(), timeout=0.1)
 
     def _compare(self, room_id: RoomId, head: Position, patience_s: float) -> None:
         room = self._rooms.get(room_id)

@@ -1,0 +1,131 @@
+"""One event to many connections: encoded once, framed once, written in a tight loop.
+
+Write combining: what is sent to a group goes out at the end of the event loop's turn, so events that come together are
+one write for each member. A lone event leaves in the same turn. In a hot room, where the loop is late, many come
+together, and the cost of a delivery falls.
+"""
+
+import asyncio
+import os
+from collections.abc import Collection, Iterable
+from itertools import islice
+
+from realtime_gateway.engine.connection import Connection
+from realtime_gateway.engine.websocket import text_frame
+
+CHUNK = 2_000
+"""Connections that are written to before the loop has its turn: some 20 ms."""
+
+_NOBODY: frozenset[Connection] = frozenset()
+
+
+def write_to(connections: Iterable[Connection], data: bytes, packets: list[str]) -> int:
+    """Write the frames `data`, which hold `packets`, to each of `connections`; returns to how many."""
+    write, size, count = os.write, len(data), 0
+    for connection in connections:
+        count += 1
+        fd = connection.fd
+        if fd >= 0:
+            try:
+                sent = write(fd, data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # The transport finds out by itself, and ends the connection.
+                continue
+            if sent == size:
+                continue
+            if connection.link is not None:
+                connection.link.write_rest(data[sent:] if sent else data)
+            continue
+        connection.send_frame(data, packets)
+    return count
+
+
+class Group:
+    """Connections that hear the same. Each gets what is sent after it came, in order."""
+
+    __slots__ = ("_excluded", "_flushing", "_frames", "_late", "_members", "_packets")
+
+    def __init__(self) -> None:
+        self._members: dict[Connection, None] = {}
+        self._packets: list[str] = []
+        self._frames: list[bytes] = []
+        self._excluded: dict[int, frozenset[Connection]] = {}
+        """Who is left out, by the place of the packet among those that wait."""
+        self._late: dict[Connection, int] = {}
+        """Who came while packets waited, and how many of them are not for it."""
+        self._flushing = False
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, connection: Connection) -> None:
+        """From now on it hears what is sent."""
+        if connection in self._members:
+            return
+        self._members[connection] = None
+        if self._packets:
+            self._late[connection] = len(self._packets)
+
+    def discard(self, connection: Connection) -> None:
+        """It hears no more, not even what waits."""
+        self._members.pop(connection, None)
+        self._late.pop(connection, None)
+
+    def send(self, packet: str, but: Collection[Connection] = ()) -> None:
+        """Send one packet to all members, or to all but some."""
+        if not self._members:
+            return
+        if but:
+            self._excluded[len(self._packets)] = frozenset(but)
+        self._packets.append(packet)
+        self._frames.append(text_frame(packet.encode()))
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        packets, self._packets = self._packets, []
+        frames, self._frames = self._frames, []
+        excluded, self._excluded = self._excluded, {}
+        late, self._late = self._late, {}
+        special = set(late).union(*excluded.values()) if late or excluded else _NOBODY
+        for connection in special:
+            if connection in self._members:
+                self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._write_chunk(list(self._members), 0, data, packets, special)
+
+    @staticmethod
+    def _write_some(
+        connection: Connection,
+        packets: list[str],
+        frames: list[bytes],
+        since: int,
+        excluded: dict[int, frozenset[Connection]],
+    ) -> None:
+        places = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NOBODY)]
+        if places:
+            write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
+
+    def _write_chunk(
+        self,
+        members: list[Connection],
+        at: int,
+        data: bytes,
+        packets: list[str],
+        special: Collection[Connection],
+    ) -> None:
+        chunk: Iterable[Connection] = islice(members, at, at + CHUNK)
+        if at or special:
+            # Some have gone since the list was made; some have got theirs.
+            chunk = [each for each in chunk if each in self._members and each not in special]
+        write_to(chunk, data, packets)
+        if at + CHUNK < len(members):
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._write_chunk, members, at + CHUNK, data, packets, special)
+        elif self._packets:
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._flushing = False

@@ -1,0 +1,221 @@
+"""Who may open a connection, and with what answer: the rules for polling and WebSocket requests alike."""
+
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address, ip_network
+from typing import Any, Protocol
+from urllib.parse import parse_qs, unquote
+
+from realtime_gateway.engine import protocol
+from realtime_gateway.engine.connection import Connection, Link, State
+from realtime_gateway.engine.websocket import accept_key, text_frame
+from room_contracts import errors
+
+PATH = "/socket.io"
+
+
+class Problem(Enum):
+    """What a request is refused with; code and message as the published server has them."""
+
+    TRANSPORT_UNKNOWN = (0, "Transport unknown", 400)
+    SESSION_UNKNOWN = (1, "Session ID unknown", 400)
+    BAD_HANDSHAKE_METHOD = (2, "Bad handshake method", 400)
+    BAD_REQUEST = (3, "Bad request", 400)
+    FORBIDDEN = (4, "Forbidden", 403)
+    UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version", 400)
+
+    def body(self) -> bytes:
+        """The JSON of the answer."""
+        code, message, _ = self.value
+        return json.dumps({"code": code, "message": message}).encode()
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self.value[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that wants to become a WebSocket."""
+
+    raw: bytes
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """By lower-case name; repeated ones joined by commas."""
+
+
+def read_request(raw: bytes) -> Request:
+    """Read the request that uvicorn replays: it has parsed and written it anew, so lines are plain.
+
+    Latin-1, as HTTP's header fields are.
+    """
+    head, _, _ = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    target = first.split(" ")[1]
+    path, _, query = target.partition("?")
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.strip().lower(), value.strip()
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return Request(raw, unquote(path), query_of(query), headers)
+
+
+def query_of(query: str) -> dict[str, str]:
+    """The first value of each parameter."""
+    return {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No."""
+
+    status: int
+    body: bytes
+    retry_after_s: int | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> "Refusal":
+        """For breaking a rule of the protocol."""
+        return cls(problem.status, problem.body())
+
+    def response(self) -> bytes:
+        """The whole HTTP response, after which the connection is closed."""
+        retry = f"retry-after: {self.retry_after_s}\r\n" if self.retry_after_s else ""
+        head = (
+            f"HTTP/1.1 {self.status} {'Service Unavailable' if self.status == 503 else 'Bad Request'}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n{retry}connection: close\r\n\r\n"
+        )
+        return head.encode() + self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Yes: the response to write, and what the WebSocket is for."""
+
+    response: bytes
+    upgrades: Connection | None
+    """The polling connection that it wants to take over; None: it is a new one."""
+    open: Callable[[Link], Connection]
+    """Makes the new connection; its OPEN packet is in `response` already."""
+
+
+class Registry(Protocol):
+    """The connections that there are."""
+
+    def find(self, sid: str) -> Connection | None:
+        """The open connection with this id."""
+        ...
+
+    def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
+        """A new one."""
+        ...
+
+
+class Handshake:
+    """Decides over requests."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        allowed_origins: Sequence[str],
+        trusted_proxies: str,
+        ping_interval_s: float,
+        ping_timeout_s: float,
+        max_bytes: int,
+        draining: Callable[[], bool],
+    ) -> None:
+        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed."""
+        self.max_bytes = max_bytes
+        self._registry = registry
+        self._allowed_origins = frozenset(allowed_origins)
+        self._trusted = [ip_network(part.strip(), strict=False) for part in trusted_proxies.split(",") if part.strip()]
+        self._ping_interval_s = ping_interval_s
+        self._ping_timeout_s = ping_timeout_s
+        self._draining = draining
+
+    @staticmethod
+    def concerns(request: Request) -> bool:
+        """Whether the path is the engine's."""
+        return request.path in (PATH, f"{PATH}/")
+
+    def origin_allowed(self, origin: str | None) -> bool:
+        """A request without `Origin` is no browser's."""
+        return origin is None or origin in self._allowed_origins
+
+    def refuse_new(self) -> Refusal | None:
+        """Whether this node takes no new connections: nginx asks the next one at a 503."""
+        if not self._draining():
+            return None
+        code = errors.NODE_DRAINING
+        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode(), retry_after_s=1)
+
+    def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
+        """The OPEN packet of a new connection."""
+        return protocol.open_packet(sid, upgrades, self._ping_interval_s, self._ping_timeout_s, self.max_bytes)
+
+    def client_address(self, peer: str, forwarded_for: str | None) -> str:
+        """The client's address: the last one in `forwarded_for` that none of our proxies has, from the right."""
+        address = peer
+        for hop in reversed((forwarded_for or "").split(",")):
+            if not self._is_trusted(address):
+                return address
+            address = hop.strip() or address
+        return address
+
+    def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted:
+        """Over a request for a WebSocket."""
+        headers, query = request.headers, request.query
+        key = accept_key(headers.get("sec-websocket-key", "").encode("latin-1"))
+        if key is None or headers.get("sec-websocket-version") != "13":
+            return Refusal.of(Problem.BAD_REQUEST)
+        if not self.origin_allowed(headers.get("origin")):
+            return Refusal.of(Problem.FORBIDDEN)
+        if query.get("EIO") != protocol.PROTOCOL_VERSION:
+            return Refusal.of(Problem.UNSUPPORTED_PROTOCOL)
+        if query.get("transport") != "websocket":
+            return Refusal.of(Problem.TRANSPORT_UNKNOWN)
+        response = (
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
+            b"sec-websocket-accept: " + key + b"\r\n\r\n"
+        )
+        sid = query.get("sid")
+        if sid is not None:
+            connection = self._registry.find(sid)
+            if connection is None:
+                return Refusal.of(Problem.SESSION_UNKNOWN)
+            if connection.state is not State.POLLING:
+                return Refusal.of(Problem.BAD_REQUEST)
+            return Accepted(response, connection, lambda _link: connection)
+        if (refusal := self.refuse_new()) is not None:
+            return refusal
+        sid = new_sid()
+        environ = self.environ(headers, peer[0] if peer else "unknown")
+        response += text_frame(self.open_packet(sid, ()).encode())
+        return Accepted(response, None, lambda link: self._registry.add(sid, environ, link))
+
+    def environ(self, headers: Mapping[str, str], peer: str) -> dict[str, Any]:
+        """What handlers of `connect` are told: the address, and the headers that they ask for."""
+        environ: dict[str, Any] = {"REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for"))}
+        for name, key in (("cookie", "HTTP_COOKIE"), ("accept-language", "HTTP_ACCEPT_LANGUAGE")):
+            if name in headers:
+                environ[key] = headers[name]
+        return environ
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._trusted)
+
+
+def new_sid() -> str:
+    """120 random bits: whoever knows it can read and write the connection."""
+    return secrets.token_urlsafe(15)

@@ -1,0 +1,149 @@
+"""Engine.IO v4 as values: packets, payloads, and what may come when. No I/O.
+
+Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-protocol/).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum, auto
+from typing import Final
+
+PROTOCOL_VERSION: Final = "4"
+SEPARATOR: Final = "\x1e"
+"""Between the packets of a polling payload."""
+PROBE: Final = "probe"
+
+
+class PacketType(IntEnum):
+    """The first character of a packet in text."""
+
+    OPEN = 0
+    CLOSE = 1
+    PING = 2
+    PONG = 3
+    MESSAGE = 4
+    UPGRADE = 5
+    NOOP = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet as it was received."""
+
+    type: PacketType
+    data: str | bytes = ""
+
+
+class InvalidPacketError(ValueError):
+    """What came is no packet, or not at this moment: the connection is closed."""
+
+
+class Via(Enum):
+    """By which way a packet came."""
+
+    POST = auto()
+    """The body of a polling request."""
+    PROBING = auto()
+    """A WebSocket that wants to take over from polling, before it has."""
+    WEBSOCKET = auto()
+    """The WebSocket of the connection."""
+
+
+class Action(Enum):
+    """What a packet from a client leads to."""
+
+    MESSAGE = auto()
+    PONG = auto()
+    CLOSE = auto()
+    ANSWER_PROBE = auto()
+    UPGRADE = auto()
+
+
+_ACTIONS: Final = {
+    (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
+    (Via.POST, PacketType.PONG): Action.PONG,
+    (Via.POST, PacketType.CLOSE): Action.CLOSE,
+    (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
+    (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
+    (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
+    (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
+}
+"""Everything that is not in this table closes the connection (or the probing WebSocket alone)."""
+
+
+def action_of(via: Via, packet: Packet) -> Action:
+    """What to do about `packet`.
+
+    Raises:
+        InvalidPacketError: a client does not send this, or not this way.
+    """
+    action = _ACTIONS.get((via, packet.type))
+    if action is None or (action is Action.ANSWER_PROBE and packet.data != PROBE):
+        raise InvalidPacketError(f"{packet.type.name} by {via.name}")
+    return action
+
+
+def parse_packet(text: str) -> Packet:
+    """A packet from text: a digit and its data.
+
+    Raises:
+        InvalidPacketError: empty, or of no known type.
+    """
+    digit = text[:1]
+    if not "0" <= digit <= "6":
+        raise InvalidPacketError("a packet begins with a digit from 0 to 6")
+    return Packet(PacketType(int(digit)), text[1:])
+
+
+def binary_message(data: bytes) -> Packet:
+    """A binary WebSocket message is a MESSAGE packet without a digit."""
+    return Packet(PacketType.MESSAGE, data)
+
+
+def parse_payload(body: str) -> list[Packet]:
+    """The packets of a polling payload; binary ones are `b` and base64.
+
+    Raises:
+        InvalidPacketError: one of them is none.
+    """
+    packets = []
+    for part in body.split(SEPARATOR):
+        if part.startswith("b"):
+            try:
+                packets.append(Packet(PacketType.MESSAGE, base64.b64decode(part[1:], validate=True)))
+            except binascii.Error as error:
+                raise InvalidPacketError("no base64") from error
+        else:
+            packets.append(parse_packet(part))
+    return packets
+
+
+def encode_payload(packets: Sequence[str | bytes]) -> str:
+    """Join packets for a polling response; each is its text, or the bytes of a binary message."""
+    return SEPARATOR.join(
+        packet if isinstance(packet, str) else "b" + base64.b64encode(packet).decode() for packet in packets
+    )
+
+
+def open_packet(
+    sid: str, upgrades: Sequence[str], ping_interval_s: float, ping_timeout_s: float, max_bytes: int
+) -> str:
+    """The handshake."""
+    data = {
+        "sid": sid,
+        "upgrades": list(upgrades),
+        "pingInterval": round(ping_interval_s * 1000),
+        "pingTimeout": round(ping_timeout_s * 1000),
+        "maxPayload": max_bytes,
+    }
+    return f"{PacketType.OPEN}{json.dumps(data, separators=(',', ':'))}"
+
+
+CLOSE_PACKET: Final = f"{PacketType.CLOSE}"
+PING_PACKET: Final = f"{PacketType.PING}"
+PROBE_ANSWER: Final = f"{PacketType.PONG}{PROBE}"
+NOOP_PACKET: Final = f"{PacketType.NOOP}"
