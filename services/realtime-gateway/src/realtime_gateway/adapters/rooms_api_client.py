@@ -1,6 +1,7 @@
 """Asking rooms-api over HTTP, on its internal routes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -39,30 +40,34 @@ class RoomsApiClient:
 
     async def record(self, room_id: RoomId) -> RoomRecord:
         """See `ports.RoomHistory`."""
-        answer = await self._read("GET", f"/rooms/{room_id}")
-        return RoomRecord(
-            room=answer["room"],
-            epoch=Epoch(answer["epoch"]),
-            access_version=answer["access_version"],
-            banned_until={
-                UserId(user_id): _until(sanction["banned_until"])
-                for user_id, sanction in answer["sanctions"].items()
-                if "banned_until" in sanction
-            },
-        )
+        with _readable():
+            answer = await self._read("GET", f"/rooms/{room_id}")
+            return RoomRecord(
+                room=answer["room"],
+                epoch=Epoch(answer["epoch"]),
+                access_version=answer["access_version"],
+                banned_until={
+                    UserId(user_id): _until(sanction["banned_until"])
+                    for user_id, sanction in answer["sanctions"].items()
+                    if "banned_until" in sanction
+                },
+            )
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
         """See `ports.RoomHistory`."""
-        return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"newest": limit}))
+        with _readable():
+            return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"newest": limit}))
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
         """See `ports.RoomHistory`."""
-        return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"after": seq, "limit": limit}))
+        with _readable():
+            return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"after": seq, "limit": limit}))
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """See `ports.RoomHistory`."""
-        answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})
-        return {RoomId(room_id): Position.from_json(position) for room_id, position in answer["heads"].items()}
+        with _readable():
+            answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})
+            return {RoomId(room_id): Position.from_json(position) for room_id, position in answer["heads"].items()}
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
         """See `ports.MessageRelay`."""
@@ -85,7 +90,10 @@ class RoomsApiClient:
             raise Refused(errors.OUTCOME_UNKNOWN, detail=str(error)) from error
         if answer.status_code != httpx.codes.CREATED:
             raise _refusal(answer)
-        stored: ChatPayload = answer.json()
+        try:
+            stored: ChatPayload = answer.json()
+        except ValueError as error:
+            raise Refused(errors.OUTCOME_UNKNOWN, detail="rooms-api's answer cannot be read") from error
         return stored
 
     async def _read(self, method: str, path: str, **more: Any) -> Any:
@@ -98,6 +106,15 @@ class RoomsApiClient:
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise _refusal(answer)
         raise HistoryUnavailable(f"rooms-api answered {answer.status_code}")
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """What has another shape is no answer: something else listens there."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HistoryUnavailable(f"rooms-api's answer cannot be read: {error!r}") from error
 
 
 def _refusal(answer: httpx.Response) -> Refused:

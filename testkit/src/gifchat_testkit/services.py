@@ -1,0 +1,94 @@
+"""One service of the system as a process of its own, beside the servers that a test has started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gifchat_local.parent_death import die_with_parent
+from gifchat_local.ports import LOOPBACK, free_port
+from gifchat_local.servers.readiness import NotReadyError, get_health
+
+READY_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+
+
+@dataclass
+class Service:
+    """A running service."""
+
+    name: str
+    port: int
+    log_file: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        return self.log_file.read_text(errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait until it has ended; returns its exit code. Blocks."""
+        return self.process.wait(STOP_TIMEOUT_S)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it says so. Blocks.
+
+        Raises:
+            AssertionError: it ended, or it took too long; the end of its log is in the message.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            try:
+                get_health(self.port)
+            except NotReadyError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError(f"{self.name}: {error}\n{self.log[-3_000:]}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+
+@contextmanager
+def running_service(module: str, work_dir: Path, **environment: str) -> Iterator[Service]:
+    """`python -m module` with an environment of its own, ready, until the block is left."""
+    port = free_port()
+    log_file = work_dir / f"{module}-{port}.log"
+    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    with log_file.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            env={**inherited, "PORT": str(port), **environment},
+            cwd=work_dir,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
+        )
+    service = Service(module, port, log_file, process)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

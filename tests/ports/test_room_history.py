@@ -1,0 +1,336 @@
+"""`realtime_gateway.ports.RoomHistory` and `MessageRelay`: the fake, and the client of a real rooms-api."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+from bson import ObjectId
+
+from gifchat_testkit import tokens
+from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
+from gifchat_testkit.services import Service, running_service
+from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.hosted_room import FOREVER, Forever
+from realtime_gateway.ports import HistoryUnavailable, MessageRelay, RoomHistory
+from realtime_gateway.settings import DEVELOPMENT_TOKEN
+from room_contracts import errors, identity, limits
+from room_contracts.codec import Kind
+from room_contracts.identity import Identity
+from room_contracts.ids import RoomId, is_epoch
+from room_contracts.position import Position
+from room_contracts.socket_events import SendGif, SendText
+
+NO_ROOM = RoomId(str(ObjectId()))
+NOW = datetime.now(UTC)
+
+
+class History(RoomHistory, MessageRelay, Protocol):
+    """Both ports."""
+
+
+class World(Protocol):
+    """Where rooms are."""
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def owner(self) -> Identity: ...
+
+    async def create(self, **wanted: Any) -> RoomId: ...
+
+    async def delete_message(self, room_id: RoomId, seq: int) -> None: ...
+
+    async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None: ...
+
+    async def remove(self, room_id: RoomId) -> None: ...
+
+    async def unreachable(self) -> History: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.history: FakeRoomsApi = FakeRoomsApi()
+        self.owner = Identity.of_session("owner")
+
+    async def create(self, **wanted: Any) -> RoomId:
+        room_id = RoomId(str(ObjectId()))
+        private = bool(wanted.get("password"))
+        room = self.history.create(
+            room_id, max_members=wanted.get("max", limits.ROOM_MAX_DEFAULT), private=private, owner=self.owner
+        )
+        room.payload["title"] = wanted.get("title", "a room")
+        return room_id
+
+    async def delete_message(self, room_id: RoomId, seq: int) -> None:
+        self.history.rooms[room_id].delete(seq)
+
+    async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
+        self.history.rooms[room_id].banned_until[who.user_id] = until
+
+    async def remove(self, room_id: RoomId) -> None:
+        del self.history.rooms[room_id]
+
+    async def unreachable(self) -> History:
+        nowhere = FakeRoomsApi()
+        nowhere.away = True
+        return nowhere
+
+
+class RealWorld:
+    def __init__(self, service: Service, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self.history: RoomsApiClient = RoomsApiClient(service.url, DEVELOPMENT_TOKEN)
+        stack.push_async_callback(self.history.aclose)
+        session_id = secrets.token_hex(16)
+        self.owner = Identity.of_session(session_id)
+        cookie = f"{identity.SESSION_COOKIE}={tokens.session_cookie(session_id)}"
+        self._http = httpx.AsyncClient(base_url=f"{service.url}/api/v1", headers={"Cookie": cookie})
+        stack.push_async_callback(self._http.aclose)
+
+    async def create(self, **wanted: Any) -> RoomId:
+        answer = await self._http.post("/rooms", json={"title": "a room"} | wanted)
+        answer.raise_for_status()
+        return RoomId(answer.json()["_id"])
+
+    async def delete_message(self, room_id: RoomId, seq: int) -> None:
+        (await self._http.delete(f"/rooms/{room_id}/messages/{seq}")).raise_for_status()
+
+    async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
+        seconds = None if isinstance(until, Forever) else round((until - datetime.now(UTC)).total_seconds())
+        body = {} if seconds is None else {"seconds": seconds}
+        (await self._http.put(f"/rooms/{room_id}/bans/{who.user_id}", json=body)).raise_for_status()
+
+    async def remove(self, room_id: RoomId) -> None:
+        (await self._http.delete(f"/rooms/{room_id}")).raise_for_status()
+
+    async def unreachable(self) -> History:
+        nowhere = RoomsApiClient("http://127.0.0.1:1", DEVELOPMENT_TOKEN)
+        self._stack.push_async_callback(nowhere.aclose)
+        return nowhere
+
+
+@pytest.fixture(scope="module")
+def rooms_api(mongo_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder: Path = tmp_path_factory.mktemp("rooms-api")
+    database = f"test_{secrets.token_hex(6)}"
+    with running_service(
+        "rooms_api", folder, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
+    ) as service:
+        yield service
+
+
+@pytest.fixture(params=["fake", pytest.param("rooms_api", marks=pytest.mark.servers)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    async with AsyncExitStack() as stack:
+        request.getfixturevalue("valkey")
+        yield RealWorld(request.getfixturevalue(request.param), stack)
+
+
+def user() -> Identity:
+    return Identity.of_session(secrets.token_hex(16))
+
+
+async def say(world: World, room_id: RoomId, count: int) -> None:
+    sender = user()
+    for number in range(count):
+        await world.history.relay(SendText(room_id, f"m{number}", f"message {number + 1}"), sender)
+
+
+async def test_a_new_room(world: World) -> None:
+    room_id = await world.create(title="고양이 GIF", max=7)
+    record = await world.history.record(room_id)
+    assert record.room["_id"] == room_id
+    assert (record.room["title"], record.room["max"], record.room["private"]) == ("고양이 GIF", 7, False)
+    assert (record.room["owner_id"], record.room["owner"]) == (world.owner.user_id, world.owner.color)
+    assert (record.access_version, record.banned_until, record.max_members) == (1, {}, 7)
+    assert is_epoch(record.epoch)
+
+    page = await world.history.newest(room_id, 50)
+    assert (page.epoch, page.head, page.frames) == (record.epoch, 0, ())
+    assert await world.history.heads([room_id]) == {room_id: Position(record.epoch, 0)}
+
+
+async def test_a_room_with_a_password_is_private(world: World) -> None:
+    record = await world.history.record(await world.create(password="meow"))
+    assert record.room["private"]
+    assert "meow" not in str(record)
+
+
+async def test_who_is_banned_and_until_when(world: World) -> None:
+    room_id = await world.create()
+    for_ever, for_a_while = user(), user()
+    ends = NOW + timedelta(hours=1)
+    await world.ban(room_id, for_ever, FOREVER)
+    await world.ban(room_id, for_a_while, ends)
+    record = await world.history.record(room_id)
+    assert record.banned_until.keys() == {for_ever.user_id, for_a_while.user_id}
+    assert record.banned_until[for_ever.user_id] is FOREVER
+    until = record.banned_until[for_a_while.user_id]
+    assert isinstance(until, datetime)
+    assert abs(until - ends) < timedelta(minutes=1)
+    assert record.banned(for_a_while.user_id, NOW)
+    assert not record.banned(for_a_while.user_id, ends + timedelta(minutes=1))
+
+
+async def test_a_relayed_message_is_the_next_in_the_log(world: World) -> None:
+    room_id, sender = await world.create(), user()
+    message = await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender)
+    assert (message["room"], message["seq"], message["chat"]) == (room_id, 1, "안녕 <b>\n🙂")
+    assert (message["user_id"], message["user"]) == (sender.user_id, sender.color)
+    assert message["client_message_id"] == "m1"
+    page = await world.history.newest(room_id, 50)
+    [frame] = page.frames
+    assert (frame.kind, frame.epoch, frame.seq) == (Kind.CHAT, page.epoch, 1)
+    assert b"\\u" not in frame.body
+    assert frame.body.startswith(b'["chat",{')
+    assert "안녕".encode() in frame.body
+
+
+async def test_a_message_that_is_relayed_again_is_stored_once(world: World) -> None:
+    room_id, sender = await world.create(), user()
+    message = SendText(room_id, "m1", "hello")
+    stored = await asyncio.gather(*(world.history.relay(message, sender) for _ in range(5)))
+    assert all(each == stored[0] for each in stored)
+    assert (await world.history.newest(room_id, 50)).head == 1
+
+
+@pytest.mark.parametrize("limit", [1, 3, 500])
+async def test_the_end_of_the_log(world: World, limit: int) -> None:
+    room_id = await world.create()
+    await say(world, room_id, 5)
+    page = await world.history.newest(room_id, limit)
+    assert page.head == 5
+    assert [frame.seq for frame in page.frames] == [1, 2, 3, 4, 5][-limit:]
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "seqs"),
+    [(0, 500, [1, 2, 3, 4, 5]), (2, 2, [3, 4]), (4, 500, [5]), (5, 500, []), (99, 500, [])],
+)
+async def test_a_part_of_the_log(world: World, after: int, limit: int, seqs: list[int]) -> None:
+    room_id = await world.create()
+    await say(world, room_id, 5)
+    page = await world.history.after(room_id, after, limit)
+    assert [frame.seq for frame in page.frames] == seqs
+    assert page.head == 5
+    assert {frame.epoch for frame in page.frames} <= {page.epoch}
+
+
+async def test_a_deleted_message_keeps_its_place_without_its_content(world: World) -> None:
+    room_id = await world.create()
+    await say(world, room_id, 2)
+    await world.delete_message(room_id, 1)
+    page = await world.history.newest(room_id, 50)
+    assert [(frame.seq, frame.kind) for frame in page.frames] == [
+        (1, Kind.CHAT),
+        (2, Kind.CHAT),
+        (3, Kind.CHAT_DELETED),
+    ]
+    assert b"message 1" not in page.frames[0].body
+    assert b'"deleted":true' in page.frames[0].body
+    assert b'"target_seq":1' in page.frames[2].body
+
+
+async def test_heads_of_many_rooms_and_none_of_what_is_not_there(world: World) -> None:
+    rooms = [await world.create() for _ in range(3)]
+    for count, room_id in enumerate(rooms):
+        await say(world, room_id, count)
+    heads = await world.history.heads([*rooms, NO_ROOM])
+    assert {room_id: head.seq for room_id, head in heads.items()} == {rooms[0]: 0, rooms[1]: 1, rooms[2]: 2}
+    assert await world.history.heads([]) == {}
+    assert len(await world.history.heads([RoomId(f"{number:024x}") for number in range(999)] + rooms[:1])) == 1
+
+
+async def test_what_is_no_room_is_refused(world: World) -> None:
+    removed = await world.create()
+    await world.remove(removed)
+    for room_id in (NO_ROOM, removed):
+        for call in (
+            world.history.record(room_id),
+            world.history.newest(room_id, 50),
+            world.history.after(room_id, 0, 50),
+            world.history.relay(SendText(room_id, "m1", "hello"), user()),
+        ):
+            with pytest.raises(Refused) as refusal:
+                await call
+            assert refusal.value.code is errors.ROOM_NOT_FOUND
+
+
+async def test_who_is_banned_says_nothing(world: World) -> None:
+    room_id, sender = await world.create(), user()
+    await world.ban(room_id, sender, FOREVER)
+    with pytest.raises(Refused) as refusal:
+        await world.history.relay(SendText(room_id, "m1", "hello"), sender)
+    assert refusal.value.code is errors.BANNED
+
+
+async def test_a_gif_that_is_not_there_is_refused(world: World) -> None:
+    gif = SendGif(await world.create(), "m1", "0" * 64)  # type: ignore[arg-type]
+    with pytest.raises(Refused) as refusal:
+        await world.history.relay(gif, user())
+    assert refusal.value.code is errors.GIF_NOT_FOUND
+
+
+async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
+    nowhere = await world.unreachable()
+    for call in (
+        nowhere.record(NO_ROOM),
+        nowhere.newest(NO_ROOM, 50),
+        nowhere.after(NO_ROOM, 0, 50),
+        nowhere.heads([NO_ROOM]),
+    ):
+        with pytest.raises(HistoryUnavailable):
+            await call
+    with pytest.raises(Refused) as refusal:
+        await nowhere.relay(SendText(NO_ROOM, "m1", "hello"), user())
+    assert refusal.value.code is errors.UNAVAILABLE
+
+
+@pytest.mark.servers
+async def test_a_wrong_token_is_no_answer(rooms_api: Service) -> None:
+    client = RoomsApiClient(rooms_api.url, "another")
+    try:
+        with pytest.raises(HistoryUnavailable):
+            await client.record(NO_ROOM)
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", b"[]", b"{}", b'{"heads":{"x":{}},"room":1,"epoch":"","items":[1],"head":1}']
+)
+async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> None:
+    """As from a wrong address, behind which something else answers."""
+
+    async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        status = b"201 Created" if b"/messages" in request else b"200 OK"
+        writer.write(
+            b"HTTP/1.1 %b\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (status, len(content), content)
+        )
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(something_else, "127.0.0.1", 0) as server:
+        client = RoomsApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", DEVELOPMENT_TOKEN)
+        try:
+            for call in (client.record(NO_ROOM), client.newest(NO_ROOM, 1), client.heads([NO_ROOM])):
+                with pytest.raises(HistoryUnavailable):
+                    await call
+            if content == b"hello":
+                with pytest.raises(Refused) as refusal:
+                    await client.relay(SendText(NO_ROOM, "m1", "hello"), user())
+                assert refusal.value.code is errors.OUTCOME_UNKNOWN
+        finally:
+            await client.aclose()
