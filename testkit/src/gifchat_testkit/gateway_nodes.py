@@ -74,7 +74,9 @@ class FakeNode:
         )
         self.canary = WatchHearing(self.publisher, canary_channel, self._on_deaf, now_s)
         receive = ReceiveFrames(self.fan_out, self.repair, self.evict)
-        self.hosts = HostRooms(self.feed, api, self.rooms, receive, self.evict, clock=now_s)
+        self.hosts = HostRooms(
+            self.feed, api, self.rooms, receive, self.evict, new_group=self.sockets.group, clock=now_s
+        )
         self.hear = HearChannels(self.hosts, self.lobby, self.repair, self.canary, canary_channel)
         self.leave = LeaveRoom(self.occupancy, self.rooms, self.announce)
         self.join = JoinRoom(

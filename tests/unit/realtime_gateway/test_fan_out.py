@@ -32,7 +32,7 @@ class World:
 
     def host(self, room_id: RoomId) -> HostedRoom:
         record = RoomRecord(self.stored.payload, FIRST_EPOCH, 1, {})
-        self.rooms[room_id] = HostedRoom(room_id, record, LogPage(FIRST_EPOCH, 0, ()), 1.0)
+        self.rooms[room_id] = HostedRoom(room_id, record, LogPage(FIRST_EPOCH, 0, ()), self.sockets.group(), 1.0)
         return self.rooms[room_id]
 
     def member(self, room_id: RoomId, who: Identity) -> Session:

@@ -3,6 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gifchat_testkit.fakes.rooms_api import FIRST_EPOCH, StoredRoom
+from gifchat_testkit.fakes.sockets import FakeSockets
 from realtime_gateway.domain.hosted_room import FOREVER, Audience, Forever, HostedRoom, LogPage, RoomRecord
 from realtime_gateway.domain.session import Session
 from room_contracts.codec import Frame, Kind
@@ -46,7 +47,7 @@ def test_a_ban_lasts_until_its_end(until: datetime | Forever, banned: bool) -> N
 
 
 def test_a_room_starts_at_the_end_of_its_log() -> None:
-    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 9, log(9)[-4:]), now_s=1.0)
+    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 9, log(9)[-4:]), FakeSockets().group(), now_s=1.0)
     assert room.stream.position == Position(FIRST_EPOCH, 9)
     assert (room.ring.start, room.ring.last) == (5, 9)
     assert room.occupancy == 3
@@ -54,13 +55,13 @@ def test_a_room_starts_at_the_end_of_its_log() -> None:
 
 
 def test_an_empty_room_starts_before_its_first_message() -> None:
-    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 0, ()), now_s=1.0)
+    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 0, ()), FakeSockets().group(), now_s=1.0)
     assert room.stream.position == Position(FIRST_EPOCH, 0)
     assert room.ring.since(0) == []
 
 
 def test_a_room_that_is_started_anew_forgets_what_it_had() -> None:
-    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 5, log(5)), now_s=1.0)
+    room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 5, log(5)), FakeSockets().group(), now_s=1.0)
     room.stream.receive(Frame(Kind.CHAT, b"", FIRST_EPOCH, 9))
     other = Epoch("f" * 16)
     room.start_stream(LogPage(other, 2, ()))
@@ -70,15 +71,24 @@ def test_a_room_that_is_started_anew_forgets_what_it_had() -> None:
 
 
 def test_an_audience_knows_its_sessions_by_user() -> None:
-    audience = Audience()
+    sockets = FakeSockets()
+    sockets.chat = {"a1": [], "a2": [], "b1": []}
+    audience = Audience(sockets.group())
+
+    def hear(but: UserId | None = None) -> set[str]:
+        audience.send(b'["chat",{}]', but)
+        heard = {sid for sid, events in sockets.chat.items() if events}
+        for events in sockets.chat.values():
+            events.clear()
+        return heard
+
     tab, other_tab, bobs = Session("a1", ANNE, "en"), Session("a2", ANNE, "en"), Session("b1", BOB, "ko")
     for session in (tab, other_tab, bobs, tab):
         audience.add(session)
     assert len(audience) == 3
-    assert set(audience.sids()) == {"a1", "a2", "b1"}
+    assert hear() == {"a1", "a2", "b1"}
     assert set(audience.sids_of(ANNE.user_id)) == {"a1", "a2"}
-    assert set(audience.sids_but(ANNE.user_id)) == {"b1"}
-    assert set(audience.sids_but(None)) == {"a1", "a2", "b1"}
+    assert hear(but=ANNE.user_id) == {"b1"}
     assert list(audience.sids_of(None)) == []
 
     audience.discard(tab)
@@ -87,11 +97,11 @@ def test_an_audience_knows_its_sessions_by_user() -> None:
     audience.discard(other_tab)
     assert audience.sessions_of(ANNE.user_id) == []
     assert audience.sessions() == [bobs]
-    assert set(audience.sids_but(ANNE.user_id)) == {"b1"}
+    assert hear() == {"b1"}
 
 
 def test_a_list_of_sessions_is_of_its_moment() -> None:
-    audience = Audience()
+    audience = Audience(FakeSockets().group())
     session = Session("a1", ANNE, "en")
     audience.add(session)
     for each in audience.sessions():

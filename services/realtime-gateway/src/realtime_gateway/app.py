@@ -107,7 +107,7 @@ def create_gateway(settings: Settings) -> Gateway:
         always=[keys.LOBBY_CHANNEL, canary_channel],
     )
     canary = WatchHearing(publisher, canary_channel, on_deaf=feed.restart)
-    hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict)
+    hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict, new_group=sockets.group)
     hear = HearChannels(hosts, lobby, repair, canary, canary_channel)
     leave = LeaveRoom(occupancy, rooms, announce)
     join = JoinRoom(

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from realtime_gateway.domain.hosted_room import LogPage, RoomRecord
+from realtime_gateway.domain.hosted_room import Group, LogPage, RoomRecord
 from realtime_gateway.domain.occupancy import Admission, Departure, Readmission
 from room_contracts.codec import Frame
 from room_contracts.events import ChatPayload
@@ -222,6 +222,10 @@ class Sockets(Protocol):
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""
+        ...
+
+    def group(self) -> Group:
+        """A new group of sessions in `/chat`, without any."""
         ...
 
     def deliver_to_lobby(self, body: bytes) -> None:

@@ -1,7 +1,7 @@
 """The twin of `realtime_gateway.socketio.client_manager`: what was written to whom."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 Event = tuple[str, Any]
@@ -23,10 +23,34 @@ class FakeSockets:
             if sid in self.chat:
                 self.chat[sid].append(_event(body))
 
+    def group(self) -> "FakeGroup":
+        """See the port."""
+        return FakeGroup(self)
+
     def deliver_to_lobby(self, body: bytes) -> None:
         """See the port."""
         for received in self.lobby.values():
             received.append(_event(body))
+
+
+class FakeGroup:
+    """`realtime_gateway.domain.hosted_room.Group`; writes at once."""
+
+    def __init__(self, sockets: FakeSockets) -> None:
+        self._sockets = sockets
+        self._sids: dict[str, None] = {}
+
+    def add(self, sid: str) -> None:
+        """See the port."""
+        self._sids[sid] = None
+
+    def discard(self, sid: str) -> None:
+        """See the port."""
+        self._sids.pop(sid, None)
+
+    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+        """See the port."""
+        self._sockets.deliver([sid for sid in self._sids if sid not in but], body)
 
 
 def _event(body: bytes) -> Event:

@@ -1,10 +1,10 @@
 """A room with members on this node: what is known of it, and the sessions that hear it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, Protocol
 
 from realtime_gateway.domain.recovery import Ring
 from realtime_gateway.domain.session import Session
@@ -55,10 +55,27 @@ class LogPage:
     frames: tuple[Frame, ...]
 
 
+class Group(Protocol):
+    """Sessions that are written to at once. Who is added hears what is sent from then on, in order."""
+
+    def add(self, sid: str) -> None:
+        """A session more; one that is not connected is left out."""
+        ...
+
+    def discard(self, sid: str) -> None:
+        """A session less: it hears nothing more, not even what was sent and is not written yet."""
+        ...
+
+    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+        """Write one event, the ready JSON `["event",payload]`, to all but some. Never waits, never raises."""
+        ...
+
+
 class Audience:
     """The sessions of this node in one room, by user."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: Group) -> None:
+        self._group = group
         self._sessions: dict[str, Session] = {}
         self._sids: dict[UserId, set[str]] = {}
 
@@ -68,27 +85,24 @@ class Audience:
     def add(self, session: Session) -> None:
         """From now on the session hears the room."""
         self._sessions[session.sid] = session
+        self._group.add(session.sid)
         self._sids.setdefault(session.who.user_id, set()).add(session.sid)
 
     def discard(self, session: Session) -> None:
         """The session hears the room no more."""
         if self._sessions.pop(session.sid, None) is None:
             return
+        self._group.discard(session.sid)
         sids = self._sids[session.who.user_id]
         sids.discard(session.sid)
         if not sids:
             del self._sids[session.who.user_id]
 
-    def sids(self) -> Iterable[str]:
-        """Everybody."""
-        return self._sessions.keys()
+    def send(self, body: bytes, but: UserId | None = None) -> None:
+        """Write an event to everybody, or to everybody but one user."""
+        self._group.send(body, self.sids_of(but))
 
-    def sids_but(self, user_id: UserId | None) -> Iterable[str]:
-        """Everybody but one user."""
-        own = self._sids.get(user_id) if user_id else None
-        return self._sessions.keys() - own if own else self._sessions.keys()
-
-    def sids_of(self, user_id: UserId | None) -> Iterable[str]:
+    def sids_of(self, user_id: UserId | None) -> Collection[str]:
         """One user."""
         return self._sids.get(user_id, ()) if user_id else ()
 
@@ -104,14 +118,17 @@ class Audience:
 class HostedRoom:
     """Made when the first member comes; forgotten some time after the last one has gone."""
 
-    def __init__(self, room_id: RoomId, record: RoomRecord, page: LogPage, now_s: float) -> None:
-        """`page` is the end of the log, read after the node began to hear the room's channel. `now_s` is monotonic."""
+    def __init__(self, room_id: RoomId, record: RoomRecord, page: LogPage, group: Group, now_s: float) -> None:
+        """`page` is the end of the log, read after the node began to hear the room's channel.
+
+        `group` is empty, and this room's alone; `now_s` is monotonic.
+        """
         self.room_id = room_id
         self.record = record
         self.record_read_at_s: float | None = now_s
         """None: it changed since; it is to be read again before somebody is admitted by it."""
         self.used_at_s = now_s
-        self.audience = Audience()
+        self.audience = Audience(group)
         self.occupancy: int = record.room["members"]
         """Members over all nodes, as far as this node has heard."""
         self.start_stream(page)

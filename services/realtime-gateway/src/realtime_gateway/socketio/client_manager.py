@@ -5,19 +5,50 @@ when a client leaves; its Redis managers publish every event to every node. Here
 channel and is written as it is. Rooms of python-socketio's kind are not used, so a session is one entry.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from socketio.async_manager import AsyncManager
 
 from realtime_gateway import metrics
 from realtime_gateway.engine.connection import CloseReason, Connection
-from realtime_gateway.engine.fan_out import write_to
+from realtime_gateway.engine.fan_out import Group, write_to
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.engine.websocket import text_frame
 from room_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
 
 _MESSAGE_WITH_EVENT = "42"
+_CHAT_EVENT = f"{_MESSAGE_WITH_EVENT}{CHAT_NAMESPACE},"
+
+
+class RoomGroup:
+    """`domain.hosted_room.Group` on the engine's group."""
+
+    __slots__ = ("_connections", "_group", "_manager")
+
+    def __init__(self, manager: "ClientManager") -> None:
+        self._manager = manager
+        self._group = Group()
+        self._connections: dict[str, Connection] = {}
+
+    def add(self, sid: str) -> None:
+        """See `domain.hosted_room.Group`."""
+        connection = self._manager.connection_of(sid)
+        if connection is not None:
+            self._connections[sid] = connection
+            self._group.add(connection)
+
+    def discard(self, sid: str) -> None:
+        """See `domain.hosted_room.Group`."""
+        connection = self._connections.pop(sid, None)
+        if connection is not None:
+            self._group.discard(connection)
+
+    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+        """See `domain.hosted_room.Group`."""
+        packet = f"{_CHAT_EVENT}{body.decode()}"
+        metrics.DELIVERIES.inc(len(self._group))
+        self._group.send(packet, [self._connections[sid] for sid in but if sid in self._connections])
 
 
 class ClientManager(AsyncManager):
@@ -29,9 +60,18 @@ class ClientManager(AsyncManager):
         """See `ports.Sockets`."""
         self._write(CHAT_NAMESPACE, body, self._connections_of(CHAT_NAMESPACE, sids))
 
+    def group(self) -> "RoomGroup":
+        """See `ports.Sockets`."""
+        return RoomGroup(self)
+
     def deliver_to_lobby(self, body: bytes) -> None:
         """See `ports.Sockets`."""
         self.broadcast(LOBBY_NAMESPACE, body)
+
+    def connection_of(self, sid: str) -> Connection | None:
+        """The connection of a session in `/chat`."""
+        everybody = self.rooms.get(CHAT_NAMESPACE, {}).get(None, {})
+        return self._engine.connections.get(everybody.get(sid))
 
     def broadcast(self, namespace: str, body: bytes) -> None:
         """Write one event to every session of a namespace."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 
 import structlog
@@ -18,6 +18,8 @@ from room_contracts.events import body
 from room_contracts.ids import RoomId
 
 PERIOD_S = 1.0
+
+_DURABLE_EVENTS = {kind: metrics.EVENTS.labels(kind.name.lower()) for kind in Kind if kind.durable}
 
 _log = structlog.get_logger(__name__)
 
@@ -79,27 +81,28 @@ class FanOut:
             return
         match frame.kind:
             case Kind.JOIN | Kind.TYPING:
-                self._write(frame, room.audience.sids_but(frame.subject))
+                room.audience.send(frame.body, but=frame.subject)
             case Kind.SANCTION:
-                self._write(frame, room.audience.sids_of(frame.subject))
+                self._sockets.deliver(room.audience.sids_of(frame.subject), frame.body)
             case Kind.PRESENCE:
                 presence = read_presence(room.room_id, frame.body)
                 room.occupancy = presence["members"]
                 self._presence.add(presence)
             case _:
-                self._write(frame, room.audience.sids())
+                room.audience.send(frame.body)
+        metrics.EVENTS.labels(frame.kind.name.lower()).inc()
 
     def resync(self, room: HostedRoom) -> None:
         """Tell everybody in the room to drop what they show of it."""
         payload = {"room": room.room_id, "position": room.stream.position.as_json()}
-        self._sockets.deliver(room.audience.sids(), body(socket_events.RESYNC, payload))
+        room.audience.send(body(socket_events.RESYNC, payload))
 
     def flush_presence(self) -> None:
         """Tell what all nodes said of big rooms since the last time, in one event for each room."""
         for payload in self._presence.take():
             room = self._rooms.get(payload["room"])
             if room is not None:
-                self._sockets.deliver(room.audience.sids(), body(socket_events.PRESENCE, payload))
+                room.audience.send(body(socket_events.PRESENCE, payload))
 
     async def run(self) -> None:
         """Flush once a period, until cancelled."""
@@ -111,7 +114,8 @@ class FanOut:
         room.ring.append(frame)
         if frame.kind is Kind.CHAT_DELETED:
             self._redact(room, frame)
-        self._write(frame, room.audience.sids())
+        room.audience.send(frame.body)
+        _DURABLE_EVENTS[frame.kind].inc()
 
     @staticmethod
     def _redact(room: HostedRoom, frame: Frame) -> None:
@@ -122,7 +126,3 @@ class FanOut:
             # What came with it and after it is not held up by it.
             metrics.BAD_FRAMES.inc()
             _log.warning("not_redacted", room=room.room_id, seq=frame.seq, error=repr(error))
-
-    def _write(self, frame: Frame, sids: Iterable[str]) -> None:
-        self._sockets.deliver(sids, frame.body)
-        metrics.EVENTS.labels(frame.kind.name.lower()).inc()

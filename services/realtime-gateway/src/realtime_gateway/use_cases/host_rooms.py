@@ -8,7 +8,7 @@ import structlog
 
 from realtime_gateway import metrics
 from realtime_gateway.domain.errors import Refused
-from realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
 from realtime_gateway.ports import Feed, HistoryUnavailable, RoomHistory
 from realtime_gateway.use_cases.evict_sessions import EvictSessions
 from realtime_gateway.use_cases.receive_frames import ReceiveFrames
@@ -36,6 +36,7 @@ class HostRooms:
         receive: ReceiveFrames,
         evict: EvictSessions,
         *,
+        new_group: Callable[[], Group],
         linger_s: float = LINGER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -45,6 +46,7 @@ class HostRooms:
         self._rooms = rooms
         self._receive = receive
         self._evict = evict
+        self._new_group = new_group
         self._linger_s = linger_s
         self._clock = clock
         self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
@@ -123,7 +125,7 @@ class HostRooms:
             del self._early[room_id]
             await self._feed.unsubscribe(channel)
             raise
-        room = HostedRoom(room_id, record, page, now_s)
+        room = HostedRoom(room_id, record, page, self._new_group(), now_s)
         self._rooms[room_id] = room
         del self._early[room_id]
         metrics.HOSTED_ROOMS.set(len(self._rooms))
