@@ -8,9 +8,11 @@ from functools import partial
 
 import structlog
 from prometheus_client import Counter
+from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from room_contracts import errors
 from room_contracts.events import timestamp
 from room_contracts.socket_events import NEWS_PERIOD_S
 
@@ -63,8 +65,13 @@ class WebSocketDemo:
 
     async def _serve(self, connection: WebSocket) -> None:
         origin = connection.headers.get("origin")
-        if self._draining() or (origin is not None and origin not in self._allowed_origins):
+        if origin is not None and origin not in self._allowed_origins:
             await connection.close(POLICY_VIOLATION)
+            return
+        if self._draining():
+            code = errors.NODE_DRAINING
+            body = {"code": code.code, "message": code.en}
+            await connection.send_denial_response(JSONResponse(body, code.status, {"Retry-After": "1"}))
             return
         await connection.accept()
         address = connection.client.host if connection.client else "unknown"

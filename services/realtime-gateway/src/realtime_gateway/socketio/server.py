@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import socketio
 from socketio.packet import CONNECT_ERROR
+from starlette.requests import cookie_parser
 
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
 from room_contracts import limits
+
+RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
+"""Names of what happens to a connection; python-socketio would call the handlers of it."""
 
 
 class ChatServer(socketio.AsyncServer):
@@ -33,6 +36,8 @@ class ChatServer(socketio.AsyncServer):
     async def _handle_event(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
         if not isinstance(data, list) or not data or not isinstance(data[0], str):
             raise ValueError("an event is a list that begins with a name")
+        if data[0] in RESERVED_EVENTS:
+            raise ValueError(f"{data[0]} is no event of a client's")
         if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is None:
             raise ValueError("an event in a namespace that is not connected")
         await super()._handle_event(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
@@ -64,9 +69,5 @@ def address_of(environ: dict[str, Any]) -> str:
 
 
 def cookie_of(environ: dict[str, Any], name: str) -> str | None:
-    """One cookie of the handshake."""
-    try:
-        cookies = SimpleCookie(environ.get("HTTP_COOKIE", ""))
-    except CookieError:
-        return None
-    return cookies[name].value if name in cookies else None
+    """One cookie of the handshake, read as the pages read it: whatever else is in the header."""
+    return cookie_parser(environ.get("HTTP_COOKIE", "")).get(name)
