@@ -53,7 +53,7 @@ class FakeNode:
     def __init__(self, name: str, seats: SeatStore, channels: Channels, api: FakeRoomsApi) -> None:
         self.deaf = 0
         """How many times the canary was missed."""
-        self.sockets = FakeSockets()
+        self.sockets = FakeSockets(late=True)
         self.rooms: dict[RoomId, HostedRoom] = {}
         self.occupancy = FakeOccupancy(
             seats, NodeId(name), limits.LEASE_TTL_S, limits.SEAT_GRACE_S, limits.RECOVERING_S

@@ -127,7 +127,7 @@ def test_a_sanction_without_a_subject_is_told_to_nobody(world: World) -> None:
     assert world.take(world.anne, world.bob) == [[], []]
 
 
-@pytest.mark.parametrize("kind", [Kind.EXIT, Kind.ROOM_CHANGED, Kind.ROOM_REMOVED])
+@pytest.mark.parametrize("kind", [Kind.EXIT, Kind.ROOM_CHANGED])
 def test_what_is_about_the_room_is_told_to_all(world: World, kind: Kind) -> None:
     world.fan_out.ephemeral(world.room, about(kind, "event", ANNE))
     assert world.take(world.anne, world.bob) == [[("event", None)], [("event", None)]]

@@ -433,6 +433,7 @@ async def test_a_client_that_has_seen_more_than_the_node_lets_the_node_catch_up(
     say(cluster, stored, 5, published=False)
     anne, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 4))
     assert (joined.recovered, joined.position.seq, seqs(joined)) == (True, 5, [5])
+    await settle()
     assert [payload["seq"] for payload in node.received(bob, "chat")] == [1, 2, 3, 4, 5]
     assert node.received(anne, "chat") == []
 

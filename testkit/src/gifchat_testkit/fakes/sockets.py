@@ -1,5 +1,6 @@
 """The twin of `realtime_gateway.socketio.client_manager`: what was written to whom."""
 
+import asyncio
 import json
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -11,7 +12,9 @@ Event = tuple[str, Any]
 class FakeSockets:
     """`realtime_gateway.ports.Sockets`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
+        """With `late` groups write as late as the port allows."""
+        self._late = late
         self.chat: dict[str, list[Event]] = {}
         """What each client in `/chat` received, by sid."""
         self.lobby: dict[str, list[Event]] = {}
@@ -25,7 +28,7 @@ class FakeSockets:
 
     def group(self) -> "FakeGroup":
         """See the port."""
-        return FakeGroup(self)
+        return FakeGroup(self, late=self._late)
 
     def deliver_to_lobby(self, body: bytes) -> None:
         """See the port."""
@@ -34,23 +37,41 @@ class FakeSockets:
 
 
 class FakeGroup:
-    """`realtime_gateway.domain.hosted_room.Group`; writes at once."""
+    """`realtime_gateway.domain.hosted_room.Group`."""
 
-    def __init__(self, sockets: FakeSockets) -> None:
+    def __init__(self, sockets: FakeSockets, *, late: bool) -> None:
         self._sockets = sockets
+        self._late = late
         self._sids: dict[str, None] = {}
+        self._unwritten: dict[str, list[bytes]] = {}
 
     def add(self, sid: str) -> None:
         """See the port."""
-        self._sids[sid] = None
+        if sid in self._sockets.chat:
+            self._sids[sid] = None
 
     def discard(self, sid: str) -> None:
         """See the port."""
         self._sids.pop(sid, None)
+        self._unwritten.pop(sid, None)
 
     def send(self, body: bytes, but: Collection[str] = ()) -> None:
         """See the port."""
-        self._sockets.deliver([sid for sid in self._sids if sid not in but], body)
+        sids = [sid for sid in self._sids if sid not in but]
+        if not self._late:
+            self._sockets.deliver(sids, body)
+            return
+        if sids and not self._unwritten:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, loop.call_soon, self._write)
+        for sid in sids:
+            self._unwritten.setdefault(sid, []).append(body)
+
+    def _write(self) -> None:
+        unwritten, self._unwritten = self._unwritten, {}
+        for sid, bodies in unwritten.items():
+            for body in bodies:
+                self._sockets.deliver([sid], body)
 
 
 def _event(body: bytes) -> Event:

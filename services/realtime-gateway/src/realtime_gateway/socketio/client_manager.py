@@ -21,6 +21,11 @@ _MESSAGE_WITH_EVENT = "42"
 _CHAT_EVENT = f"{_MESSAGE_WITH_EVENT}{CHAT_NAMESPACE},"
 
 
+def _text(body: bytes) -> str:
+    """Never raises: what follows a body that is no UTF-8 is not held up by it."""
+    return body.decode(errors="replace")
+
+
 class RoomGroup:
     """`domain.hosted_room.Group` on the engine's group."""
 
@@ -46,7 +51,7 @@ class RoomGroup:
 
     def send(self, body: bytes, but: Collection[str] = ()) -> None:
         """See `domain.hosted_room.Group`."""
-        packet = f"{_CHAT_EVENT}{body.decode()}"
+        packet = f"{_CHAT_EVENT}{_text(body)}"
         metrics.DELIVERIES.inc(len(self._group))
         self._group.send(packet, [self._connections[sid] for sid in but if sid in self._connections])
 
@@ -133,5 +138,5 @@ class ClientManager(AsyncManager):
 
     @staticmethod
     def _write(namespace: str, body: bytes, connections: Iterable[Connection]) -> None:
-        packet = f"{_MESSAGE_WITH_EVENT}{namespace},{body.decode()}"
+        packet = f"{_MESSAGE_WITH_EVENT}{namespace},{_text(body)}"
         metrics.DELIVERIES.inc(write_to(connections, text_frame(packet.encode()), [packet]))

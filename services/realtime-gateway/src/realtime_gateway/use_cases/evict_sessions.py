@@ -76,14 +76,13 @@ class EvictSessions:
             self._sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
             await self.unseat(room, user_id)
 
-    async def close(self, room: HostedRoom, *, told: bool) -> None:
-        """The room is gone: nobody is in it any more. Where the event of it was lost they are not `told` yet."""
+    async def close(self, room: HostedRoom) -> None:
+        """The room is gone: tell those who are in it, and nobody is any more."""
         self._announce.forget(room.room_id)
         sessions = room.audience.sessions()
-        if not told:
-            # Not by the group: who leaves it hears nothing more of it.
-            sids = [session.sid for session in sessions]
-            self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
+        # Not by the group: who leaves it hears nothing more of it.
+        sids = [session.sid for session in sessions]
+        self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
         for session in sessions:
             room.audience.discard(session)
             session.rooms.discard(room.room_id)

@@ -88,6 +88,9 @@ class FanOut:
                 presence = read_presence(room.room_id, frame.body)
                 room.occupancy = presence["members"]
                 self._presence.add(presence)
+            case Kind.ROOM_REMOVED:
+                # Told by who closes the room.
+                pass
             case _:
                 room.audience.send(frame.body)
         metrics.EVENTS.labels(frame.kind.name.lower()).inc()

@@ -160,4 +160,4 @@ class HostRooms:
         except HistoryUnavailable as error:
             _log.warning("record_not_read", room=room.room_id, error=str(error))
         except Refused:
-            await self._evict.close(room, told=False)
+            await self._evict.close(room)

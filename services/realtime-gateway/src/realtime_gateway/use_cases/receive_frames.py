@@ -43,7 +43,7 @@ class ReceiveFrames:
         if frame.kind in (Kind.ROOM_CHANGED, Kind.ROOM_REMOVED, Kind.SANCTION):
             room.record_read_at_s = None
         if frame.kind is Kind.ROOM_REMOVED:
-            self._start(self._evict.close(room, told=True))
+            self._start(self._evict.close(room))
         if frame.kind is Kind.SANCTION:
             self._sanction(room, frame)
 
