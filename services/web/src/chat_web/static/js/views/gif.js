@@ -10,6 +10,12 @@ const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 export function gifView(gif, alt) {
   const image = element("img", { alt, width: gif.width, height: gif.height, decoding: "async" });
   const view = element("div", { class: "gif" }, image);
+  if (gif.width && gif.height) {
+    // Its place is kept free until it is loaded, so that nothing jumps.
+    view.classList.add("sized");
+    view.style.setProperty("--width", `${gif.width}px`);
+    view.style.setProperty("--ratio", String(gif.width / gif.height));
+  }
   image.addEventListener("error", () => view.replaceChildren(element("p", { class: "gif-failed" }, text("gif_failed"))));
   if (!MAY_MOVE.test(gif.url)) {
     image.src = gif.url;

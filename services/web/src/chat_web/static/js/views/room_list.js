@@ -35,8 +35,8 @@ export function showRoomList() {
     });
     shown = new Map(current);
     replaceRows(table, current.map(([, { row }]) => row));
-    table.parentElement.hidden = rows.length === 0;
-    empty.hidden = rows.length > 0;
+    table.parentElement.hidden = current.length === 0;
+    empty.hidden = current.length > 0;
     empty.textContent = text(lobby.query ? "no_rooms_found" : "no_rooms");
     more.hidden = lobby.nextCursor === null;
   };
@@ -52,17 +52,20 @@ export function showRoomList() {
     lobby.loading();
     const query = filters.elements.q.value.trim();
     const sort = filters.elements.sort.value;
+    const limit = Math.min(PAGE_MAX, Math.max(PAGE_MIN, lobby.rooms.length));
+    let page;
     try {
-      const page = await api.listRooms({ query, sort, limit: Math.min(PAGE_MAX, Math.max(PAGE_MIN, lobby.rooms.length)) });
-      if (request !== wanted) return;
-      lobby.replace(page, { query, sort });
-      render();
-      fail("");
+      page = await api.listRooms({ query, sort, limit });
     } catch (problem) {
       if (request !== wanted) return;
       lobby.loadingFailed();
       fail(problemText(problem));
+      return;
     }
+    if (request !== wanted) return;
+    lobby.replace(page, { query, sort });
+    fail("");
+    render();
   };
 
   /** The search is in the URL too, so that it is there after a reload and on the way back from a room. */
@@ -86,15 +89,17 @@ export function showRoomList() {
   more.addEventListener("click", async (event) => {
     event.preventDefault();
     const request = wanted;
+    let page;
     try {
-      const page = await api.listRooms({ query: lobby.query, sort: lobby.sort, cursor: lobby.nextCursor });
-      if (request !== wanted) return;
-      lobby.append(page);
-      render();
-      fail("");
+      page = await api.listRooms({ query: lobby.query, sort: lobby.sort, cursor: lobby.nextCursor });
     } catch (problem) {
       fail(problemText(problem));
+      return;
     }
+    if (request !== wanted) return;
+    lobby.append(page);
+    fail("");
+    render();
   });
 
   const socket = openSocket(LOBBY_NAMESPACE);
