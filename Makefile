@@ -13,16 +13,19 @@ EDITABLE := $(foreach project,$(LOCAL),-e $(project))
 TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test lint format docs lock system clean
+.PHONY: help up test faults lint format docs screenshots lock system clean
 
 help:  ## show this list
-	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 up: .venv/.local  ## start the whole system on http://localhost:8080 (PORT=, DATA=, GATEWAYS=, ROOMS_API=); Ctrl-C stops it
 	@exec $(BIN)/gifchat up --port $(PORT) --data $(DATA) --gateways $(GATEWAYS) --rooms-api $(ROOMS_API)
 
 test: .venv/.dev  ## run all tests (ARGS= are passed to pytest)
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
+	$(BIN)/python -m gifchat_testkit.faults $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the one-way rule
 	$(BIN)/ruff check .
@@ -36,6 +39,9 @@ format: .venv/.dev  ## format the code
 
 docs: .venv/.dev  ## write the generated documents
 	$(BIN)/python docs/generate.py
+
+screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromium)
+	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k pictures
 
 lock: .venv/.created  ## resolve the dependencies anew, and write requirements/*.lock
 	@test -x $(BIN)/uv || $(PIP) uv

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
+
 from gifchat_testkit.cluster import EmbeddedCluster
 
 HERE = Path(__file__).parent
