@@ -1,0 +1,224 @@
+"""A TCP proxy that breaks on demand."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass, field
+from typing import Literal, Self
+
+from gifchat_local.ports import LOOPBACK
+
+Direction = Literal["up", "down"]
+"""`up`: from the client to the server."""
+BOTH: tuple[Direction, Direction] = ("up", "down")
+
+_CHUNK_BYTES = 64 * 1024
+_CHUNKS_HELD = 64
+_CONNECT_TIMEOUT_S = 5.0
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(slots=True)
+class _Switch:
+    """What is done to one direction now."""
+
+    delay_s: float = 0.0
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    drop_after_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        self.flows.set()
+
+
+@dataclass(eq=False, slots=True)
+class _Link:
+    """One client and its connection to the target."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    left_bytes: dict[Direction, int | None]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def end(self, reset: bool) -> None:
+        self.ended.set()
+        for writer in (self.client, self.server):
+            if reset:
+                _reset(writer)
+            else:
+                writer.close()
+
+
+class TcpProxy:
+    """Forwards one loopback port to another.
+
+    Switches hold for connections that exist and for those to come, until `heal`. Without a switch it only forwards.
+    """
+
+    def __init__(self, target_port: int, *, port: int = 0) -> None:
+        """`port` 0: any free one."""
+        self.target_port = target_port
+        self.port = port
+        self.forwarded_bytes: dict[Direction, int] = {"up": 0, "down": 0}
+        """Since the start, over all connections."""
+        self.accepted = 0
+        """Connections that were accepted since the start."""
+        self._switches: dict[Direction, _Switch] = {"up": _Switch(), "down": _Switch()}
+        self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+        return len(self._links)
+
+    async def start(self) -> None:
+        """Listen."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._accepted, LOOPBACK, self.port, reuse_address=True)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Reset every connection and listen no more."""
+        await self.refuse()
+        self.cut()
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def delay(self, seconds: float, *directions: Direction) -> None:
+        """Hand on everything `seconds` later (both directions where none is named); the order stays."""
+        for direction in directions or BOTH:
+            self._switches[direction].delay_s = seconds
+
+    def stall(self, *directions: Direction) -> None:
+        """Hand on nothing (both directions where none is named); connections stay open, new ones too.
+
+        What was sent meanwhile arrives after `heal`, unless the connection was given up.
+        """
+        for direction in directions or BOTH:
+            self._switches[direction].flows.clear()
+
+    def cut(self, *, reset: bool = True) -> int:
+        """End every connection, by RST or (`reset=False`) by FIN; returns how many. New ones are let in."""
+        links = list(self._links)
+        for link in links:
+            link.end(reset)
+        return len(links)
+
+    async def refuse(self) -> None:
+        """Refuse new connections (ECONNREFUSED); those that exist go on."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            await asyncio.sleep(0)
+
+    def drop_after(self, count: int, direction: Direction) -> None:
+        """Reset each connection once `count` more bytes went through it in `direction`; exactly so many arrive."""
+        self._switches[direction].drop_after_bytes = count
+        for link in self._links:
+            link.left_bytes[direction] = count
+
+    async def heal(self) -> None:
+        """Back to normal: accept, forward at once, everything."""
+        for direction, switch in self._switches.items():
+            switch.delay_s = 0.0
+            switch.drop_after_bytes = None
+            switch.flows.set()
+            for link in self._links:
+                link.left_bytes[direction] = None
+        await self.start()
+
+    async def _accepted(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        try:
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                from_server, server = await asyncio.open_connection(LOOPBACK, self.target_port)
+        except (OSError, TimeoutError):
+            _reset(client)
+            return
+        left: dict[Direction, int | None] = {name: switch.drop_after_bytes for name, switch in self._switches.items()}
+        link = _Link(client, server, left)
+        self._links.add(link)
+        for writer in (client, server):
+            # `drain` returns when the kernel has everything: then a reset takes nothing back, and a stall is felt.
+            writer.transport.set_write_buffer_limits(0)
+        pumps = [
+            asyncio.create_task(self._pump(link, "up", reader, server)),
+            asyncio.create_task(self._pump(link, "down", from_server, client)),
+        ]
+        ended = asyncio.create_task(link.ended.wait())
+        done = asyncio.create_task(asyncio.wait(pumps))
+        try:
+            await asyncio.wait([done, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (*pumps, ended, done):
+                each.cancel()
+            self._links.discard(link)
+            link.end(reset=False)
+
+    async def _pump(
+        self, link: _Link, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Until the end of file, which is passed on; an error ends both directions."""
+        switch = self._switches[direction]
+        loop = asyncio.get_running_loop()
+        held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_HELD)
+
+        async def read() -> None:
+            data = b"-"
+            while data:
+                data = await reader.read(_CHUNK_BYTES)
+                await held.put((loop.time() + switch.delay_s, data))
+
+        reading = asyncio.create_task(read())
+        reading.add_done_callback(lambda task: None if task.cancelled() or not task.exception() else link.end(True))
+        try:
+            while True:
+                due, data = await held.get()
+                await asyncio.sleep(max(0.0, due - loop.time()))
+                await switch.flows.wait()
+                if not data:
+                    writer.write_eof()
+                    return
+                if not await self._hand_on(link, direction, writer, data):
+                    return
+        except (OSError, RuntimeError):
+            link.end(reset=True)
+        finally:
+            reading.cancel()
+
+    async def _hand_on(self, link: _Link, direction: Direction, writer: asyncio.StreamWriter, data: bytes) -> bool:
+        """False where the connection was dropped."""
+        left = link.left_bytes[direction]
+        if left is not None:
+            data, link.left_bytes[direction] = data[:left], max(0, left - len(data))
+        writer.write(data)
+        await writer.drain()
+        self.forwarded_bytes[direction] += len(data)
+        if link.left_bytes[direction] == 0:
+            link.end(reset=True)
+            return False
+        return True
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Close with RST."""
+    sock = writer.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()

@@ -1,0 +1,200 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gifchat_testkit.faults.proxy import TcpProxy
+
+DEADLINE_S = 5.0
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    """The port of a server that sends back what it gets."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+@pytest.fixture
+async def proxy(echo: int) -> AsyncIterator[TcpProxy]:
+    async with TcpProxy(echo) as proxy:
+        yield proxy
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def of(cls, proxy: TcpProxy) -> "Client":
+        return cls(*await asyncio.open_connection("127.0.0.1", proxy.port))
+
+    async def say(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def hear(self, count: int) -> bytes:
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.reader.readexactly(count)
+
+    async def hear_the_end(self) -> bytes:
+        """What came before the end; raises where it was a reset."""
+        async with asyncio.timeout(DEADLINE_S):
+            return await self.reader.read()
+
+
+async def until(condition: object) -> None:
+    assert callable(condition)
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_it_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    data = bytes(range(256)) * 4_000
+    sending = asyncio.create_task(client.say(data))
+    assert await client.hear(len(data)) == data
+    await sending
+    assert proxy.forwarded_bytes == {"up": len(data), "down": len(data)}
+    assert (proxy.connections, proxy.accepted) == (1, 1)
+    client.writer.close()
+    await until(lambda: proxy.connections == 0)
+
+
+async def test_an_end_of_file_passes_and_the_answer_still_comes(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    await client.say(b"last words")
+    client.writer.write_eof()
+    assert await client.hear_the_end() == b"last words"
+
+
+async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None:
+    proxy.delay(0.1)
+    client = await Client.of(proxy)
+    started = time.monotonic()
+    for number in range(20):
+        await client.say(bytes([number]))
+        await asyncio.sleep(0.005)
+    assert await client.hear(20) == bytes(range(20))
+    assert 0.2 <= time.monotonic() - started < 1.0
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+async def test_a_stalled_direction_delivers_after_it_healed(proxy: TcpProxy, direction: str) -> None:
+    client = await Client.of(proxy)
+    await client.say(b"a")
+    assert await client.hear(1) == b"a"
+    proxy.stall("up" if direction == "up" else "down")
+    await client.say(b"b")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await client.reader.readexactly(1)
+    assert proxy.forwarded_bytes == {"up": 1 if direction == "up" else 2, "down": 1}
+    await proxy.heal()
+    assert await client.hear(1) == b"b"
+
+
+async def test_a_stall_is_felt_by_who_sends_much(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    proxy.stall()
+    pouring = asyncio.create_task(client.say(bytes(64 * 2**20)))
+    await asyncio.wait({pouring}, timeout=0.5)
+    assert not pouring.done()
+    proxy.cut()
+    await until(lambda: proxy.connections == 0)
+    with pytest.raises(ConnectionError):
+        await pouring
+
+
+async def test_cut_resets_what_is_there_and_lets_new_ones_in(proxy: TcpProxy) -> None:
+    clients = [await Client.of(proxy) for _ in range(3)]
+    for client in clients:
+        await client.say(b"a")
+        await client.hear(1)
+    assert proxy.cut() == 3
+    for client in clients:
+        with pytest.raises(ConnectionResetError):
+            await client.hear_the_end()
+    again = await Client.of(proxy)
+    await again.say(b"b")
+    assert await again.hear(1) == b"b"
+
+
+async def test_cut_without_reset_is_a_polite_end(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    await client.say(b"a")
+    await client.hear(1)
+    proxy.cut(reset=False)
+    assert await client.hear_the_end() == b""
+
+
+async def test_refuse_keeps_what_is_there_and_heals_on_the_same_port(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    await client.say(b"a")
+    await client.hear(1)
+    port = proxy.port
+    await proxy.refuse()
+    with pytest.raises(ConnectionRefusedError):
+        await Client.of(proxy)
+    await client.say(b"b")
+    assert await client.hear(1) == b"b"
+    await proxy.heal()
+    assert proxy.port == port
+    again = await Client.of(proxy)
+    await again.say(b"c")
+    assert await again.hear(1) == b"c"
+
+
+async def test_drop_after_lets_exactly_so_many_bytes_through(proxy: TcpProxy) -> None:
+    client = await Client.of(proxy)
+    await client.say(b"before")
+    await client.hear(6)
+    proxy.drop_after(10, "down")
+    await client.say(b"0123456789abcdef")
+    assert await client.hear(10) == b"0123456789"
+    with pytest.raises(ConnectionResetError):
+        await client.hear_the_end()
+    # It holds for each new connection, until it is healed.
+    again = await Client.of(proxy)
+    await again.say(b"0123456789abcdef")
+    assert await again.hear(10) == b"0123456789"
+    with pytest.raises(ConnectionResetError):
+        await again.hear_the_end()
+    await proxy.heal()
+    healed = await Client.of(proxy)
+    await healed.say(b"0123456789abcdef")
+    assert await healed.hear(16) == b"0123456789abcdef"
+
+
+async def test_a_target_that_is_away_resets_the_client(proxy: TcpProxy) -> None:
+    proxy.target_port = 1
+    client = await Client.of(proxy)
+    with pytest.raises(ConnectionResetError):
+        await client.hear(1)
+
+
+async def test_stop_leaves_nothing(echo: int) -> None:
+    before = asyncio.all_tasks()
+    async with TcpProxy(echo) as proxy:
+        clients = [await Client.of(proxy) for _ in range(3)]
+        proxy.stall("down")
+        for client in clients:
+            await client.say(b"a")
+        await until(lambda: proxy.connections == 3)
+    assert proxy.connections == 0
+    for client in clients:
+        client.writer.transport.abort()
+    await until(lambda: not any("TcpProxy" in str(task) for task in asyncio.all_tasks() - before))
