@@ -1,0 +1,45 @@
+"""A user of the load: a session cookie and an HTTP client."""
+
+from http.cookies import SimpleCookie
+
+import httpx
+
+from gifchat_testkit.tokens import session_cookie
+from room_contracts.identity import SESSION_COOKIE, Identity
+
+
+class Person:
+    """A user: a session cookie, and an HTTP client that keeps cookies as a browser does."""
+
+    def __init__(self, url: str, secret: str, session_id: str) -> None:
+        """`url` is the front door, or a proxy before it; `secret` signs sessions."""
+        self.url = url
+        self.session_id = session_id
+        self.who = Identity.of_session(session_id)
+        self.cookies = {SESSION_COOKIE: session_cookie(session_id, secret=secret)}
+        self.http = httpx.AsyncClient(
+            base_url=url,
+            timeout=10.0,
+            trust_env=False,
+            verify=False,  # noqa: S501 - there is no TLS on loopback, and reading certificates takes time
+            event_hooks={"request": [self._give_cookies], "response": [self._take_cookies]},
+        )
+
+    def cookie_header(self) -> str:
+        """The value of the Cookie header."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    def keep_cookies(self, set_cookie: list[str]) -> None:
+        """Keep what `Set-Cookie` headers say."""
+        for header in set_cookie:
+            self.cookies.update((name, morsel.value) for name, morsel in SimpleCookie(header).items())
+
+    async def _give_cookies(self, request: httpx.Request) -> None:
+        request.headers["Cookie"] = self.cookie_header()
+
+    async def _take_cookies(self, response: httpx.Response) -> None:
+        self.keep_cookies(response.headers.get_list("set-cookie"))
+
+    async def aclose(self) -> None:
+        """Close the HTTP client."""
+        await self.http.aclose()
