@@ -1,0 +1,67 @@
+"""The rows of the fault table: what each does, on what, and what it promises."""
+
+import importlib.util
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gifchat_testkit.faults.checker import Limits
+from gifchat_testkit.faults.cluster import FaultCluster, Shape
+from gifchat_testkit.faults.load import Load, LoadShape
+
+Figures = Mapping[str, float]
+"""Name with its unit (`deaf for, s`) → value; of many runs the table shows p50 and the greatest."""
+Inject = Callable[[FaultCluster, Load, random.Random], Awaitable[Figures | None]]
+"""Breaks something, and returns when the cause is gone (from then on the time to heal counts), with figures of its own.
+
+It is called under load, at a random moment. It takes everything random from the generator that it is given, gives
+every wait a deadline, and raises AssertionError where the fault did not come about as meant. `load.short` asks for a
+form that takes little time. What it leaves broken is mended after the run; a fault that is to be healed *in* the run it
+mends itself.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row. Rows of equal `shape` share a cluster, one run after the other, each with rooms of its own."""
+
+    name: str
+    """Short and unique, such as `gateway killed`."""
+    fault: str
+    """A phrase for the table: what was done."""
+    inject: Inject
+    shape: Shape = field(default_factory=Shape)
+    load: LoadShape = field(default_factory=LoadShape)
+    limits: Limits = field(default_factory=Limits)
+    settle_s: float = 3.0
+    """For how long the load goes on after the fault; a third in the short form."""
+    catch_up_s: float = 20.0
+    """How long readers and writers have after that."""
+    caught_by: frozenset[str] = frozenset()
+    """A mutant: the checker must find a breach in at least one of these fields of `Verdict`. Empty: none may be."""
+
+    @property
+    def is_mutant(self) -> bool:
+        """Whether it is there to be caught."""
+        return bool(self.caught_by)
+
+
+def load_rows(folder: Path) -> list[Row]:
+    """The `ROWS` of every `rows_*.py` in `folder`, in the order of names.
+
+    Raises:
+        ValueError: two rows have one name.
+    """
+    rows: list[Row] = []
+    for path in sorted(folder.glob("rows_*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"{path} cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        rows += module.ROWS
+    names = [row.name for row in rows]
+    if len(names) != len(set(names)):
+        raise ValueError(f"two rows have one name: {sorted(names)}")
+    return rows

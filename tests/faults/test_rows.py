@@ -1,0 +1,48 @@
+"""Each row of the fault table in its short form. `make faults` runs them all with twenty seeds."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gifchat_testkit.faults.__main__ import main
+from gifchat_testkit.faults.rows import Row, load_rows
+from gifchat_testkit.faults.run import Bench, Run
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+HERE = Path(__file__).parent
+ROWS = sorted(load_rows(HERE), key=lambda row: repr(row.shape))
+
+
+class Runs:
+    """A bench in an event loop of its own, which outlasts the tests."""
+
+    def __init__(self, runner: asyncio.Runner, bench: Bench) -> None:
+        self._runner, self._bench = runner, bench
+
+    def run(self, row: Row, seed: int) -> Run:
+        return self._runner.run(self._bench.run(row, seed, short=True))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    with asyncio.Runner() as runner:
+        bench = Bench(tmp_path_factory.mktemp("faults"))
+        try:
+            yield Runs(runner, bench)
+        finally:
+            runner.run(bench.close())
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
+def test_row(row: Row, runs: Runs) -> None:
+    run = runs.run(row, seed=1)
+    assert run.as_expected(row), "\n".join([run.error, *run.verdict.problems, f"records and logs: {run.folder}"])
+
+
+def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list", "--folder", str(HERE)]) == 0
+    listed = capsys.readouterr().out
+    assert all(row.name in listed for row in ROWS)
