@@ -15,7 +15,7 @@ from realtime_gateway.engine.connection import CloseReason, Connection
 from realtime_gateway.engine.fan_out import Group, write_to
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.engine.websocket import text_frame
-from room_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
+from room_contracts.socket_events import CHAT_NAMESPACE, DEMO_NAMESPACE, LOBBY_NAMESPACE
 
 _MESSAGE_WITH_EVENT = "42"
 _CHAT_EVENT = f"{_MESSAGE_WITH_EVENT}{CHAT_NAMESPACE},"
@@ -138,5 +138,7 @@ class ClientManager(AsyncManager):
 
     @staticmethod
     def _write(namespace: str, body: bytes, connections: Iterable[Connection]) -> None:
-        packet = f"{_MESSAGE_WITH_EVENT}{namespace},{_text(body)}"
+        # The main namespace is not named.
+        where = "" if namespace == DEMO_NAMESPACE else f"{namespace},"
+        packet = f"{_MESSAGE_WITH_EVENT}{where}{_text(body)}"
         metrics.DELIVERIES.inc(write_to(connections, text_frame(packet.encode()), [packet]))
