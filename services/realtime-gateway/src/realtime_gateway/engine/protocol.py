@@ -4,7 +4,6 @@ Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-p
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,7 +114,7 @@ def parse_payload(body: str) -> list[Packet]:
         if part.startswith("b"):
             try:
                 packets.append(Packet(PacketType.MESSAGE, base64.b64decode(part[1:], validate=True)))
-            except binascii.Error as error:
+            except ValueError as error:
                 raise InvalidPacketError("no base64") from error
         else:
             packets.append(parse_packet(part))

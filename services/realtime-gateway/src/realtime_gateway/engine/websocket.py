@@ -118,15 +118,14 @@ def close_frame(code: int, reason: str = "") -> bytes:
 class Parser:
     """Turns received bytes into events. After `Closing` or `Failed` everything else is ignored."""
 
-    __slots__ = ("_buffer", "_done", "_fragments", "_max_bytes", "_opcode", "_size")
+    __slots__ = ("_buffer", "_done", "_fragments", "_max_bytes", "_opcode")
 
     def __init__(self, max_bytes: int) -> None:
         """`max_bytes` bounds a whole message."""
         self._max_bytes = max_bytes
         self._buffer = b""
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
-        self._size = 0
         self._done = False
 
     def feed(self, data: bytes) -> list[Event]:
@@ -158,17 +157,20 @@ class Parser:
         first, second = buffer[at], buffer[at + 1]
         self._check(first, second)
         size = second & _LENGTH
-        head = 2
+        head, least = 2, 0
         if size == 126:
             if have < 4:
                 return None
-            size, head = int.from_bytes(buffer[at + 2 : at + 4], "big"), 4
+            size, head, least = int.from_bytes(buffer[at + 2 : at + 4], "big"), 4, 126
         elif size == 127:
             if have < 10:
                 return None
-            size, head = int.from_bytes(buffer[at + 2 : at + 10], "big"), 10
+            size, head, least = int.from_bytes(buffer[at + 2 : at + 10], "big"), 10, 0x10000
+        if size < least:
+            raise _Broken(CloseCode.PROTOCOL_ERROR, "a length takes no more bytes than it needs")
         # Told by its header: what is too big is not waited for.
-        if size + self._size > self._max_bytes and not first & 0x08:
+        begun = len(self._fragments) if self._fragments else 0
+        if size + begun > self._max_bytes and not first & 0x08:
             raise _Broken(CloseCode.TOO_BIG, f"a message has at most {self._max_bytes} bytes")
         end = at + head + 4 + size
         if len(buffer) < end:
@@ -199,14 +201,13 @@ class Parser:
             self._opcode = Opcode(opcode)
             if first & _FIN:
                 return self._message(payload)
-            self._fragments = [payload]
-            self._size = len(payload)
+            # One growing buffer: empty fragments, of which there may be any number, take no memory.
+            self._fragments = bytearray(payload)
             return None
-        self._fragments.append(payload)
-        self._size += len(payload)
+        self._fragments += payload
         if not first & _FIN:
             return None
-        whole, self._fragments, self._size = b"".join(self._fragments), None, 0
+        whole, self._fragments = bytes(self._fragments), None
         return self._message(whole)
 
     def _message(self, payload: bytes) -> Message:
