@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from realtime_gateway.app import Gateway, create_gateway
 from realtime_gateway.logs import configure_logs
 from realtime_gateway.settings import Settings
 from room_contracts import limits
+
+SEND_BUFFER_BYTES = 256 * 1024
+"""What the kernel may hold for a reader (it doubles what it is told); without it, megabytes before our bound shows."""
+BACKLOG = 4_096
 
 
 class _Server(uvicorn.Server):
@@ -31,8 +36,6 @@ async def _serve(settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             gateway.app,
-            host=settings.host,
-            port=settings.port,
             http="httptools",
             ws=gateway.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
             ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
@@ -56,7 +59,20 @@ async def _serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    await server.serve()
+    with _listen(settings.host, settings.port) as listener:
+        await server.serve(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """The listening socket; what it accepts has its bounded send buffer.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES // 2)
+    return listener
 
 
 async def _stop(gateway: Gateway, server: uvicorn.Server) -> None:
@@ -77,8 +93,12 @@ def main() -> int:
             print(f"realtime-gateway cannot start: {where + ': ' if where else ''}{sentence}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except OSError as error:
+        print(f"realtime-gateway cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

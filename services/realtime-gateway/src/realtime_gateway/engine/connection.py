@@ -33,12 +33,18 @@ class CloseReason:
     SLOW_CONSUMER = "slow consumer"
 
 
+_HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
+"""The client went: what it said before is handled still."""
+
+
 class State(Enum):
     """Where packets to the client go."""
 
     POLLING = auto()
     PROBING = auto()
-    """To the polls still; a WebSocket has asked to take over."""
+    """To the polls still; a WebSocket is there that may take over."""
+    SWITCHING = auto()
+    """To the polls still, which wait no longer: the WebSocket has been told that it can take over."""
     WEBSOCKET = auto()
     CLOSED = auto()
 
@@ -101,6 +107,7 @@ class Connection:
         "_owner",
         "_poll",
         "_pump",
+        "admitted",
         "awaits_pong",
         "beat",
         "environ",
@@ -121,6 +128,8 @@ class Connection:
         """As long as it is not negative, frames may be written to it at once. The fan-out's loop reads it."""
         self.state = State.WEBSOCKET if link else State.POLLING
         self.beat = 0
+        self.admitted = False
+        """Whether the client has opened a namespace. One that never does goes after a while."""
         self.awaits_pong = False
         self.posting = False
         self.session: dict[str, Any] | None = None
@@ -135,6 +144,11 @@ class Connection:
     def closed(self) -> bool:
         """Whether it is over."""
         return self.state is State.CLOSED
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message is being handled."""
+        return self._pump is not None
 
     # ------------------------------------------------------------------------------------------------------ to it
 
@@ -182,7 +196,7 @@ class Connection:
         """
         if self._poll is not None:
             raise OverlapError
-        if not self._outbox and self.state is State.POLLING:
+        if not self._outbox and self.state in (State.POLLING, State.PROBING):
             self._poll = asyncio.get_running_loop().create_future()
             try:
                 await self._poll
@@ -201,17 +215,27 @@ class Connection:
     # --------------------------------------------------------------------------------------------------- upgrading
 
     def probe(self) -> None:
-        """A WebSocket asks to take over: end the poll that is waiting, so that the client can say yes."""
+        """A WebSocket is there that wants to take over; there is no second one beside it."""
         self.state = State.PROBING
+
+    def probed(self) -> None:
+        """It was told that it can: end the poll that is waiting, so that the client can say yes.
+
+        Raises:
+            InvalidPacketError: there is nothing to take over any more.
+        """
+        if self.state is not State.PROBING:
+            raise protocol.InvalidPacketError(f"a probe while {self.state.name}")
+        self.state = State.SWITCHING
         self._answer_poll()
 
     def probe_failed(self) -> None:
         """It went away before it took over: polling goes on."""
-        if self.state is State.PROBING:
+        if self.state in (State.PROBING, State.SWITCHING):
             self.state = State.POLLING
 
     def upgrade(self, link: Link) -> None:
-        """It takes over; what waits for a poll goes to it first."""
+        """It takes over, after it was told that it can; what waits for a poll goes to it first."""
         waiting, self._outbox, self._outbox_bytes = self._outbox, None, 0
         self.link = link
         self.state = State.WEBSOCKET
@@ -223,7 +247,9 @@ class Connection:
     # ---------------------------------------------------------------------------------------------------- from it
 
     def receive(self, action: Action, data: str | bytes) -> None:
-        """One packet from the client."""
+        """One packet from the client; nothing after its end."""
+        if self.state is State.CLOSED:
+            return
         match action:
             case Action.MESSAGE:
                 self._receive_message(data)
@@ -241,9 +267,12 @@ class Connection:
         while self._inbox and len(self._inbox) > MAX_INBOX and self._pump is not None:
             await asyncio.wait({self._pump})
 
+    async def worked_off(self) -> None:
+        """Return when no message is being handled, and none waits."""
+        if self._pump is not None:
+            await asyncio.wait({self._pump})
+
     def _receive_message(self, data: str | bytes) -> None:
-        if self.state is State.CLOSED:
-            return
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(data)
@@ -254,7 +283,7 @@ class Connection:
 
     async def _work_off(self, inbox: deque[str | bytes]) -> None:
         try:
-            while inbox and self.state is not State.CLOSED:
+            while inbox:
                 await self._owner.handle(self, inbox.popleft())
                 if len(inbox) == MAX_INBOX and self.link is not None:
                     self.link.resume_reading()
@@ -266,6 +295,8 @@ class Connection:
 
     def close(self, reason: str, code: int = CloseCode.GOING_AWAY) -> None:
         """End it; once. A client whose connection is closed by the server comes back by itself."""
+        if self._inbox and reason not in _HEARD_OUT:
+            self._inbox.clear()
         if self.state is State.CLOSED:
             return
         was, self.state = self.state, State.CLOSED

@@ -45,10 +45,12 @@ def write_to(connections: Iterable[Connection], data: bytes, packets: list[str])
 class Group:
     """Connections that hear the same. Each gets what is sent after it came, in order."""
 
-    __slots__ = ("_excluded", "_flushing", "_frames", "_late", "_members", "_packets")
+    __slots__ = ("_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
 
     def __init__(self) -> None:
-        self._members: dict[Connection, None] = {}
+        self._members: dict[Connection, int] = {}
+        """Each with the number of flushes that had begun when it came."""
+        self._flushes = 0
         self._packets: list[str] = []
         self._frames: list[bytes] = []
         self._excluded: dict[int, frozenset[Connection]] = {}
@@ -64,7 +66,7 @@ class Group:
         """From now on it hears what is sent."""
         if connection in self._members:
             return
-        self._members[connection] = None
+        self._members[connection] = self._flushes
         if self._packets:
             self._late[connection] = len(self._packets)
 
@@ -86,6 +88,7 @@ class Group:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flushes += 1
         packets, self._packets = self._packets, []
         frames, self._frames = self._frames, []
         excluded, self._excluded = self._excluded, {}
@@ -119,8 +122,9 @@ class Group:
     ) -> None:
         chunk: Iterable[Connection] = islice(members, at, at + CHUNK)
         if at or special:
-            # Some have gone since the list was made; some have got theirs.
-            chunk = [each for each in chunk if each in self._members and each not in special]
+            # Some have gone since the list was made, and may have come back; some have got theirs.
+            come, now = self._members.get, self._flushes
+            chunk = [each for each in chunk if come(each, now) < now and each not in special]
         write_to(chunk, data, packets)
         if at + CHUNK < len(members):
             loop = asyncio.get_running_loop()

@@ -3,8 +3,9 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
@@ -15,6 +16,7 @@ from realtime_gateway.engine.websocket import accept_key, text_frame
 from room_contracts import errors
 
 PATH = "/socket.io"
+_WEBSOCKET_VERSION = "13"
 
 
 class Problem(Enum):
@@ -43,6 +45,7 @@ class Request:
     """A request that wants to become a WebSocket."""
 
     raw: bytes
+    method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
@@ -56,14 +59,14 @@ def read_request(raw: bytes) -> Request:
     """
     head, _, _ = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    target = first.split(" ")[1]
+    method, target, _ = first.split(" ")
     path, _, query = target.partition("?")
     headers: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         name, value = name.strip().lower(), value.strip()
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return Request(raw, unquote(path), query_of(query), headers)
+    return Request(raw, method, unquote(path), query_of(query), headers)
 
 
 def query_of(query: str) -> dict[str, str]:
@@ -77,7 +80,7 @@ class Refusal:
 
     status: int
     body: bytes
-    retry_after_s: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, problem: Problem) -> "Refusal":
@@ -86,10 +89,10 @@ class Refusal:
 
     def response(self) -> bytes:
         """The whole HTTP response, after which the connection is closed."""
-        retry = f"retry-after: {self.retry_after_s}\r\n" if self.retry_after_s else ""
+        more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         head = (
-            f"HTTP/1.1 {self.status} {'Service Unavailable' if self.status == 503 else 'Bad Request'}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n{retry}connection: close\r\n\r\n"
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n{more}connection: close\r\n\r\n"
         )
         return head.encode() + self.body
 
@@ -154,7 +157,7 @@ class Handshake:
         if not self._draining():
             return None
         code = errors.NODE_DRAINING
-        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode(), retry_after_s=1)
+        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode(), {"retry-after": "1"})
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         """The OPEN packet of a new connection."""
@@ -173,8 +176,12 @@ class Handshake:
         """Over a request for a WebSocket."""
         headers, query = request.headers, request.query
         key = accept_key(headers.get("sec-websocket-key", "").encode("latin-1"))
-        if key is None or headers.get("sec-websocket-version") != "13":
+        if request.method != "GET":
+            return Refusal.of(Problem.BAD_HANDSHAKE_METHOD)
+        if key is None or "host" not in headers:
             return Refusal.of(Problem.BAD_REQUEST)
+        if headers.get("sec-websocket-version") != _WEBSOCKET_VERSION:
+            return Refusal(426, Problem.BAD_REQUEST.body(), {"sec-websocket-version": _WEBSOCKET_VERSION})
         if not self.origin_allowed(headers.get("origin")):
             return Refusal.of(Problem.FORBIDDEN)
         if query.get("EIO") != protocol.PROTOCOL_VERSION:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 
 from realtime_gateway.engine import protocol
-from realtime_gateway.engine.connection import CloseReason, Connection
+from realtime_gateway.engine.connection import CloseReason, Connection, State
 from realtime_gateway.engine.handshake import Accepted, Handshake, Refusal, Request, read_request
 from realtime_gateway.engine.protocol import Action, InvalidPacketError, Via, action_of
 from realtime_gateway.engine.websocket import (
@@ -133,12 +133,16 @@ class WebSocketLink(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `connection.Link`."""
-        if self._transport is None or self._closing:
+        if not self._closing:
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is None:
             return
         if self._held_back or self._fd < 0:
             self._transport.write(data)
             waiting = self._transport.get_write_buffer_size()
-            if waiting > MAX_BUFFER_BYTES:
+            if waiting > MAX_BUFFER_BYTES and not self._closing:
                 self._give_up()
             elif waiting == 0:
                 self._let_through()
@@ -151,7 +155,8 @@ class WebSocketLink(asyncio.Protocol):
             self._transport.abort()
             return
         if sent < len(data):
-            self.write_rest(data[sent:] if sent else data)
+            self._hold_back()
+            self._transport.write(data[sent:] if sent else data)
 
     def write_rest(self, data: bytes) -> None:
         """See `connection.Link`."""
@@ -167,9 +172,12 @@ class WebSocketLink(asyncio.Protocol):
         """See `connection.Link`."""
         if self._transport is None or self._closing:
             return
-        self.write(close_frame(code, reason))
         self._closing = True
         self.connection = None
+        probing, self._probing = self._probing, None
+        if probing is not None:
+            probing.probe_failed()
+        self._write(close_frame(code, reason))
         self._cancel_timer()
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
@@ -216,6 +224,7 @@ class WebSocketLink(asyncio.Protocol):
             self.connection = accepted.open(self)
             return
         self._probing = accepted.upgrades
+        self._probing.probe()
         self._timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, self.close, CloseCode.GOING_AWAY)
 
     # --------------------------------------------------------------------------------------------------- frames
@@ -229,9 +238,11 @@ class WebSocketLink(asyncio.Protocol):
                     self.write(frame(Opcode.PONG, payload))
                 case Closing(code):
                     self._end(code, CloseReason.TRANSPORT_CLOSE)
+                    if self._transport is not None:
+                        self._transport.close()
                 case Failed(code, why):
                     _log.debug("websocket_rules_broken", why=why)
-                    self._end(code, CloseReason.TRANSPORT_ERROR)
+                    self._stop(code)
 
     def _receive_message(self, data: str | bytes) -> None:
         if self._closing:
@@ -244,31 +255,39 @@ class WebSocketLink(asyncio.Protocol):
                 self.connection.receive(action_of(Via.WEBSOCKET, packet), packet.data)
         except InvalidPacketError as error:
             _log.debug("invalid_packet", why=str(error))
-            self._end(CloseCode.PROTOCOL_ERROR, CloseReason.TRANSPORT_ERROR)
+            self._stop(CloseCode.PROTOCOL_ERROR)
 
     def _receive_probing(self, connection: Connection, data: str | bytes) -> None:
         if not isinstance(data, str):
             raise InvalidPacketError("a probe is text")
         if action_of(Via.PROBING, protocol.parse_packet(data)) is Action.ANSWER_PROBE:
+            connection.probed()
             self.write(text_frame(protocol.PROBE_ANSWER.encode()))
-            connection.probe()
             return
-        if connection.closed or connection.link is not None:
-            raise InvalidPacketError("there is nothing to upgrade any more")
+        if connection.state is not State.SWITCHING:
+            raise InvalidPacketError(f"an upgrade while {connection.state.name}")
         self._probing = None
         self._cancel_timer()
         self.connection = connection
         connection.upgrade(self)
 
+    def _stop(self, code: int) -> None:
+        """The client broke the rules: say so, and say no more.
+
+        What it still sends is read and thrown away: with something unread, the kernel would reset the connection, and
+        the client would not see why.
+        """
+        self._end(code, CloseReason.TRANSPORT_ERROR)
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
     def _end(self, code: int, reason: str) -> None:
-        """The client ends it, or has to be stopped: answer, and hang up as soon as that is out."""
+        """Tell the connection, and answer."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.link = None
             connection.close(reason)
         self.close(code)
-        if self._transport is not None:
-            self._transport.close()
 
     # ---------------------------------------------------------------------------------------------------- writing
 

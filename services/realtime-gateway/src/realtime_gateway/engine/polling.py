@@ -74,10 +74,17 @@ class Polling:
             return
         connection.posting = True
         try:
-            body = await _read(receive, headers.get("content-length"), self._handshake.max_bytes)
+            try:
+                body = await _read(receive, headers.get("content-length"), self._handshake.max_bytes)
+            except _CutError:
+                connection.close(CloseReason.TRANSPORT_CLOSE)
+                return
             if body is None:
                 connection.close(CloseReason.TRANSPORT_ERROR)
                 await _answer(send, 413, b"", origin)
+                return
+            if connection.closed:
+                await _refuse(send, Refusal.of(Problem.SESSION_UNKNOWN), origin)
                 return
             try:
                 for packet in protocol.parse_payload(body.decode()):
@@ -119,8 +126,16 @@ class _Poll:
         self._connection.close(CloseReason.TRANSPORT_CLOSE)
 
 
+class _CutError(Exception):
+    """The client hung up in the middle of a body: what came of it says nothing."""
+
+
 async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes | None:
-    """The body; None where it is too large, whatever its length is said to be."""
+    """The body; None where it is too large, whatever its length is said to be.
+
+    Raises:
+        _CutError: there is less of it than was said.
+    """
     if length is not None and length.isdecimal() and int(length) > max_bytes:
         return None
     parts: list[bytes] = []
@@ -128,7 +143,7 @@ async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes |
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return b"".join(parts)
+            raise _CutError
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > max_bytes:
@@ -138,8 +153,8 @@ async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes |
 
 
 async def _refuse(send: Send, refusal: Refusal, origin: str | None) -> None:
-    retry = [(b"retry-after", str(refusal.retry_after_s).encode())] if refusal.retry_after_s else []
-    await _answer(send, refusal.status, refusal.body, origin, content_type=b"application/json", more=retry)
+    more = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
+    await _answer(send, refusal.status, refusal.body, origin, content_type=b"application/json", more=more)
 
 
 async def _answer(

@@ -43,6 +43,7 @@ class EngineServer:
         ping_timeout_s: float,
         max_bytes: int,
         draining: Callable[[], bool],
+        first_word_timeout_s: float = FIRST_WORD_TIMEOUT_S,
         **_of_engineio: Any,
     ) -> None:
         """`_of_engineio`: options that python-socketio adds for its own server, of no meaning here."""
@@ -50,8 +51,9 @@ class EngineServer:
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
+        self._first_word_timeout_s = first_word_timeout_s
         self._newcomers: deque[tuple[float, Connection]] = deque()
-        """Who has not said anything yet, and until when it may take."""
+        """Who has not been let in yet, and until when it may take."""
         self._handshake = Handshake(
             self,
             allowed_origins=allowed_origins,
@@ -85,7 +87,7 @@ class EngineServer:
             now_s = time.monotonic()
             while self._newcomers and self._newcomers[0][0] <= now_s:
                 _, connection = self._newcomers.popleft()
-                if connection.session is None:
+                if not connection.admitted:
                     connection.close(CloseReason.SERVER)
 
     async def ended(self) -> None:
@@ -103,7 +105,7 @@ class EngineServer:
         """See `handshake.Registry`."""
         connection = self.connections[sid] = Connection(sid, self, environ, link)
         self._heartbeat.alive(connection)
-        self._newcomers.append((time.monotonic() + FIRST_WORD_TIMEOUT_S, connection))
+        self._newcomers.append((time.monotonic() + self._first_word_timeout_s, connection))
         return connection
 
     async def handle(self, connection: Connection, data: str | bytes) -> None:
@@ -129,18 +131,21 @@ class EngineServer:
     def closed(self, connection: Connection, reason: str) -> None:
         """See `connection.Owner`."""
         self.connections.pop(connection.sid, None)
-        if connection.session is None:
+        if connection.session is None and not connection.busy:
             return
-        task = asyncio.create_task(self._tell_end(connection.sid, reason))
+        task = asyncio.create_task(self._tell_end(connection, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _tell_end(self, sid: str, reason: str) -> None:
+    async def _tell_end(self, connection: Connection, reason: str) -> None:
+        await connection.worked_off()
+        if connection.session is None:
+            return
         try:
-            await self._handlers["disconnect"](sid, reason)
+            await self._handlers["disconnect"](connection.sid, reason)
         except Exception:
             # The boundary of a connection: the others go on.
-            _log.exception("disconnect_handler_failed", sid=sid)
+            _log.exception("disconnect_handler_failed", sid=connection.sid)
 
     # ------------------------------------------------------------------------------------ for socketio.AsyncServer
 
@@ -168,6 +173,12 @@ class EngineServer:
         connection = self.connections.get(sid)
         if connection is not None:
             connection.close(CloseReason.SERVER)
+
+    def admit(self, sid: str) -> None:
+        """The client has opened a namespace, and may stay."""
+        connection = self.connections.get(sid)
+        if connection is not None:
+            connection.admitted = True
 
     async def get_session(self, sid: str) -> dict[str, Any]:
         """What `socketio.AsyncServer.save_session` has stored.

@@ -1,20 +1,26 @@
 """The Socket.IO server: python-socketio on our engine, with our client manager, kept to the published protocol."""
 
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import socketio
-from socketio.packet import CONNECT_ERROR
+import structlog
+from socketio.packet import CONNECT, CONNECT_ERROR
 from starlette.requests import cookie_parser
 
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
+from realtime_gateway.socketio.packet import Packet
 from room_contracts import limits
 
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
 """Names of what happens to a connection; python-socketio would call the handlers of it."""
+_NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
+
+_log = structlog.get_logger(__name__)
 
 
 class ChatServer(socketio.AsyncServer):
@@ -25,22 +31,99 @@ class ChatServer(socketio.AsyncServer):
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, serializer=Packet, **options)  # type: ignore[no-untyped-call]
+        self._held_back: dict[str, list[str | bytes]] = {}
+        """By connection that opens a namespace: what has to wait for the answer to that."""
+
+    async def _handle_eio_message(  # type: ignore[override]
+        self, eio_sid: str, data: str | bytes
+    ) -> None:
+        packet = self._binary_packet.get(eio_sid)
+        if packet is not None:
+            if isinstance(data, str):
+                raise ValueError("text where an attachment is expected")
+            if sum(map(len, packet.attachments)) + len(data) > limits.SOCKET_MESSAGE_MAX_BYTES:
+                raise ValueError("an event with its attachments is not larger than any other")
+        await super()._handle_eio_message(eio_sid, data)  # type: ignore[no-untyped-call]
+
     async def _handle_connect(self, eio_sid: Any, namespace: Any, data: Any) -> None:
         if (namespace or "/") not in self.handlers:
             error = {"message": "Invalid namespace"}
-            packet = self.packet_class(CONNECT_ERROR, data=error, namespace=namespace)  # type: ignore[no-untyped-call]
-            await self._send_packet(eio_sid, packet)  # type: ignore[no-untyped-call]
+            packet = Packet(CONNECT_ERROR, data=error, namespace=namespace)  # type: ignore[no-untyped-call]
+            await self._send_packet(eio_sid, packet)
             return
-        await super()._handle_connect(eio_sid, namespace, data)  # type: ignore[no-untyped-call]
+        if self._connected(eio_sid, namespace):
+            raise ValueError("a namespace that is connected already")
+        held_back = self._held_back[eio_sid] = []
+        try:
+            await super()._handle_connect(eio_sid, namespace, data)  # type: ignore[no-untyped-call]
+        finally:
+            del self._held_back[eio_sid]
+        connected = self._connected(eio_sid, namespace)
+        if connected:
+            self.eio.admit(eio_sid)
+        for message in held_back if connected else _without(namespace or "/", held_back):
+            await self.eio.send(eio_sid, message)
+
+    async def _handle_disconnect(self, eio_sid: Any, namespace: Any, reason: Any = None) -> None:
+        if reason == self.reason.CLIENT_DISCONNECT:
+            self._check_admitted(eio_sid)
+        await super()._handle_disconnect(eio_sid, namespace, reason)  # type: ignore[no-untyped-call]
 
     async def _handle_event(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
-        if not isinstance(data, list) or not data or not isinstance(data[0], str):
-            raise ValueError("an event is a list that begins with a name")
         if data[0] in RESERVED_EVENTS:
             raise ValueError(f"{data[0]} is no event of a client's")
-        if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is None:
+        if not self._connected(eio_sid, namespace):
             raise ValueError("an event in a namespace that is not connected")
         await super()._handle_event(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
+
+    async def _handle_ack(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
+        self._check_admitted(eio_sid)
+        await super()._handle_ack(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
+
+    async def _trigger_event(self, event: Any, namespace: Any, *arguments: Any) -> Any:
+        if event != "disconnect":
+            return await super()._trigger_event(event, namespace, *arguments)  # type: ignore[no-untyped-call]
+        try:
+            return await super()._trigger_event(event, namespace, *arguments)  # type: ignore[no-untyped-call]
+        except Exception:
+            # The boundary of a namespace: the session is forgotten all the same, and the other namespaces are told.
+            _log.exception("disconnect_handler_failed", namespace=namespace)
+
+    async def _send_packet(self, eio_sid: Any, pkt: Any) -> None:
+        held_back = self._held_back.get(eio_sid)
+        if held_back is None or pkt.packet_type in (CONNECT, CONNECT_ERROR):
+            await super()._send_packet(eio_sid, pkt)  # type: ignore[no-untyped-call]
+            return
+        encoded = pkt.encode()
+        held_back.extend(encoded if isinstance(encoded, list) else [encoded])
+
+    async def _send_eio_packet(self, eio_sid: Any, eio_pkt: Any) -> None:
+        held_back = self._held_back.get(eio_sid)
+        if held_back is None:
+            await super()._send_eio_packet(eio_sid, eio_pkt)  # type: ignore[no-untyped-call]
+        else:
+            held_back.append(eio_pkt.data)
+
+    def _connected(self, eio_sid: str, namespace: str | None) -> bool:
+        return self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None
+
+    def _check_admitted(self, eio_sid: str) -> None:
+        connection = self.eio.find(eio_sid)
+        if connection is not None and not connection.admitted:
+            raise ValueError("the first packet is CONNECT")
+
+
+def _without(namespace: str, messages: Iterable[str | bytes]) -> Iterator[str | bytes]:
+    """The messages of other namespaces; an attachment belongs to the packet before it."""
+    dropping = False
+    for message in messages:
+        if isinstance(message, str):
+            found = _NAMESPACE.match(message)
+            dropping = namespace == (found[1] if found and found[1] else "/")
+        if not dropping:
+            yield message
 
 
 def create_server(settings: Settings, manager: ClientManager, draining: Callable[[], bool]) -> ChatServer:
@@ -50,7 +133,7 @@ def create_server(settings: Settings, manager: ClientManager, draining: Callable
     """
     quiet = logging.getLogger("socketio.server")
     quiet.setLevel(logging.ERROR)
-    return ChatServer(  # type: ignore[no-untyped-call]
+    return ChatServer(
         client_manager=manager,
         async_handlers=False,
         logger=quiet,
