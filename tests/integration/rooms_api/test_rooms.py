@@ -258,7 +258,8 @@ async def test_a_removed_room_is_gone_with_its_log(api: Api, anne: User) -> None
     await anne.http.post(f"{url}/messages", json={"client_message_id": "k", "text": "hi"})
     lobby = await api.listen(keys.LOBBY_CHANNEL)
     channel = await api.listen(keys.room_channel(RoomId(room["_id"])))
-    assert (await anne.http.delete(url)).status_code == 204
+    gone = await anne.http.delete(url)
+    assert (gone.status_code, gone.content, gone.headers.get("content-type")) == (204, b"", None)
     for listener in (lobby, channel):
         frame = await listener.next()
         assert (frame.kind, frame.body) == (Kind.ROOM_REMOVED, f'["removeRoom","{room["_id"]}"]'.encode())

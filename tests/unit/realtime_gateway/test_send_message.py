@@ -85,7 +85,7 @@ async def test_typing_is_told_to_the_others_and_not_too_often(node: FakeNode, st
     bob, _ = await node.enter(BOB, ROOM)
     for _ in range(30):
         await node.send.typing(anne, Typing(ROOM))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(TYPING_EVERY_S / 20)
     expected = {"room": ROOM, "user": ANNE.color, "user_id": ANNE.user_id}
     assert node.received(bob, "typing") == [expected] * 2
     assert node.received(anne, "typing") == node.received(tab, "typing") == []

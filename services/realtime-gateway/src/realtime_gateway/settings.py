@@ -1,5 +1,6 @@
 """What the environment says about this process."""
 
+from ipaddress import ip_network
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -76,4 +77,9 @@ class Settings(BaseSettings):
             raise ValueError("INTERNAL_TOKEN is the default, which production refuses: set one of your own.")
         if "*" in self.forwarded_allow_ips:
             raise ValueError("FORWARDED_ALLOW_IPS must name the proxies: with `*` clients could choose their address.")
+        try:
+            for proxy in filter(None, map(str.strip, self.forwarded_allow_ips.split(","))):
+                ip_network(proxy, strict=False)
+        except ValueError as error:
+            raise ValueError(f"FORWARDED_ALLOW_IPS takes addresses and networks, no names: {error}.") from error
         return self

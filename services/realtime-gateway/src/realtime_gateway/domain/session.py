@@ -8,7 +8,7 @@ from room_contracts.ids import RoomId
 
 EVENTS_AT_ONCE = 40
 EVENTS_PER_S = 10.0
-TYPING_EVERY_S = 2.0
+TYPING_EVERY_S = 1.0
 
 
 class Budget:

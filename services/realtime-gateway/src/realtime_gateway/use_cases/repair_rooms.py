@@ -37,6 +37,7 @@ class RepairRooms:
         self._heads: dict[HostedRoom, Position] = {}
         """How far rooms are known to go, of those that are being repaired."""
         self._repairs: dict[HostedRoom, asyncio.Task[None]] = {}
+        self._reaching: dict[HostedRoom, asyncio.Task[None]] = {}
         self._behind: set[RoomId] = set()
         self._wake = asyncio.Event()
 
@@ -55,15 +56,20 @@ class RepairRooms:
             self._compare(room.room_id, Position(frame.epoch, frame.seq), PATIENCE_S)
 
     async def reach(self, room: HostedRoom, seq: int) -> None:
-        """Return when the room has got to `seq`, or it is known that it cannot.
+        """Return when the room has got to `seq`, or it is known that it cannot. Who waits at once shares one read.
 
         Raises:
             HistoryUnavailable: rooms-api cannot be asked.
         """
-        page = await self._history.after(room.room_id, room.stream.position.seq, limits.HISTORY_PAGE_MAX)
-        if page.epoch == room.stream.position.epoch and page.head >= seq:
-            for frame in page.frames:
-                self._fan_out.durable(room, frame)
+        others = self._reaching.get(room)
+        if others is not None:
+            await asyncio.shield(others)
+        if room.stream.position.seq >= seq:
+            return
+        reading = self._reaching.get(room)
+        if reading is None:
+            reading = self._reaching[room] = asyncio.create_task(self._catch_up(room), name=f"reach {room.room_id}")
+        await asyncio.shield(reading)
 
     async def check_heads(self, room_ids: Collection[RoomId]) -> None:
         """Compare these rooms with their heads, in one request, and repair those that are behind.
@@ -98,6 +104,15 @@ class RepairRooms:
             for task in self._repairs.values():
                 task.cancel()
             await asyncio.wait(self._repairs.values(), timeout=0.1)
+
+    async def _catch_up(self, room: HostedRoom) -> None:
+        try:
+            page = await self._history.after(room.room_id, room.stream.position.seq, limits.HISTORY_PAGE_MAX)
+        finally:
+            del self._reaching[room]
+        if page.epoch == room.stream.position.epoch:
+            for frame in page.frames:
+                self._fan_out.durable(room, frame)
 
     def _compare(self, room_id: RoomId, head: Position, patience_s: float) -> None:
         room = self._rooms.get(room_id)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from room_contracts import errors, limits
 from room_contracts.events import ChatPayload
@@ -87,7 +87,7 @@ def messages_router(
         rule(room, clock())
         return JSONResponse(history_page(await history.page(room, wanted, limit)))
 
-    @router.delete("/{seq}", status_code=204, responses=problems(*_DELETE_PROBLEMS))
+    @router.delete("/{seq}", status_code=204, response_class=Response, responses=problems(*_DELETE_PROBLEMS))
     async def delete_message(
         room_id: RoomIdText,
         seq: Annotated[int, Path(ge=1, le=MAX_SEQ)],

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from room_contracts import errors
 from room_contracts.identity import Identity
@@ -40,7 +40,7 @@ def moderation_router(
         payload = await moderation.take(RoomId(room_id), owner, UserId(user_id), measure)
         return JSONResponse({**payload, "user_id": user_id})
 
-    @router.post("/kicks", status_code=204, responses=problems(*_BODY))
+    @router.post("/kicks", status_code=204, response_class=Response, responses=problems(*_BODY))
     async def kick(room_id: RoomIdText, wanted: KickRequest, owner: Caller) -> None:
         """Remove a user from the room, now; coming back is allowed."""
         await moderation.take(RoomId(room_id), owner, UserId(wanted.user_id), Kick())
@@ -55,7 +55,7 @@ def moderation_router(
         """Remove a user and keep them out."""
         return await sanction(room_id, owner, user_id, Ban(until(wanted)))
 
-    @router.delete("/bans/{user_id}", status_code=204, responses=problems(*_OWNER))
+    @router.delete("/bans/{user_id}", status_code=204, response_class=Response, responses=problems(*_OWNER))
     async def unban(room_id: RoomIdText, user_id: UserIdText, owner: Caller) -> None:
         """Let a user in again."""
         await moderation.take(RoomId(room_id), owner, UserId(user_id), Ban(None))
@@ -70,7 +70,7 @@ def moderation_router(
         """Let a user read only."""
         return await sanction(room_id, owner, user_id, Mute(until(wanted)))
 
-    @router.delete("/mutes/{user_id}", status_code=204, responses=problems(*_OWNER))
+    @router.delete("/mutes/{user_id}", status_code=204, response_class=Response, responses=problems(*_OWNER))
     async def unmute(room_id: RoomIdText, user_id: UserIdText, owner: Caller) -> None:
         """Let a user write again."""
         await moderation.take(RoomId(room_id), owner, UserId(user_id), Mute(None))

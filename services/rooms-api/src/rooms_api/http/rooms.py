@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from room_contracts import errors, events, limits
 from room_contracts.identity import Identity
@@ -78,6 +78,7 @@ def rooms_router(rooms: RoomRegistry, admission: Admission, *, caller: Callable[
     @router.delete(
         "/{room_id}",
         status_code=204,
+        response_class=Response,
         responses=problems(
             errors.SESSION_REQUIRED,
             errors.ORIGIN_REFUSED,
