@@ -438,6 +438,23 @@ async def test_a_client_that_has_seen_more_than_the_node_lets_the_node_catch_up(
     assert node.received(anne, "chat") == []
 
 
+async def test_a_storm_on_a_node_that_is_behind_is_one_read(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    stored.payload["max"] = 1_000
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, 20, published=False)
+    cluster.api.asked.clear()
+
+    async def come_back(number: int) -> Joined:
+        who = Identity(UserId(f"{number:024x}"), "#123456")
+        return (await node.enter(who, ROOM, Position(stored.epoch, 10 + number % 7)))[1]
+
+    for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(200)))):
+        assert (joined.recovered, seqs(joined)) == (True, list(range(11 + number % 7, 21)))
+    assert cluster.api.asked["after"] == 1
+
+
 async def test_a_client_that_claims_to_have_seen_what_is_not_there_starts_anew(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:

@@ -34,6 +34,11 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given.allowed_origins == ("https://a.example", "https://b.example")
 
 
+@pytest.mark.parametrize("proxies", ["", "127.0.0.1", "::1, 10.0.0.0/8,172.16.0.1/12"])
+def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, proxies: str) -> None:
+    assert settings(monkeypatch, FORWARDED_ALLOW_IPS=proxies).forwarded_allow_ips == proxies
+
+
 def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, **OWN).environment == "production"
 
@@ -50,6 +55,7 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
         ({"ALLOWED_ORIGINS": "https://a.example,*"}, "ALLOWED_ORIGINS"),
         ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS"),
         ({"FORWARDED_ALLOW_IPS": "127.0.0.1, *"}, "FORWARDED_ALLOW_IPS"),
+        ({"FORWARDED_ALLOW_IPS": "127.0.0.1, nginx"}, "FORWARDED_ALLOW_IPS"),
         ({"PORT": "70000"}, "port"),
         ({"PING_INTERVAL": "0"}, "ping_interval"),
         ({"SEAT_GRACE": "-1"}, "seat_grace"),
