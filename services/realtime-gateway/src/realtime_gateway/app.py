@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from realtime_gateway import metrics
+from realtime_gateway.adapters.redis_connection import telling_loss
 from realtime_gateway.adapters.redis_feed import RedisFeed
 from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
@@ -202,6 +203,7 @@ def _redis_client(url: str) -> Redis:
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 1),
     )
+    pool.connection_class = telling_loss(pool.connection_class)
     return Redis.from_pool(pool)
 
 

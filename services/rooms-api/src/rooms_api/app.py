@@ -29,6 +29,7 @@ from rooms_api.adapters.mongo_leadership import MongoLeadership
 from rooms_api.adapters.mongo_messages import MongoMessages
 from rooms_api.adapters.mongo_rooms import MongoRooms
 from rooms_api.adapters.redis_admission import LocalRateLimits, RedisGrants, RedisRateLimits
+from rooms_api.adapters.redis_connection import telling_loss
 from rooms_api.adapters.redis_occupancy import RedisOccupancy
 from rooms_api.adapters.redis_publisher import RedisPublisher
 from rooms_api.adapters.signed_tokens import SignedTokens
@@ -287,6 +288,7 @@ def _redis_client(url: str) -> Redis:
         socket_connect_timeout=1.0,
         retry=Retry(NoBackoff(), 1),
     )
+    pool.connection_class = telling_loss(pool.connection_class)
     return Redis.from_pool(pool)
 
 
