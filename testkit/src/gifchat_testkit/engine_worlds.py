@@ -1,0 +1,247 @@
+"""The gateway's Engine.IO and Socket.IO servers in a real uvicorn, with small namespaces instead of the product's."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import socketio
+import uvicorn
+import uvloop
+from socketio.exceptions import ConnectionRefusedError as Refused
+from starlette.applications import Starlette
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from realtime_gateway.engine.connection import CloseReason
+from realtime_gateway.engine.fan_out import Group
+from realtime_gateway.engine.server import EngineServer
+from realtime_gateway.socketio.client_manager import ClientManager
+from realtime_gateway.socketio.server import ChatServer
+
+ORIGIN = "http://chat.example"
+PING_INTERVAL_S = 0.3
+PING_TIMEOUT_S = 0.2
+FIRST_WORD_TIMEOUT_S = 1.0
+MAX_BYTES = 64 * 1024
+SEND_BUFFER_BYTES = 32 * 1024
+"""In the kernel: so little, that our own bound is reached soon."""
+DEADLINE_S = 10.0
+
+
+@dataclass
+class World:
+    """A server that runs, and what it has seen."""
+
+    engine: EngineServer
+    port: int = 0
+    told: list[tuple[str, ...]] = field(default_factory=list)
+    """What handlers were called with, in order."""
+    environs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    draining: bool = False
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
+    """How both servers are made; with short times."""
+    return {
+        "allowed_origins": [ORIGIN],
+        "trusted_proxies": "127.0.0.1",
+        "ping_interval_s": PING_INTERVAL_S,
+        "ping_timeout_s": PING_TIMEOUT_S,
+        "max_bytes": MAX_BYTES,
+        "draining": lambda: world().draining,
+        "first_word_timeout_s": FIRST_WORD_TIMEOUT_S,
+        **more,
+    }
+
+
+def engine_world(**more: Any) -> World:
+    """An Engine.IO server that echoes; some messages are commands."""
+    engine = EngineServer(**options(lambda: world, **more))
+    world = World(engine)
+
+    async def on_connect(sid: str, environ: dict[str, Any]) -> None:
+        engine.admit(sid)
+        world.told.append(("connect", sid))
+        world.environs[sid] = environ
+
+    async def on_message(sid: str, data: str | bytes) -> None:
+        command, _, rest = data.partition(":") if isinstance(data, str) else ("", "", "")
+        if command == "close":
+            await engine.disconnect(sid)
+        elif command == "many":
+            for number in range(int(rest)):
+                await engine.send(sid, str(number))
+        elif command == "later":
+            await asyncio.sleep(0.05)
+            await engine.send(sid, rest)
+        elif command == "fail":
+            raise RuntimeError(rest)
+        elif command == "note":
+            world.told.append(("note", sid, rest))
+        else:
+            await engine.send(sid, data)
+
+    async def on_disconnect(sid: str, reason: str) -> None:
+        world.told.append(("disconnect", sid, reason))
+
+    engine.on("connect", on_connect)
+    engine.on("message", on_message)
+    engine.on("disconnect", on_disconnect)
+    return world
+
+
+NAMESPACES = ("/", "/custom", "/admin")
+
+
+def chat_world(**more: Any) -> World:
+    """A Socket.IO server with `/`, `/custom`, and `/admin`, which wants a token."""
+    manager = ClientManager()  # type: ignore[no-untyped-call]
+    server = ChatServer(client_manager=manager, async_handlers=False, **options(lambda: world, **more))
+    world = World(server.eio)
+    for namespace in NAMESPACES:
+        _Namespace(server, manager, world, namespace)
+    return world
+
+
+class _Namespace:
+    """Handlers for one namespace."""
+
+    def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
+        self._server, self._manager, self._world, self._name = server, manager, world, name
+        self._group = Group()
+        for event, handler in {
+            "connect": self._on_connect,
+            "disconnect": self._on_disconnect,
+            "message": self._on_message,
+            "message-with-ack": self._on_message_with_ack,
+            "nothing": self._on_nothing,
+            "later": self._on_later,
+            "question": self._on_question,
+            "enter": self._on_enter,
+            "say": self._on_say,
+            "kick": self._on_kick,
+            "close": self._on_close,
+        }.items():
+            server.on(event, handler, namespace=name)  # type: ignore[no-untyped-call]
+
+    async def _emit(self, event: str, *data: Any, to: str, **more: Any) -> None:
+        await self._server.emit(  # type: ignore[no-untyped-call]
+            event, data, to=to, namespace=self._name, **more
+        )
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+        self._world.told.append(("connect", self._name, sid))
+        self._world.environs[sid] = environ
+        await self._emit("auth", auth or {}, to=sid)
+        if self._name == "/admin" and (auth or {}).get("token") != "secret":
+            raise Refused("Not authorized", {"wants": "a token"})  # type: ignore[no-untyped-call]
+
+    async def _on_disconnect(self, sid: str, reason: str) -> None:
+        self._world.told.append(("disconnect", self._name, sid, reason))
+
+    async def _on_message(self, sid: str, *data: Any) -> None:
+        await self._emit("message-back", *data, to=sid)
+
+    async def _on_message_with_ack(self, _sid: str, *data: Any) -> tuple[Any, ...]:
+        return data
+
+    async def _on_nothing(self, sid: str) -> None:
+        self._world.told.append(("nothing", self._name, sid))
+
+    async def _on_later(self, sid: str, delay_s: float, *data: Any) -> None:
+        await asyncio.sleep(delay_s)
+        await self._emit("message-back", *data, to=sid)
+
+    async def _on_question(self, sid: str, *data: Any) -> None:
+        async def answered(*answer: Any) -> None:
+            await self._emit("answered", *answer, to=sid)
+
+        await self._emit("question", *data, to=sid, callback=answered)
+
+    async def _on_enter(self, sid: str) -> bool:
+        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name))  # type: ignore[no-untyped-call]
+        assert connection is not None
+        self._group.add(connection)
+        return True
+
+    async def _on_say(self, _sid: str, text: str) -> int:
+        prefix = "" if self._name == "/" else f"{self._name},"
+        self._group.send(f'42{prefix}["said","{text}"]')
+        await asyncio.sleep(0)
+        return len(self._group)
+
+    async def _on_kick(self, sid: str) -> None:
+        await self._server.disconnect(sid, namespace=self._name)  # type: ignore[no-untyped-call]
+
+    async def _on_close(self, sid: str) -> None:
+        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name))  # type: ignore[no-untyped-call]
+        assert connection is not None
+        connection.close(CloseReason.SERVER)
+
+
+@contextmanager
+def served(world: World) -> Iterator[World]:
+    """Serve it on a free port, in a thread of its own, as the gateway is served."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        running = asyncio.create_task(world.engine.run())
+        yield
+        running.cancel()
+        await world.engine.shutdown()
+
+    app = socketio.ASGIApp(world.engine, Starlette(lifespan=lifespan))  # type: ignore[no-untyped-call]
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES // 2)
+    world.port = listener.getsockname()[1]
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http="httptools",
+            ws=world.engine.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
+            forwarded_allow_ips="127.0.0.1",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+    thread = threading.Thread(target=run, name="engine world")
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield world
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive(), "the server does not stop"
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for it from outside a loop."""
+    ends_at_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < ends_at_s, "not in time"
+        time.sleep(0.005)
+
+
+async def until(condition: Callable[[], bool], seconds: float = DEADLINE_S) -> float:
+    """Wait for it; returns how long that took."""
+    started_at_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started_at_s < seconds, "not in time"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - started_at_s

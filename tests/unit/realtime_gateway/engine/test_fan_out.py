@@ -1,0 +1,336 @@
+"""One event to many: order, who gets what, and how many writes it takes."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime_gateway.engine import fan_out
+from realtime_gateway.engine.connection import Connection
+from realtime_gateway.engine.fan_out import Group, write_to
+from realtime_gateway.engine.websocket import text_frame
+
+
+class Member:
+    """A connection that is written to by its queue."""
+
+    fd = -1
+    link = None
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.writes = 0
+
+    def send_frame(self, data: bytes, packets: list[str]) -> None:
+        assert data == b"".join(text_frame(packet.encode()) for packet in packets)
+        self.got += packets
+        self.writes += 1
+
+
+def of(*members: Member) -> list[Connection]:
+    return cast("list[Connection]", list(members))
+
+
+def group_of(*members: Member) -> Group:
+    group = Group()
+    for connection in of(*members):
+        group.add(connection)
+    return group
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+# ---------------------------------------------------------------------------------------------------------- who gets
+
+
+async def test_everybody_gets_everything_in_order() -> None:
+    members = [Member() for _ in range(3)]
+    group = group_of(*members)
+    for packet in ("4a", "4b", "4c"):
+        group.send(packet)
+    assert [member.got for member in members] == [[], [], []], "not before the end of the turn"
+    await turn()
+    assert [member.got for member in members] == [["4a", "4b", "4c"]] * 3
+    assert len(group) == 3
+
+
+async def test_what_is_sent_in_one_turn_is_one_write() -> None:
+    member = Member()
+    group = group_of(member)
+    for number in range(10):
+        group.send(f"4{number}")
+    await turn()
+    assert member.writes == 1
+    group.send("4a")
+    await turn()
+    assert member.writes == 2, "and a lone one leaves in its turn"
+
+
+async def test_nothing_waits_for_nobody() -> None:
+    group, member = Group(), Member()
+    group.send("4a")
+    group.add(*of(member))
+    await turn()
+    assert member.got == []
+
+
+async def test_newcomers_get_what_is_sent_after_they_came() -> None:
+    first, second, third = Member(), Member(), Member()
+    group = group_of(first)
+    group.send("4a")
+    group.add(*of(second))
+    group.send("4b")
+    group.add(*of(third))
+    await turn()
+    group.send("4c")
+    await turn()
+    assert (first.got, second.got, third.got) == (["4a", "4b", "4c"], ["4b", "4c"], ["4c"])
+
+
+async def test_coming_twice_is_coming_once() -> None:
+    member = Member()
+    group = group_of(member)
+    group.send("4a")
+    group.add(*of(member))
+    await turn()
+    assert member.got == ["4a"]
+
+
+async def test_who_leaves_gets_nothing_that_waits() -> None:
+    first, second = Member(), Member()
+    group = group_of(first, second)
+    group.send("4a")
+    group.discard(*of(second))
+    group.send("4b")
+    await turn()
+    assert (first.got, second.got) == (["4a", "4b"], [])
+    group.discard(*of(second))
+
+
+async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
+    member, other = Member(), Member()
+    group = group_of(member, other)
+    group.send("4a")
+    group.discard(*of(member))
+    group.send("4b")
+    group.add(*of(member))
+    group.send("4c")
+    await turn()
+    assert (member.got, other.got) == (["4c"], ["4a", "4b", "4c"])
+
+
+async def test_all_but_some() -> None:
+    first, second, stranger = Member(), Member(), Member()
+    group = group_of(first, second)
+    group.send("4a", but=of(first))
+    group.send("4b")
+    group.send("4c", but=of(second, stranger))
+    group.send("4d", but=of(first, second))
+    await turn()
+    assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
+
+
+async def test_a_newcomer_that_is_left_out() -> None:
+    first, second = Member(), Member()
+    group = group_of(first)
+    group.send("4a")
+    group.add(*of(second))
+    group.send("4b", but=of(second))
+    group.send("4c")
+    await turn()
+    assert (first.got, second.got) == (["4a", "4b", "4c"], ["4c"])
+
+
+# ------------------------------------------------------------------------------------------------------------- chunks
+
+
+@pytest.fixture
+def chunks_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fan_out, "CHUNK", 2)
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_the_loop_has_its_turn_between_chunks() -> None:
+    members = [Member() for _ in range(5)]
+    group = group_of(*members)
+    group.send("4a")
+    reached = []
+    for _ in range(4):
+        await turn()
+        reached.append(sum(member.got == ["4a"] for member in members))
+    assert reached == [2, 4, 5, 5]
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_what_is_sent_between_chunks_comes_after() -> None:
+    members = [Member() for _ in range(5)]
+    group = group_of(*members)
+    group.send("4a")
+    await turn()
+    group.send("4b")
+    group.send("4c")
+    for _ in range(8):
+        await turn()
+    assert [member.got for member in members] == [["4a", "4b", "4c"]] * 5
+    assert {member.writes for member in members} == {2}
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_coming_and_going_between_chunks() -> None:
+    members = [Member() for _ in range(6)]
+    leaves, returns, comes = members[4], members[5], Member()
+    group = group_of(*members)
+    group.send("4a")
+    await turn()
+    group.discard(*of(leaves))
+    group.discard(*of(returns))
+    group.add(*of(returns))
+    group.add(*of(comes))
+    for _ in range(4):
+        await turn()
+    assert [member.got for member in members] == [["4a"]] * 4 + [[], []]
+    assert comes.got == []
+    group.send("4b")
+    for _ in range(4):
+        await turn()
+    assert (leaves.got, returns.got, comes.got) == ([], ["4b"], ["4b"])
+
+
+class Model(Member):
+    """Knows what it may get: what was sent in this stay of its, and not to all but it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stay = 0
+        self.inside = False
+        self.due: dict[int, list[str]] = {}
+
+    def send_frame(self, data: bytes, packets: list[str]) -> None:
+        super().send_frame(data, packets)
+        assert self.inside
+        for packet in packets:
+            assert self.due[self.stay].pop(0) == packet, "in order, once, and of this stay"
+
+
+operations = st.one_of(
+    st.tuples(st.sampled_from(["come", "go"]), st.integers(0, 6)),
+    st.tuples(st.just("send"), st.sets(st.integers(0, 6), max_size=2)),
+    st.tuples(st.just("turn"), st.none()),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(operations, max_size=40), st.integers(1, 4))
+def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], chunk: int) -> None:
+    async def run() -> None:
+        group, members, sent = Group(), [Model() for _ in range(7)], 0
+        for step, value in steps:
+            match step:
+                case "come":
+                    member = members[value]
+                    if not member.inside:
+                        member.inside, member.stay = True, member.stay + 1
+                        member.due[member.stay] = []
+                    group.add(*of(member))
+                case "go":
+                    members[value].inside = False
+                    group.discard(*of(members[value]))
+                case "send":
+                    packet = f"4{sent}"
+                    sent += 1
+                    for number, member in enumerate(members):
+                        if member.inside and number not in value:
+                            member.due[member.stay].append(packet)
+                    group.send(packet, but=of(*(members[number] for number in value)))
+                case "turn":
+                    await turn()
+        for _ in range(40):
+            await turn()
+        assert [member.due[member.stay] for member in members if member.inside and member.due[member.stay]] == []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fan_out, "CHUNK", chunk)
+        asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------------------------- writes
+
+
+class Socket:
+    """A connection that is written to at once; its socket keeps writes apart."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.there.setblocking(False)
+        self.here.setblocking(False)
+        self.fd = self.here.fileno()
+        self.link = self
+        self.rest: list[bytes] = []
+
+    def write_rest(self, data: bytes) -> None:
+        self.rest.append(data)
+
+    def send_frame(self, data: bytes, packets: list[str]) -> None:
+        raise AssertionError("it can be written to at once")
+
+    def writes(self) -> list[bytes]:
+        found = []
+        with suppress(BlockingIOError):
+            while data := self.there.recv(1 << 20):
+                found.append(data)
+        return found
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[Socket]]:
+    sockets = [Socket() for _ in range(3)]
+    with ExitStack() as stack:
+        for each in sockets:
+            stack.enter_context(each.here)
+            stack.enter_context(each.there)
+        yield sockets
+
+
+async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket]) -> None:
+    group = group_of(*cast("list[Member]", sockets))
+    packets = [b"4a", b"4b" * 100, b"4c"]
+    for packet in packets:
+        group.send(packet.decode())
+    await turn()
+    joined = b"".join(map(text_frame, packets))
+    assert [each.writes() for each in sockets] == [[joined]] * 3
+
+
+def test_what_the_kernel_does_not_take_goes_to_the_link(sockets: list[Socket], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = sockets
+    write = os.write
+
+    def stingy(fd: int, data: bytes) -> int:
+        if fd == first.fd:
+            return write(fd, data[:3])
+        if fd == second.fd:
+            raise BlockingIOError
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", stingy)
+    data = text_frame(b"4hello")
+    assert write_to(cast("list[Connection]", sockets), data, ["4hello"]) == 3
+    assert (first.writes(), first.rest) == ([data[:3]], [data[3:]])
+    assert (second.writes(), second.rest) == ([], [data])
+    assert (third.writes(), third.rest) == ([data], [])
+
+
+def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
+    sockets[1].there.close()
+    data = text_frame(b"4a")
+    write_to(cast("list[Connection]", sockets), data, ["4a"])
+    assert (sockets[0].writes(), sockets[2].writes()) == ([data], [data])
+    assert sockets[1].rest == []
