@@ -1,6 +1,7 @@
 """Which rooms a node hears, and how it learns who may be in them."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -235,6 +236,19 @@ async def test_a_ban_whose_event_was_lost_holds_soon(cluster: FakeCluster) -> No
         await settle()
         assert texts(node, bob) == []
         assert texts(node, anne) == ["secret"]
+
+
+async def test_a_kick_whose_event_was_lost_holds_soon_and_not_for_who_came_back(cluster: FakeCluster) -> None:
+    stored = cluster.api.create(ROOM)
+    async with cluster.node("n1") as node:
+        bob, _ = await node.enter(BOB, ROOM)
+        stored.kicked_at[BOB.user_id] = now() + timedelta(milliseconds=1)
+        await asyncio.sleep(RECORD_MAX_AGE_S + PERIOD_S)
+        assert bob.rooms == set()
+        assert node.received(bob, "sanction") == [{"room": ROOM, "code": "kicked", "until": None}]
+        again, _ = await node.enter(BOB, ROOM)
+        await asyncio.sleep(2 * RECORD_MAX_AGE_S)
+        assert again.rooms == {ROOM}
 
 
 async def test_a_room_whose_end_was_not_heard_of_ends_soon_and_its_members_are_told(cluster: FakeCluster) -> None:

@@ -9,7 +9,7 @@ from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now_s
 from gifchat_testkit.turned_time import settle
 from realtime_gateway.domain.session import Session
-from realtime_gateway.use_cases.repair_rooms import CHECK_EVERY_S, MAX_BACKOFF_S, MAX_MISSING, PATIENCE_S
+from realtime_gateway.use_cases.repair_rooms import CHECK_EVERY_S, MAX_BACKOFF_S, MAX_MISSING, MAX_NOTHING, PATIENCE_S
 from room_contracts import limits
 from room_contracts.codec import Frame, Kind
 from room_contracts.identity import Identity
@@ -235,3 +235,17 @@ async def test_repairs_are_given_up_when_the_node_stops(cluster: FakeCluster) ->
     stopped_at_s = now_s()
     await asyncio.sleep(10)
     assert all(at_s <= stopped_at_s for at_s in cluster.api.asked_at_s)
+
+
+async def test_a_gap_before_what_was_never_written_is_given_up(hosted: Hosted) -> None:
+    [first] = hosted.say("one")
+    hosted.publish(first, Frame(Kind.CHAT, b'["chat",{"seq":900}]', first.epoch, 900))
+    await asyncio.sleep(60)
+    room = hosted.node.rooms[ROOM]
+    assert not room.stream.has_gap
+    reads = hosted.cluster.api.asked["after"]
+    assert reads <= MAX_NOTHING + 2
+    await asyncio.sleep(600)
+    assert hosted.cluster.api.asked["after"] == reads
+    hosted.publish(*hosted.say("two"))
+    await hosted.everybody_has("one", "two", within_s=1)

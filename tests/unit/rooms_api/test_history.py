@@ -28,6 +28,13 @@ async def log() -> FakeMessageLog:
     return log
 
 
+async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
+    log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
+    log.faults.extend([None, Unreachable()])
+    page = await History(log).page(ROOM, Newest(), 50)
+    assert (page.head, list(page.entries)) == (0, [])
+
+
 @pytest.mark.parametrize(
     ("wanted", "limit", "seqs", "has_more"),
     [

@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings) -> int:
     gateway = create_gateway(settings)
     server = _Server(
         uvicorn.Config(
@@ -61,6 +61,7 @@ async def _serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stop)
     with _listen(settings.host, settings.port) as listener:
         await server.serve(sockets=[listener])
+    return 1 if gateway.failed.is_set() else 0
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -95,11 +96,10 @@ def main() -> int:
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            return runner.run(_serve(settings))
     except OSError as error:
         print(f"realtime-gateway cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1
-    return 0
 
 
 if __name__ == "__main__":

@@ -71,6 +71,8 @@ class Gateway:
     websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
     """Makes what `uvicorn.Config(ws=…)` takes, of a protocol for the WebSockets that the application serves."""
     drain: Callable[[], Awaitable[None]]
+    failed: asyncio.Event
+    """A task died that should not: the node drains and stops, and not with success."""
 
 
 def create_gateway(settings: Settings) -> Gateway:
@@ -147,6 +149,8 @@ def create_gateway(settings: Settings) -> Gateway:
     )
     ends = (repair.aclose, server.shutdown, rooms_api.aclose, redis.aclose)
 
+    failed = asyncio.Event()
+
     async def drain_all() -> None:
         await drain.drain()
         await websocket_demo.close()
@@ -157,16 +161,19 @@ def create_gateway(settings: Settings) -> Gateway:
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
-        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends))
+        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends, failed))
     )
-    return Gateway(app, server.eio.websocket_protocol, drain_all)
+    return Gateway(app, server.eio.websocket_protocol, drain_all, failed)
 
 
 @asynccontextmanager
 async def _lifespan(
-    node_id: NodeId, works: Collection[Work], ends: Collection[Callable[[], Awaitable[None]]]
+    node_id: NodeId,
+    works: Collection[Work],
+    ends: Collection[Callable[[], Awaitable[None]]],
+    failed: asyncio.Event,
 ) -> AsyncIterator[None]:
-    tasks = _keep_running(works)
+    tasks = _keep_running(works, failed)
     _log.info("started", node_id=node_id)
     yield
     while running := [task for task in tasks if not task.done()]:
@@ -179,12 +186,13 @@ async def _lifespan(
     _log.info("stopped")
 
 
-def _keep_running(works: Collection[Work]) -> list[asyncio.Task[None]]:
+def _keep_running(works: Collection[Work], failed: asyncio.Event) -> list[asyncio.Task[None]]:
     """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
 
     def ended(task: asyncio.Task[None]) -> None:
         if not task.cancelled():
             _log.critical("task_died", task=task.get_name(), exc_info=task.exception())
+            failed.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
     tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in works]

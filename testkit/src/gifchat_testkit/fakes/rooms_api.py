@@ -30,6 +30,7 @@ class StoredRoom:
     epoch: Epoch = FIRST_EPOCH
     access_version: int = 1
     banned_until: dict[UserId, datetime | Forever] = field(default_factory=dict)
+    kicked_at: dict[UserId, datetime] = field(default_factory=dict)
     log: list[Frame] = field(default_factory=list)
     messages: dict[tuple[UserId, str], ChatPayload] = field(default_factory=dict)
 
@@ -123,7 +124,9 @@ class FakeRoomsApi:
         """See the port."""
         self._reach("record")
         room = self._room(room_id)
-        record = RoomRecord({**room.payload}, room.epoch, room.access_version, dict(room.banned_until))
+        record = RoomRecord(
+            {**room.payload}, room.epoch, room.access_version, {**room.banned_until}, {**room.kicked_at}
+        )
         await self._answer("record")
         return record
 

@@ -51,6 +51,11 @@ class RoomsApiClient:
                     for user_id, sanction in answer["sanctions"].items()
                     if "banned_until" in sanction
                 },
+                kicked_at={
+                    UserId(user_id): datetime.fromisoformat(sanction["kicked_at"])
+                    for user_id, sanction in answer["sanctions"].items()
+                    if "kicked_at" in sanction
+                },
             )
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:

@@ -1,7 +1,7 @@
 """A room with members on this node: what is known of it, and the sessions that hear it."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Final, Protocol
@@ -33,6 +33,8 @@ class RoomRecord:
     access_version: int
     """Goes up with every new password: tickets, grants and memberships of an earlier one are void."""
     banned_until: Mapping[UserId, datetime | Forever]
+    kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
+    """Who was let in before that is to be gone."""
 
     @property
     def max_members(self) -> int:
@@ -43,6 +45,11 @@ class RoomRecord:
         """Whether the user may not be in the room."""
         until = self.banned_until.get(user_id)
         return until is not None and (until is FOREVER or until > now)
+
+    def kicked(self, session: Session, room_id: RoomId) -> bool:
+        """Whether the session was let in before its user was kicked."""
+        kicked_at, admitted_at = self.kicked_at.get(session.who.user_id), session.admitted_at.get(room_id)
+        return kicked_at is not None and admitted_at is not None and admitted_at < kicked_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """One connected client in `/chat`: who it is, where it is, and how much it may still say."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from room_contracts.errors import Language
 from room_contracts.identity import Identity
@@ -40,9 +41,20 @@ class Session:
     language: Language
     rooms: set[RoomId] = field(default_factory=set)
     """Rooms in which this session is counted."""
+    admitted_at: dict[RoomId, datetime] = field(default_factory=dict)
     connected: bool = True
     budget: Budget = field(default_factory=Budget)
     typed_at_s: float | None = None
+
+    def enter(self, room_id: RoomId, now: datetime) -> None:
+        """It is counted in the room from now on."""
+        self.rooms.add(room_id)
+        self.admitted_at[room_id] = now
+
+    def leave(self, room_id: RoomId) -> None:
+        """It is counted there no more."""
+        self.rooms.discard(room_id)
+        self.admitted_at.pop(room_id, None)
 
     def may_tell_typing(self, now_s: float) -> bool:
         """Whether it is time again to pass on that this user types. `now_s` is monotonic."""

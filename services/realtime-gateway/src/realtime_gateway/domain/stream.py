@@ -53,6 +53,10 @@ class Stream:
         """Whether something is held because something before it is missing."""
         return bool(self._held)
 
+    def forget_held(self) -> None:
+        """What is held follows something that does not exist."""
+        self._held.clear()
+
     def receive(self, frame: Frame) -> Deliver | Outcome:
         """Take a durable frame, from the feed or from the log."""
         if frame.epoch != self._epoch:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
+from typing import Literal
 
 import structlog
 
@@ -68,11 +69,16 @@ class EvictSessions:
             await self._announce.left(room.room_id, who, departure.occupancy)
 
     async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
-        """End the sessions of users whom `record` bans: the event of it may have been lost."""
+        """End the sessions of users who are banned or were kicked: the event of it may have been lost."""
         now = self._clock()
-        banned = {who.who.user_id for who in room.audience.sessions() if record.banned(who.who.user_id, now)}
-        for user_id in banned:
-            payload = {"room": room.room_id, "code": "banned", "until": None}
+        gone: dict[UserId, Literal["banned", "kicked"]] = {}
+        for session in room.audience.sessions():
+            if record.banned(session.who.user_id, now):
+                gone[session.who.user_id] = "banned"
+            elif record.kicked(session, room.room_id):
+                gone[session.who.user_id] = "kicked"
+        for user_id, code in gone.items():
+            payload = {"room": room.room_id, "code": code, "until": None}
             self._sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
             await self.unseat(room, user_id)
 
@@ -85,7 +91,7 @@ class EvictSessions:
         self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
         for session in sessions:
             room.audience.discard(session)
-            session.rooms.discard(room.room_id)
+            session.leave(room.room_id)
         users = {session.who.user_id for session in sessions}
         outcomes = await asyncio.gather(
             *(self._occupancy.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
@@ -101,5 +107,5 @@ class EvictSessions:
                 refusal["message"] = code.text(session.language)
                 self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refusal))
             room.audience.discard(session)
-            session.rooms.discard(room.room_id)
+            session.leave(room.room_id)
             metrics.EVICTIONS.inc()

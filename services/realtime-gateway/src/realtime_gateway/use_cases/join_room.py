@@ -114,7 +114,7 @@ class JoinRoom:
         if not session.connected or self._rooms.get(room.room_id) is not room:
             await self._leave.give_back(session, room.room_id)
             raise Refused(errors.UNAVAILABLE)
-        session.rooms.add(room.room_id)
+        session.enter(room.room_id, self._clock())
         if admission.arrived:
             await self._announce.arrived(room.room_id, session.who, admission.occupancy)
 
@@ -142,6 +142,9 @@ class JoinRoom:
             if session not in room.audience.sessions_of(session.who.user_id):
                 await self._leave.leave(session, room.room_id)
             raise
+        if room.record.banned(session.who.user_id, self._clock()):
+            await self._leave.leave(session, room.room_id)
+            raise Refused(errors.BANNED)
         # No waiting from here on: what the room receives next goes to this session too.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
@@ -176,7 +179,8 @@ class JoinRoom:
     async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
         """One read for all who come back at once, when another node has died: most have missed little."""
         ring = room.ring
-        page = await self._history.after(room.room_id, max(0, ring.start - ring.space), max(1, ring.space))
+        count = max(1, min(ring.space, limits.HISTORY_PAGE_MAX))
+        page = await self._history.after(room.room_id, max(0, ring.start - count), count)
         if page.epoch == room.stream.position.epoch and ring is room.ring:
             ring.extend_back(page.frames)
         return []

@@ -26,7 +26,7 @@ class LeaveRoom:
         """Leave; harmless where the session is not in the room. Works while Redis is away: its lease settles it."""
         if room_id not in session.rooms:
             return
-        session.rooms.discard(room_id)
+        session.leave(room_id)
         room = self._rooms.get(room_id)
         if room is not None:
             room.audience.discard(session)

@@ -21,10 +21,16 @@ PATIENCE_S = 0.05
 MAX_BACKOFF_S = 2.0
 MAX_MISSING = 2_000
 """A node that missed more of a room starts it anew: its readers load the newest page faster than all of it."""
+MAX_NOTHING = 8
+"""What the channel announced and the log still does not have after so many reads (some 10 s) was never written."""
 CHECK_EVERY_S = 1.0
 HEADS_AT_ONCE = 1_000
 
 _log = structlog.get_logger(__name__)
+
+
+class _NothingThereError(Exception):
+    """The log does not have what the channel announced."""
 
 
 class RepairRooms:
@@ -140,11 +146,20 @@ class RepairRooms:
     async def _repair(self, room: HostedRoom, patience_s: float) -> None:
         await asyncio.sleep(patience_s)
         backoff_s = PATIENCE_S
+        found_nothing = 0
         while self._rooms.get(room.room_id) is room and self._is_behind(room):
             try:
                 if not await self._read_on(room):
                     return
                 backoff_s = PATIENCE_S
+            except _NothingThereError:
+                found_nothing += 1
+                if found_nothing > MAX_NOTHING:
+                    _log.warning("gap_given_up", room=room.room_id, seq=room.stream.position.seq)
+                    room.stream.forget_held()
+                    return
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
             except HistoryUnavailable as error:
                 _log.warning("repair_waits", room=room.room_id, error=str(error))
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -171,7 +186,7 @@ class RepairRooms:
                 return False
         # What the channel announced is not in the log: a majority may not have it yet, or never will.
         if room.stream.position == at:
-            raise HistoryUnavailable("the log does not have what the channel announced")
+            raise _NothingThereError
         return True
 
     async def _restart(self, room: HostedRoom) -> None:
