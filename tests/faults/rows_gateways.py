@@ -12,14 +12,13 @@ EXIT_WITHIN_S = 20.0
 
 async def killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """SIGKILL, and one of its readers never comes back: its seat is a ghost's."""
-    victim = rng.choice([gateway for gateway in cluster.gateways if load.readers_on(gateway)])
-    lost = load.readers_on(victim)
-    # A reader without a writer of its session: who writes has not gone.
+    # Who writes has not gone: the ghost is somebody who only reads.
     writing = {writer.person for writer in load.writers}
-    gone = [reader for reader in lost if reader.person not in writing][:1]
+    ghost = rng.choice([reader for reader in load.readers if reader.person not in writing])
+    victim = next(gateway for gateway in cluster.gateways if gateway.name == ghost.gateway)
+    lost = load.readers_on(victim)
     await victim.process.kill()
-    for reader in gone:
-        await reader.vanish()
+    await ghost.vanish()
     return {"clients of the gateway": len(lost)}
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gifchat_testkit.faults.__main__ import main
-from gifchat_testkit.faults.rows import Row, load_rows
+from gifchat_testkit.faults.__main__ import chosen, main
+from gifchat_testkit.faults.rows import Row, load_rows, slug
 from gifchat_testkit.faults.run import Bench, Run
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             runner.run(bench.close())
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name.replace(" ", "-"))
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: slug(row.name))
 def test_row(row: Row, runs: Runs) -> None:
     run = runs.run(row, seed=1)
     assert run.as_expected(row), "\n".join([run.error, *run.verdict.problems, f"records and logs: {run.folder}"])
@@ -46,3 +46,9 @@ def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["--list", "--folder", str(HERE)]) == 0
     listed = capsys.readouterr().out
     assert all(row.name in listed for row in ROWS)
+
+
+def test_rows_are_chosen_by_name_or_by_a_part_of_it() -> None:
+    assert chosen(ROWS, []) == ROWS
+    assert [row.name for row in chosen(ROWS, ["gateway killed"])] == ["gateway killed"]
+    assert {row.is_mutant for row in chosen(ROWS, ["mutant"])} == {True}

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """0: every run came out as it should."""
     asked = parser().parse_args(arguments)
     everything = load_rows(asked.folder)
-    rows = [row for row in everything if not asked.rows or any(part in row.name for part in asked.rows)]
+    rows = chosen(everything, asked.rows)
     if asked.list:
         for row in rows:
             _say(f"{row.name:<40} {row.fault}")
@@ -43,6 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.document.write_text(document(everything, results), encoding="utf-8")
     names = {row.name for row in rows}
     return int(any(each.good < len(each.runs) for each in results if each.row in names))
+
+
+def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
+    """Rows by their names, or by parts of names; all where nothing is asked for."""
+    names = {row.name for row in rows}
+    return [
+        row
+        for row in rows
+        if not asked or any(row.name == part if part in names else part in row.name for part in asked)
+    ]
 
 
 async def _run_all(rows: Sequence[Row], asked: argparse.Namespace) -> None:

@@ -1,11 +1,13 @@
 """A user of the load: a session cookie and an HTTP client."""
 
 from http.cookies import SimpleCookie
+from typing import Any
 
 import httpx
 
 from gifchat_testkit.tokens import session_cookie
-from room_contracts.identity import SESSION_COOKIE, Identity
+from room_contracts import limits
+from room_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
 
 
 class Person:
@@ -39,6 +41,18 @@ class Person:
 
     async def _take_cookies(self, response: httpx.Response) -> None:
         self.keep_cookies(response.headers.get_list("set-cookie"))
+
+    async def history(self, room: str, after: int, membership: str | None) -> list[dict[str, Any]]:
+        """The first entries above `after`, as `{event, data}`; none where they cannot be had now."""
+        query = {"after": after, "limit": limits.HISTORY_PAGE_MAX}
+        headers = {MEMBERSHIP_HEADER: membership or ""}
+        try:
+            answer = await self.http.get(f"/api/v1/rooms/{room}/messages", params=query, headers=headers)
+            if answer.status_code != httpx.codes.OK:
+                return []
+            return list(answer.json()["items"])
+        except (httpx.HTTPError, ValueError):
+            return []
 
     async def aclose(self) -> None:
         """Close the HTTP client."""

@@ -20,6 +20,7 @@ READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 _LOOK_EVERY_S = 0.02
 _PR_SET_PDEATHSIG = 1
+_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 _PORTS = range(12_000, 30_000)
 """Below the ports that Linux gives to outgoing connections: one of those would keep a killed server from restarting."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -72,6 +73,12 @@ class ServerProcess:
         self._probe = probe
         self._preexec = die_with_parent if has_children else die_at_once_with_parent
         self._process: asyncio.subprocess.Process | None = None
+        self._ended_by_test = False
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended although nobody here asked it to."""
+        return self._process is not None and self._process.returncode is not None and not self._ended_by_test
 
     @property
     def pid(self) -> int:
@@ -93,6 +100,7 @@ class ServerProcess:
         """Start it, where it does not run; readiness is another question."""
         if self.alive:
             return
+        self._ended_by_test = False
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self.command,
@@ -128,6 +136,7 @@ class ServerProcess:
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing where there is no process."""
         if self.alive:
+            self._ended_by_test |= number in _ENDING
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
@@ -136,6 +145,7 @@ class ServerProcess:
         process = self._process
         if process is None:
             return
+        self._ended_by_test |= self.alive
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         async with asyncio.timeout(STOP_TIMEOUT_S):

@@ -6,16 +6,13 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-import httpx
-
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.links import ConnectionLostError
 from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.records import How, Recorder, Source, now
 from gifchat_testkit.faults.sockets import Ack, ChatConnection, Event, Transport
 from gifchat_testkit.faults.waiting import reconnect_delay_s
-from room_contracts import limits, socket_events
-from room_contracts.identity import MEMBERSHIP_HEADER
+from room_contracts import socket_events
 from room_contracts.position import Position
 
 ACK_TIMEOUT_S = 5.0
@@ -161,7 +158,7 @@ class Reader:
         self._join_at, self._ack_due, self._refusals = now(), None, 0
         self._held.clear()
         if self._transport == "upgrade":
-            self._start(self._upgrade(connection))
+            self._start(connection.upgrade_if_possible())
         while self.refused is None:
             if self._join_at is not None and now() >= self._join_at:
                 await self._send_join(connection)
@@ -282,15 +279,7 @@ class Reader:
         attempt = 0
         while after < until:
             attempt += 1
-            query = {"after": after, "limit": limits.HISTORY_PAGE_MAX}
-            headers = {MEMBERSHIP_HEADER: self.membership or ""}
-            try:
-                answer = await self.person.http.get(
-                    f"/api/v1/rooms/{self.room}/messages", params=query, headers=headers
-                )
-                items = answer.json()["items"] if answer.status_code == httpx.codes.OK else []
-            except (httpx.HTTPError, ValueError):
-                items = []
+            items = await self.person.history(self.room, after, self.membership)
             for item in items:
                 if after < item["data"]["seq"] <= until:
                     self._received(item["event"], item["data"], "history")
@@ -298,10 +287,6 @@ class Reader:
                     after = item["data"]["seq"]
             if not items:
                 await asyncio.sleep(reconnect_delay_s(attempt, self._rng))
-
-    async def _upgrade(self, connection: ChatConnection) -> None:
-        with contextlib.suppress(ConnectionLostError, TimeoutError):
-            await connection.upgrade()
 
     def _start(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

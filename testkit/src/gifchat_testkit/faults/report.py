@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gifchat_testkit.faults.checker import percentile
-from gifchat_testkit.faults.rows import Row
+from gifchat_testkit.faults.rows import Row, slug
 from gifchat_testkit.faults.run import Run
 
 _HEAD = """\
@@ -65,7 +65,7 @@ def _kept(row: Row, run: Run) -> dict[str, Any]:
 
 def file_of(folder: Path, row_name: str) -> Path:
     """Where a row's results are kept."""
-    return folder / f"{row_name.replace(' ', '-')}.json"
+    return folder / f"{slug(row_name)}.json"
 
 
 def write_results(folder: Path, results: Results) -> None:

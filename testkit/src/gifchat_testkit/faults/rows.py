@@ -2,6 +2,7 @@
 
 import importlib.util
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,11 @@ class Row:
     def is_mutant(self) -> bool:
         """Whether it is there to be caught."""
         return bool(self.caught_by)
+
+
+def slug(name: str) -> str:
+    """A row's name as a part of a file's name."""
+    return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 
 def load_rows(folder: Path) -> list[Row]:

@@ -15,7 +15,7 @@ from gifchat_testkit.faults.cluster import FaultCluster
 from gifchat_testkit.faults.dump import Dump
 from gifchat_testkit.faults.load import Load
 from gifchat_testkit.faults.records import now
-from gifchat_testkit.faults.rows import Figures, Row
+from gifchat_testkit.faults.rows import Figures, Row, slug
 
 INJECT_TIMEOUT_S = 180.0
 
@@ -66,6 +66,8 @@ async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *,
         error = f"{type(problem).__name__}: {problem}"
     finally:
         await load.end()
+    if died := [process.name for process in cluster.processes if process.died]:
+        error = f"{', '.join(died)} ended by itself; {error}"
     dump = await asyncio.to_thread(load.dump)
     await asyncio.to_thread(dump.write, folder / "dump.json")
     verdict = judge_folder(folder, row)
@@ -128,7 +130,7 @@ class Bench:
         return self._cluster
 
     def _keep(self, run: Run, cluster: FaultCluster, folder: Path) -> Path:
-        kept = self._kept / f"{run.row.replace(' ', '-')}-{run.seed}"
+        kept = self._kept / f"{slug(run.row)}-{run.seed}"
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(folder, kept)
         for process in cluster.processes:

@@ -1,6 +1,7 @@
 """A Socket.IO client of our own, so that tests see and control every packet: both transports, upgrade, no goodbye."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -122,6 +123,11 @@ class ChatConnection:
             self._link = websocket
             self._upgraded.set()
             await websocket.send("5")
+
+    async def upgrade_if_possible(self) -> None:
+        """As `upgrade`; where it fails, the reader of the packets finds out."""
+        with contextlib.suppress(ConnectionLostError, TimeoutError):
+            await self.upgrade()
 
     def pause_reading(self) -> None:
         """Read no more: buffers fill up on the way here."""
