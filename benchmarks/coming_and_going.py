@@ -1,0 +1,70 @@
+"""Connecting with a join, and 5,000 clients that are gone at once: what does each of them cost?"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness import machine, servers
+from benchmarks.harness.fan_out import Log
+from benchmarks.harness.load import Load, load
+from benchmarks.harness.rounds import Options, Result, interleaved
+
+TITLE = "Connects with join per second; mass disconnect"
+CLIENTS = 5_000
+WARM_UP = 1_500
+MEMBERS = 1_000
+
+
+def run(options: Options, log: Log) -> Result:
+    """Connect and join, then drop all connections and wait until the server has come to rest."""
+    columns = {
+        "per_s": "connects with join per second",
+        "connect_us": "µs of server CPU per connect and join",
+        "p99_ms": "p99 of connect and join, ms",
+        "disconnect_us": "µs of server CPU per disconnect",
+    }
+    result = Result("coming-and-going", TITLE, columns)
+    count = options.size(CLIENTS, 1_000)
+    warm_up = options.size(WARM_UP, 500)
+
+    def measure(contender: servers.Contender, stage: servers.Stage) -> Mapping[str, float]:
+        # Another server for each round, warmed up: what the last round has left behind is not measured.
+        of_clients = [client // MEMBERS for client in range(warm_up + count)]
+        with stage.running(contender) as server, load(server, stage.folder, of_clients) as clients:
+            clients.connect(warm_up)
+            _dropped(clients, warm_up)
+            arrival = clients.connect(count)
+            clients.idle(1.5)
+            return {
+                "per_s": count / arrival.seconds,
+                "connect_us": arrival.server_cpu_s * 1e6 / count,
+                "p99_ms": arrival.p99_us / 1000,
+                "disconnect_us": _dropped(clients, count) * 1e6 / count,
+            }
+
+    contenders = [servers.ENGINE, servers.OURS, servers.NODE, servers.STOCK]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        stage = stack.enter_context(servers.stage(folder))
+        measures = {each.label: partial(measure, each, stage) for each in contenders}
+        result.rows = interleaved(measures, options.rounds, log)
+    engine, ours, node = servers.ENGINE.label, servers.OURS.label, servers.NODE.label
+    result.ratio("engine alone ≥ 1.1 × Node's connects (warm)", engine, node, "per_s", 1.1, at_most=False)
+    result.ratio("with session check and admission ≥ 0.8 × Node's bare join", ours, node, "per_s", 0.8, at_most=False)
+    result.bar("engine alone ≤ 60 µs per disconnect", engine, "disconnect_us", 60)
+    result.notes.append(
+        f"{CLIENTS:,} clients in rooms of {MEMBERS:,}, at most 64 handshakes at a time, after {WARM_UP:,} that came "
+        "and went. GIF Chat's gateway does all that the product does: it checks the session, asks Valkey for a seat, "
+        "tells the room, writes a log line; a disconnect gives the seat back."
+    )
+    return result
+
+
+def _dropped(clients: Load, count: int) -> float:
+    """Drop clients; returns the CPU time that the server has spent on that."""
+    pid = clients.server.pid
+    before = machine.wait_until_quiet(pid)
+    clients.drop(count)
+    return machine.wait_until_quiet(pid) - before

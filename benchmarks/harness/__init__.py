@@ -1,0 +1,1 @@
+"""What all benchmarks share: the machine, the servers, the load, rounds, and the report."""

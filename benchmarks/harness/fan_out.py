@@ -1,0 +1,58 @@
+"""Rooms of a size on several servers: all connected and warmed up, then measured in interleaved rounds."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness.load import Load, load
+from benchmarks.harness.rounds import Figure, Options, interleaved
+from benchmarks.harness.servers import Contender, stage
+
+Log = Callable[[str], None]
+
+SETTLE_S = 2.5
+"""After the last join, so that its announcements are over."""
+
+
+@contextmanager
+def scene(
+    contenders: Sequence[Contender], *, rooms: int, members: int, log: Log, warm: bool = True
+) -> Iterator[list[Load]]:
+    """All servers, each with `members` clients in each of `rooms` rooms."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        on = stack.enter_context(stage(folder))
+        loads = []
+        for contender in contenders:
+            server = on.start(contender)
+            of_clients = [room for room in range(rooms) for _ in range(members)]
+            clients = stack.enter_context(load(server, folder, of_clients, rooms=range(rooms)))
+            arrival = clients.connect(len(of_clients))
+            log(f"  {contender.label}: {arrival.clients} clients in {arrival.seconds:.1f} s")
+            loads.append(clients)
+        for clients in loads:
+            clients.idle(SETTLE_S)
+            if warm:
+                clients.warm_up(members)
+        yield loads
+
+
+def messages_for(clients: Load, members: int, seconds: float) -> int:
+    """How many messages keep the server busy for about so long."""
+    return max(3, round(seconds * 1e6 / (clients.server.contender.us * members)))
+
+
+def cost_of_deliveries(
+    contenders: Sequence[Contender], *, members: int, options: Options, log: Log
+) -> dict[str, dict[str, Figure]]:
+    """One room, no backlog: the next message when the one before is with everybody."""
+
+    def measure(clients: Load) -> Mapping[str, float]:
+        run = clients.run("closed", messages_for(clients, members, 0.3 if options.quick else 1.5))
+        return {"us": run.us_per_delivery, "last_p50_ms": run.last_p50_us / 1000, "load": run.load_share}
+
+    with scene(contenders, rooms=1, members=members, log=log) as loads:
+        measures = {clients.server.contender.label: partial(measure, clients) for clients in loads}
+        return interleaved(measures, options.rounds, log)

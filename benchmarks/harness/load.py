@@ -1,0 +1,204 @@
+"""Driving the load generator, and reading a server's CPU clock around what it does."""
+
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.harness import machine
+from benchmarks.harness.servers import Server, built, write_clients
+from benchmarks.harness.wire import write_messages
+
+CONNECT_TIMEOUT_S = 150.0
+CLOSED_TIMEOUT_S = 60.0
+ANSWER_MARGIN_S = 15.0
+
+Mode = Literal["closed", "open"]
+
+
+class RunFailed(Exception):  # noqa: N818 - a run that must not be counted
+    """Something was not delivered, or delivered out of order, or a client was lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a server did."""
+
+    messages: int
+    deliveries: int
+    seconds: float
+    server_cpu_s: float
+    load_share: float
+    """Of its core, as the load generator says of itself."""
+    p50_us: int
+    p99_us: int
+    last_p50_us: int
+    last_p99_us: int
+    """Until a message was with everybody."""
+
+    @property
+    def us_per_delivery(self) -> float:
+        """Server CPU."""
+        return self.server_cpu_s * 1e6 / self.deliveries
+
+    @property
+    def us_per_message(self) -> float:
+        """Server CPU."""
+        return self.server_cpu_s * 1e6 / self.messages
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What connecting cost."""
+
+    clients: int
+    seconds: float
+    server_cpu_s: float
+    p50_us: int
+    p99_us: int
+
+
+class Load:
+    """The clients of one server."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", server: Server) -> None:
+        self._process = process
+        self._answers = b""
+        self.server = server
+
+    def connect(self, count: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Arrival:
+        """Connect the next `count` clients, until they have joined."""
+        before = machine.cpu_s(self.server.pid)
+        answer = self.ask(f"connect {count} {timeout_s}", timeout_s)
+        if answer["joined"] != count:
+            raise RunFailed(f"{self.server.name}: {answer['joined']} of {count} clients have joined: {answer['why']}")
+        cpu_s = machine.cpu_s(self.server.pid) - before
+        return Arrival(count, answer["seconds"], cpu_s, answer["took"]["p50_us"], answer["took"]["p99_us"])
+
+    def run(self, mode: Mode, messages: int, interval_us: int = 0, timeout_s: float = CLOSED_TIMEOUT_S) -> Run:
+        """Publish, and wait until everything is delivered."""
+        before = machine.cpu_s(self.server.pid)
+        answer = self.ask(f"run {mode} {messages} {interval_us} {timeout_s}", timeout_s)
+        return self._checked(answer, machine.cpu_s(self.server.pid) - before)
+
+    def listen(self, messages: int, timeout_s: float) -> None:
+        """Get ready for messages that somebody else publishes; `heard` has the answer."""
+        self._send(f"run listen {messages} 0 {timeout_s}")
+        self._answer(ANSWER_MARGIN_S)
+
+    def heard(self, timeout_s: float) -> dict[str, Any]:
+        """What came of `listen`."""
+        answer = self._answer(timeout_s + ANSWER_MARGIN_S)
+        self._checked(answer, 0.0)
+        return answer
+
+    def idle(self, seconds: float) -> None:
+        """Only answer pings."""
+        answer = self.ask(f"idle {seconds}", seconds)
+        if answer["lost_clients"]:
+            raise RunFailed(f"{self.server.name}: {answer['lost_clients']} clients are lost: {answer['why']}")
+
+    def drop(self, count: int) -> None:
+        """Close connections, without a goodbye."""
+        self.ask(f"drop {count}", 10.0)
+
+    def warm_up(self, members: int) -> None:
+        """Until the server has used so much CPU time for deliveries as it needs to be warm."""
+        contender = self.server.contender
+        messages = max(2, round(contender.warm_up_s * 1e6 / (contender.us * members)))
+        self.run("closed", messages)
+
+    def _checked(self, answer: dict[str, Any], cpu_s: float) -> Run:
+        if (
+            answer["delivered"] != answer["expected"]
+            or not answer["published"]
+            or answer["out_of_order"]
+            or answer["lost_clients"]
+        ):
+            lines = self.server.log.read_text(errors="replace").splitlines()
+            tail = "\n".join(line[:400] for line in lines if '"connected"' not in line and '"disconnected"' not in line)
+            raise RunFailed(f"{self.server.name}: {answer}\n{tail[-4_000:]}")
+        return Run(
+            messages=answer["published"],
+            deliveries=answer["delivered"],
+            seconds=answer["seconds"],
+            server_cpu_s=cpu_s,
+            load_share=answer["cpu_share"],
+            p50_us=answer["took"]["p50_us"],
+            p99_us=answer["took"]["p99_us"],
+            last_p50_us=answer["last"]["p50_us"],
+            last_p99_us=answer["last"]["p99_us"],
+        )
+
+    def ask(self, command: str, timeout_s: float) -> dict[str, Any]:
+        """Give a command and read its answer."""
+        self._send(command)
+        return self._answer(timeout_s + ANSWER_MARGIN_S)
+
+    def _send(self, command: str) -> None:
+        if self._process.stdin is None:
+            raise RuntimeError("no pipe")
+        self._process.stdin.write(command.encode() + b"\n")
+        self._process.stdin.flush()
+
+    def _answer(self, timeout_s: float) -> dict[str, Any]:
+        out = self._process.stdout
+        if out is None:
+            raise RuntimeError("no pipe")
+        deadline = time.monotonic() + timeout_s
+        while b"\n" not in self._answers:
+            ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
+            got = os.read(out.fileno(), 65_536) if ready else b""
+            if not got:
+                raise RunFailed(f"{self.server.name}: the load generator {'ended' if ready else 'does not answer'}")
+            self._answers += got
+        line, _, self._answers = self._answers.partition(b"\n")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def load(
+    server: Server,
+    folder: Path,
+    rooms_of_clients: Sequence[int],
+    *,
+    rooms: Sequence[int] = (),
+    join: bool = True,
+    at_once: int = 64,
+) -> Iterator[Load]:
+    """The clients of `server`, none of them connected yet; messages go to `rooms` in turn."""
+    name = f"{server.name}-{server.port}"
+    clients, messages = folder / f"{name}.clients", folder / f"{name}.messages"
+    numbers = {room: at for at, room in enumerate(rooms)}
+    write_clients(clients, server.contender, list(rooms_of_clients), numbers, join=join)
+    command = [str(built("load_generator")), "--port", str(server.port), "--clients", str(clients)]
+    if rooms:
+        write_messages(messages, map(server.message, rooms))
+        command += ["--messages", str(messages), "--publish-port", str(server.publish_port)]
+    if server.contender.opaque:
+        command.append("--opaque")
+    process = subprocess.Popen(
+        machine.pinned(machine.LOAD_CORE, [*command, "--at-once", str(at_once)]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    try:
+        yield Load(process, server)
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

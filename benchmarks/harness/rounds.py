@@ -1,0 +1,132 @@
+"""Interleaved rounds, and what comes of them."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.harness import machine
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is measured."""
+
+    rounds: int = 5
+    quick: bool = False
+
+    def fewer(self, at_most: int) -> int:
+        """Rounds, where each takes long."""
+        return min(self.rounds, at_most)
+
+    def size(self, full: int, quick: int) -> int:
+        """A number that is smaller in a quick run."""
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number, measured several times."""
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    def as_json(self) -> dict[str, Any]:
+        """For results."""
+        return {"median": self.median, "min": min(self.values), "max": max(self.values), "values": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What a figure must reach."""
+
+    text: str
+    value: float
+    limit: float
+    at_most: bool = True
+
+    @property
+    def met(self) -> bool:
+        """Whether it does."""
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
+
+
+@dataclass
+class Result:
+    """The answer to one question."""
+
+    case: str
+    title: str
+    columns: Mapping[str, str]
+    """Name of a figure → what heads its column, with the unit."""
+    rows: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    """Label → figures by name."""
+    bars: list[Bar] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    """For plots: label → points."""
+    x_axis: str = ""
+    y_axis: str = ""
+
+    def ratio(self, bar: str, one: str, other: str, figure: str, limit: float, *, at_most: bool = True) -> None:
+        """Set a bar on how one row compares with another."""
+        if one in self.rows and other in self.rows:
+            value = self.rows[one][figure].median / self.rows[other][figure].median
+            self.bars.append(Bar(bar, value, limit, at_most))
+
+    def bar(self, bar: str, row: str, figure: str, limit: float, *, at_most: bool = True) -> None:
+        """Set a bar on a row's figure."""
+        if row in self.rows:
+            self.bars.append(Bar(bar, self.rows[row][figure].median, limit, at_most))
+
+    def as_json(self, options: Options, seconds: float) -> dict[str, Any]:
+        """For results."""
+        return {
+            "case": self.case,
+            "title": self.title,
+            "columns": dict(self.columns),
+            "rows": {
+                label: {name: figure.as_json() for name, figure in row.items()} for label, row in self.rows.items()
+            },
+            "bars": [
+                {"bar": bar.text, "value": bar.value, "limit": bar.limit, "at_most": bar.at_most, "met": bar.met}
+                for bar in self.bars
+            ],
+            "notes": self.notes,
+            "curves": self.curves,
+            "axes": [self.x_axis, self.y_axis],
+            "rounds": options.rounds,
+            "quick": options.quick,
+            "seconds": round(seconds),
+            "load_average": machine.load_average(),
+            "machine": machine.facts(),
+        }
+
+
+Measure = Callable[[], Mapping[str, float]]
+
+
+def interleaved(
+    measures: Mapping[str, Measure], rounds: int, log: Callable[[str], None]
+) -> dict[str, dict[str, Figure]]:
+    """A B C, A B C, …: what changes on the machine meanwhile changes it for all of them."""
+    values: dict[str, dict[str, list[float]]] = {label: {} for label in measures}
+    for number in range(rounds):
+        for label, measure in measures.items():
+            began = time.monotonic()
+            measured = measure()
+            for name, value in measured.items():
+                values[label].setdefault(name, []).append(value)
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            log(f"  round {number + 1}/{rounds}  {label:<48} {shown}  ({time.monotonic() - began:.1f} s)")
+    return figures(values)
+
+
+def figures(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Figure]]:
+    """Lists as figures."""
+    return {label: {name: Figure(tuple(each)) for name, each in row.items()} for label, row in values.items()}

@@ -1,0 +1,365 @@
+"""The servers that are compared: how each is started, and what a message looks like to it on its way from Redis.
+
+All get the same chat event. It is published on the channel that each of them hears, so every server does what it does
+for a message that another node has sent: read it from Redis, find the members, write to each.
+"""
+
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import machine
+from benchmarks.harness.wire import STAMP, Message, msgpack, resp
+from benchmarks.peers.rooms_api_stand_in import EPOCH
+from gifchat_local.ports import choose_port
+from gifchat_local.prerequisites import find_valkey_server
+from gifchat_local.servers.readiness import NotReadyError, get_health
+from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_testkit.servers import running
+from gifchat_testkit.tokens import session_cookie
+from room_contracts import events, keys
+from room_contracts.codec import Frame, Kind, encode
+from room_contracts.identity import SESSION_COOKIE
+from room_contracts.ids import Epoch, RoomId
+
+ENTER = "40/chat,"
+EVENT = "chat"
+_SEQ_AT = 10
+"""Where the seq is in a frame on a channel; see `room_contracts.codec`."""
+
+
+def room_id(room: int) -> RoomId:
+    """The id of a room by its number."""
+    return RoomId(f"{room + 1:024x}")
+
+
+def payload(room: int) -> dict[str, Any]:
+    """The chat event that everybody gets."""
+    return {
+        "_id": "65f0c0ffee0123456789abcd",
+        "room": room_id(room),
+        "epoch": EPOCH,
+        "seq": 1,
+        "user": "#4da6ff",
+        "user_id": "00112233445566778899aabb",
+        "chat": STAMP,
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "client_message_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
+    }
+
+
+def join_packet(room: int) -> str:
+    """What a client joins with."""
+    return f'42/chat,0["join","{room_id(room)}"]'
+
+
+@dataclass
+class Server:
+    """One that runs."""
+
+    contender: "Contender"
+    pid: int
+    port: int
+    publish_port: int
+    log: Path
+
+    @property
+    def name(self) -> str:
+        """Short, for results."""
+        return self.contender.name
+
+    def message(self, room: int) -> Message:
+        """What is to be published for a message to a room."""
+        return self.contender.message(room)
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A kind of server."""
+
+    name: str
+    label: str
+    us: float
+    """Roughly, for a delivery in a room of 1,000: how much is asked of it depends on this."""
+    message: Callable[[int], Message]
+    command: Callable[["Stage", int, int], list[str]]
+    warm_up_s: float = 0.5
+    """CPU time; a JIT needs more."""
+    cookies: bool = False
+    health: str | None = None
+    """Asked until it answers; None: an open port is enough."""
+    opaque: bool = False
+    """Frames are compressed: they are counted, not read."""
+
+
+@dataclass
+class Stage:
+    """What the servers of one case share: a Valkey, a stand-in for rooms-api, ports."""
+
+    folder: Path
+    stack: ExitStack
+    valkey: Valkey
+    rooms_api_port: int
+    taken: list[int] = field(default_factory=list)
+
+    def port(self) -> int:
+        """A free one."""
+        port = choose_port(None, self.taken)
+        self.taken.append(port)
+        return port
+
+    @contextmanager
+    def running(self, contender: Contender, *, core: int = machine.SERVER_CORE) -> Iterator[Server]:
+        """Start a server and stop it afterwards."""
+        port = self.port()
+        control = self.port() if contender is KERNEL else self.valkey.port
+        command = machine.pinned(core, contender.command(self, port, control))
+        ready = partial(wait_for, port, contender.health)
+        with running(f"{contender.name}-{port}", command, self.folder, ready) as pid:
+            yield Server(contender, pid, port, control, self.folder / f"{contender.name}-{port}.log")
+
+    def start(self, contender: Contender, *, core: int = machine.SERVER_CORE) -> Server:
+        """Start a server that lives as long as the stage."""
+        return self.stack.enter_context(self.running(contender, core=core))
+
+
+@contextmanager
+def stage(folder: Path) -> Iterator[Stage]:
+    """A Valkey of its own, as if new, and the stand-in."""
+    with ExitStack() as stack:
+        valkey = Valkey(find_valkey_server(), choose_port(None, []), folder)
+        stack.enter_context(
+            running("valkey", machine.pinned(machine.LOAD_CORE, valkey.command()), folder, valkey.wait_until_ready)
+        )
+        mark_as_new(valkey.url)
+        port = choose_port(None, [valkey.port])
+        stand_in = machine.pinned(
+            machine.LOAD_CORE,
+            with_environment(
+                {"PORT": str(port), "PYTHONPATH": str(machine.ROOT)},
+                [sys.executable, "-m", "benchmarks.peers.rooms_api_stand_in"],
+            ),
+        )
+        stack.enter_context(running("rooms-api-stand-in", stand_in, folder, partial(wait_for, port)))
+        yield Stage(folder, stack, valkey, port, [valkey.port, port])
+
+
+# ------------------------------------------------------------------------------------------------------ each of them
+
+
+def _kernel_message(room: int) -> Message:
+    text = f"42/chat,{json.dumps([EVENT, payload(room)], separators=(',', ':'))}".encode()
+    frame = bytes((0x81, 126)) + len(text).to_bytes(2, "big") + text
+    return Message.of(struct.pack("<II", room + 1, len(frame)) + frame)
+
+
+def _kernel_command(_stage: Stage, port: int, control: int) -> list[str]:
+    return [str(built("kernel_limit")), str(port), str(control)]
+
+
+def _gateway_message(room: int) -> Message:
+    body = events.body(EVENT, payload(room))
+    frame = encode(Frame(Kind.CHAT, body, Epoch(EPOCH), 1))
+    bytes_ = resp("SPUBLISH", keys.room_channel(room_id(room)), frame)
+    return Message.of(bytes_, seq_at=bytes_.index(frame) + _SEQ_AT)
+
+
+def gateway_environment(stage: Stage, port: int, rooms_api_port: int | None = None) -> dict[str, str]:
+    """The product's settings: its defaults, but for addresses."""
+    return {
+        "PORT": str(port),
+        "REDIS_URL": stage.valkey.url,
+        "ROOMS_API_URL": f"http://127.0.0.1:{rooms_api_port or stage.rooms_api_port}",
+        "NODE_NAME": f"bench-{port}",
+    }
+
+
+def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
+    return with_environment(gateway_environment(stage, port), [sys.executable, "-m", "realtime_gateway"])
+
+
+def _engine_command(_stage: Stage, port: int, _control: int) -> list[str]:
+    return with_environment(
+        {"PORT": str(port), "PYTHONPATH": str(machine.ROOT)},
+        [sys.executable, "-m", "benchmarks.peers.engine_alone"],
+    )
+
+
+def _node_command(adapter: str) -> Callable[[Stage, int, int], list[str]]:
+    def command(stage: Stage, port: int, _control: int) -> list[str]:
+        environment = {"PORT": str(port), "REDIS_URL": stage.valkey.url, "ADAPTER": adapter, "NODE_ENV": "production"}
+        return with_environment(environment, ["node", str(node_peer())])
+
+    return command
+
+
+def _node_options(room: int) -> dict[str, Any]:
+    return {"rooms": [room_id(room)], "except": [], "flags": {}}
+
+
+def _node_packet(room: int) -> dict[str, Any]:
+    return {"type": 2, "data": [EVENT, payload(room)], "nsp": "/chat"}
+
+
+def _node_classic_message(room: int) -> Message:
+    content = msgpack(["bench", _node_packet(room), _node_options(room)])
+    return Message.of(resp("PUBLISH", f"socket.io#/chat#{room_id(room)}#", content))
+
+
+def _node_sharded_message(room: int) -> Message:
+    content = {
+        "uid": "bench",
+        "nsp": "/chat",
+        "type": 3,
+        "data": {"opts": _node_options(room), "packet": _node_packet(room)},
+    }
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return Message.of(resp("SPUBLISH", f"socket.io#/chat#{room_id(room)}#", text))
+
+
+def _stock_command(deflate: str) -> Callable[[Stage, int, int], list[str]]:
+    def command(stage: Stage, port: int, _control: int) -> list[str]:
+        environment = {
+            "PORT": str(port),
+            "REDIS_URL": stage.valkey.url,
+            "DEFLATE": deflate,
+            "CHANNEL": _stock_channel(deflate),
+            "PYTHONPATH": str(machine.ROOT),
+        }
+        return with_environment(environment, [sys.executable, "-m", "benchmarks.peers.stock_server"])
+
+    return command
+
+
+def _stock_channel(deflate: str) -> str:
+    """Each its own: they would hear one another's messages."""
+    return f"socketio-{deflate}"
+
+
+def _stock_message(deflate: str) -> Callable[[int], Message]:
+    def message(room: int) -> Message:
+        content = {
+            "method": "emit",
+            "event": EVENT,
+            "data": [payload(room)],
+            "binary": False,
+            "namespace": "/chat",
+            "room": room_id(room),
+            "skip_sid": None,
+            "callback": None,
+            "host_id": "bench",
+        }
+        return Message.of(resp("PUBLISH", _stock_channel(deflate), json.dumps(content).encode()))
+
+    return message
+
+
+def with_environment(environment: dict[str, str], command: list[str]) -> list[str]:
+    return ["env", *(f"{name}={value}" for name, value in environment.items()), *command]
+
+
+KERNEL = Contender("kernel", "kernel's limit: C, one `send` each", 10, _kernel_message, _kernel_command)
+OURS = Contender(
+    "ours",
+    "GIF Chat's gateway",
+    11,
+    _gateway_message,
+    _gateway_command,
+    cookies=True,
+    health="/health/ready",
+)
+ENGINE = Contender("engine", "GIF Chat's engine alone", 11, _gateway_message, _engine_command)
+NODE = Contender(
+    "node",
+    "Node.js, Socket.IO, sharded Redis adapter",
+    16,
+    _node_sharded_message,
+    _node_command("sharded"),
+    warm_up_s=5,
+)
+NODE_CLASSIC = Contender(
+    "node-classic",
+    "the same, classic adapter",
+    16,
+    _node_classic_message,
+    _node_command("classic"),
+    warm_up_s=5,
+)
+STOCK = Contender(
+    "stock",
+    "stock python-socketio on uvicorn, deflate off",
+    110,
+    _stock_message("0"),
+    _stock_command("0"),
+)
+STOCK_DEFLATE = Contender(
+    "stock-deflate",
+    "the same, uvicorn's default deflate",
+    160,
+    _stock_message("1"),
+    _stock_command("1"),
+    opaque=True,
+)
+
+
+# ------------------------------------------------------------------------------------------------------- made at need
+
+
+def built(name: str) -> Path:
+    """The program made of `<name>.c`; compiled where it is missing or older."""
+    source, program = machine.BENCHMARKS / f"{name}.c", machine.BUILD / name
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+        machine.BUILD.mkdir(exist_ok=True)
+        made = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(source)], check=True)
+        made.replace(program)
+    return program
+
+
+def node_peer() -> Path:
+    """The Node.js server; what it needs is installed at first use."""
+    if not (machine.PEERS / "node_modules" / "socket.io").exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=machine.PEERS, check=True)
+    return machine.PEERS / "node_server.mjs"
+
+
+def write_clients(
+    file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], *, join: bool = True
+) -> None:
+    """A line for each client; `rooms` has the room of each, `numbers` what the load generator calls a room."""
+    with file.open("w") as lines:
+        for client, room in enumerate(rooms):
+            cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
+            packet = join_packet(room) if join else "-"
+            lines.write(f"{numbers.get(room, room)}\t{cookie}\t{ENTER}\t{packet}\n")
+
+
+def wait_for(port: int, health: str | None = None, timeout_s: float = 30.0) -> None:
+    """Wait until the server takes connections, and says that it is well where it can say so.
+
+    Raises:
+        NotReadyError: not in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if health is not None:
+                get_health(port, health)
+            else:
+                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except (OSError, NotReadyError) as error:
+            if time.monotonic() > deadline:
+                raise NotReadyError(f"port {port}: {error}") from error
+            time.sleep(0.05)
+        else:
+            return

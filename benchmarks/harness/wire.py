@@ -1,0 +1,62 @@
+"""Bytes: what is published for a message, with the place for its stamp."""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
+"""When, which one in its room, which one in the run; the load generator writes it (`load_generator.c`)."""
+
+
+def stamp(at_us: int, number: int, in_run: int) -> str:
+    """For those who publish by another way."""
+    return f"T={at_us:016d} N={number:08d} G={in_run:08d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is published, and where in it the load generator writes."""
+
+    data: bytes
+    stamp_at: int
+    seq_at: int
+
+    @classmethod
+    def of(cls, data: bytes, seq_at: int = -1) -> Self:
+        """Find the stamp's place."""
+        return cls(data, data.index(STAMP.encode()), seq_at)
+
+
+def write_messages(file: Path, messages: Iterable[Message]) -> None:
+    """For `load_generator --messages`."""
+    with file.open("wb") as out:
+        for message in messages:
+            out.write(struct.pack("<Iii", len(message.data), message.stamp_at, message.seq_at) + message.data)
+
+
+def resp(*parts: str | bytes) -> bytes:
+    """A command for Redis."""
+    out = [b"*%d\r\n" % len(parts)]
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        out.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(out)
+
+
+def msgpack(value: Any) -> bytes:
+    """As much of MessagePack as Node's classic adapter needs."""
+    match value:
+        case int() if 0 <= value < 128:
+            return bytes((value,))
+        case str():
+            raw = value.encode()
+            head = bytes((0xA0 | len(raw),)) if len(raw) < 32 else bytes((0xD9, len(raw)))
+            return head + raw
+        case list() if len(value) < 16:
+            return bytes((0x90 | len(value),)) + b"".join(map(msgpack, value))
+        case dict() if len(value) < 16:
+            return bytes((0x80 | len(value),)) + b"".join(msgpack(part) for item in value.items() for part in item)
+        case _:
+            raise ValueError(f"{value!r} is not needed")

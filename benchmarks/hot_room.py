@@ -1,0 +1,48 @@
+"""A room of 1,000 that gets more than it can take: how many deliveries a second?"""
+
+from collections.abc import Mapping
+from functools import partial
+
+from benchmarks.harness import servers
+from benchmarks.harness.fan_out import Log, scene
+from benchmarks.harness.load import Load
+from benchmarks.harness.rounds import Options, Result, interleaved
+
+TITLE = "Overloaded hot room of 1,000: deliveries per second"
+MEMBERS = 1_000
+EVERY_US = 500
+MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name: 40}
+"""So that each is busy for some seconds."""
+
+
+def run(options: Options, log: Log) -> Result:
+    """A message each half a millisecond: two million deliveries a second are asked for."""
+    columns = {
+        "per_s": "deliveries per second",
+        "us": "µs of server CPU per delivery",
+        "cpu": "share of the server's core",
+        "load": "share of the load generator's core",
+    }
+    result = Result("hot-room", TITLE, columns)
+
+    def measure(clients: Load) -> Mapping[str, float]:
+        run = clients.run("open", MESSAGES[clients.server.name] // options.size(1, 4), EVERY_US)
+        return {
+            "per_s": run.deliveries / run.seconds,
+            "us": run.us_per_delivery,
+            "cpu": run.server_cpu_s / run.seconds,
+            "load": run.load_share,
+        }
+
+    with scene([servers.OURS, servers.NODE, servers.STOCK], rooms=1, members=MEMBERS, log=log) as loads:
+        measures = {each.server.contender.label: partial(measure, each) for each in loads}
+        result.rows = interleaved(measures, options.rounds, log)
+    ours = servers.OURS.label
+    result.ratio("≥ 4.5 × Node", ours, servers.NODE.label, "per_s", 4.5, at_most=False)
+    result.ratio("≥ 35 × stock", ours, servers.STOCK.label, "per_s", 35, at_most=False)
+    counts = ", ".join(f"{name}: {count}" for name, count in MESSAGES.items())
+    result.notes.append(
+        "2,000 messages a second are offered to everybody, as many as keep it busy for some seconds "
+        f"({counts}); all of them are delivered and counted."
+    )
+    return result

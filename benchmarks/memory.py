@@ -1,0 +1,54 @@
+"""20,000 connections that have joined and say nothing: how much memory does each take?"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness import machine, servers
+from benchmarks.harness.fan_out import Log
+from benchmarks.harness.load import load
+from benchmarks.harness.rounds import Options, Result, interleaved
+
+TITLE = "Resident memory per idle joined connection"
+CONNECTIONS = 20_000
+OF_STOCK = 5_000
+"""Its figure is the same with fewer, and its joins take long."""
+MEMBERS = 1_000
+BEFORE = 200
+"""Connections that are there before: what the first of them load once is nobody's."""
+SETTLE_S = 3.0
+
+
+def run(options: Options, log: Log) -> Result:
+    """Connect, wait, and look at the resident memory."""
+    connections = min(options.size(CONNECTIONS, 3_000), machine.raise_file_limit())
+    result = Result("memory", TITLE, {"kb": "KB per connection", "connections": "connections"})
+
+    def measure(contender: servers.Contender, count: int) -> Mapping[str, float]:
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
+            server = stage.start(contender)
+            with load(server, Path(name), [client // MEMBERS for client in range(count)]) as clients:
+                clients.connect(BEFORE)
+                clients.idle(1.0)
+                before = machine.resident_kb(server.pid)
+                clients.connect(count - BEFORE)
+                clients.idle(SETTLE_S)
+                kb = (machine.resident_kb(server.pid) - before) / (count - BEFORE)
+                return {"kb": kb, "connections": count}
+
+    contenders = {
+        servers.ENGINE: connections,
+        servers.OURS: connections,
+        servers.NODE: connections,
+        servers.STOCK: min(connections, OF_STOCK),
+        servers.STOCK_DEFLATE: min(connections, OF_STOCK),
+    }
+    measures = {each.label: partial(measure, each, count) for each, count in contenders.items()}
+    # Resident memory hardly differs from round to round, and a round takes minutes.
+    result.rows = interleaved(measures, options.fewer(1), log)
+    result.bar("≤ 6 KB", servers.OURS.label, "kb", 6.0)
+    result.ratio("≤ Node / 2", servers.OURS.label, servers.NODE.label, "kb", 1 / 2)
+    if connections < CONNECTIONS and not options.quick:
+        result.notes.append(f"{connections:,} connections: this machine gives a process no more files.")
+    return result

@@ -1,0 +1,84 @@
+"""Messages for rooms that have no member here: what do they cost a server?"""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness import machine, servers
+from benchmarks.harness.fan_out import SETTLE_S, Log
+from benchmarks.harness.load import Load, RunFailed, load
+from benchmarks.harness.rounds import Options, Result, interleaved
+
+TITLE = "A message for a room that is not hosted"
+ROOMS = 1_000
+HOSTED = ROOMS - 1
+"""One room has a member; its message comes last, so all others have been heard when it is delivered."""
+EVERY_US = 200
+GATEWAYS = 4
+
+
+def run(options: Options, log: Log) -> Result:
+    """Messages to 999 rooms without a member, and one to the room with one; what is spent idle is taken off."""
+    result = Result("not-hosted", TITLE, {"us": "µs of server CPU per message"})
+    messages = options.size(10 * ROOMS, 5 * ROOMS)
+
+    def measure(clients: Load) -> Mapping[str, float]:
+        idle = _idle_share(clients)
+        run = clients.run("open", messages, EVERY_US)
+        if run.deliveries != messages // ROOMS:
+            raise RunFailed(f"{run.deliveries} deliveries")
+        return {"us": max(0.0, run.server_cpu_s - idle * run.seconds) * 1e6 / messages}
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        stage = stack.enter_context(servers.stage(folder))
+        loads = []
+        for contender in (servers.OURS, servers.NODE, servers.NODE_CLASSIC, servers.STOCK):
+            loads.append(stack.enter_context(load(stage.start(contender), folder, [HOSTED], rooms=range(ROOMS))))
+            loads[-1].connect(1)
+            loads[-1].idle(SETTLE_S)
+        measures = {each.server.contender.label: partial(measure, each) for each in loads}
+        result.rows = interleaved(measures, options.rounds, log)
+    result.bar("≤ 2 µs", servers.OURS.label, "us", 2.0)
+    _four_gateways(result, options, log)
+    return result
+
+
+def _idle_share(clients: Load, seconds: float = 1.0) -> float:
+    """What the server spends while nothing happens, of a core."""
+    began, before = time.monotonic(), machine.cpu_s(clients.server.pid)
+    clients.idle(seconds)
+    return (machine.cpu_s(clients.server.pid) - before) / (time.monotonic() - began)
+
+
+def _four_gateways(result: Result, options: Options, log: Log) -> None:
+    """Four gateways, a room each; messages to the room of the first."""
+    messages = options.size(5_000, 2_000)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        stage = stack.enter_context(servers.stage(folder))
+        loads = []
+        for number in range(GATEWAYS):
+            gateway = stage.start(servers.OURS)
+            loads.append(stack.enter_context(load(gateway, folder, [number], rooms=[number])))
+            loads[-1].connect(1)
+        loads[0].idle(SETTLE_S)
+        others = [each.server.pid for each in loads[1:]]
+
+        def spent() -> float:
+            return sum(map(machine.cpu_s, others))
+
+        def measure() -> Mapping[str, float]:
+            began, before = time.monotonic(), spent()
+            loads[0].idle(2.0)
+            idle = (spent() - before) / (time.monotonic() - began)
+            before = spent()
+            run = loads[0].run("open", messages, EVERY_US)
+            return {"us": max(0.0, spent() - before - idle * run.seconds) * 1e6 / messages / len(others)}
+
+        label = f"each of {GATEWAYS - 1} other gateways of GIF Chat"
+        result.rows |= interleaved({label: measure}, options.rounds, log)
+        result.bar(f"{GATEWAYS} gateways with disjoint rooms do no common work (≤ 2 µs)", label, "us", 2.0)

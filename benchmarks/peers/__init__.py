@@ -1,0 +1,1 @@
+"""Servers that the benchmarks start beside the product."""

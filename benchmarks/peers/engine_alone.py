@@ -1,0 +1,64 @@
+"""The product's engine without the product: its Engine.IO server and client manager, and a join that asks nobody.
+
+PORT
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import socketio
+import uvicorn
+from starlette.applications import Starlette
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from realtime_gateway.settings import Settings
+from realtime_gateway.socketio.client_manager import ClientManager
+from realtime_gateway.socketio.server import create_server
+
+rooms: dict[str, set[str]] = {}
+room_of: dict[str, str] = {}
+server = create_server(Settings(), ClientManager(), lambda: False)  # type: ignore[no-untyped-call]
+
+
+async def _connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:
+    """Let everybody in."""
+
+
+async def _join(sid: str, room: str) -> dict[str, bool]:
+    rooms.setdefault(room, set()).add(sid)
+    room_of[sid] = room
+    return {"ok": True}
+
+
+async def _disconnect(sid: str, _reason: str = "") -> None:
+    room = room_of.pop(sid, None)
+    if room is not None:
+        rooms[room].discard(sid)
+
+
+server.on("connect", _connect, namespace="/chat")  # type: ignore[no-untyped-call]
+server.on("join", _join, namespace="/chat")  # type: ignore[no-untyped-call]
+server.on("disconnect", _disconnect, namespace="/chat")  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def _lifespan(_app: Starlette) -> AsyncIterator[None]:
+    running = asyncio.create_task(server.eio.run())
+    yield
+    running.cancel()
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        socketio.ASGIApp(server, Starlette(lifespan=_lifespan)),  # type: ignore[no-untyped-call]
+        host="127.0.0.1",
+        port=int(os.environ["PORT"]),
+        loop="uvloop",
+        http="httptools",
+        ws=server.eio.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
+        access_log=False,
+        log_level="warning",
+    )

@@ -1,0 +1,58 @@
+"""NOT rooms-api: a stand-in that answers gateways from memory, so that a benchmark of the gateway measures it alone.
+
+Every room exists, is public, has space and an empty log. PORT
+"""
+
+import os
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from room_contracts import limits
+
+EPOCH = "00000000000000aa"
+OWNER = "f" * 24
+
+
+async def record(request: Request) -> JSONResponse:
+    """The hosting record."""
+    room = {
+        "_id": request.path_params["room_id"],
+        "title": "A room of the benchmark's",
+        "max": limits.ROOM_MAX_MAX,
+        "private": False,
+        "owner": "#808080",
+        "owner_id": OWNER,
+        "slow_mode_s": 0,
+        "createdAt": "2026-01-01T00:00:00.000Z",
+        "members": 0,
+    }
+    return JSONResponse(
+        {"room": room, "epoch": EPOCH, "head": 0, "access_version": 1, "owner_id": OWNER, "sanctions": {}}
+    )
+
+
+async def log(_request: Request) -> JSONResponse:
+    """The end of the log."""
+    return JSONResponse({"epoch": EPOCH, "head": 0, "items": []})
+
+
+async def heads(request: Request) -> JSONResponse:
+    """Where rooms are."""
+    asked = (await request.json())["rooms"]
+    return JSONResponse({"heads": {room_id: {"epoch": EPOCH, "seq": 0} for room_id in asked}})
+
+
+app = Starlette(
+    routes=[
+        Route("/internal/v1/rooms/{room_id}", record),
+        Route("/internal/v1/rooms/{room_id}/log", log),
+        Route("/internal/v1/heads", heads, methods=["POST"]),
+    ]
+)
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(os.environ["PORT"]), access_log=False, log_level="warning")

@@ -1,0 +1,36 @@
+"""Stock python-socketio with its Redis manager on uvicorn, as their documentation sets them up.
+
+PORT, REDIS_URL, CHANNEL, DEFLATE (1: uvicorn's default, 0: off)
+"""
+
+import os
+from typing import Any
+
+import socketio
+import uvicorn
+
+manager = socketio.AsyncRedisManager(os.environ["REDIS_URL"], channel=os.environ["CHANNEL"])  # type: ignore[no-untyped-call]
+sio = socketio.AsyncServer(async_mode="asgi", client_manager=manager)  # type: ignore[no-untyped-call]
+
+
+@sio.on("connect", namespace="/chat")  # type: ignore[no-untyped-call, untyped-decorator]
+async def connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:
+    """Let everybody in."""
+
+
+@sio.on("join", namespace="/chat")  # type: ignore[no-untyped-call, untyped-decorator]
+async def join(sid: str, room: str) -> dict[str, bool]:
+    """Enter a room."""
+    await sio.enter_room(sid, room, namespace="/chat")  # type: ignore[no-untyped-call]
+    return {"ok": True}
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        socketio.ASGIApp(sio),  # type: ignore[no-untyped-call]
+        host="127.0.0.1",
+        port=int(os.environ["PORT"]),
+        ws_per_message_deflate=os.environ["DEFLATE"] == "1",
+        access_log=False,
+        log_level="warning",
+    )
