@@ -204,6 +204,20 @@ async def test_who_comes_later_hears_what_is_sent_later(world: World) -> None:
     assert await world.received(bob) == chats(2)
 
 
+async def test_who_comes_anew_hears_what_is_sent_afterwards(world: World) -> None:
+    anne, bob = await world.connect(), await world.connect()
+    group = world.sockets.group()
+    group.add(anne)
+    group.add(bob)
+    group.send(event(1))
+    group.add(anne)
+    group.send(event(2))
+    heard = await world.received(anne)
+    written_at_once = isinstance(world, FakeWorld) and len(heard) == 2
+    assert heard == (chats(1, 2) if written_at_once else chats(2))
+    assert await world.received(bob) == chats(1, 2)
+
+
 async def test_who_goes_and_comes_back_at_once_hears_what_is_sent_afterwards(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()

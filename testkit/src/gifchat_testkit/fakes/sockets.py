@@ -49,6 +49,7 @@ class FakeGroup:
         """See the port."""
         if sid in self._sockets.chat:
             self._sids[sid] = None
+            self._unwritten.pop(sid, None)
 
     def discard(self, sid: str) -> None:
         """See the port."""

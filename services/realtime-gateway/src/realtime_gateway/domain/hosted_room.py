@@ -66,7 +66,10 @@ class Group(Protocol):
     """Sessions that are written to at once. Who is added hears what is sent from then on, in order."""
 
     def add(self, sid: str) -> None:
-        """A session more; one that is not connected is left out."""
+        """A session more; one that is not connected is left out.
+
+        One that is there already comes anew: what was sent and is not written yet is not for it any more.
+        """
         ...
 
     def discard(self, sid: str) -> None:

@@ -41,6 +41,8 @@ class RoomGroup:
         connection = self._manager.connection_of(sid)
         if connection is not None:
             self._connections[sid] = connection
+            # Who comes anew has been given what waits, in the answer to its join.
+            self._group.discard(connection)
             self._group.add(connection)
 
     def discard(self, sid: str) -> None:
