@@ -25,7 +25,6 @@ from realtime_gateway.socketio.server import ChatServer
 ORIGIN = "http://chat.example"
 PING_INTERVAL_S = 0.3
 PING_TIMEOUT_S = 0.2
-FIRST_WORD_TIMEOUT_S = 1.0
 MAX_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 32 * 1024
 """In the kernel: so little, that our own bound is reached soon."""
@@ -58,7 +57,7 @@ def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
         "ping_timeout_s": PING_TIMEOUT_S,
         "max_bytes": MAX_BYTES,
         "draining": lambda: world().draining,
-        "first_word_timeout_s": FIRST_WORD_TIMEOUT_S,
+        "first_word_timeout_s": 45.0,
         **more,
     }
 

@@ -6,6 +6,8 @@ import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import cycle
+from operator import xor
 
 DEADLINE_S = 10.0
 
@@ -28,7 +30,7 @@ def client_frame(
     head += size.to_bytes(length_bytes, "big") if length_bytes else b""
     if mask is None:
         return head + payload
-    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return head + mask + bytes(map(xor, payload, cycle(mask)))
 
 
 def close_payload(code: int, reason: bytes = b"") -> bytes:
@@ -76,14 +78,15 @@ class RawWebSocket:
             return first & 0x0F, await self._reader.readexactly(size)
 
     async def closed(self) -> int | None:
-        """Read to the end; the code of the close frame, None where there was none."""
+        """Read to the end, and answer a close frame; its code, None where there was none."""
         code = None
         try:
             while True:
                 opcode, payload = await self.frame()
                 if opcode == 8:
                     code = int.from_bytes(payload[:2], "big") if payload else 1005
-        except (asyncio.IncompleteReadError, ConnectionResetError):
+                    await self.send(client_frame(8, payload))
+        except (asyncio.IncompleteReadError, ConnectionError):
             return code
 
     async def ended(self) -> None:
