@@ -170,6 +170,21 @@ class ServerProcess:
             await self.kill()
             raise AssertionError(f"{self.name} did not stop within {timeout_s} s\n{self.log_tail()}") from None
 
+    async def ended(self, timeout_s: float) -> int:
+        """Wait for an end that the test has prepared inside of the process; the exit code, as of `terminate`.
+
+        Raises:
+            AssertionError: it did not end within `timeout_s`.
+        """
+        process = self._process
+        assert process is not None, f"{self.name} was never started"
+        self._ended_by_test = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await process.wait()
+        except TimeoutError:
+            raise AssertionError(f"{self.name} did not end within {timeout_s} s\n{self.log_tail()}") from None
+
     def pause(self) -> None:
         """SIGSTOP."""
         self.send(signal.SIGSTOP)

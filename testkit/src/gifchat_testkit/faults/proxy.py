@@ -16,6 +16,7 @@ BOTH: tuple[Direction, Direction] = ("up", "down")
 _CHUNK_BYTES = 64 * 1024
 _CHUNKS_HELD = 64
 _CONNECT_TIMEOUT_S = 5.0
+_END_TIMEOUT_S = 1.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -83,6 +84,9 @@ class TcpProxy:
         """Reset every connection and listen no more."""
         await self.refuse()
         self.cut()
+        # Cancelled, they would be complained about; those that still connect are.
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_END_TIMEOUT_S)
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:

@@ -80,6 +80,11 @@ class ChatConnection:
         connection._reading = asyncio.create_task(connection._read(), name="read packets")
         return connection
 
+    @property
+    def upgraded(self) -> bool:
+        """Whether it has gone over from polling to WebSocket."""
+        return self._upgraded.is_set()
+
     async def emit(self, event: str, data: Any) -> int:
         """Emit with an ack; returns the ack's id.
 
