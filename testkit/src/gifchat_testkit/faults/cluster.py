@@ -24,6 +24,7 @@ from gifchat_local.servers.valkey import Valkey, mark_as_new
 from gifchat_testkit.faults.mongod_set import MongodSet, ping
 from gifchat_testkit.faults.processes import READY_TIMEOUT_S, ServerProcess, lasting_port
 from gifchat_testkit.faults.proxy import TcpProxy
+from gifchat_testkit.faults.valkey_set import ValkeySet
 from gifchat_testkit.faults.waiting import until
 from room_contracts.identity import DEVELOPMENT_SECRET
 
@@ -40,6 +41,8 @@ class Shape:
     rooms_api: int = 1
     mongods: Literal[1, 3] = 1
     """1: behind a proxy for each rooms-api. 3: a set that elects, reached directly."""
+    valkeys: Literal[1, 2] = 1
+    """2: with a spare that can be made the first one's replica, see `FaultCluster.fail_over`."""
     gateway_env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the gateways: `{"PING_INTERVAL": "2"}`."""
     rooms_api_env: Mapping[str, str] = field(default_factory=dict)
@@ -106,11 +109,7 @@ class FaultCluster:
         self.secret = DEVELOPMENT_SECRET
         """What sessions and memberships are signed with."""
         self.internal_token = "fault-suite-internal-token"  # noqa: S105 - of this cluster alone
-        valkey = Valkey(find_valkey_server(), self._port(), self.folder)
-        self.valkey_url = valkey.url
-        """Directly, past all proxies."""
-        self._valkey = valkey
-        self.valkey = self._process("valkey", valkey.command(), lambda: valkey.wait_until_ready(0.0))
+        self.valkeys = self._new_valkeys()
         self.mongods = self._new_mongods()
         self.nginx = self._process(
             "nginx",
@@ -122,10 +121,25 @@ class FaultCluster:
         self.gateways: list[Node] = []
 
     @property
+    def valkey(self) -> ServerProcess:
+        """The one that everybody uses."""
+        return self.valkeys.processes[self.valkeys.used]
+
+    @property
+    def valkey_url(self) -> str:
+        """Directly, past all proxies."""
+        return self.valkeys.members[self.valkeys.used].url
+
+    @property
+    def nodes(self) -> list[Node]:
+        """What uses the stores: every rooms-api and every gateway."""
+        return [*self.rooms_api, *self.gateways]
+
+    @property
     def processes(self) -> list[ServerProcess]:
         """All of them."""
-        ours = [node.process for node in (*self.rooms_api, *self.gateways)]
-        return [*self.mongods.processes, self.valkey, *ours, self.nginx]
+        ours = [node.process for node in self.nodes]
+        return [*self.mongods.processes, *self.valkeys.processes, *ours, self.nginx]
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -148,6 +162,13 @@ class FaultCluster:
         await asyncio.to_thread(self.mongods.wait_for_primary, READY_TIMEOUT_S)
         await self._wait_until_ready(self.processes)
 
+    async def fail_over(self) -> None:
+        """Make the replica of Valkey (see `ValkeySet.follow`) what everybody uses, be the other one dead or alive."""
+        await asyncio.to_thread(self.valkeys.promote)
+        for node in self.nodes:
+            node.redis.target_port = self.valkeys.members[self.valkeys.used].port
+            node.redis.cut()
+
     async def reload_nginx(self) -> None:
         """`nginx -s reload`, and wait until new workers serve; old ones keep the sockets that they have."""
         before = self.nginx_workers()
@@ -169,8 +190,10 @@ class FaultCluster:
 
     async def _start(self) -> None:
         raise_file_limit()
-        await asyncio.gather(self.valkey.start(), *(process.start() for process in self.mongods.processes))
-        await self.valkey.wait_until_ready()
+        stores = [*self.valkeys.processes, *self.mongods.processes]
+        await asyncio.gather(self.valkeys.link.start(), *(process.start() for process in stores))
+        self._proxies.append(self.valkeys.link)
+        await self._wait_until_ready(self.valkeys.processes)
         await asyncio.to_thread(mark_as_new, self.valkey_url)
         self.rooms_api = [await self._rooms_api(number) for number in range(1, self.shape.rooms_api + 1)]
         self.gateways = [await self._gateway(number) for number in range(1, self.shape.gateways + 1)]
@@ -181,9 +204,10 @@ class FaultCluster:
                 web=[self._port()],
             )
         )
-        ours = [node.process for node in (*self.rooms_api, *self.gateways)]
-        await asyncio.gather(self.nginx.start(), *(process.start() for process in ours))
+        ours = [node.process for node in self.nodes]
+        # A driver's connection to a mongod that is no set's member yet would never know of sessions.
         await asyncio.to_thread(self.mongods.initiate, READY_TIMEOUT_S)
+        await asyncio.gather(self.nginx.start(), *(process.start() for process in ours))
         await self._wait_until_ready([*ours, self.nginx])
 
     async def _stop(self) -> None:
@@ -197,7 +221,7 @@ class FaultCluster:
         await asyncio.gather(*(process.wait_until_ready() for process in processes))
 
     async def _rooms_api(self, number: int) -> Node:
-        redis = await self._proxy(self._valkey.port)
+        redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
         mongo, mongo_url = None, self.mongods.url
         if self.shape.mongods == 1:
             mongo = await self._proxy(self.mongods.members[0].port)
@@ -207,7 +231,7 @@ class FaultCluster:
         return self._service(f"rooms-api-{number}", self.shape.rooms_api_module, env, redis, mongo)
 
     async def _gateway(self, number: int) -> Node:
-        redis = await self._proxy(self._valkey.port)
+        redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
         env = {"ROOMS_API_URL": self._nginx_config.internal_url, **self.shape.gateway_env}
         return self._service(f"gateway-{number}", self.shape.gateway_module, env, redis, None)
 
@@ -233,6 +257,15 @@ class FaultCluster:
 
     def _process(self, name: str, command: list[str], probe: Any, env: Any = None, **how: Any) -> ServerProcess:
         return ServerProcess(name, command, self.folder / f"{name}.log", probe, env, **how)
+
+    def _new_valkeys(self) -> ValkeySet:
+        members, processes = [], []
+        for number in range(1, self.shape.valkeys + 1):
+            member = Valkey(find_valkey_server(), self._port(), self.folder)
+            members.append(member)
+            name = "valkey" if self.shape.valkeys == 1 else f"valkey-{number}"
+            processes.append(self._process(name, member.command(), partial(member.wait_until_ready, 0.0)))
+        return ValkeySet(members, processes, TcpProxy(members[0].port, port=self._port()))
 
     def _new_mongods(self) -> MongodSet:
         members, processes = [], []

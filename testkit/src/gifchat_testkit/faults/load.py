@@ -59,6 +59,7 @@ class Load:
         self._run = Recorder(folder / "run.jsonl")
         self._people: list[Person] = []
         self._owner = self.person("owner")
+        self._over = False
         self._gateways = {sticky_value(node): node.name for node in cluster.gateways}
 
     # ------------------------------------------------------------------------------------------------ for rows
@@ -148,6 +149,12 @@ class Load:
     def recorder(self, name: str) -> Recorder:
         """The file of another client."""
         return Recorder(self.folder / f"{name}.jsonl")
+
+    def fault_over(self) -> None:
+        """The cause is gone: the time to heal counts from here. A row says so where it goes on to look at something."""
+        if not self._over:
+            self._over = True
+            self.record(records.FaultEnded(t=now()))
 
     def record(self, record: records.Record) -> None:
         """Write into the run's own file."""

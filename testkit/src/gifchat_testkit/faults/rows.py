@@ -15,6 +15,7 @@ Figures = Mapping[str, float]
 """Name with its unit (`deaf for, s`) → value; of many runs the table shows p50 and the greatest."""
 Inject = Callable[[FaultCluster, Load, random.Random], Awaitable[Figures | None]]
 """Breaks something, and returns when the cause is gone (from then on the time to heal counts), with figures of its own.
+Where it has still to look at something then, it says `load.fault_over()` first.
 
 It is called under load, at a random moment. It takes everything random from the generator that it is given, gives
 every wait a deadline, and raises AssertionError where the fault did not come about as meant. `load.short` asks for a

@@ -57,7 +57,7 @@ async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *,
         load.record(records.FaultBegan(t=now(), fault=row.name))
         async with asyncio.timeout(INJECT_TIMEOUT_S):
             figures = await row.inject(cluster, load, rng) or {}
-        load.record(records.FaultEnded(t=now()))
+        load.fault_over()
         await asyncio.sleep(row.settle_s / 3 if short else row.settle_s)
         await load.finish_writing(row.catch_up_s)
         await load.catch_up(row.catch_up_s)
