@@ -450,6 +450,15 @@ async def test_the_websockets_own_rules(calm: World, data: bytes, code: int) -> 
         assert await socket.closed() == code
 
 
+async def test_who_sends_far_too_much_learns_why(calm: World) -> None:
+    """A reset, because not everything was read, would come instead of the close frame."""
+    async with raw_websocket(calm.port, WEBSOCKET) as socket:
+        await socket.frame()
+        size = 8_000_000
+        await socket.send(b"\x81\xff" + size.to_bytes(8, "big") + b"mask" + bytes(size))
+        assert await socket.closed() == 1009
+
+
 async def test_fragments_with_a_ping_in_between(calm: World) -> None:
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         await socket.frame()

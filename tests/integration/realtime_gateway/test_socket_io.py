@@ -484,12 +484,15 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("packet", MALFORMED, ids=[str(number) for number in range(len(MALFORMED))])
-async def test_a_malformed_packet_closes_the_connection(world: World, packet: str) -> None:
+async def test_a_malformed_packet_closes_the_connection(
+    world: World, packet: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with connected(world, "websocket") as client:
         sid = await enter(client)
         await client.send(packet)
         await client.closed()
         await until(lambda: told_end(world, "/", sid) == ["transport error"])
+    assert "message_handler_failed" not in capsys.readouterr().out, "that is no fault of ours"
 
 
 @pytest.mark.parametrize("packet", ["abc", "2{}", '2["connect",{}]', "51-[]"])
@@ -516,11 +519,14 @@ BROKEN_ATTACHMENTS: list[list[str | bytes]] = [
 
 
 @pytest.mark.parametrize("messages", BROKEN_ATTACHMENTS, ids=[str(number) for number in range(len(BROKEN_ATTACHMENTS))])
-async def test_attachments_that_do_not_fit_close_the_connection(world: World, messages: list[str | bytes]) -> None:
+async def test_attachments_that_do_not_fit_close_the_connection(
+    world: World, messages: list[str | bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     async with connected(world, "websocket") as client:
         await enter(client)
         await client.send(*messages)
         await client.closed()
+    assert "message_handler_failed" not in capsys.readouterr().out
 
 
 async def test_attachments_count_like_any_message(inside: Client) -> None:

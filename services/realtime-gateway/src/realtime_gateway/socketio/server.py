@@ -45,6 +45,8 @@ class ChatServer(socketio.AsyncServer):
                 raise ValueError("text where an attachment is expected")
             if sum(map(len, packet.attachments)) + len(data) > limits.SOCKET_MESSAGE_MAX_BYTES:
                 raise ValueError("an event with its attachments is not larger than any other")
+        elif not data:
+            raise ValueError("an empty packet")
         await super()._handle_eio_message(eio_sid, data)  # type: ignore[no-untyped-call]
 
     async def _handle_connect(self, eio_sid: Any, namespace: Any, data: Any) -> None:
