@@ -113,6 +113,22 @@ def error_seconds(load: Load, since: float) -> float:
     return _covered(spans)
 
 
+def slowest_answer_s(load: Load, since: float) -> float:
+    """The longest that one attempt to post took that was made after `since`, whatever the answer; 0 of none."""
+    slowest = 0.0
+    for writer in load.writers:
+        sent: float | None = None
+        for record in _records(load, writer):
+            match record:
+                case records.Attempt(t=t):
+                    sent = t if t >= since else None
+                case records.NotAcked(t=t) | records.Acked(t=t) if sent is not None:
+                    slowest = max(slowest, t - sent)
+                case _:
+                    pass
+    return slowest
+
+
 def _covered(spans: list[tuple[float, float]]) -> float:
     seconds, end = 0.0, 0.0
     for start, stop in sorted(spans):
