@@ -10,10 +10,10 @@ BIN := .venv/bin
 SERVICES := services/rooms-api services/realtime-gateway services/web
 LOCAL := contracts $(SERVICES) deploy/local
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
-TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests
+TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests benchmarks
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test faults lint format docs screenshots lock system clean
+.PHONY: help up test faults lint format docs bench screenshots lock system clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ format: .venv/.dev  ## format the code
 docs: .venv/.dev  ## write the generated documents
 	$(BIN)/python docs/generate.py
 
+bench: .venv/.dev  ## measure beside Node.js and stock python-socketio; writes benchmarks/README.md (ARGS=)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
 screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromium)
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k pictures
 
@@ -65,7 +68,7 @@ system:  ## install the system packages that tests can use (Debian and Ubuntu, a
 
 clean:  ## remove the environment, caches and the data of the embedded cluster
 	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
-	rm -rf .venv $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules
+	rm -rf .venv $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run all questions, or one of them, and write the report."""
+"""`python -m benchmarks`: answer all questions, or some of them, and write the report."""
 
 import argparse
 import importlib
@@ -6,8 +6,9 @@ import json
 import sys
 import time
 
-from benchmarks.harness import machine
-from benchmarks.harness.rounds import Options
+from benchmarks.harness import machine, report
+from benchmarks.harness.load import RunFailed
+from benchmarks.harness.rounds import Options, Result
 
 CASES = {
     "room-1000": "room_1000",
@@ -18,33 +19,62 @@ CASES = {
     "memory": "memory",
     "coming-and-going": "coming_and_going",
     "not-hosted": "not_hosted",
+    "post-to-delivery": "post_to_delivery",
+    "group-commit": "group_commit",
+    "growth-members": "growth_of_members",
+    "growth-rooms": "growth_of_rooms",
+    "growth-gateways": "growth_of_gateways",
 }
 
 
 def main() -> int:
-    """Run."""
+    """Run; 1 where a bar is not met or a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round: whether it runs, not how fast")
+    parser.add_argument("--report", action="store_true", help="only write README.md and the plots, from results/")
     arguments = parser.parse_args()
+    if arguments.report:
+        report.write(machine.BENCHMARKS, list(CASES))
+        return 0
     options = Options(1 if arguments.quick else arguments.rounds, arguments.quick)
     machine.raise_file_limit()
     # A quick run says nothing that should be kept.
-    results = machine.BUILD / "quick" if options.quick else machine.BENCHMARKS / "results"
-    results.mkdir(parents=True, exist_ok=True)
-    failed = False
+    folder = machine.BUILD / "quick" if options.quick else machine.BENCHMARKS
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    verdicts = []
     for case in arguments.case or CASES:
-        module = importlib.import_module(f"benchmarks.{CASES[case]}")
-        print(module.TITLE, flush=True)
-        began = time.monotonic()
-        result = module.run(options, lambda line: print(line, flush=True))
-        text = json.dumps(result.as_json(options, time.monotonic() - began), indent=1, ensure_ascii=False)
-        (results / f"{case}.json").write_text(text + "\n")
+        try:
+            result, record = _measure(case, options)
+        except RunFailed as failure:
+            _say(f"  FAILED  {failure}")
+            verdicts.append(f"FAILED   {case}")
+            continue
+        (folder / "results" / f"{case}.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         for bar in result.bars:
-            failed = failed or not bar.met
-            print(f"  {'met    ' if bar.met else 'NOT MET'}  {bar.text}: {bar.value:.3g} (limit {bar.limit:.3g})")
-    return 1 if failed else 0
+            sign = "≤" if bar.at_most else "≥"
+            verdict = "met    " if bar.met else "NOT MET"
+            verdicts.append(f"{verdict}  {case}: {bar.text}: {bar.value:.3g} ({sign} {bar.limit:.3g})")
+            _say(f"  {verdicts[-1]}")
+    report.write(folder, list(CASES))
+    _say("\n" + "\n".join(verdicts))
+    return 0 if all(verdict.startswith("met") for verdict in verdicts) else 1
+
+
+def _measure(case: str, options: Options) -> tuple[Result, dict[str, object]]:
+    module = importlib.import_module(f"benchmarks.{CASES[case]}")
+    _say(f"{module.TITLE} ({case})")
+    load_average = machine.load_average()
+    began = time.monotonic()
+    result: Result = module.run(options, _say)
+    seconds = time.monotonic() - began
+    _say(f"  {seconds:.0f} s")
+    return result, {**result.as_json(options, seconds), "load_average": load_average}
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 if __name__ == "__main__":

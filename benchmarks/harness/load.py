@@ -14,6 +14,7 @@ from typing import Any, Literal
 from benchmarks.harness import machine
 from benchmarks.harness.servers import Server, built, write_clients
 from benchmarks.harness.wire import write_messages
+from room_contracts.ids import RoomId
 
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
@@ -170,14 +171,17 @@ def load(
     rooms_of_clients: Sequence[int],
     *,
     rooms: Sequence[int] = (),
-    join: bool = True,
+    room_ids: Sequence[RoomId] | None = None,
     at_once: int = 64,
 ) -> Iterator[Load]:
-    """The clients of `server`, none of them connected yet; messages go to `rooms` in turn."""
+    """The clients of `server`, none of them connected yet; messages go to `rooms` in turn.
+
+    `room_ids`: the ids of rooms that exist; without, the stand-in has all of them.
+    """
     name = f"{server.name}-{server.port}"
     clients, messages = folder / f"{name}.clients", folder / f"{name}.messages"
     numbers = {room: at for at, room in enumerate(rooms)}
-    write_clients(clients, server.contender, list(rooms_of_clients), numbers, join=join)
+    write_clients(clients, server.contender, list(rooms_of_clients), numbers, room_ids)
     command = [str(built("load_generator")), "--port", str(server.port), "--clients", str(clients)]
     if rooms:
         write_messages(messages, map(server.message, rooms))

@@ -84,6 +84,12 @@ class Result:
         if row in self.rows:
             self.bars.append(Bar(bar, self.rows[row][figure].median, limit, at_most))
 
+    def point(self, curve: str, at: int, name: str, values: Sequence[float]) -> None:
+        """Add a point to a curve, and a row."""
+        figure = Figure(tuple(values))
+        self.rows[f"{curve}, {at:,} {self.x_axis}"] = {name: figure}
+        self.curves.setdefault(curve, []).append((float(at), figure.median))
+
     def as_json(self, options: Options, seconds: float) -> dict[str, Any]:
         """For results."""
         return {
@@ -103,7 +109,6 @@ class Result:
             "rounds": options.rounds,
             "quick": options.quick,
             "seconds": round(seconds),
-            "load_average": machine.load_average(),
             "machine": machine.facts(),
         }
 

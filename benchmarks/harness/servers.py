@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,9 @@ def payload(room: int) -> dict[str, Any]:
     }
 
 
-def join_packet(room: int) -> str:
+def join_packet(room: RoomId) -> str:
     """What a client joins with."""
-    return f'42/chat,0["join","{room_id(room)}"]'
+    return f'42/chat,0["join","{room}"]'
 
 
 @dataclass
@@ -119,18 +119,19 @@ class Stage:
         return port
 
     @contextmanager
-    def running(self, contender: Contender, *, core: int = machine.SERVER_CORE) -> Iterator[Server]:
-        """Start a server and stop it afterwards."""
+    def running(self, contender: Contender, *, rooms_api_port: int | None = None) -> Iterator[Server]:
+        """Start a server and stop it afterwards; `rooms_api_port` is that of a real one, in place of the stand-in."""
         port = self.port()
+        stage = self if rooms_api_port is None else replace(self, rooms_api_port=rooms_api_port)
         control = self.port() if contender is KERNEL else self.valkey.port
-        command = machine.pinned(core, contender.command(self, port, control))
+        command = machine.pinned(machine.SERVER_CORE, contender.command(stage, port, control))
         ready = partial(wait_for, port, contender.health)
         with running(f"{contender.name}-{port}", command, self.folder, ready) as pid:
             yield Server(contender, pid, port, control, self.folder / f"{contender.name}-{port}.log")
 
-    def start(self, contender: Contender, *, core: int = machine.SERVER_CORE) -> Server:
+    def start(self, contender: Contender, *, rooms_api_port: int | None = None) -> Server:
         """Start a server that lives as long as the stage."""
-        return self.stack.enter_context(self.running(contender, core=core))
+        return self.stack.enter_context(self.running(contender, rooms_api_port=rooms_api_port))
 
 
 @contextmanager
@@ -174,18 +175,15 @@ def _gateway_message(room: int) -> Message:
     return Message.of(bytes_, seq_at=bytes_.index(frame) + _SEQ_AT)
 
 
-def gateway_environment(stage: Stage, port: int, rooms_api_port: int | None = None) -> dict[str, str]:
-    """The product's settings: its defaults, but for addresses."""
-    return {
+def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
+    # The product's defaults, but for addresses.
+    environment = {
         "PORT": str(port),
         "REDIS_URL": stage.valkey.url,
-        "ROOMS_API_URL": f"http://127.0.0.1:{rooms_api_port or stage.rooms_api_port}",
+        "ROOMS_API_URL": f"http://127.0.0.1:{stage.rooms_api_port}",
         "NODE_NAME": f"bench-{port}",
     }
-
-
-def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
-    return with_environment(gateway_environment(stage, port), [sys.executable, "-m", "realtime_gateway"])
+    return with_environment(environment, [sys.executable, "-m", "realtime_gateway"])
 
 
 def _engine_command(_stage: Stage, port: int, _control: int) -> list[str]:
@@ -334,13 +332,16 @@ def node_peer() -> Path:
 
 
 def write_clients(
-    file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], *, join: bool = True
+    file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], ids: Sequence[RoomId] | None
 ) -> None:
-    """A line for each client; `rooms` has the room of each, `numbers` what the load generator calls a room."""
+    """A line for each client.
+
+    `rooms` has the room of each, `numbers` what the load generator calls a room, `ids` the ids of rooms that exist.
+    """
     with file.open("w") as lines:
         for client, room in enumerate(rooms):
             cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
-            packet = join_packet(room) if join else "-"
+            packet = join_packet(room_id(room) if ids is None else ids[room])
             lines.write(f"{numbers.get(room, room)}\t{cookie}\t{ENTER}\t{packet}\n")
 
 

@@ -1,0 +1,207 @@
+"""Many people write into one room: how many messages a second does one process of rooms-api store?"""
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import uvloop
+from bson import ObjectId
+from pymongo import AsyncMongoClient
+
+from benchmarks.harness import machine, product, servers
+from benchmarks.harness.fan_out import Log
+from benchmarks.harness.load import RunFailed
+from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.peers.counter_and_insert import CounterAndInsert
+from room_contracts.codec import Frame
+from room_contracts.ids import RoomId, UserId, new_epoch
+from rooms_api.adapters.mongo_messages import MongoMessages
+from rooms_api.adapters.mongo_rooms import MongoRooms
+from rooms_api.domain.message import Draft, Message, text_of
+from rooms_api.domain.room import Room
+from rooms_api.settings import DEVELOPMENT_TOKEN
+from rooms_api.use_cases.group_commit import Committed, GroupCommit, Rule
+
+TITLE = "Messages per second into one hot room"
+WRITERS = 512
+"""Who wait for their message at the same time, at the use case."""
+WRITERS_OF_A_COUNTER = 32
+"""More only wait for one another, and it gets slower."""
+CONNECTIONS = 96
+"""And through HTTP."""
+USER = UserId("00112233445566778899aabb")
+
+Mongo = AsyncMongoClient[dict[str, Any]]
+
+
+class Appends(Protocol):
+    """Either way to store."""
+
+    async def append(self, room_id: RoomId, draft: Draft, rule: Rule) -> Committed:
+        """See `GroupCommit.append`."""
+        ...
+
+
+class _Nobody:
+    """Publishing is another question."""
+
+    def publish(self, channel: str, frame: Frame) -> None:
+        """Nothing."""
+
+
+def run(options: Options, log: Log) -> Result:
+    """At the use case, in this process on the server's core; then through HTTP, with a rooms-api there."""
+    columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time of one, p50, ms"}
+    result = Result("group-commit", TITLE, columns)
+    many, few = options.size(20_000, 4_000), options.size(2_000, 400)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        stage = stack.enter_context(servers.stage(folder))
+        mongo_url = stack.enter_context(product.mongod(folder, stage.port()))
+        grouped = stack.enter_context(product.rooms_api(stage, mongo_url, machine.SERVER_CORE))
+        textbook = stack.enter_context(
+            product.rooms_api(stage, mongo_url, machine.SERVER_CORE, "benchmarks.peers.counter_and_insert")
+        )
+        measures = {
+            "group commit": partial(_at_the_use_case, mongo_url, [GroupCommit], many, WRITERS),
+            "group commit, two writers of the room": partial(
+                _at_the_use_case, mongo_url, [GroupCommit] * 2, many, WRITERS
+            ),
+            "counter and insert": partial(_at_the_use_case, mongo_url, [CounterAndInsert], few, WRITERS_OF_A_COUNTER),
+            "group commit, through HTTP": partial(_through_http, grouped, few),
+            "counter and insert, through HTTP": partial(_through_http, textbook, few),
+        }
+        result.rows = interleaved(measures, options.rounds, log)
+    result.ratio("≥ 8 × counter and insert", "group commit", "counter and insert", "per_s", 8, at_most=False)
+    http = "through HTTP ≥ 1.8 ×"
+    result.ratio(http, "group commit, through HTTP", "counter and insert, through HTTP", "per_s", 1.8, at_most=False)
+    result.notes.append(
+        f"{WRITERS} messages wait at a time at the use case ({WRITERS_OF_A_COUNTER} for a counter: more only get in "
+        f"one another's way), {CONNECTIONS} through HTTP; every write waits for a "
+        "majority's journal; mongod has the other core. After every round the room's seqs are read back: they have no "
+        "hole. The two writers are in one process."
+    )
+    return result
+
+
+# ------------------------------------------------------------------------------------------------ at the use case
+
+
+def _at_the_use_case(
+    mongo_url: str, ways: Sequence[Callable[..., Appends]], messages: int, at_once: int
+) -> Mapping[str, float]:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {machine.SERVER_CORE})
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_append_all(mongo_url, ways, messages, at_once))
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+async def _append_all(
+    mongo_url: str, ways: Sequence[Callable[..., Appends]], messages: int, at_once: int
+) -> Mapping[str, float]:
+    database = f"bench_{secrets.token_hex(4)}"
+    mongo: Mongo = AsyncMongoClient(mongo_url, tz_aware=True, w="majority", journal=True, readConcernLevel="majority")
+    try:
+        rooms, log = MongoRooms(mongo, database), MongoMessages(mongo, database)
+        await log.create_indexes()
+        room_id = RoomId(str(ObjectId()))
+        await rooms.add(Room(room_id, new_epoch(), USER, "#808080", "A room", 100, datetime.now(UTC)))
+        writers = [way(rooms, log, _Nobody(), lambda: datetime.now(UTC)) for way in ways]
+
+        async def write(number: int) -> None:
+            text = Message("#808080", text_of("How many messages does a room take?"))
+            draft = Draft(str(ObjectId()), USER, f"bench-{number}", text)
+            await writers[number % len(writers)].append(room_id, draft, lambda _room, _now: None)
+
+        await _many(write, range(-200, 0), at_once)
+        began, cpu = time.monotonic(), time.process_time()
+        took = await _many(write, range(messages), at_once)
+        seconds, cpu_s = time.monotonic() - began, time.process_time() - cpu
+        await _check(mongo, database, room_id, messages + 200)
+        return {"per_s": messages / seconds, "us": cpu_s * 1e6 / messages, "p50_ms": took}
+    finally:
+        await mongo.drop_database(database)
+        await mongo.close()
+
+
+async def _many(write: Callable[[int], Coroutine[Any, Any, None]], numbers: range, at_once: int) -> float:
+    """Write all, so many at a time; returns the median time of one, in ms."""
+    rest = iter(numbers)
+    took: list[float] = []
+
+    async def writer() -> None:
+        for number in rest:
+            began = time.monotonic()
+            await write(number)
+            took.append(time.monotonic() - began)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(at_once):
+            group.create_task(writer())
+    return sorted(took)[len(took) // 2] * 1e3
+
+
+async def _check(mongo: Mongo, database: str, room_id: RoomId, messages: int) -> None:
+    found = mongo[database]["messages"].find({"room": ObjectId(room_id)}, {"_id": 0, "seq": 1}).sort("seq", 1)
+    if [each["seq"] async for each in found] != list(range(1, messages + 1)):
+        raise RunFailed("the room's seqs have holes")
+
+
+# --------------------------------------------------------------------------------------------------- through HTTP
+
+
+def _through_http(api: product.RoomsApi, messages: int) -> Mapping[str, float]:
+    room_id = api.make_room()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_post_all(api.port, room_id, range(200)))
+        before = machine.cpu_s(api.pid)
+        seconds, took = runner.run(_post_all(api.port, room_id, range(200, 200 + messages)))
+        cpu_s = machine.cpu_s(api.pid) - before
+    return {"per_s": messages / seconds, "us": cpu_s * 1e6 / messages, "p50_ms": took}
+
+
+async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, float]:
+    """By as little of an HTTP client as can be: it must not be what is measured."""
+    connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
+    free = list(connections)
+
+    async def post(number: int) -> None:
+        reader, writer = free.pop()
+        content = {
+            "text": "How many messages does a room take?",
+            "client_message_id": f"bench-{number}",
+            "user_id": USER,
+            "color": "#808080",
+        }
+        body = json.dumps(content).encode()
+        head = (
+            f"POST /internal/v1/rooms/{room_id}/messages HTTP/1.1\r\nhost: rooms-api\r\n"
+            f"authorization: Bearer {DEVELOPMENT_TOKEN}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
+        )
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        if not answer.startswith(b"HTTP/1.1 201"):
+            raise RunFailed(answer.decode())
+        length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        await reader.readexactly(int(length.partition(b":")[2]))
+        free.append((reader, writer))
+
+    began = time.monotonic()
+    took = await _many(post, numbers, CONNECTIONS)
+    seconds = time.monotonic() - began
+    for _, writer in connections:
+        writer.close()
+    return seconds, took

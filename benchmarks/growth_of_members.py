@@ -1,0 +1,36 @@
+"""One room that grows: does a delivery stay as cheap?"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness import machine, servers
+from benchmarks.harness.fan_out import SETTLE_S, Log, messages_for
+from benchmarks.harness.load import load
+from benchmarks.harness.rounds import Options, Result
+
+TITLE = "Growth: members of a room, CPU per delivery"
+MEMBERS = (100, 1_000, 5_000, 20_000)
+
+
+def run(options: Options, log: Log) -> Result:
+    """The same servers, with more and more members."""
+    result = Result("growth-members", TITLE, {"us": "µs of server CPU per delivery"})
+    result.x_axis, result.y_axis = "members", "µs per delivery"
+    most = min(options.size(20_000, 1_000), machine.raise_file_limit())
+    sizes = sorted({min(each, most) for each in MEMBERS})
+    for contender in (servers.KERNEL, servers.OURS, servers.NODE):
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
+            server = stage.start(contender)
+            with load(server, Path(name), [0] * sizes[-1], rooms=[0]) as clients:
+                there = 0
+                for members in sizes:
+                    clients.connect(members - there)
+                    clients.idle(SETTLE_S)
+                    if not there:
+                        clients.warm_up(members)
+                    there = members
+                    messages = messages_for(clients, members, options.size(10, 3) / 10)
+                    runs = [clients.run("closed", messages) for _ in range(options.fewer(3))]
+                    result.point(contender.label, members, "us", [run.us_per_delivery for run in runs])
+                    log(f"  {contender.label}, {members:,} members: {runs[-1].us_per_delivery:.4g} µs")
+    return result

@@ -1,0 +1,31 @@
+"""A gateway that hosts more and more rooms: does a message stay as cheap?"""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.harness import machine, servers
+from benchmarks.harness.fan_out import SETTLE_S, Log
+from benchmarks.harness.load import load
+from benchmarks.harness.rounds import Options, Result
+
+TITLE = "Growth: rooms of a gateway, CPU per message"
+ROOMS = (1, 100, 1_000, 5_000, 20_000)
+EVERY_US = 1_000
+
+
+def run(options: Options, log: Log) -> Result:
+    """One member in each room; a message each millisecond, to one room after the other."""
+    result = Result("growth-rooms", TITLE, {"us": "µs of server CPU per message"})
+    result.x_axis, result.y_axis = "rooms", "µs per message"
+    most = min(options.size(20_000, 300), machine.raise_file_limit())
+    for rooms in sorted({min(each, most) for each in ROOMS}):
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
+            server = stage.start(servers.OURS)
+            with load(server, Path(name), range(rooms), rooms=range(rooms)) as clients:
+                arrival = clients.connect(rooms)
+                clients.idle(SETTLE_S)
+                runs = [clients.run("open", options.size(2_000, 500), EVERY_US) for _ in range(options.fewer(3))]
+                result.point(servers.OURS.label, rooms, "us", [run.us_per_message for run in runs])
+                log(f"  {rooms:,} rooms (in {arrival.seconds:.1f} s): {runs[-1].us_per_message:.4g} µs")
+    result.notes.append("What the gateway does without any message (leases, sweeping, its canary) is in the figure.")
+    return result

@@ -1,0 +1,85 @@
+"""The product's other half: a real mongod, a real rooms-api, and a room in it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness import machine
+from benchmarks.harness.servers import Stage, wait_for, with_environment
+from gifchat_local.prerequisites import find_mongod
+from gifchat_local.servers.mongod import Mongod
+from gifchat_testkit.servers import running
+from gifchat_testkit.tokens import session_cookie, signed
+from room_contracts import identity, limits
+from room_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE
+from room_contracts.ids import RoomId
+
+SESSION = "bench-owner"
+
+
+@contextmanager
+def mongod(folder: Path, port: int) -> Iterator[str]:
+    """A mongod on the load's core; its url."""
+    data = folder / "mongo"
+    data.mkdir()
+    server = Mongod(find_mongod(), port, data)
+    with running("mongod", machine.pinned(machine.LOAD_CORE, server.command()), folder, server.make_primary):
+        yield server.url
+
+
+@dataclass(frozen=True, slots=True)
+class RoomsApi:
+    """One that runs."""
+
+    pid: int
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self) -> httpx.Client:
+        """Somebody with a session."""
+        return httpx.Client(base_url=self.url, cookies={SESSION_COOKIE: session_cookie(SESSION)}, trust_env=False)
+
+    def make_room(self) -> RoomId:
+        """A public room with space for everybody."""
+        with self.client() as http:
+            answer = http.post("/api/v1/rooms", json={"title": "A room", "max": limits.ROOM_MAX_MAX}).raise_for_status()
+            return RoomId(answer.json()["_id"])
+
+    def commit_seconds(self) -> tuple[float, int]:
+        """The time that all commits took so far, and how many there were."""
+        with self.client() as http:
+            lines = http.get("/metrics").raise_for_status().text.splitlines()
+        values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("rooms_api_commit_seconds_"))
+        return float(values["rooms_api_commit_seconds_sum"]), int(float(values["rooms_api_commit_seconds_count"]))
+
+
+def membership(room_id: RoomId) -> dict[str, str]:
+    """The header by which the owner may write."""
+    user_id = identity.user_id_of(SESSION)
+    return {MEMBERSHIP_HEADER: signed(MEMBERSHIP_SALT, {"r": room_id, "u": user_id, "v": 1})}
+
+
+@contextmanager
+def rooms_api(stage: Stage, mongo_url: str, core: int, module: str = "rooms_api") -> Iterator[RoomsApi]:
+    """A rooms-api; `module` is what is run."""
+    port = stage.port()
+    environment = {
+        "PORT": str(port),
+        "MONGO_URL": mongo_url,
+        "MONGO_DATABASE": f"bench_{port}",
+        "REDIS_URL": stage.valkey.url,
+        "EMPTY_ROOM_TTL": "0",
+        "PYTHONPATH": str(machine.ROOT),
+    }
+    command = machine.pinned(core, with_environment(environment, [sys.executable, "-m", module]))
+    with running(f"rooms-api-{port}", command, stage.folder, partial(wait_for, port, "/health/ready")) as pid:
+        yield RoomsApi(pid, port)
