@@ -55,12 +55,15 @@ class Occupancy(Protocol):
         """Renew the lease of every room that this node holds, and settle what earlier failures left open.
 
         Returns:
-            Rooms whose lease was lost: Redis came back empty, or this node was swept. To be restored or readmitted.
+            Rooms whose seats may be lost: Redis came back empty, a replica took over, or this node was swept. To be
+            restored or readmitted.
         """
         ...
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        """Register again the sessions that this node holds, by user; other sessions of the room stay.
+        """Register again the sessions that this node holds, by user; other nodes' sessions stay.
+
+        What is registered for this node and is not held by it ends at once: it left, and Redis has lost that.
 
         The seats were granted before, so they are accepted while recovering and over `max`. Only for a node that was
         never late: a late node's seats may be others' by now (`readmit`).

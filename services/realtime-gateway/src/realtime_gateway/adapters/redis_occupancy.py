@@ -82,6 +82,8 @@ class RedisOccupancy:
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
+        self._servers: dict[int, str] = {}
+        """By partition: the server that had it when this node last asked, and since when it had."""
         self._unsettled: set[Seat] = set()
         self._turns: WeakValueDictionary[Seat, asyncio.Lock] = WeakValueDictionary()
         self._reaped_before: list[Departure] = []
@@ -89,11 +91,12 @@ class RedisOccupancy:
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See `ports.Occupancy`."""
+        partition = keys.partition_of(room_id)
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
             script_keys.append(keys.used_ticket(room_id, ticket_id))
         async with self._turn(room_id, who.user_id):
-            outcome, occupancy, arrived, retry_ms, lease_lost, gone = await self._run(
+            outcome, occupancy, arrived, retry_ms, lease_lost, gone, server = await self._run(
                 self._admit,
                 script_keys,
                 [
@@ -113,7 +116,7 @@ class RedisOccupancy:
             self._reaped_before += self._departures(gone)
             match _text(outcome):
                 case "admitted":
-                    if lease_lost:
+                    if lease_lost or self._servers.setdefault(partition, _text(server)) != _text(server):
                         self._lost.add(room_id)
                     self._held.add(room_id, who)
                     return Admission("admitted", int(occupancy), arrived=bool(arrived))
@@ -143,6 +146,7 @@ class RedisOccupancy:
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in self._held.rooms():
             by_partition[keys.partition_of(room_id)].append(room_id)
+        self._servers = {partition: server for partition, server in self._servers.items() if partition in by_partition}
 
         async with AsyncExitStack() as turns:
             settling = [seat for seat in self._unsettled if not self._turn_lock(seat).locked()]
@@ -160,8 +164,11 @@ class RedisOccupancy:
             replies = await self._execute(pipeline)
             self._unsettled.difference_update(settling)
 
-        for lost in replies[: len(by_partition)]:
+        for partition, (server, *lost) in zip(by_partition, replies, strict=False):
             self._lost.update(RoomId(_text(room_id)) for room_id in lost)
+            if self._servers.setdefault(partition, _text(server)) != _text(server):
+                self._servers[partition] = _text(server)
+                self._lost.update(room_id for room_id in self._held.rooms() if keys.partition_of(room_id) == partition)
         self._lost.intersection_update(self._held.rooms())
         return frozenset(self._lost)
 
@@ -252,13 +259,24 @@ class RedisOccupancy:
         ]
         for who, sessions in seats.items():
             args += (who.user_id, who.color, sessions)
-        outcome, occupancy, refused, gone = await self._run(self._restore, self._room_keys(room_id), args)
+        outcome, occupancy, refused, gone, strangers = await self._run(self._restore, self._room_keys(room_id), args)
         self._reaped_before += self._departures(gone)
         if _text(outcome) != "recovering":
             self._lost.discard(room_id)
         # A leave that was sent meanwhile may have come to Redis first.
         self._unsettled.update((room_id, who.user_id) for who in seats if not self._held.sessions(room_id, who.user_id))
+        for stranger in strangers:
+            await self._end(room_id, UserId(_text(stranger)))
         return int(occupancy), _text(outcome), frozenset(UserId(_text(user_id)) for user_id in refused)
+
+    async def _end(self, room_id: RoomId, user_id: UserId) -> None:
+        """Whoever left before Redis lost it has been away long enough; who is coming in this very moment stays."""
+        async with self._turn(room_id, user_id):
+            args = [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), 0]
+            reply = await self._run(self._leave, self._room_keys(room_id), args)
+        departure = self._departure(room_id, user_id, reply)
+        if departure.outcome == "gone":
+            self._reaped_before.append(departure)
 
     def _room_keys(self, room_id: RoomId) -> list[str]:
         return [

@@ -52,7 +52,7 @@ class EngineServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
         self._first_word_timeout_s = first_word_timeout_s
-        self._newcomers: deque[tuple[float, Connection]] = deque()
+        self._newcomers: deque[tuple[float, str]] = deque()
         """Who has not been let in yet, and until when it may take."""
         self._handshake = Handshake(
             self,
@@ -86,8 +86,8 @@ class EngineServer:
             self._heartbeat.turn()
             now_s = time.monotonic()
             while self._newcomers and self._newcomers[0][0] <= now_s:
-                _, connection = self._newcomers.popleft()
-                if not connection.admitted:
+                connection = self.connections.get(self._newcomers.popleft()[1])
+                if connection is not None and not connection.admitted:
                     connection.close(CloseReason.SERVER)
 
     async def ended(self) -> None:
@@ -105,7 +105,7 @@ class EngineServer:
         """See `handshake.Registry`."""
         connection = self.connections[sid] = Connection(sid, self, environ, link)
         self._heartbeat.alive(connection)
-        self._newcomers.append((time.monotonic() + self._first_word_timeout_s, connection))
+        self._newcomers.append((time.monotonic() + self._first_word_timeout_s, sid))
         return connection
 
     async def handle(self, connection: Connection, data: str | bytes) -> None:

@@ -6,19 +6,20 @@
 --       7 lease, ms   8 recovering time, ms   9 '1': the node holds the room already
 --       10 this attempt (a retry of it after a lost reply is the same attempt)   11 how long a used ticket is kept, ms
 -- RETURNS  { 'admitted' | 'room_full' | 'recovering' | 'ticket_used', members, arrived (1 or 0),
---            ms until new users are admitted, the node's lease was lost (1 or 0), { gone, … } as counted() }
+--            ms until new users are admitted, the node's lease was lost (1 or 0), { gone, … } as counted(),
+--            since when which server has the partition }
 
 local room, node, user, color = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_members, sessions, lease_ms = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])
 local holds_room, attempt = ARGV[9] == '1', ARGV[10]
 local ticket = KEYS[8]
 local gone = {}
+local recovering_ms, since = recovering_for(tonumber(ARGV[8]))
 
 local function refuse(outcome, retry_ms)
-  return { outcome, redis.call('HLEN', KEYS[5]), 0, retry_ms, 0, counted(gone) }
+  return { outcome, redis.call('HLEN', KEYS[5]), 0, retry_ms, 0, counted(gone), since }
 end
 
-local recovering_ms = recovering_for(tonumber(ARGV[8]))
 local seated = seat_of(room, user) ~= nil
 if recovering_ms > 0 and not seated then return refuse('recovering', recovering_ms) end
 
@@ -36,4 +37,4 @@ if ticket then redis.call('SET', ticket, attempt, 'PX', ARGV[11]) end
 local lease_lost = holds_room and not redis.call('ZSCORE', LEASES, room .. '|' .. node)
 hold_seat(room, node, user, color, sessions)
 renew_lease(room, node, lease_ms)
-return { 'admitted', count(room), seated and 0 or 1, 0, lease_lost and 1 or 0, counted(gone) }
+return { 'admitted', count(room), seated and 0 or 1, 0, lease_lost and 1 or 0, counted(gone), since }

@@ -5,18 +5,18 @@
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 node   2 lease, ms   3 recovering time, ms   4… rooms
--- RETURNS  the rooms without a lease of the node
+-- RETURNS  { since when which server has the partition, rooms without a lease of the node … }
 
 local node, lease_ms = ARGV[1], tonumber(ARGV[2])
-local lost = {}
+local _, since = recovering_for(tonumber(ARGV[3]))
+local reply = { since }
 
-recovering_for(tonumber(ARGV[3]))
 for i = 4, #ARGV do
   local entry = ARGV[i] .. '|' .. node
   if redis.call('ZSCORE', LEASES, entry) then
     redis.call('ZADD', LEASES, 'XX', NOW + lease_ms, entry)
   else
-    lost[#lost + 1] = ARGV[i]
+    reply[#reply + 1] = ARGV[i]
   end
 end
-return lost
+return reply

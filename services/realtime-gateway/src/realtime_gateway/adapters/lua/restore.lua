@@ -7,20 +7,22 @@
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
 -- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 max members, or '' for no limit
 --       6… user, colour, sessions; user, colour, sessions; …
--- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted() }
+-- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted(),
+--            { user who is registered for the node and was not named, … } }
 
 local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[5])
 local gone = {}
 
 local recovering_ms = recovering_for(tonumber(ARGV[4]))
 if max_members then
-  if recovering_ms > 0 then return { 'recovering', redis.call('HLEN', KEYS[5]), {}, {} } end
+  if recovering_ms > 0 then return { 'recovering', redis.call('HLEN', KEYS[5]), {}, {}, {} } end
   gone = reap(room, node)
 end
 
-local refused = {}
+local refused, named = {}, {}
 for i = 6, #ARGV, 3 do
   local user, color, sessions = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  named[user] = true
   if max_members and not seat_of(room, user) and redis.call('HLEN', KEYS[5]) >= max_members then
     refused[#refused + 1] = user
   else
@@ -28,4 +30,9 @@ for i = 6, #ARGV, 3 do
   end
 end
 if redis.call('EXISTS', KEYS[7]) == 1 then renew_lease(room, node, tonumber(ARGV[3])) end
-return { 'restored', count(room), refused, counted(gone) }
+
+local strangers = {}
+for _, user in ipairs(redis.call('HKEYS', KEYS[7])) do
+  if not named[user] then strangers[#strangers + 1] = user end
+end
+return { 'restored', count(room), refused, counted(gone), strangers }

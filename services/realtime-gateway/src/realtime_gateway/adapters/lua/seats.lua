@@ -15,14 +15,23 @@ local function members_key(room) return PREFIX .. 'room:' .. room .. ':members' 
 local function nodes_key(room) return PREFIX .. 'room:' .. room .. ':nodes' end
 local function sessions_key(room, node) return PREFIX .. 'room:' .. room .. ':node:' .. node end
 
--- Milliseconds that the partition still recovers. A missing marker means that Redis came back empty: it begins now.
+-- Milliseconds that the partition still recovers, and since when which server has it (`keys.server`).
+-- It begins to where the marker is missing, because Redis came back empty, and where another server has it: a replica
+-- that took over, or what was read from a disk, lacks the last seats that were given away.
 local function recovering_for(recovering_ms)
   local until_ms = tonumber(redis.call('GET', GENERATION))
-  if not until_ms then
+  local since = redis.call('GET', PREFIX .. 'server')
+  local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local another = since and string.match(since, '^[^|]+') ~= server
+  if not until_ms or another then
     until_ms = NOW + recovering_ms
     redis.call('SET', GENERATION, string.format('%d', until_ms))
   end
-  return math.max(0, until_ms - NOW)
+  if not since or another then
+    since = string.format('%s|%d', server, NOW)
+    redis.call('SET', PREFIX .. 'server', since)
+  end
+  return math.max(0, until_ms - NOW), since
 end
 
 -- How many nodes hold sessions of the user (0: in its grace), and the colour; nil without a seat.
