@@ -132,6 +132,9 @@ async def test_the_owner_needs_no_password(node: FakeNode, private: StoredRoom) 
     await node.enter(OWNER, ROOM)
 
 
+CONTENT = {"r": ROOM, "u": BOB.user_id, "v": 1, "j": "x"}
+
+
 @pytest.mark.parametrize(
     ("make_ticket", "code"),
     [
