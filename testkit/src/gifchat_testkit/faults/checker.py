@@ -35,7 +35,8 @@ class Limits:
     heal_s: float | None = None
     reconnects_per_s: int | None = None
     rss_growth_bytes: int = 64 * 2**20
-    files_growth: int = 16
+    files_growth: int = 80
+    """A service's pool of connections to Redis may have grown to its 72, once; it keeps them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
