@@ -231,7 +231,8 @@ class GroupCommit:
             await self._store(room_id, drafts, now, settled)
         except StoreUnavailableError:
             failed = {_identity(draft): errors.UNAVAILABLE for draft in drafts}
-        except OutcomeUnknownError:
+        except OutcomeUnknownError as error:
+            _log.warning("outcome_unknown", room=room_id, entries=len(drafts), error=str(error))
             unanswered = [draft for draft in drafts if _identity(draft) not in settled]
             settled |= await self._look_up(room_id, unanswered)
             failed = {_identity(draft): errors.OUTCOME_UNKNOWN for draft in unanswered}
