@@ -49,6 +49,14 @@ def generation(partition: int) -> str:
     return f"{partition_prefix(partition)}generation"
 
 
+def server(partition: int) -> str:
+    """String: `<run id>|<milliseconds of Redis time>`, the server that has the partition and since when.
+
+    Another one there now has taken over, perhaps without the last seats: the partition recovers.
+    """
+    return f"{partition_prefix(partition)}server"
+
+
 def leases(partition: int) -> str:
     """Sorted set: `room|node` → lease expiry in milliseconds of Redis time."""
     return f"{partition_prefix(partition)}leases"

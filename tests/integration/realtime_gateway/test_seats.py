@@ -15,6 +15,8 @@ from redis.asyncio import Redis
 from gifchat_local.ports import free_port
 from gifchat_local.prerequisites import find_valkey_server
 from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_testkit.faults.proxy import TcpProxy
+from gifchat_testkit.faults.valkey_set import ValkeySet
 from gifchat_testkit.servers import running
 from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
@@ -350,6 +352,65 @@ async def test_while_redis_is_away_seats_are_unavailable_and_leaving_is_settled_
                 assert await node.renew() == {room_id}
                 assert await node.restore(room_id, node.held(room_id)) == 1
                 assert await redis.hkeys(keys.members(room_id)) == [staying.user_id.encode()]
+
+
+@pytest.fixture
+def own_pair() -> Iterator[ValkeySet]:
+    """A server and one that may follow it."""
+    with contextlib.ExitStack() as stack:
+        members = []
+        for name in ("valkey-1", "valkey-2"):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gifchat-valkey-")))
+            server = Valkey(find_valkey_server(), free_port(), folder)
+            stack.enter_context(running(name, server.command(), folder, server.wait_until_ready))
+            members.append(server)
+        mark_as_new(members[0].url)
+        yield ValkeySet(members, [], TcpProxy(members[0].port))
+
+
+async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_know_of(
+    own_pair: ValkeySet, room_id: RoomId
+) -> None:
+    async with own_pair.link:
+        await asyncio.to_thread(own_pair.follow)
+        front = TcpProxy(own_pair.members[0].port)
+        async with front, Redis.from_url(f"redis://127.0.0.1:{front.port}", socket_timeout=2.0) as redis:
+            here, there = node_on(redis, lease_ttl_s=30, grace_s=30), node_on(redis, lease_ttl_s=30, grace_s=30)
+            staying, leaving = some_user(), some_user()
+            for who in (staying, leaving):
+                await here.admit(room_id, who, max_members=3, ticket_id=None)
+            await there.admit(room_id, some_user(), max_members=3, ticket_id=None)
+            await here.renew()
+            await there.renew()
+            await asyncio.to_thread(own_pair.follow)
+
+            own_pair.link.stall()
+            unknown = some_user()
+            await here.remove(room_id, leaving.user_id)
+            assert (await there.admit(room_id, unknown, max_members=3, ticket_id=None)).outcome == "admitted"
+            await asyncio.to_thread(own_pair.promote)
+            front.target_port = own_pair.members[1].port
+            await redis.connection_pool.disconnect()
+
+            refused = await there.admit(room_id, some_user(), max_members=30, ticket_id=None)
+            assert (refused.outcome, refused.occupancy) == ("recovering", 3)
+            for node in (here, there):
+                assert await node.renew() == {room_id}
+                await node.restore(room_id, node.held(room_id))
+                assert await node.renew() == set()
+            seated = {text(user_id) for user_id in await redis.hkeys(keys.members(room_id))}
+            assert {staying.user_id, unknown.user_id} <= seated
+            assert leaving.user_id not in seated
+            assert len(seated) == 3
+            assert [gone.user_id for gone in await here.sweep()] == [leaving.user_id]
+            await assert_consistent(redis, room_id)
+
+            async def settled() -> bool:
+                return await here.recovering_for_s() == 0
+
+            await until(settled)
+            full = await here.admit(room_id, some_user(), max_members=3, ticket_id=None)
+            assert full.outcome == "room_full"
 
 
 async def test_a_frame_reaches_who_listens_on_its_channel(redis: Redis) -> None:

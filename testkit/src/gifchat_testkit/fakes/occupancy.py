@@ -169,6 +169,7 @@ class FakeOccupancy:
         self._recovering(room_id)
         for who in seats:
             self._hold(room_id, who)
+        self._end_strangers(room_id)
         self._lost.discard(room_id)
         return len(self._store.members[room_id])
 
@@ -187,6 +188,7 @@ class FakeOccupancy:
             else:
                 refused.add(who.user_id)
                 self._held.drop(room_id, who.user_id)
+        self._end_strangers(room_id)
         self._lost.discard(room_id)
         return Readmission("readmitted", frozenset(refused), len(members))
 
@@ -234,6 +236,12 @@ class FakeOccupancy:
 
     def _recovering(self, room_id: RoomId) -> float:
         return self._store.recovering_for_s(keys.partition_of(room_id), self._recovering_s)
+
+    def _end_strangers(self, room_id: RoomId) -> None:
+        for user_id, seat in list(self._store.members[room_id].items()):
+            if self._node_id in seat.nodes and not self._held.sessions(room_id, user_id):
+                departure = self._store.let_go(room_id, self._node_id, user_id, 0.0)
+                self._reaped_before += [departure] if departure.outcome == "gone" else []
 
     def _put(self, room_id: RoomId, seats: Mapping[Identity, int]) -> None:
         for who, sessions in seats.items():
