@@ -22,7 +22,7 @@ def run(options: Options, log: Log) -> Result:
         with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
             server = stage.start(servers.OURS)
             with load(server, Path(name), range(rooms), rooms=range(rooms)) as clients:
-                arrival = clients.connect(rooms)
+                arrival = clients.connect(rooms, timeout_s=300.0)
                 clients.idle(SETTLE_S)
                 runs = [clients.run("open", options.size(2_000, 500), EVERY_US) for _ in range(options.fewer(3))]
                 result.point(servers.OURS.label, rooms, "us", [run.us_per_message for run in runs])

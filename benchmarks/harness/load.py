@@ -19,6 +19,8 @@ from room_contracts.ids import RoomId
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
 ANSWER_MARGIN_S = 15.0
+MOST_TO_WARM_UP = 10_000
+"""Messages: to small rooms each costs much more than its deliveries."""
 
 Mode = Literal["closed", "open"]
 
@@ -113,6 +115,7 @@ class Load:
         """Until the server has used so much CPU time for deliveries as it needs to be warm."""
         contender = self.server.contender
         messages = max(2, round(contender.warm_up_s * 1e6 / (contender.us * members)))
+        messages = min(messages, MOST_TO_WARM_UP)
         self.run("closed", messages)
 
     def _checked(self, answer: dict[str, Any], cpu_s: float) -> Run:

@@ -21,7 +21,7 @@ SERVER_CORE = _CORES[0]
 LOAD_CORE = _CORES[-1]
 """Everything else: the load, Valkey, stand-ins and this process."""
 
-RESERVED_FILES = 150
+RESERVED_FILES = 300
 
 
 def raise_file_limit() -> int:
