@@ -19,7 +19,7 @@ template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 : "${LISTEN:=listen 8080 backlog=4096;}"
 # Containers reach rooms-api by its name; the second listener is for this container alone.
 : "${INTERNAL_LISTEN:=listen 127.0.0.1:8081;}"
-: "${GATEWAY_SERVERS:=server realtime-gateway:8000 resolve max_fails=2 fail_timeout=2s;}"
+: "${GATEWAY_SERVERS:=server realtime-gateway:8000 resolve max_fails=0;}"
 : "${ROOMS_API_SERVERS:=server rooms-api:8000 resolve max_fails=2 fail_timeout=2s;}"
 : "${WEB_SERVERS:=server web:8000 resolve max_fails=2 fail_timeout=2s;}"
 : "${REQUESTS_PER_SECOND:=200}"

@@ -44,7 +44,7 @@ def test_nginx_accepts_the_container_variant(tmp_path: Path) -> None:
         "RESOLVER": "resolver 127.0.0.11 valid=2s ipv6=off;",
         "REAL_IP": "set_real_ip_from 203.0.113.0/24; real_ip_header X-Forwarded-For; real_ip_recursive on;",
         "ACCESS_LOG": "/dev/stdout",
-        "GATEWAY_SERVERS": "server realtime-gateway:8000 resolve max_fails=2 fail_timeout=2s;",
+        "GATEWAY_SERVERS": "server realtime-gateway:8000 resolve max_fails=0;",
         "ROOMS_API_SERVERS": "server rooms-api:8000 resolve max_fails=2 fail_timeout=2s;",
         "WEB_SERVERS": "server web:8000 resolve max_fails=2 fail_timeout=2s;",
     }

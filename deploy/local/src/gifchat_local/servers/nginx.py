@@ -97,7 +97,7 @@ class Nginx:
             "REAL_IP": "",
             "LISTEN": " ".join(listen),
             "INTERNAL_LISTEN": f"listen {LOOPBACK}:{self.internal_port} backlog=4096;",
-            "GATEWAY_SERVERS": _servers(upstreams.gateways),
+            "GATEWAY_SERVERS": _servers(upstreams.gateways, "max_fails=0"),
             "ROOMS_API_SERVERS": _servers(upstreams.rooms_api),
             "WEB_SERVERS": _servers(upstreams.web),
             "REQUESTS_PER_SECOND": "1000",
@@ -107,5 +107,5 @@ class Nginx:
         }
 
 
-def _servers(ports: Sequence[int]) -> str:
-    return " ".join(f"server {LOOPBACK}:{port} max_fails=2 fail_timeout=2s;" for port in ports)
+def _servers(ports: Sequence[int], failures: str = "max_fails=2 fail_timeout=2s") -> str:
+    return " ".join(f"server {LOOPBACK}:{port} {failures};" for port in ports)
