@@ -668,6 +668,12 @@ async def test_a_share_of_the_sockets_is_shed_and_the_node_serves_on(system: Sys
                     await asyncio.sleep(0.01)
             ready = await http.get("/health/ready")
             assert (ready.status_code, ready.json()["sockets"]) == (200, 7)
+            # Who was moved has a cookie that leads here.
+            refused = await http.get("/socket.io/?EIO=4&transport=polling")
+            assert (refused.status_code, refused.json()["code"]) == (503, "node_draining")
+            async with asyncio.timeout(DEADLINE_S):
+                while (await http.get("/socket.io/?EIO=4&transport=polling")).status_code == 503:
+                    await asyncio.sleep(0.05)
         await still_serves(shedding)
 
 

@@ -99,11 +99,26 @@ async def test_a_share_of_the_sockets_is_shed_and_the_node_goes_on(cluster: Fake
     await drain.shed(0.3)
     assert len(connections.open) == 70
     assert not drain.draining
+    assert not drain.moving
     # Not always the same ones.
     assert connections.open != {f"c{number:03}" for number in range(70)}
     assert connections.open != {f"c{number:03}" for number in range(30, 100)}
     await drain.shed(1.0)
     assert connections.open == set()
+
+
+async def test_who_is_shed_does_not_come_back(cluster: FakeCluster) -> None:
+    connections = Connections(10)
+    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=1.0)
+    shedding = asyncio.create_task(drain.shed(0.5))
+    while len(connections.open) > 5:
+        await asyncio.sleep(0.05)
+        assert drain.moving
+    # The official client's first attempt comes within 1.5 s.
+    await asyncio.sleep(1.5)
+    assert drain.moving
+    await shedding
+    assert not drain.moving
 
 
 async def test_a_node_is_ready_when_it_hears_and_seats_are_settled(cluster: FakeCluster) -> None:

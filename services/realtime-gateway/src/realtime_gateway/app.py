@@ -85,7 +85,7 @@ def create_gateway(settings: Settings) -> Gateway:
     occupancy = RedisOccupancy(redis, node_id, limits.LEASE_TTL_S, settings.seat_grace, limits.RECOVERING_S)
     sockets = ClientManager()  # type: ignore[no-untyped-call]
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
-    server = create_server(settings, sockets, lambda: drain.draining)
+    server = create_server(settings, sockets, lambda: drain.moving)
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)

@@ -11,6 +11,9 @@ import structlog
 from realtime_gateway.domain.drain import WAVE_S, waves
 from realtime_gateway.ports import Occupancy, OccupancyUnavailable
 
+COME_BACK_S = 2.0
+"""Within this time those who were moved have come back: clients make their first attempt within 1.5 s."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -27,7 +30,7 @@ class Connections(Protocol):
 
 
 class DrainNode:
-    """Moves sockets to other nodes: all of them, once, or a share. `draining` is asked by whoever lets sockets in."""
+    """Moves sockets to other nodes: all of them, once, or a share. `moving` is asked by whoever lets sockets in."""
 
     def __init__(self, connections: Connections, occupancy: Occupancy, over_s: float) -> None:
         """Moving takes `over_s` seconds."""
@@ -35,6 +38,12 @@ class DrainNode:
         self._occupancy = occupancy
         self._over_s = over_s
         self._drained: asyncio.Task[None] | None = None
+        self._shedding = 0
+
+    @property
+    def moving(self) -> bool:
+        """Whether new sockets are to go to other nodes: who is moved away has a cookie that leads back here."""
+        return self.draining or self._shedding > 0
 
     @property
     def draining(self) -> bool:
@@ -48,10 +57,15 @@ class DrainNode:
         await asyncio.shield(self._drained)
 
     async def shed(self, share: float) -> None:
-        """Move a random share (0–1) of the sockets away, and go on serving."""
+        """Move a random share (0–1) of the sockets away, and go on serving the others."""
         connections = list(self._connections.connections())
         random.shuffle(connections)
-        await self._move(connections[: ceil(len(connections) * share)])
+        self._shedding += 1
+        try:
+            await self._move(connections[: ceil(len(connections) * share)])
+            await asyncio.sleep(COME_BACK_S)
+        finally:
+            self._shedding -= 1
 
     async def _drain(self) -> None:
         connections = list(self._connections.connections())
