@@ -92,8 +92,9 @@ class ChatConnection:
             ConnectionLostError: it has ended.
         """
         self._acks += 1
-        await self._link.send(f"42{CHAT_NAMESPACE},{self._acks}{json.dumps([event, data])}")
-        return self._acks
+        ack = self._acks
+        await self._link.send(f"42{CHAT_NAMESPACE},{ack}{json.dumps([event, data])}")
+        return ack
 
     async def receive(self, timeout_s: float | None = None) -> Event | Ack | None:
         """The next packet; None where none came in time.
