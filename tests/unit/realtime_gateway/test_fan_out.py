@@ -133,6 +133,13 @@ def test_what_is_about_the_room_is_told_to_all(world: World, kind: Kind) -> None
     assert world.take(world.anne, world.bob) == [[("event", None)], [("event", None)]]
 
 
+@pytest.mark.parametrize("kind", [Kind.CANARY, Kind.NEW_ROOM, Kind.OCCUPANCY])
+def test_what_no_rooms_channel_carries_is_told_to_nobody(world: World, kind: Kind) -> None:
+    with pytest.raises(ValueError, match=kind.name):
+        world.fan_out.ephemeral(world.room, Frame(kind, b""))
+    assert world.take(world.anne, world.bob) == [[], []]
+
+
 def test_presence_of_all_nodes_is_told_in_one_event_a_period(world: World) -> None:
     for members, who in ((201, ANNE), (202, BOB)):
         payload = {"room": ROOM, "members": members, "joined": {who.user_id: who.color}, "left": {}}

@@ -42,6 +42,13 @@ async def test_rooms_that_come_change_and_go_are_told_of_at_once(
     assert node.sockets.lobby["visitor"] == [(event, payload)]
 
 
+async def test_what_is_not_the_lobbys_is_not_told(cluster: FakeCluster, node: FakeNode) -> None:
+    cluster.tell_lobby(*(Frame(kind, b"") for kind in (Kind.CANARY, Kind.JOIN, Kind.SANCTION)))
+    cluster.tell_lobby(Frame(Kind.NEW_ROOM, body("newRoom", {"_id": ROOM})))
+    await settle()
+    assert node.sockets.lobby["visitor"] == [("newRoom", {"_id": ROOM})]
+
+
 async def test_occupancies_of_all_nodes_are_one_event_a_period(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.tell_lobby(occupancy(a=1), occupancy(b=5), occupancy(a=2))
     await settle()

@@ -54,6 +54,10 @@ class FanOut:
         self._period_s = period_s
         self._presence = PresenceMerge()
 
+    def serves(self, room_id: RoomId) -> bool:
+        """Whether this node can rely on its seats in the room: otherwise nothing is passed on."""
+        return self._serves(room_id)
+
     def durable(self, room: HostedRoom, frame: Frame) -> Delivery:
         """A durable frame, from the channel or read from the log."""
         if not self._serves(room.room_id):
@@ -75,7 +79,7 @@ class FanOut:
         """A frame without a seq.
 
         Raises:
-            ValueError: it is about presence, and cannot be read.
+            ValueError: it is about presence, and cannot be read; or it is of a kind that no room's channel carries.
         """
         if not self._serves(room.room_id):
             return
@@ -91,8 +95,10 @@ class FanOut:
             case Kind.ROOM_REMOVED:
                 # Told by who closes the room.
                 pass
-            case _:
+            case Kind.EXIT | Kind.ROOM_CHANGED:
                 room.audience.send(frame.body)
+            case kind:
+                raise ValueError(f"{kind.name} on a room's channel")
         metrics.EVENTS.labels(frame.kind.name.lower()).inc()
 
     def resync(self, room: HostedRoom) -> None:

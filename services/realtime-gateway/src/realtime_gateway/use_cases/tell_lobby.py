@@ -28,18 +28,22 @@ class TellLobby:
         """One frame of the lobby's channel.
 
         Raises:
-            ValueError: it cannot be read.
+            ValueError: it cannot be read, or it is of a kind that the lobby's channel does not carry.
         """
-        if frame.kind is Kind.OCCUPANCY:
-            members = read_occupancies(frame.body)
-            self._occupancy.add(members)
-            for room_id in members.keys() & self._rooms.keys():
-                self._rooms[room_id].occupancy = members[room_id]
-            return
-        if frame.kind is Kind.ROOM_REMOVED:
-            _, room_id = json.loads(frame.body)
-            self._occupancy.forget(room_id)
-        self._sockets.deliver_to_lobby(frame.body)
+        match frame.kind:
+            case Kind.OCCUPANCY:
+                members = read_occupancies(frame.body)
+                self._occupancy.add(members)
+                for room_id in members.keys() & self._rooms.keys():
+                    self._rooms[room_id].occupancy = members[room_id]
+            case Kind.ROOM_REMOVED:
+                _, room_id = json.loads(frame.body)
+                self._occupancy.forget(room_id)
+                self._sockets.deliver_to_lobby(frame.body)
+            case Kind.NEW_ROOM | Kind.ROOM_CHANGED:
+                self._sockets.deliver_to_lobby(frame.body)
+            case kind:
+                raise ValueError(f"{kind.name} on the lobby's channel")
 
     def flush(self) -> None:
         """Tell the occupancies that changed since the last time."""
