@@ -182,6 +182,10 @@ class ChatConnection:
             self._packets.put_nowait(ConnectionLostError(f"silent for {self._silence_s:g} s"))
         except ConnectionLostError as lost:
             self._packets.put_nowait(lost)
+        except ValueError as error:
+            # The official client closes the connection then.
+            self._link.abort()
+            self._packets.put_nowait(ConnectionLostError(f"a packet that cannot be read: {error}"))
 
 
 def _parse(packet: str) -> Event | Ack | None:
