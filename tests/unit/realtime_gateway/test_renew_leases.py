@@ -8,7 +8,7 @@ import pytest
 
 from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
 from realtime_gateway.ports import OccupancyUnavailable
-from realtime_gateway.use_cases.renew_leases import RenewLeases
+from realtime_gateway.use_cases.renew_leases import RETRY_AFTER_S, RenewLeases
 from room_contracts.identity import Identity
 from room_contracts.ids import NodeId, RoomId, UserId
 
@@ -84,6 +84,21 @@ async def test_a_renewal_without_an_answer_is_given_up(cluster: Cluster) -> None
     leases = RenewLeases(silent, cluster.sessions, period_s=0.01)
     with pytest.raises(OccupancyUnavailable):
         await leases.renew()
+
+
+async def test_a_renewal_that_failed_is_tried_again_before_the_next_is_due(cluster: Cluster) -> None:
+    await enter(cluster.here, ANNE)
+    cluster.store.away = True
+    cluster.now_s += 60
+    running = asyncio.create_task(cluster.leases.run())
+    try:
+        await asyncio.sleep(0)
+        cluster.store.away = False
+        async with asyncio.timeout(2 * RETRY_AFTER_S):
+            while not cluster.leases.seats_valid:
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
 
 
 async def test_a_late_node_that_nobody_swept_goes_on(cluster: Cluster) -> None:

@@ -21,6 +21,8 @@ from room_contracts import limits
 from room_contracts.ids import RoomId, UserId
 
 ROOMS_AT_ONCE = 32
+RETRY_AFTER_S = 0.5
+"""Nobody is served on a lease that ran out: as soon as Redis is back, it is to be renewed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -97,7 +99,9 @@ class RenewLeases:
                 await self.renew()
             except OccupancyUnavailable as error:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
-            await asyncio.sleep(max(0.0, self._period_s - (self._clock() - started_at_s)))
+                await asyncio.sleep(min(RETRY_AFTER_S, self._period_s))
+            else:
+                await asyncio.sleep(max(0.0, self._period_s - (self._clock() - started_at_s)))
 
     async def _renewed(self) -> Collection[RoomId]:
         """Give up on a silent Redis in time for the next try: a lease has time for three."""
