@@ -21,7 +21,7 @@ MAX_WAITING = 20_000
 """Frames that are kept while Redis is away: at most some 100 MB, commonly 10."""
 MAX_ROUND_TRIP = 500
 FIRST_BACKOFF_S = 0.05
-MAX_BACKOFF_S = 2.0
+MAX_BACKOFF_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
