@@ -165,3 +165,14 @@ test("a join that was overtaken by a reconnect is void", async () => {
   await settled();
   assert.equal(log.filter((line) => line === "onJoined").length, 1);
 });
+
+test("who loses the seat is told so, and asks for one again", async () => {
+  const socket = new Socket({ ok: true }, refusal("room_full", true), { ok: true });
+  const { log } = connected(socket);
+  socket.connect();
+  await settled();
+  socket.any("joinRefused", { room: ROOM, ...refusal("room_full", true) });
+  await settled();
+  assert.deepEqual(log.slice(3), ["waiting", "wait", "joining", "waiting", "wait", "joining", "joined", "onJoined"]);
+  assert.equal(socket.joins.length, 3);
+});

@@ -33,6 +33,7 @@ class RoomsClient:
         self._http = httpx.AsyncClient(
             base_url=f"{url.rstrip('/')}/api/v1",
             timeout=_TIMEOUT,
+            trust_env=False,
             transport=transport,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=3.0),

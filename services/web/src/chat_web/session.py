@@ -8,10 +8,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from room_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
@@ -108,9 +108,5 @@ class Sessions:
 
 
 def _cookie_of(headers: Headers) -> str | None:
-    jar: SimpleCookie = SimpleCookie()
-    try:
-        jar.load("; ".join(headers.getlist("cookie")))
-    except CookieError:
-        return None
-    return jar[SESSION_COOKIE].value if SESSION_COOKIE in jar else None
+    """Read as rooms-api and the gateways read it: whatever else is in the header."""
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(SESSION_COOKIE)

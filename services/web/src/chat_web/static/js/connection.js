@@ -34,7 +34,10 @@ export class RoomConnection {
     socket.on("disconnect", (reason) => this.#lost(reason));
     socket.on("connect_error", () => this.#lost("connect_error"));
     socket.onAny((event, data) => {
-      if (!this.#stopped) handlers.onEvent(event, data);
+      if (this.#stopped) return;
+      // The seat was given away while the gateway was stopped: ask for one like everybody else.
+      if (event === Event.JOIN_REFUSED) this.#refused(data, ++this.#round);
+      else handlers.onEvent(event, data);
     });
     if (socket.connected) this.join();
   }
@@ -54,11 +57,16 @@ export class RoomConnection {
       this.#handlers.onJoined(answer);
       return;
     }
+    await this.#refused(answer, round);
+  }
+
+  /** The answer of a join in this round, or an eviction: wait and join again, or give up. */
+  async #refused(answer, round) {
     const action = SPENT_TICKET.has(answer.code) ? Action.RETRY : actionOf(answer.code, answer.retry);
     if (action === Action.RETRY || action === Action.RECONNECT) {
       this.#handlers.onStatus("waiting", answer);
       await this.#wait(backoff(++this.#failures));
-      if (outdated()) return;
+      if (this.#stopped || round !== this.#round || !this.#socket.connected) return;
       if (action === Action.RECONNECT) this.#socket.disconnect().connect();
       else await this.join();
       return;

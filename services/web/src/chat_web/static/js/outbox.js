@@ -7,7 +7,14 @@ import { backoff } from "./backoff.js";
 import { NETWORK_FAILED } from "./protocol.js";
 
 const ATTEMPTS = 4;
-const TRY_AGAIN = new Set([NETWORK_FAILED, "outcome_unknown", "unavailable", "admission_unavailable", "recovering"]);
+const TRY_AGAIN = new Set([
+  NETWORK_FAILED,
+  "outcome_unknown",
+  "unavailable",
+  "admission_unavailable",
+  "recovering",
+  "rate_limited",
+]);
 
 export class Outbox {
   #send;
