@@ -8,7 +8,7 @@ from room_contracts.codec import Frame, Kind
 from room_contracts.ids import Epoch, RoomId, UserId
 from rooms_api.domain.message import Draft, LogEntry, Message, Text
 from rooms_api.ports import StoreUnavailableError
-from rooms_api.use_cases.announce_heads import ACTIVE, AnnounceHeads
+from rooms_api.use_cases.announce_heads import ACTIVE, OVERLAP, AnnounceHeads
 
 ROOM, OTHER = RoomId("1" * 24), RoomId("2" * 24)
 EPOCH = Epoch("0123456789abcdef")
@@ -67,7 +67,7 @@ async def test_a_quiet_room_is_forgotten(world: World) -> None:
     log, published, announce, now = world
     await write(log, ROOM, 1, START)
     announced = []
-    for _ in range(int(ACTIVE.total_seconds()) + 10):
+    for _ in range(int((ACTIVE + OVERLAP).total_seconds()) + 2):
         await announce.announce()
         announced.append(bool(published.taken()))
         now[0] += timedelta(seconds=1)

@@ -17,6 +17,7 @@ from room_contracts import errors
 from room_contracts.codec import Frame
 from room_contracts.identity import Identity
 from room_contracts.ids import GifId, RoomId, UserId
+from rooms_api.adapters.redis_admission import LocalRateLimits
 from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import Gif
 from rooms_api.domain.room import Room
@@ -85,7 +86,14 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
     log = FakeMessageLog({ROOM: world.room.epoch})
     ids = count(1)
     commit = GroupCommit(world, log, world, lambda: NOW)
-    messages = Messages(world, commit, log, world.find_gif, lambda: f"{next(ids):024x}")
+    messages = Messages(
+        world,
+        commit,
+        log,
+        find_gif=world.find_gif,
+        new_entry_id=lambda: f"{next(ids):024x}",
+        rate_limits=LocalRateLimits(),
+    )
     history = History(log)
     app = FastAPI()
     app.add_exception_handler(Refused, problem)

@@ -10,11 +10,12 @@ from room_contracts import errors
 from room_contracts.codec import Frame, Kind
 from room_contracts.identity import Identity
 from room_contracts.ids import GifId, RoomId
+from rooms_api.adapters.redis_admission import LocalRateLimits
 from rooms_api.domain.errors import Refused
 from rooms_api.domain.message import BadTextError, Gif, event_of, payload_of
 from rooms_api.domain.room import Room
 from rooms_api.use_cases.group_commit import GroupCommit
-from rooms_api.use_cases.post_message import Messages
+from rooms_api.use_cases.post_message import MESSAGES_OF_USER, Messages
 
 ROOM = RoomId("65f0c0ffee0123456789abcd")
 OWNER, ANNE = Identity.of_session("owner"), Identity.of_session("anne")
@@ -32,7 +33,16 @@ class World:
         self.published: list[Frame] = []
         ids = count(1)
         commit = GroupCommit(self, self.log, self, lambda: datetime(2026, 1, 2, tzinfo=UTC))
-        self.messages = Messages(self, commit, self.log, self.find_gif, lambda: f"{next(ids):024x}")
+        self.now_s = 0.0
+        limits = LocalRateLimits(lambda: self.now_s)
+        self.messages = Messages(
+            self,
+            commit,
+            self.log,
+            find_gif=self.find_gif,
+            new_entry_id=lambda: f"{next(ids):024x}",
+            rate_limits=limits,
+        )
 
     async def get(self, room_id: RoomId) -> Room | None:
         return self.room
@@ -68,6 +78,17 @@ async def test_a_retry_gets_the_first_reply_whatever_it_says_now(world: World) -
     assert await world.messages.post_text(ROOM, ANNE, "k1", "second", anyone) == first
     assert await world.messages.post_gif(ROOM, ANNE, "k1", GIF.gif_id, anyone) == first
     assert len(world.events) == 1
+
+
+async def test_a_flood_of_one_user_is_stopped_and_nobody_elses(world: World) -> None:
+    for number in range(MESSAGES_OF_USER.burst):
+        await world.messages.post_text(ROOM, ANNE, f"k{number}", "again", anyone)
+    with pytest.raises(Refused) as refusal:
+        await world.messages.post_text(ROOM, ANNE, "one more", "again", anyone)
+    assert refusal.value.code is errors.RATE_LIMITED
+    await world.messages.post_text(ROOM, OWNER, "k", "hello", anyone)
+    world.now_s += MESSAGES_OF_USER.every_s
+    await world.messages.post_text(ROOM, ANNE, "one more", "again", anyone)
 
 
 async def test_a_bad_text_or_a_gif_that_is_not_there_is_not_written(world: World) -> None:

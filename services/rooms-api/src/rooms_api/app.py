@@ -128,7 +128,14 @@ def _wire(settings: Settings) -> _Wired:
 
     gifs = Gifs(gif_store, ImageDecoder(), rate_limits, _now)
     commit = GroupCommit(room_store, log, publisher, _now)
-    messages = Messages(room_store, commit, log, gifs.for_message, _new_object_id)
+    messages = Messages(
+        room_store,
+        commit,
+        log,
+        find_gif=gifs.for_message,
+        new_entry_id=_new_object_id,
+        rate_limits=LocalRateLimits(),
+    )
     admission = Admission(
         rooms=room_store,
         occupancy=occupancy,

@@ -28,6 +28,7 @@ _POST_PROBLEMS = (
     *_READ_PROBLEMS,
     errors.MUTED,
     errors.SLOW_MODE,
+    errors.RATE_LIMITED,
     errors.GIF_NOT_FOUND,
     errors.OUTCOME_UNKNOWN,
     errors.ORIGIN_REFUSED,

@@ -22,7 +22,7 @@ LEASE_S = 3.0
 """Another replica takes over after it."""
 ACTIVE = timedelta(seconds=30)
 """For how long a room's head is announced after its last entry: longer than any gateway is cut off unnoticed."""
-OVERLAP = timedelta(seconds=5)
+OVERLAP = timedelta(seconds=15)
 """An entry is numbered before a majority has it, by a clock that may differ."""
 
 _log = structlog.get_logger(__name__)

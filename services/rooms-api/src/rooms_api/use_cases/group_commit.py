@@ -55,7 +55,9 @@ _log = structlog.get_logger(__name__)
 Rule = Callable[[Room, datetime], None]
 """Raises `Refused` if the room's state does not allow the entry now. Called with the room as read for the batch."""
 
-_STORED_ONES_WIN = frozenset({errors.MUTED, errors.SLOW_MODE})
+_STORED_ONES_WIN = frozenset(
+    {errors.MUTED, errors.SLOW_MODE, errors.BANNED, errors.KICKED, errors.NOT_A_MEMBER, errors.ADMISSION_UNAVAILABLE}
+)
 """Refusals that do not hold for the retry of what was stored before."""
 
 _Identity = tuple[UserId, str]

@@ -21,8 +21,11 @@ from rooms_api.domain.message import (
     text_of,
 )
 from rooms_api.domain.room import Room
-from rooms_api.ports import MessageLog, OutcomeUnknownError, Rooms, StoreUnavailableError
+from rooms_api.ports import MessageLog, OutcomeUnknownError, Rate, RateLimits, Rooms, StoreUnavailableError
 from rooms_api.use_cases.group_commit import GroupCommit, Rule
+
+MESSAGES_OF_USER = Rate("message-user", burst=150, every_s=0.05)
+"""Far above what a person types, far below what hurts: slow mode is for the room's peace, this for the service's."""
 
 
 class Messages:
@@ -33,14 +36,18 @@ class Messages:
         rooms: Rooms,
         commit: GroupCommit,
         log: MessageLog,
+        *,
         find_gif: Callable[[GifId], Awaitable[Gif | None]],
         new_entry_id: Callable[[], str],
+        rate_limits: RateLimits,
     ) -> None:
+        """`rate_limits` may be this process's alone: a room's messages come to one replica."""
         self._rooms = rooms
         self._commit = commit
         self._log = log
         self._find_gif = find_gif
         self._new_entry_id = new_entry_id
+        self._rate_limits = rate_limits
 
     async def post_text(
         self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_write: Rule
@@ -49,7 +56,7 @@ class Messages:
 
         Raises:
             BadTextError: see `text_of`.
-            Refused: see `GroupCommit.append`.
+            Refused: `RATE_LIMITED`; see `GroupCommit.append`.
         """
         return await self._post(room_id, sender, client_message_id, text_of(text), may_write)
 
@@ -105,6 +112,9 @@ class Messages:
     async def _post(
         self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_write: Rule
     ) -> ChatPayload:
+        wait_s = await self._rate_limits.take(MESSAGES_OF_USER, sender.user_id)
+        if wait_s > 0:
+            raise Refused(errors.RATE_LIMITED, wait_s)
         message = Message(sender.color, content)
         draft = Draft(self._new_entry_id(), sender.user_id, client_message_id, message)
         committed = await self._commit.append(room_id, draft, may_write)
