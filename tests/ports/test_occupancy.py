@@ -157,15 +157,26 @@ async def test_renewing_in_time_keeps_the_seats(world: SeatWorld) -> None:
     assert await members(world) == 1
 
 
-async def test_a_removed_user_is_gone_from_all_nodes_at_once(world: SeatWorld) -> None:
+async def test_a_removed_user_is_gone_without_a_grace_when_the_last_node_has_heard_of_it(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, ANNE, BOB)
     await enter(world.node("n2"), ANNE)
-    removal = await world.node("n1").remove(ROOM, ANNE.user_id)
+    assert world.node("n1").holds(ROOM, ANNE.user_id)
+    assert (await world.node("n1").remove(ROOM, ANNE.user_id)).outcome == "held"
+    assert not world.node("n1").holds(ROOM, ANNE.user_id)
+    removal = await world.node("n2").remove(ROOM, ANNE.user_id)
     assert (removal.outcome, removal.color, removal.occupancy) == ("gone", ANNE.color, 1)
     assert (await world.node("n2").leave(ROOM, ANNE.user_id)).outcome == "absent"
-    assert (await world.node("n2").remove(ROOM, ANNE.user_id)).outcome == "absent"
+    assert (await world.node("n1").remove(ROOM, ANNE.user_id)).outcome == "absent"
     assert await world.node("n1").renew() == set()
     assert await world.node("n2").renew() == set()
+    assert await members(world) == 1
+
+
+async def test_who_hears_late_of_a_removal_leaves_the_new_seat_alone(world: SeatWorld) -> None:
+    await enter(world.node("n1"), ANNE)
+    await world.node("n1").remove(ROOM, ANNE.user_id)
+    await enter(world.node("n1"), ANNE)
+    assert (await world.node("n2").remove(ROOM, ANNE.user_id)).outcome == "held"
     assert await members(world) == 1
 
 

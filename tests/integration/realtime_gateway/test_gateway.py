@@ -513,7 +513,8 @@ async def test_the_demo_speaks_every_three_seconds_by_itself(gateway: Service) -
         while str(await listener.recv()) != '42["news","Hello Socket.IO"]':
             pass
         status = json.loads(await plain.recv())
-        assert (status["node"], status["online"]) == ("shared", 2)
+        assert status["node"] == "shared"
+        assert status["online"] >= 3, "one over Socket.IO and two here"
         assert status["time"].endswith("Z")
         assert json.loads(await other.recv()) == status
 

@@ -85,7 +85,7 @@ def create_gateway(settings: Settings) -> Gateway:
     occupancy = RedisOccupancy(redis, node_id, limits.LEASE_TTL_S, settings.seat_grace, limits.RECOVERING_S)
     sockets = ClientManager()  # type: ignore[no-untyped-call]
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
-    server = create_server(settings, sockets, lambda: drain.moving)
+    server = create_server(settings, sockets, lambda: drain.moving or canary.deaf)
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)
@@ -130,7 +130,13 @@ def create_gateway(settings: Settings) -> Gateway:
     ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)
-    websocket_demo = WebSocketDemo(settings.node_name, settings.allowed_origins, _now, lambda: drain.draining)
+    websocket_demo = WebSocketDemo(
+        settings.node_name,
+        settings.allowed_origins,
+        _now,
+        draining=lambda: drain.draining,
+        online=lambda: len(server.eio.connections),
+    )
     metrics.SOCKETS.set_function(lambda: len(server.eio.connections))
 
     works = (
@@ -157,7 +163,7 @@ def create_gateway(settings: Settings) -> Gateway:
 
     routes = [
         *health_routes(lambda: len(server.eio.connections), check_ready),
-        *admin_routes(drain, settings.internal_token),
+        *admin_routes(drain_all, drain.shed, settings.internal_token),
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
@@ -173,9 +179,11 @@ async def _lifespan(
     ends: Collection[Callable[[], Awaitable[None]]],
     failed: asyncio.Event,
 ) -> AsyncIterator[None]:
-    tasks = _keep_running(works, failed)
+    stopping = asyncio.Event()
+    tasks = _keep_running(works, failed, stopping)
     _log.info("started", node_id=node_id)
     yield
+    stopping.set()
     while running := [task for task in tasks if not task.done()]:
         # On Python 3.11 `wait_for`, which drivers use, loses a cancellation that comes together with its result.
         for task in running:
@@ -186,12 +194,13 @@ async def _lifespan(
     _log.info("stopped")
 
 
-def _keep_running(works: Collection[Work], failed: asyncio.Event) -> list[asyncio.Task[None]]:
+def _keep_running(works: Collection[Work], failed: asyncio.Event, stopping: asyncio.Event) -> list[asyncio.Task[None]]:
     """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
 
     def ended(task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            _log.critical("task_died", task=task.get_name(), exc_info=task.exception())
+        if not stopping.is_set():
+            cause = None if task.cancelled() else task.exception()
+            _log.critical("task_died", task=task.get_name(), exc_info=cause)
             failed.set()
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -36,6 +36,10 @@ class Occupancy(Protocol):
         """
         ...
 
+    def holds(self, room_id: RoomId, user_id: UserId) -> bool:
+        """Whether this node counts a session of the user in the room."""
+        ...
+
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         """One session of the user on this node ended; the last one anywhere leaves the seat in its grace.
 
@@ -44,10 +48,10 @@ class Occupancy(Protocol):
         ...
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """Free the user's seat at once, whatever node holds it (kick, ban).
+        """End all sessions of the user on this node, without a grace (kick, ban); a `leave` after it is harmless.
 
-        All sessions of the user on this node count as ended; a `leave` after it is harmless. Other nodes end theirs
-        when they hear of it, by `leave` or by `remove`: they get `absent`.
+        Every node that has some does it when it hears of it, and the last one frees the seat. A node that hears of it
+        late does not touch a seat that the user has taken on another node since.
         """
         ...
 

@@ -124,6 +124,10 @@ class FakeOccupancy:
         self._held.add(room_id, who)
         return Admission("admitted", len(members), arrived=not seated)
 
+    def holds(self, room_id: RoomId, user_id: UserId) -> bool:
+        """See the port."""
+        return self._held.sessions(room_id, user_id) > 0
+
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         """See the port."""
         left = self._held.take(room_id, user_id)
@@ -142,7 +146,7 @@ class FakeOccupancy:
         """See the port."""
         self._held.drop(room_id, user_id)
         self._reach()
-        departure = self._store.free(room_id, user_id)
+        departure = self._store.let_go(room_id, self._node_id, user_id, 0.0)
         self._forget_room_without_sessions(room_id)
         return departure
 

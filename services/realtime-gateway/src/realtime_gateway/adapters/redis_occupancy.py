@@ -127,6 +127,10 @@ class RedisOccupancy:
                 case _:
                     return Admission("ticket_used", int(occupancy))
 
+    def holds(self, room_id: RoomId, user_id: UserId) -> bool:
+        """See `ports.Occupancy`."""
+        return self._held.sessions(room_id, user_id) > 0
+
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         """See `ports.Occupancy`."""
         self._held.take(room_id, user_id)

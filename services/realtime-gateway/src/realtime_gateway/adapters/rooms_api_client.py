@@ -108,8 +108,9 @@ class RoomsApiClient:
             raise HistoryUnavailable(f"{type(error).__name__}: {error}") from error
         if answer.status_code == httpx.codes.OK:
             return answer.json()
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            raise _refusal(answer)
+        refusal = _refusal(answer)
+        if refusal.code is errors.ROOM_NOT_FOUND:
+            raise refusal
         raise HistoryUnavailable(f"rooms-api answered {answer.status_code}")
 
 
@@ -127,8 +128,7 @@ def _refusal(answer: httpx.Response) -> Refused:
         problem = answer.json()
         code = errors.TABLE[problem["code"]]
     except (ValueError, KeyError, TypeError):
-        code = errors.ROOM_NOT_FOUND if answer.status_code == httpx.codes.NOT_FOUND else errors.UNAVAILABLE
-        return Refused(code, detail=f"rooms-api answered {answer.status_code}")
+        return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status_code}")
     retry_after = answer.headers.get("retry-after", "")
     return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))
 

@@ -48,8 +48,8 @@ class RoomRecord:
 
     def kicked(self, session: Session, room_id: RoomId) -> bool:
         """Whether the session was let in before its user was kicked."""
-        kicked_at, admitted_at = self.kicked_at.get(session.who.user_id), session.admitted_at.get(room_id)
-        return kicked_at is not None and admitted_at is not None and admitted_at < kicked_at
+        kicked_at, admitted = self.kicked_at.get(session.who.user_id), session.admissions.get(room_id)
+        return kicked_at is not None and admitted is not None and admitted.at < kicked_at
 
 
 @dataclass(frozen=True, slots=True)

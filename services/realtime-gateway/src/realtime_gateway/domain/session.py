@@ -10,26 +10,39 @@ from room_contracts.ids import RoomId
 EVENTS_AT_ONCE = 40
 EVENTS_PER_S = 10.0
 TYPING_EVERY_S = 1.0
+MAX_ROOMS = 50
+"""In which one session can be at once."""
 
 
 class Budget:
-    """A token bucket for what one session emits."""
+    """A token bucket for what one connection says."""
 
     def __init__(self, at_once: float = EVENTS_AT_ONCE, per_s: float = EVENTS_PER_S) -> None:
         self._at_once = at_once
         self._per_s = per_s
         self._tokens = at_once
         self._at_s: float | None = None
+        self.spent = False
+        """Whether there was no token at the last attempt."""
 
     def spend(self, now_s: float) -> bool:
         """Take one token; False where there is none. `now_s` is monotonic."""
         if self._at_s is not None:
             self._tokens = min(self._at_once, self._tokens + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
-        if self._tokens < 1:
+        self.spent = self._tokens < 1
+        if self.spent:
             return False
         self._tokens -= 1
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """When a session was let into a room, and by which password."""
+
+    at: datetime
+    access_version: int
 
 
 @dataclass(eq=False, slots=True)
@@ -41,20 +54,20 @@ class Session:
     language: Language
     rooms: set[RoomId] = field(default_factory=set)
     """Rooms in which this session is counted."""
-    admitted_at: dict[RoomId, datetime] = field(default_factory=dict)
+    admissions: dict[RoomId, Admitted] = field(default_factory=dict)
     connected: bool = True
     budget: Budget = field(default_factory=Budget)
     typed_at_s: float | None = None
 
-    def enter(self, room_id: RoomId, now: datetime) -> None:
+    def enter(self, room_id: RoomId, admitted: Admitted) -> None:
         """It is counted in the room from now on."""
         self.rooms.add(room_id)
-        self.admitted_at[room_id] = now
+        self.admissions[room_id] = admitted
 
     def leave(self, room_id: RoomId) -> None:
         """It is counted there no more."""
         self.rooms.discard(room_id)
-        self.admitted_at.pop(room_id, None)
+        self.admissions.pop(room_id, None)
 
     def may_tell_typing(self, now_s: float) -> bool:
         """Whether it is time again to pass on that this user types. `now_s` is monotonic."""

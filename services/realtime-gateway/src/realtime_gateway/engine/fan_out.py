@@ -94,11 +94,13 @@ class Group:
         excluded, self._excluded = self._excluded, {}
         late, self._late = self._late, {}
         special = set(late).union(*excluded.values()) if late or excluded else _NOBODY
-        for connection in special:
-            if connection in self._members:
-                self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
         data = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._write_chunk(list(self._members), 0, data, packets, special)
+        try:
+            for connection in special:
+                if connection in self._members:
+                    self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
+        finally:
+            self._write_chunk(list(self._members), 0, data, packets, special)
 
     @staticmethod
     def _write_some(
@@ -125,7 +127,20 @@ class Group:
             # Some have gone since the list was made, and may have come back; some have got theirs.
             come, now = self._members.get, self._flushes
             chunk = [each for each in chunk if come(each, now) < now and each not in special]
-        write_to(chunk, data, packets)
+        try:
+            write_to(chunk, data, packets)
+        finally:
+            # Whatever happens to one of them: the room must not fall silent.
+            self._go_on(members, at, data, packets, special)
+
+    def _go_on(
+        self,
+        members: list[Connection],
+        at: int,
+        data: bytes,
+        packets: list[str],
+        special: Collection[Connection],
+    ) -> None:
         if at + CHUNK < len(members):
             loop = asyncio.get_running_loop()
             loop.call_soon(self._write_chunk, members, at + CHUNK, data, packets, special)

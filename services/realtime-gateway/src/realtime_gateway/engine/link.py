@@ -137,7 +137,7 @@ class WebSocketLink(asyncio.Protocol):
             self._write(data)
 
     def _write(self, data: bytes) -> None:
-        if self._transport is None:
+        if self._transport is None or self._transport.is_closing():
             return
         if self._held_back or self._fd < 0:
             self._transport.write(data)
@@ -160,7 +160,7 @@ class WebSocketLink(asyncio.Protocol):
 
     def write_rest(self, data: bytes) -> None:
         """See `connection.Link`."""
-        if self._transport is not None and not self._closing:
+        if self._transport is not None and not self._closing and not self._transport.is_closing():
             self._hold_back()
             self._transport.write(data)
 

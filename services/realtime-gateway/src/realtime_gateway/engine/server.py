@@ -15,6 +15,7 @@ from realtime_gateway.engine.handshake import Handshake, new_sid
 from realtime_gateway.engine.heartbeat import TICK_S, Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
 from realtime_gateway.engine.polling import Polling
+from realtime_gateway.engine.websocket import CloseCode
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -118,11 +119,11 @@ class EngineServer:
         except ValueError as error:
             # python-socketio's word for a packet that is none.
             _log.debug("invalid_message", why=str(error))
-            connection.close(CloseReason.TRANSPORT_ERROR)
+            connection.close(CloseReason.TRANSPORT_ERROR, CloseCode.PROTOCOL_ERROR)
         except Exception:
             # The boundary of a connection: the others go on.
-            _log.exception("message_handler_failed", sid=connection.sid)
-            connection.close(CloseReason.TRANSPORT_ERROR)
+            _log.exception("message_handler_failed", address=connection.environ.get("REMOTE_ADDR"))
+            connection.close(CloseReason.TRANSPORT_ERROR, CloseCode.INTERNAL_ERROR)
 
     def answered(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -145,7 +146,7 @@ class EngineServer:
             await self._handlers["disconnect"](connection.sid, reason)
         except Exception:
             # The boundary of a connection: the others go on.
-            _log.exception("disconnect_handler_failed", sid=connection.sid)
+            _log.exception("disconnect_handler_failed", address=connection.environ.get("REMOTE_ADDR"))
 
     # ------------------------------------------------------------------------------------ for socketio.AsyncServer
 

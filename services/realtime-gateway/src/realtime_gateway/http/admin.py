@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from realtime_gateway.use_cases.drain_node import DrainNode
 from room_contracts import errors
 from room_contracts.errors import ErrorCode
 
 
-def admin_routes(drain: DrainNode, internal_token: str) -> list[Route]:
+def admin_routes(
+    drain: Callable[[], Awaitable[None]], shed: Callable[[float], Awaitable[None]], internal_token: str
+) -> list[Route]:
     """`POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`; both answer 202 and go on."""
     authorization = f"Bearer {internal_token}".encode()
     working: set[asyncio.Task[None]] = set()
@@ -34,22 +35,22 @@ def admin_routes(drain: DrainNode, internal_token: str) -> list[Route]:
         return checked
 
     async def drain_node(_request: Request) -> Response:
-        return start(drain.drain())
+        return start(drain())
 
-    async def shed(request: Request) -> Response:
+    async def shed_share(request: Request) -> Response:
         try:
             content = await request.json()
         except ValueError:
             return _problem(errors.MALFORMED)
         match content:
             case {"share": int() | float() as share} if not isinstance(share, bool) and 0 < share <= 1:
-                return start(drain.shed(share))
+                return start(shed(share))
             case _:
                 return _problem(errors.VALIDATION_FAILED)
 
     return [
         Route("/internal/v1/drain", for_operators(drain_node), methods=["POST"]),
-        Route("/internal/v1/shed", for_operators(shed), methods=["POST"]),
+        Route("/internal/v1/shed", for_operators(shed_share), methods=["POST"]),
     ]
 
 

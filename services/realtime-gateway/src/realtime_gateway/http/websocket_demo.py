@@ -18,6 +18,7 @@ from room_contracts.socket_events import NEWS_PERIOD_S
 
 MESSAGES = Counter("gateway_ws_messages", "Messages that came on /ws.")
 POLICY_VIOLATION = 1008
+CLOSE_TIMEOUT_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -30,12 +31,15 @@ class WebSocketDemo:
         node_name: str,
         allowed_origins: tuple[str, ...],
         clock: Callable[[], datetime],
+        *,
         draining: Callable[[], bool],
+        online: Callable[[], int],
     ) -> None:
         self._node_name = node_name
         self._allowed_origins = allowed_origins
         self._clock = clock
         self._draining = draining
+        self._online = online
         self._connections: set[WebSocket] = set()
         self._sending: dict[WebSocket, asyncio.Task[None]] = {}
 
@@ -51,7 +55,11 @@ class WebSocketDemo:
 
     def tell(self) -> None:
         """Send the status to everybody; who has not read the last one yet is left out."""
-        status = {"time": timestamp(self._clock()), "node": self._node_name, "online": len(self._connections)}
+        status = {
+            "time": timestamp(self._clock()),
+            "node": self._node_name,
+            "online": self._online() + len(self._connections),
+        }
         text = json.dumps(status)
         for connection in self._connections - self._sending.keys():
             task = asyncio.create_task(self._send(connection, text))
@@ -60,8 +68,9 @@ class WebSocketDemo:
 
     async def close(self) -> None:
         """The node stops: clients may come back elsewhere."""
-        for connection in list(self._connections):
-            await _quietly_close(connection)
+        closing = [asyncio.create_task(_quietly_close(connection)) for connection in self._connections]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
 
     async def _serve(self, connection: WebSocket) -> None:
         origin = connection.headers.get("origin")
@@ -100,5 +109,5 @@ class WebSocketDemo:
 async def _quietly_close(connection: WebSocket) -> None:
     try:
         await connection.close(1001)
-    except RuntimeError:
+    except (WebSocketDisconnect, RuntimeError):
         return

@@ -1,7 +1,6 @@
 """Namespace `/chat`: rooms."""
 
 import secrets
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,14 +10,17 @@ from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.session import Session
 from realtime_gateway.ports import Signatures, Sockets
 from realtime_gateway.socketio.acks import Ack, joined_ack, refused_ack
-from realtime_gateway.socketio.server import address_of, cookie_of
+from realtime_gateway.socketio.server import address_of, budget_of, cookie_of
 from realtime_gateway.use_cases.join_room import JoinRoom
 from realtime_gateway.use_cases.leave_room import LeaveRoom
 from realtime_gateway.use_cases.send_message import SendMessage
 from room_contracts import errors, socket_events
 from room_contracts.events import body
 from room_contracts.identity import SESSION_COOKIE, Identity
+from room_contracts.ids import is_room_id
 from room_contracts.socket_events import BadClientEventError
+
+_IDENTITY = "gifchat.identity"
 
 _log = structlog.get_logger(__name__)
 
@@ -56,7 +58,7 @@ class ChatNamespace:
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
         language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
-        session = Session(sid, self._identify(environ), language)
+        session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
         self._sessions[sid] = session
         _log.info("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
@@ -73,9 +75,7 @@ class ChatNamespace:
         ack = await self._answer(sid, join)
         # A client of the original's asks for no ack.
         room = _first(data)
-        if not ack["ok"] and isinstance(room, str):
-            # JSON can hold half a surrogate pair, which no UTF-8 can.
-            room = room.encode(errors="replace").decode()
+        if not ack["ok"] and is_room_id(room):
             self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
         return ack
 
@@ -103,7 +103,7 @@ class ChatNamespace:
         session = self._sessions.get(sid)
         if session is None:
             return refused_ack(Refused(errors.UNAVAILABLE), "en")
-        if not session.budget.spend(time.monotonic()):
+        if session.budget.spent:
             return refused_ack(Refused(errors.RATE_LIMITED, 1.0), session.language)
         try:
             return await handle(session)
@@ -117,10 +117,14 @@ class ChatNamespace:
             return refused_ack(Refused(errors.INTERNAL), session.language)
 
     def _identify(self, environ: dict[str, Any]) -> Identity:
-        """Who the session cookie says; without one, a guest for the time of this connection."""
-        cookie = cookie_of(environ, SESSION_COOKIE)
-        session_id = self._signatures.session_of(cookie) if cookie else None
-        return Identity.of_session(session_id or secrets.token_urlsafe(16))
+        """Who the session cookie says; without one, a guest for the time of this connection, in all its sessions."""
+        known: Identity | None = environ.get(_IDENTITY)
+        if known is None:
+            cookie = cookie_of(environ, SESSION_COOKIE)
+            session_id = self._signatures.session_of(cookie) if cookie else None
+            known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
+            environ.pop("HTTP_COOKIE", None)
+        return known
 
 
 def _first(data: tuple[Any, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import structlog
 from socketio.packet import CONNECT, CONNECT_ERROR
 from starlette.requests import cookie_parser
 
+from realtime_gateway.domain.session import Budget
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
@@ -18,6 +20,8 @@ from room_contracts import limits
 
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
 """Names of what happens to a connection; python-socketio would call the handlers of it."""
+_BUDGET = "gifchat.budget"
+_OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +44,8 @@ class ChatServer(socketio.AsyncServer):
         self, eio_sid: str, data: str | bytes
     ) -> None:
         packet = self._binary_packet.get(eio_sid)
+        if packet is None:
+            self._spend(eio_sid, data)
         if packet is not None:
             if isinstance(data, str):
                 raise ValueError("text where an attachment is expected")
@@ -108,6 +114,11 @@ class ChatServer(socketio.AsyncServer):
         else:
             held_back.append(eio_pkt.data)
 
+    def _spend(self, eio_sid: str, data: str | bytes) -> None:
+        """Every packet costs; one that opens or closes a namespace is refused, an event is answered by its handler."""
+        if not budget_of(self.environ[eio_sid]).spend(time.monotonic()) and data[:1] in _OPENS_OR_CLOSES:
+            raise ValueError("namespaces opened and closed too fast")
+
     def _connected(self, eio_sid: str, namespace: str | None) -> bool:
         return self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None
 
@@ -146,6 +157,12 @@ def create_server(settings: Settings, manager: ClientManager, draining: Callable
         max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
         draining=draining,
     )
+
+
+def budget_of(environ: dict[str, Any]) -> Budget:
+    """What the connection may say: the same for all its sessions."""
+    budget: Budget = environ.setdefault(_BUDGET, Budget())
+    return budget
 
 
 def address_of(environ: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ LINGER_S = 30.0
 RECORD_MAX_AGE_S = 30.0
 """A ban whose event was lost holds after this at the latest."""
 PERIOD_S = 5.0
+RECORDS_AT_ONCE = 16
 
 _log = structlog.get_logger(__name__)
 
@@ -99,11 +100,19 @@ class HostRooms:
 
     async def tidy(self) -> None:
         """Close what has been idle for long, and look again at old records: somebody may have been banned."""
+        in_use = [room for room in self._rooms.values() if room.audience]
+        for room in in_use:
+            room.used_at_s = self._clock()
         for room in list(self._rooms.values()):
-            if room.audience:
-                await self._look_again(room)
-            elif self._clock() - room.used_at_s >= self._linger_s:
+            if not room.audience and self._clock() - room.used_at_s >= self._linger_s:
                 await self._close(room)
+        at_once = asyncio.Semaphore(RECORDS_AT_ONCE)
+
+        async def look_again(room: HostedRoom) -> None:
+            async with at_once:
+                await self._look_again(room)
+
+        await asyncio.gather(*map(look_again, in_use))
 
     async def run(self) -> None:
         """Tidy up once a period, until cancelled."""

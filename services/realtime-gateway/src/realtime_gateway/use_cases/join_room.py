@@ -14,7 +14,7 @@ from realtime_gateway import metrics
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
 from realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
-from realtime_gateway.domain.session import Session
+from realtime_gateway.domain.session import MAX_ROOMS, Admitted, Session
 from realtime_gateway.ports import (
     FeedUnavailable,
     HistoryUnavailable,
@@ -80,7 +80,7 @@ class JoinRoom:
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
-                `ROOM_FULL`, `RECOVERING`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`.
+                `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`.
         """
         try:
             room = await self._hosts.host(request.room_id)
@@ -94,6 +94,8 @@ class JoinRoom:
             raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
 
     async def _admit(self, session: Session, room: HostedRoom, record: RoomRecord, request: Join) -> None:
+        if len(session.rooms) >= MAX_ROOMS:
+            raise Refused(errors.RATE_LIMITED, detail=f"a session is in at most {MAX_ROOMS} rooms at once")
         if record.banned(session.who.user_id, self._clock()):
             raise Refused(errors.BANNED)
         ticket_id = await self._check_access(session, room, record, request.ticket)
@@ -114,7 +116,7 @@ class JoinRoom:
         if not session.connected or self._rooms.get(room.room_id) is not room:
             await self._leave.give_back(session, room.room_id)
             raise Refused(errors.UNAVAILABLE)
-        session.enter(room.room_id, self._clock())
+        session.enter(room.room_id, Admitted(self._clock(), record.access_version))
         if admission.arrived:
             await self._announce.arrived(room.room_id, session.who, admission.occupancy)
 
@@ -148,6 +150,11 @@ class JoinRoom:
         # No waiting from here on: what the room receives next goes to this session too.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
+        if not self._occupancy.holds(room.room_id, session.who.user_id):
+            # Evicted, kicked, or the room was removed while this was read: whoever did that did not see it here.
+            room.audience.discard(session)
+            session.leave(room.room_id)
+            raise Refused(errors.UNAVAILABLE)
         room.audience.add(session)
         metrics.JOINS.labels("recovered" if isinstance(found, Recovered) else "newest").inc()
         return Joined(
@@ -156,7 +163,10 @@ class JoinRoom:
             recovered=isinstance(found, Recovered),
             recent=list(found.frames),
             occupancy=room.occupancy,
-            membership=self._signatures.membership(room.room_id, session.who.user_id, room.record.access_version),
+            # Not of the room's: who was let in by an earlier password has not given the new one.
+            membership=self._signatures.membership(
+                room.room_id, session.who.user_id, session.admissions[room.room_id].access_version
+            ),
         )
 
     async def _collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:

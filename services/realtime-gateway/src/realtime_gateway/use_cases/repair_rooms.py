@@ -94,7 +94,8 @@ class RepairRooms:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            room_ids, self._behind = self._behind, set()
+            room_ids = {room_id for room_id in self._behind if self._fan_out.serves(room_id)}
+            self._behind -= room_ids
             try:
                 await self.check_heads(room_ids)
             except HistoryUnavailable as error:
