@@ -4,9 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
+from chat_web.settings import Settings as WebSettings
 from gifchat_testkit.containers import BASE_IMAGES
+from realtime_gateway.settings import Settings as GatewaySettings
 from room_contracts.identity import DEVELOPMENT_SECRET
+from rooms_api.settings import Settings as RoomsApiSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -21,6 +25,21 @@ def test_the_example_has_every_variable_and_no_other() -> None:
 @pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # its default has the port in it
 def test_the_example_shows_the_default(name: str) -> None:
     assert EXAMPLE[name] == USED[name]
+
+
+OF_THE_IMAGE = {"HOST", "PORT", "NODE_NAME"}
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"),
+    [("rooms-api", RoomsApiSettings), ("realtime-gateway", GatewaySettings), ("web", WebSettings)],
+)
+def test_every_setting_can_be_set_from_outside(service: str, settings: type[BaseSettings]) -> None:
+    common = COMPOSE[COMPOSE.index("x-settings:") : COMPOSE.index("\nservices:")]
+    own = re.split(r"(?m)^  (?=\S)", COMPOSE[COMPOSE.index("\nservices:") :])
+    section = common + next(part for part in own if part.startswith(f"{service}:"))
+    passed = set(re.findall(r"(?m)^\s+([A-Z][A-Z_]*):", section))
+    assert {name.upper() for name in settings.model_fields} - OF_THE_IMAGE <= passed
 
 
 def test_the_secret_of_development_is_the_one_that_production_refuses() -> None:
