@@ -165,7 +165,7 @@ async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> F
     """A crowd comes and goes, with and without a goodbye, several times; the first one makes room for all others."""
     first: dict[str, Resources] = {}
     grown_bytes = grown_files = 0
-    for _ in range(CROWDS):
+    for _ in range(2 if load.short else CROWDS):
         room = await load.add_room()
         crowd = [load.add_reader(room, transport=transport) for transport in TRANSPORTS * EACH]
         await load.all_joined(readers=crowd)
