@@ -49,6 +49,7 @@ async def test_who_left_still_has_the_seat_for_its_grace(gateway: GatewaySeats, 
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.leave(ROOM, ANNE.user_id)
     assert (await seats.seats(ROOM, ANNE.user_id)).seated
+    await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.remove(ROOM, ANNE.user_id)
     assert await seats.seats(ROOM, ANNE.user_id) == Seats(0, seated=False)
 
