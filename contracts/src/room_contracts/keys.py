@@ -57,6 +57,11 @@ def server(partition: int) -> str:
     return f"{partition_prefix(partition)}server"
 
 
+def heard(partition: int) -> str:
+    """String: milliseconds of Redis time, about when a gateway asked something last. After a silence it recovers."""
+    return f"{partition_prefix(partition)}heard"
+
+
 def leases(partition: int) -> str:
     """Sorted set: `room|node` → lease expiry in milliseconds of Redis time."""
     return f"{partition_prefix(partition)}leases"

@@ -30,7 +30,7 @@ from room_contracts.ids import NodeId, RoomId, UserId, new_node_id
 
 pytestmark = pytest.mark.servers
 
-LEASE_TTL_S, GRACE_S, RECOVERING_S = 0.6, 0.3, 0.7
+LEASE_TTL_S, GRACE_S = 0.6, 0.3
 DEADLINE_S = 10.0
 
 
@@ -49,8 +49,11 @@ async def redis(valkey: str) -> AsyncIterator[Redis]:
         yield client
 
 
-def node_on(redis: Redis, lease_ttl_s: float = LEASE_TTL_S, grace_s: float = GRACE_S) -> RedisOccupancy:
-    return RedisOccupancy(redis, new_node_id("test"), lease_ttl_s, grace_s, RECOVERING_S)
+def node_on(
+    redis: Redis, lease_ttl_s: float = LEASE_TTL_S, grace_s: float = GRACE_S, recovering_s: float | None = None
+) -> RedisOccupancy:
+    recovers_s = lease_ttl_s + 0.1 if recovering_s is None else recovering_s
+    return RedisOccupancy(redis, new_node_id("test"), lease_ttl_s, grace_s, recovers_s)
 
 
 def text(value: bytes | str) -> str:
@@ -218,7 +221,7 @@ async def test_each_departure_is_swept_by_one_node(redis: Redis) -> None:
 
 async def test_a_flush_recovers_restores_and_never_admits_too_many(redis: Redis, room_id: RoomId) -> None:
     max_members = 20
-    nodes = [node_on(redis, lease_ttl_s=30) for _ in range(3)]
+    nodes = [node_on(redis, lease_ttl_s=30, recovering_s=2.0) for _ in range(3)]
     for number in range(max_members):
         await nodes[number % 3].admit(room_id, some_user(), max_members=max_members, ticket_id=None)
     newcomers = [some_user() for _ in range(30)]
@@ -375,7 +378,7 @@ async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_kno
         await asyncio.to_thread(own_pair.follow)
         front = TcpProxy(own_pair.members[0].port)
         async with front, Redis.from_url(f"redis://127.0.0.1:{front.port}", socket_timeout=2.0) as redis:
-            here, there = node_on(redis, lease_ttl_s=30, grace_s=30), node_on(redis, lease_ttl_s=30, grace_s=30)
+            here, there = (node_on(redis, lease_ttl_s=30, grace_s=30, recovering_s=2.0) for _ in range(2))
             staying, leaving = some_user(), some_user()
             for who in (staying, leaving):
                 await here.admit(room_id, who, max_members=3, ticket_id=None)
@@ -411,6 +414,28 @@ async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_kno
             await until(settled)
             full = await here.admit(room_id, some_user(), max_members=3, ticket_id=None)
             assert full.outcome == "room_full"
+
+
+async def test_nodes_that_were_all_cut_off_do_not_sweep_each_other(redis: Redis, room_id: RoomId) -> None:
+    first, last = node_on(redis), node_on(redis)
+    staying = [some_user() for _ in range(4)]
+    for who, node in zip(staying, (first, last, first, last), strict=True):
+        await node.admit(room_id, who, max_members=4, ticket_id=None)
+    await asyncio.sleep(LEASE_TTL_S + 0.1)
+
+    assert await first.sweep() == []
+    assert await first.renew() == set()
+    newcomer = await first.admit(room_id, some_user(), max_members=5, ticket_id=None)
+    assert newcomer.outcome == "recovering"
+    assert await last.renew() == set()
+    assert {text(user_id) for user_id in await redis.hkeys(keys.members(room_id))} == {who.user_id for who in staying}
+
+    async def swept() -> bool:
+        await first.renew()
+        return {departure.user_id for departure in await first.sweep()} == {staying[1].user_id, staying[3].user_id}
+
+    await until(swept)
+    await assert_consistent(redis, room_id)
 
 
 async def test_a_frame_reaches_who_listens_on_its_channel(redis: Redis) -> None:

@@ -29,7 +29,7 @@ def test_all_keys_of_a_room_live_in_the_slot_of_its_partition(room_id: RoomId) -
         keys.used_ticket(room_id, "t"),
         keys.grant(room_id, USER),
     ]
-    of_partition = [keys.generation, keys.server, keys.leases, keys.grace, keys.occupancy]
+    of_partition = [keys.generation, keys.server, keys.heard, keys.leases, keys.grace, keys.occupancy]
     names = of_room + [name(partition) for name in of_partition]
     assert {_hash_tag(name) for name in names} == {f"p{partition:02d}"}
     assert len(set(names)) == len(names)

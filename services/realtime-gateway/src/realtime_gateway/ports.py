@@ -92,6 +92,8 @@ class Occupancy(Protocol):
     async def sweep(self) -> list[Departure]:
         """Remove seats of nodes whose lease ran out and seats whose grace ended, in all rooms.
 
+        While a partition recovers its nodes keep their seats.
+
         Each departure is returned to exactly one caller in the cluster.
         """
         ...

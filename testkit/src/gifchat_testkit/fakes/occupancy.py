@@ -69,10 +69,11 @@ class SeatStore:
         return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
 
     def reap(self, only_room: RoomId | None = None, but_node: NodeId | None = None) -> list[Departure]:
-        """Free what ran out."""
+        """Free what ran out; while a partition recovers its nodes keep their seats."""
         gone = []
         for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
-            if ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != but_node:
+            recovers = self.recovered_at_s[keys.partition_of(room_id)] > self.clock()
+            if not recovers and ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != but_node:
                 del self.lease_ends_at_s[room_id, node_id]
                 holders = [user_id for user_id, seat in self.members[room_id].items() if node_id in seat.nodes]
                 gone += [self.let_go(room_id, node_id, user_id, 0) for user_id in holders]

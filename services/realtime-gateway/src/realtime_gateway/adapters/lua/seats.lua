@@ -15,15 +15,25 @@ local function members_key(room) return PREFIX .. 'room:' .. room .. ':members' 
 local function nodes_key(room) return PREFIX .. 'room:' .. room .. ':nodes' end
 local function sessions_key(room, node) return PREFIX .. 'room:' .. room .. ':node:' .. node end
 
+-- Nobody was heard for half a recovery although nodes hold leases: they were all cut off, and are not dead for that.
+local function all_were_cut_off(recovering_ms)
+  local heard_ms = tonumber(redis.call('GET', PREFIX .. 'heard'))
+  if not heard_ms or NOW - heard_ms > recovering_ms / 10 then
+    redis.call('SET', PREFIX .. 'heard', string.format('%d', NOW))
+  end
+  return heard_ms and NOW - heard_ms > recovering_ms / 2 and redis.call('ZCARD', LEASES) > 0
+end
+
 -- Milliseconds that the partition still recovers, and since when which server has it (`keys.server`).
--- It begins to where the marker is missing, because Redis came back empty, and where another server has it: a replica
--- that took over, or what was read from a disk, lacks the last seats that were given away.
+-- It begins to where the marker is missing, because Redis came back empty; where another server has it: a replica that
+-- took over, or what was read from a disk, lacks the last seats that were given away; and where all were cut off: the
+-- seats are their members' until the nodes had the time to say so.
 local function recovering_for(recovering_ms)
   local until_ms = tonumber(redis.call('GET', GENERATION))
   local since = redis.call('GET', PREFIX .. 'server')
   local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local another = since and string.match(since, '^[^|]+') ~= server
-  if not until_ms or another then
+  if all_were_cut_off(recovering_ms) or not until_ms or another then
     until_ms = NOW + recovering_ms
     redis.call('SET', GENERATION, string.format('%d', until_ms))
   end
@@ -131,17 +141,25 @@ local function split(entry)
   return string.match(entry, '^([^|]+)|(.+)$')
 end
 
--- Reap what ran out in the partition, or in `only_room`; all but the leases of `but_node`, which is alive: it asks.
-local function reap(only_room, but_node)
-  local gone = {}
+local function reap_leases(only_room, but_node, gone)
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', NOW)) do
     local room, node = split(entry)
     if (not only_room or room == only_room) and node ~= but_node then reap_node(room, node, gone) end
   end
+end
+
+local function reap_graces(only_room, gone)
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', GRACE, '-inf', NOW)) do
     local room, user = split(entry)
     if not only_room or room == only_room then reap_seat(room, user, gone) end
   end
+end
+
+-- Reap what ran out in a room; all but the lease of `but_node`, which is alive: it asks.
+local function reap(room, but_node)
+  local gone = {}
+  reap_leases(room, but_node, gone)
+  reap_graces(room, gone)
   return gone
 end
 
