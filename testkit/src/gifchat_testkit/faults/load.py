@@ -268,12 +268,15 @@ class Load:
                     )
                 )
 
-    async def _settle_files(self, timeout_s: float = 5.0, calm: int = 32) -> None:
-        """Give the ends of connections the time to arrive."""
+    async def _settle_files(self, timeout_s: float = 5.0, calm: int = 28) -> None:
+        """Give the ends of connections the time to arrive; those to the stores are kept, as many as were needed."""
+
+        def kept(node: Node) -> int:
+            return sum(proxy.connections for proxy in (node.redis, node.mongo_proxy) if proxy is not None)
 
         def settled() -> bool:
-            used = [node.process.resources() for node in self._ours()]
-            return all(one is None or one.files <= calm for one in used)
+            used = [(node, node.process.resources()) for node in self._ours()]
+            return all(one is None or one.files - kept(node) <= calm for node, one in used)
 
         try:
             await until(settled, timeout_s, "closed files", look_every_s=0.05)
