@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 import httpx
 import pytest
 from PIL import Image
+from socketio.exceptions import ConnectionError as SocketConnectionError
 
 from gifchat_testkit.clients import ChatSocket, chat_socket, cookie_header, visitor
 from gifchat_testkit.containers import ComposeStack, Inspected, docker, wait_until
@@ -52,6 +53,21 @@ async def enter(stack: ComposeStack, running: AsyncExitStack, room: str) -> tupl
     ack = await socket.join(room)
     client.headers["X-Room-Membership"] = ack["membership"]
     return socket, client
+
+
+async def enter_again(stack: ComposeStack, running: AsyncExitStack, client: httpx.AsyncClient) -> ChatSocket:
+    """A new socket of a visitor, tried for again as every client does.
+
+    While the name of a container that is gone still resolves, nginx waits for it, and refuses with 502 whoever waits in
+    the moment when it learns better.
+    """
+    deadline = time.monotonic() + 15
+    while True:
+        try:
+            return await running.enter_async_context(chat_socket(stack.url, cookie_header(client)))
+        except SocketConnectionError:
+            assert time.monotonic() < deadline, "no gateway takes the visitor back"
+            await asyncio.sleep(0.1)
 
 
 def test_everything_is_healthy(stack: ComposeStack) -> None:
@@ -183,7 +199,7 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
             await socket.wait_for("chat", lambda message: message["client_message_id"] == "meanwhile")
 
         client = gone[0]
-        back = await running.enter_async_context(chat_socket(stack.url, cookie_header(client)))
+        back = await enter_again(stack, running, client)
         ack = await back.join(room, position={"epoch": sent["message"]["epoch"], "seq": 0})
         assert [entry["data"]["client_message_id"] for entry in ack["recent"]] == ["meanwhile"]
 
