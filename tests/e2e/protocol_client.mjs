@@ -37,6 +37,11 @@ const onLastTransport = async (socket) => {
   assert.equal(socket.io.engine.transport.name, last);
 };
 
+// A volatile packet is dropped by the client itself while a request of the polling transport is under way.
+const writable = async (socket) => {
+  while (!socket.io.engine.transport.writable) await new Promise((resolve) => setTimeout(resolve, 1));
+};
+
 const cases = {
   "events and acks": async (io) => {
     const socket = await connect(io.socket("/"));
@@ -90,6 +95,7 @@ const cases = {
     await onLastTransport(socket);
     await acked(socket, "nothing");
     const back = next(socket, "message-back");
+    await writable(socket);
     socket.volatile.emit("message", "sent: connected");
     await back;
     assert.deepEqual(got, ["kept", "sent: connected"]);
