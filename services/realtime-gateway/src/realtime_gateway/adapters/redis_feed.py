@@ -12,11 +12,12 @@ from typing import Any
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from realtime_gateway import metrics
+from realtime_gateway.adapters.pubsub_connection import PubSubConnection, connect
 from realtime_gateway.ports import FeedUnavailable
 
+LOOK_EVERY_S = 0.5
 PING_AFTER_S = 1.5
 DEAD_AFTER_S = 4.0
 """A silent partition shows within 5 s."""
@@ -40,7 +41,9 @@ class RedisFeed:
         always: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_data(channel, bytes)` gets what is published; it must not raise.
+        """`make_connection` gives the address and the credentials, in redis-py's form.
+
+        `on_data(channel, bytes)` gets what is published; it must not raise.
 
         `on_reconnected(channels)` is called when the channels are subscribed again after a connection was lost.
         `always` are channels that are heard from the first connection on.
@@ -49,11 +52,11 @@ class RedisFeed:
         self._on_data = on_data
         self._on_reconnected = on_reconnected
         self._clock = clock
-        self._connection: AbstractConnection | None = None
+        self._connection: PubSubConnection | None = None
         self._wanted = set(always)
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
-        self._listening: asyncio.Task[None] | None = None
+        self._backoff_s = MIN_BACKOFF_S
         self._restored = False
         self._missed = False
         """A connection that heard something was lost, and nobody was told yet."""
@@ -71,7 +74,9 @@ class RedisFeed:
         confirmed = self._waiting.get(channel)
         if confirmed is None:
             confirmed = self._waiting[channel] = asyncio.get_running_loop().create_future()
-        await self._send("SSUBSCRIBE", channel)
+        # Without a connection: the next one subscribes to all that is wanted.
+        if self._connection is not None:
+            self._connection.send("SSUBSCRIBE", channel)
         try:
             async with asyncio.timeout(SUBSCRIBE_TIMEOUT_S):
                 await asyncio.shield(confirmed)
@@ -85,77 +90,50 @@ class RedisFeed:
         self._confirmed.discard(channel)
         self._waiting.pop(channel, None)
         self._tell_if_restored()
-        await self._send("SUNSUBSCRIBE", channel)
+        if self._connection is not None:
+            self._connection.send("SUNSUBSCRIBE", channel)
 
     def restart(self) -> None:
         """Give the connection up and make a new one: somebody found out that it does not hear."""
-        if self._listening is not None:
-            self._listening.cancel()
+        if self._connection is not None:
+            self._connection.fail("given up")
 
     async def run(self) -> None:
         """Connect, and connect again with a growing and jittered delay, until cancelled."""
-        backoff_s = MIN_BACKOFF_S
         while True:
             try:
-                await self._connect()
-                backoff_s = MIN_BACKOFF_S
-                await self._listen_until_restart()
-            except (RedisError, OSError) as error:
+                await self._connect_and_listen()
+            except OSError as error:
                 _log.warning("feed_lost", error=str(error) or type(error).__name__)
-            finally:
-                await self._disconnect()
-            await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
+            await asyncio.sleep(self._backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            self._backoff_s = min(MAX_BACKOFF_S, self._backoff_s * 2)
 
-    async def _connect(self) -> None:
-        connection = self._make_connection()
-        try:
-            async with asyncio.timeout(DEAD_AFTER_S):
-                await connection.connect()  # type: ignore[no-untyped-call]
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
+    async def _connect_and_listen(self) -> None:
+        async with asyncio.timeout(DEAD_AFTER_S):
+            connection = await connect(self._make_connection(), self._handle, self._clock)
         self._connection = connection
-        for channel in list(self._wanted):
-            await self._send("SSUBSCRIBE", channel)
-        self._tell_if_restored()
-
-    async def _listen_until_restart(self) -> None:
-        self._listening = asyncio.create_task(self._listen(), name="feed")
         try:
-            await asyncio.wait({self._listening})
+            for channel in self._wanted:
+                connection.send("SSUBSCRIBE", channel)
+            self._tell_if_restored()
+            while not connection.lost.done():
+                await asyncio.wait({connection.lost}, timeout=LOOK_EVERY_S)
+                silent_s = self._clock() - connection.heard_at_s
+                if silent_s > DEAD_AFTER_S:
+                    connection.fail(f"silent for {DEAD_AFTER_S} s")
+                elif silent_s > PING_AFTER_S:
+                    connection.send("PING")
+            raise connection.lost.result()
         finally:
-            await self._disconnect()
-            self._listening.cancel()
-        if not self._listening.cancelled():
-            self._listening.result()
-
-    async def _listen(self) -> None:
-        connection = self._connection
-        if connection is None:
-            return
-        heard_at_s = self._clock()
-        while True:
-            # None: nothing came in time.
-            reply = await connection.read_response(
-                disable_decoding=True, timeout=PING_AFTER_S, disconnect_on_error=False, push_request=True
-            )
-            if reply is not None:
-                heard_at_s = self._clock()
-                self._handle(reply)
-            elif self._clock() - heard_at_s > DEAD_AFTER_S:
-                raise OSError(f"silent for {DEAD_AFTER_S} s")
-            else:
-                await self._send("PING")
+            connection.fail("closed")
+            self._disconnected()
 
     def _handle(self, reply: Any) -> None:
-        if not isinstance(reply, list) or len(reply) < 2:
-            return
-        match bytes(reply[0]):
-            case b"smessage":
-                self._on_data(reply[1].decode(), reply[2])
-            case b"ssubscribe":
-                self._subscribed(reply[1].decode())
+        match reply:
+            case [b"smessage", channel, data]:
+                self._on_data(channel.decode(), data)
+            case [b"ssubscribe", channel, _]:
+                self._subscribed(channel.decode())
             case _:
                 pass
 
@@ -172,26 +150,14 @@ class RedisFeed:
         if self._restored or self._connection is None or not self._wanted <= self._confirmed:
             return
         self._restored = True
+        self._backoff_s = MIN_BACKOFF_S
         if self._missed:
             self._missed = False
             metrics.RESUBSCRIPTIONS.inc()
             self._on_reconnected(frozenset(self._wanted))
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
+    def _disconnected(self) -> None:
+        self._connection = None
         self._missed = self._missed or bool(self._confirmed)
         self._confirmed.clear()
         self._restored = False
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-    async def _send(self, *command: str) -> None:
-        """Without a connection nothing is sent: the next one subscribes to all that is wanted."""
-        connection = self._connection
-        # A connection that has just broken would connect by itself, and hear nothing but this channel.
-        if connection is None or not connection.is_connected:
-            return
-        try:
-            await connection.send_command(*command, check_health=False)
-        except (RedisError, OSError) as error:
-            _log.warning("feed_command_failed", command=command[0], error=str(error))

@@ -19,7 +19,7 @@ from room_contracts.ids import RoomId
 
 PERIOD_S = 1.0
 
-_DURABLE_EVENTS = {kind: metrics.EVENTS.labels(kind.name.lower()) for kind in Kind if kind.durable}
+_EVENTS = {kind: metrics.EVENTS.labels(kind.name.lower()) for kind in Kind}
 
 _log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ class FanOut:
                 room.audience.send(frame.body)
             case kind:
                 raise ValueError(f"{kind.name} on a room's channel")
-        metrics.EVENTS.labels(frame.kind.name.lower()).inc()
+        _EVENTS[frame.kind].inc()
 
     def resync(self, room: HostedRoom) -> None:
         """Tell everybody in the room to drop what they show of it."""
@@ -124,7 +124,7 @@ class FanOut:
         if frame.kind is Kind.CHAT_DELETED:
             self._redact(room, frame)
         room.audience.send(frame.body)
-        _DURABLE_EVENTS[frame.kind].inc()
+        _EVENTS[frame.kind].inc()
 
     @staticmethod
     def _redact(room: HostedRoom, frame: Frame) -> None:
