@@ -22,6 +22,7 @@ class Watcher:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.events: list[str] = []
+        self.ready: list[int | None] = []
         self.failed: list[Child] = []
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -47,6 +48,7 @@ async def child_of(program: str, folder: Path, stop_timeout_s: float = 10.0) -> 
         folder / "thing-1.log",
         on_line=lambda _name, _kind, line: watcher.lines.append(line),
         on_event=watcher.events.append,
+        on_ready=lambda child: watcher.ready.append(child.pid),
         on_failed=watcher.failed.append,
     )
     child.start()
@@ -67,12 +69,14 @@ async def test_its_output_is_logged_and_a_stop_is_no_crash(tmp_path: Path) -> No
 
 async def test_a_killed_process_is_restarted_and_shown_as_such(tmp_path: Path) -> None:
     async with child_of(SLEEPER, tmp_path) as (child, watcher):
-        await watcher.until(lambda: watcher.lines == ["up"])
+        await watcher.until(lambda: watcher.lines == ["up"] and len(watcher.ready) == 1)
         first = child.pid
         child.send(signal.SIGKILL)
         await watcher.until(lambda: watcher.lines == ["up", "up"])
         assert child.pid != first
         assert child.restarts == 1
+        await child.wait_until_ready()
+        assert watcher.ready == [first, child.pid]
         assert watcher.events[0].startswith("thing-1 was ended by SIGKILL after ")
 
 

@@ -13,7 +13,8 @@ from gifchat_local.__main__ import main
         (["up", "--gateways", "many"], "a number from 1 to 32"),
         (["shed", "gateway-1", "0%"], "a share from 1% to 100%"),
         (["shed", "gateway-1", "half"], "a share from 1% to 100%"),
-        (["restart", "nginx"], "invalid choice"),
+        (["restart", "nginx"], "gateways or rooms-api, or the name of one"),
+        (["restart", "web-1"], "gateways or rooms-api, or the name of one"),
         (["dance"], "invalid choice"),
     ],
 )

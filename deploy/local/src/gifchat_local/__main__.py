@@ -84,8 +84,10 @@ def _parser() -> argparse.ArgumentParser:
     shed.add_argument("share", type=_share, metavar="PERCENT", help="such as 30%%")
     shed.set_defaults(run=_shed)
 
-    restart = commands.add_parser("restart", parents=[data], help="restart all of a kind, one after the other")
-    restart.add_argument("what", choices=list(SCALABLE), metavar="KIND", help=" or ".join(SCALABLE))
+    restart = commands.add_parser("restart", parents=[data], help="restart one, or all of a kind one after the other")
+    restart.add_argument(
+        "what", type=_restart_target, metavar="KIND|NAME", help=f"{' or '.join(SCALABLE)}, or a name such as gateway-2"
+    )
     restart.set_defaults(run=_restart)
 
     logs = commands.add_parser("logs", parents=[data], help="the log of one process")
@@ -119,6 +121,13 @@ def _scale_target(text: str) -> tuple[str, int]:
     if what not in SCALABLE:
         raise argparse.ArgumentTypeError(f"KIND is {' or '.join(SCALABLE)}")
     return what, _replicas(count)
+
+
+def _restart_target(text: str) -> str:
+    kind, _, number = text.rpartition("-")
+    if text not in SCALABLE and not (kind in SCALABLE.values() and number.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{' or '.join(SCALABLE)}, or the name of one, such as gateway-2")
+    return text
 
 
 def _up(options: argparse.Namespace) -> int:

@@ -48,15 +48,17 @@ class Child:
     """One process and its successors under one name.
 
     `on_line(name, kind, line)` gets every line of output, `on_event(sentence)` what happened to the process,
-    `on_failed(child)` is called once when it crashed too often.
+    `on_ready(child)` is called for each process that became ready, `on_failed(child)` once when it crashed too often.
     """
 
     def __init__(
         self,
         spec: ProcessSpec,
         log_path: Path,
+        *,
         on_line: Callable[[str, Kind, str], None],
         on_event: Callable[[str], None],
+        on_ready: Callable[["Child"], None],
         on_failed: Callable[["Child"], None],
     ) -> None:
         self.spec = spec
@@ -66,6 +68,7 @@ class Child:
         self._log = BoundedLog(log_path)
         self._on_line = on_line
         self._on_event = on_event
+        self._on_ready = on_ready
         self._on_failed = on_failed
         self._policy = RestartPolicy()
         self._stopping = asyncio.Event()
@@ -180,6 +183,7 @@ class Child:
             else:
                 if not self._stopping.is_set():
                     self.state = ChildState.READY
+                    self._on_ready(self)
                 self._ready.set()
                 return
 

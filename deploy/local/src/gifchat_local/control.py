@@ -11,7 +11,7 @@ from typing import Any
 Request = dict[str, Any]
 """`{"command": "status"}`, `{"command": "stop"}`, `{"command": "scale", "what": "gateways", "count": 5}`,
 `{"command": "drain", "name": "gateway-1"}`, `{"command": "shed", "name": "gateway-1", "share": 0.3}` or
-`{"command": "restart", "what": "gateways"}`."""
+`{"command": "restart", "what": "gateways"}` (or the name of one)."""
 
 Answer = dict[str, Any]
 """`{"ok": true, …}` or `{"ok": false, "error": "one sentence"}`."""

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from gifchat_local.blueprint import Blueprint
@@ -47,8 +47,11 @@ class Supervisor:
         self._on_line = on_line
         self._say = say
         self._children: dict[str, Child] = {}
+        self._drained: set[str] = set()
+        """Gateways that nginx does not know until they are restarted."""
         self._ready = False
         self._scaling = asyncio.Lock()
+        self._bringing_back: set[asyncio.Task[None]] = set()
         self._stop_requested = asyncio.Event()
         self._failed: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
 
@@ -84,7 +87,8 @@ class Supervisor:
     async def status(self) -> list[dict[str, Any]]:
         """For each process: name, kind, pid, port, state, ready, sockets (gateways; None elsewhere), restarts."""
         children = sorted(self._children.values(), key=lambda child: (_ORDER[child.spec.kind], _number_of(child)))
-        return list(await asyncio.gather(*(asyncio.to_thread(_status_of, child) for child in children)))
+        asking = (asyncio.to_thread(_status_of, child, child.spec.name in self._drained) for child in children)
+        return list(await asyncio.gather(*asking))
 
     async def _start_all(self) -> None:
         blueprint, size = self._blueprint, self._blueprint.size
@@ -102,7 +106,14 @@ class Supervisor:
     async def _start(self, specs: Iterable[ProcessSpec]) -> None:
         started = []
         for spec in specs:
-            child = Child(spec, self._folder.log(spec.name), self._on_line, self._say, self._on_failed)
+            child = Child(
+                spec,
+                self._folder.log(spec.name),
+                on_line=self._on_line,
+                on_event=self._say,
+                on_ready=self._on_child_ready,
+                on_failed=self._on_failed,
+            )
             self._children[spec.name] = child
             child.start()
             started.append(child)
@@ -138,6 +149,19 @@ class Supervisor:
                 working.cancel()
                 await asyncio.wait({working})
 
+    def _on_child_ready(self, child: Child) -> None:
+        """A gateway that was drained, and then crashed, is back: as a new process it takes sockets."""
+        if child.spec.name in self._drained:
+            task = asyncio.create_task(self._bring_back(child.spec.name))
+            self._bringing_back.add(task)
+            task.add_done_callback(self._bringing_back.discard)
+
+    async def _bring_back(self, name: str) -> None:
+        async with self._scaling:
+            self._drained.discard(name)
+            if self._ready:
+                await self._reload_nginx()
+
     def _on_failed(self, child: Child) -> None:
         if not self._failed.done():
             self._failed.set_result(child)
@@ -163,12 +187,12 @@ class Supervisor:
                 return {}
             case {"command": "scale", "what": str(what), "count": int(count)} if what in SCALABLE:
                 return await self._scale(SCALABLE[what], count)
-            case {"command": "restart", "what": str(what)} if what in SCALABLE:
-                return await self._restart(SCALABLE[what])
+            case {"command": "restart", "what": str(what)}:
+                return await self._restart(what)
             case {"command": "drain", "name": str(name)}:
                 return await self._drain(name)
             case {"command": "shed", "name": str(name), "share": int() | float() as share}:
-                return await self._ask_gateway(name, "/internal/v1/shed", {"share": share})
+                return await self._shed(name, share)
             case _:
                 raise RefusedError(f"unknown request {request!r}")
 
@@ -184,56 +208,76 @@ class Supervisor:
             if len(running) < count:
                 await self._add([spec_of(number) for number in numbers])
             else:
-                leaving = running[count:]
-                names = {child.spec.name for child in leaving}
-                await self._reload_nginx([spec for spec in self._specs() if spec.name not in names])
-                await asyncio.gather(*(child.stop() for child in leaving))
+                names = {child.spec.name for child in running[count:]}
+                if self._drained.issuperset(child.spec.name for child in running[:count]):
+                    raise RefusedError("All gateways that would stay are drained: `gifchat restart gateways` first.")
+                await self._reload_nginx(without=names)
+                await asyncio.gather(*(self._children[name].stop() for name in names))
                 for name in names:
                     del self._children[name]
+                self._drained -= names
             self._folder.save_state(self._state)
         return {"processes": await self.status()}
 
-    async def _restart(self, kind: Kind) -> Answer:
+    async def _restart(self, what: str) -> Answer:
         """One after the other, each out of nginx's sight while it is away: the others have its sockets meanwhile."""
         if not self._ready:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         async with self._scaling:
-            for child in sorted(self._of_kind(kind), key=_number_of):
-                spec = child.spec
-                await self._reload_nginx([other for other in self._specs() if other.name != spec.name] or [spec])
-                await child.stop()
+            for name in self._named(what):
+                if self._others_behind_nginx(name):
+                    await self._reload_nginx(without={name})
+                await self._children[name].stop()
+                self._drained.discard(name)
                 try:
-                    await self._start([spec])
+                    await self._start([self._children[name].spec])
                 except ClusterError as error:
                     raise RefusedError(str(error)) from error
-                await self._reload_nginx(self._specs())
+                await self._reload_nginx()
         return {"processes": await self.status()}
+
+    def _named(self, what: str) -> list[str]:
+        """All of a kind, or the one of that name; of what can be scaled."""
+        known = {kind: sorted(self._of_kind(kind), key=_number_of) for kind in SCALABLE.values()}
+        names = [child.spec.name for children in known.values() for child in children]
+        if what in SCALABLE:
+            return [child.spec.name for child in known[SCALABLE[what]]]
+        if what in names:
+            return [what]
+        raise RefusedError(f"There is no {what}; there are: {', '.join(names)}.")
 
     async def _drain(self, name: str) -> Answer:
         """Nginx sends it nothing new, and it moves away what it has; it stays so until it is restarted."""
         async with self._scaling:
-            others = [spec for spec in self._specs() if spec.name != name]
-            if not any(spec.kind is Kind.GATEWAY for spec in others):
-                raise RefusedError(f"{name} is the only gateway: `gifchat scale gateways=2` first.")
-            answer = await self._ask_gateway(name, "/internal/v1/drain", {})
-            await self._reload_nginx(others)
-        return answer
+            gateway = self._gateway(name)
+            if not self._others_behind_nginx(name):
+                raise RefusedError(f"{name} is the only gateway that takes sockets: `gifchat scale gateways=2` first.")
+            await self._ask(gateway, "/internal/v1/drain", {})
+            self._drained.add(name)
+            await self._reload_nginx()
+        return {"processes": await self.status()}
 
-    async def _ask_gateway(self, name: str, path: str, content: dict[str, Any]) -> Answer:
+    async def _shed(self, name: str, share: float) -> Answer:
+        await self._ask(self._gateway(name), "/internal/v1/shed", {"share": share})
+        return {"processes": await self.status()}
+
+    def _gateway(self, name: str) -> Child:
         child = self._children.get(name)
         if child is None or child.spec.kind is not Kind.GATEWAY:
             known = ", ".join(sorted(child.spec.name for child in self._of_kind(Kind.GATEWAY)))
             raise RefusedError(f"There is no gateway {name}; gateways: {known}.")
+        return child
+
+    async def _ask(self, gateway: Child, path: str, content: dict[str, Any]) -> None:
         try:
-            await asyncio.to_thread(ask_gateway, child.spec.port, self._state.internal_token, path, content)
+            await asyncio.to_thread(ask_gateway, gateway.spec.port, self._state.internal_token, path, content)
         except GatewayRefusedError as error:
-            raise RefusedError(f"{name}: {error}") from error
-        return {"processes": await self.status()}
+            raise RefusedError(f"{gateway.spec.name}: {error}") from error
 
     async def _add(self, specs: list[ProcessSpec]) -> None:
         try:
             await self._start(specs)
-            await self._reload_nginx(self._specs())
+            await self._reload_nginx()
         except ClusterError as error:
             for spec in specs:
                 await self._children.pop(spec.name).stop()
@@ -242,8 +286,10 @@ class Supervisor:
     def _of_kind(self, kind: Kind) -> list[Child]:
         return [child for child in self._children.values() if child.spec.kind is kind]
 
-    def _specs(self) -> list[ProcessSpec]:
-        return [child.spec for child in self._children.values()]
+    def _others_behind_nginx(self, name: str) -> bool:
+        """Whether nginx would still know one of this kind without `name`."""
+        kind = self._children[name].spec.kind
+        return any(child.spec.name not in {name, *self._drained} for child in self._of_kind(kind))
 
     # --------------------------------------------------------------------------------------------------- nginx
 
@@ -260,9 +306,13 @@ class Supervisor:
         if check.returncode != 0:
             raise ClusterError(f"nginx refuses its configuration: {check.stderr.strip()}")
 
-    async def _reload_nginx(self, specs: Iterable[ProcessSpec]) -> None:
-        """New connections go by the new configuration; those that are open stay with their old worker."""
-        await self._configure_nginx(specs)
+    async def _reload_nginx(self, without: Collection[str] = ()) -> None:
+        """Tell nginx of all processes but those that are drained and `without`.
+
+        New connections go by the new configuration; those that are open stay with their old worker.
+        """
+        hidden = {*without, *self._drained}
+        await self._configure_nginx(child.spec for child in self._children.values() if child.spec.name not in hidden)
         self._children["nginx"].send(signal.SIGHUP)
 
     async def _bound_access_log(self) -> None:
@@ -284,7 +334,7 @@ def _with_last_lines(sentence: str, child: Child) -> str:
     return "\n".join([sentence, f"The last lines of {child.log_path}:", *(f"  {line}" for line in lines)])
 
 
-def _status_of(child: Child) -> dict[str, Any]:
+def _status_of(child: Child, drained: bool) -> dict[str, Any]:
     ready = child.state is ChildState.READY
     sockets: int | None = None
     if ready and child.spec.kind in (Kind.ROOMS_API, Kind.WEB, Kind.GATEWAY):
@@ -295,12 +345,15 @@ def _status_of(child: Child) -> dict[str, Any]:
         else:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 sockets = int(health["sockets"])
+    state = str(child.state)
+    if child.state is ChildState.READY and not ready:
+        state = "drained" if drained else "unready"
     return {
         "name": child.spec.name,
         "kind": str(child.spec.kind),
         "pid": child.pid,
         "port": child.spec.port,
-        "state": str(child.state) if ready or child.state is not ChildState.READY else "unready",
+        "state": state,
         "ready": ready,
         "sockets": sockets,
         "restarts": child.restarts,
