@@ -17,6 +17,7 @@ Layout, big-endian::
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 from room_contracts.ids import Epoch, UserId
 
@@ -82,6 +83,9 @@ class Frame:
     subject: UserId | None = None
 
 
+_KINDS = {int(kind): (kind, kind.positioned) for kind in Kind}
+
+
 class BadFrameError(ValueError):
     """The bytes on the channel are no frame of a version that this code reads."""
 
@@ -105,13 +109,13 @@ def decode(data: bytes) -> Frame:
     if version != VERSION:
         raise BadFrameError(f"version {version}")
     try:
-        kind = Kind(kind_number)
-    except ValueError as error:
+        kind, positioned = _KINDS[kind_number]
+    except KeyError as error:
         raise BadFrameError(f"kind {kind_number}") from error
     body_at = _HEADER.size + subject_length
     if len(data) < body_at:
         raise BadFrameError("shorter than its subject")
-    if kind.positioned and (seq == 0 or epoch == _NO_EPOCH):
+    if positioned and (seq == 0 or epoch == _NO_EPOCH):
         raise BadFrameError(f"{kind.name} without a position")
     try:
         subject = data[_HEADER.size : body_at].decode("ascii")
@@ -120,7 +124,12 @@ def decode(data: bytes) -> Frame:
     return Frame(
         kind=kind,
         body=data[body_at:],
-        epoch=Epoch(epoch.hex()) if epoch != _NO_EPOCH else None,
+        epoch=_epoch(epoch),
         seq=seq,
         subject=UserId(subject) if subject else None,
     )
+
+
+@lru_cache(maxsize=4_096)
+def _epoch(raw: bytes) -> Epoch | None:
+    return Epoch(raw.hex()) if raw != _NO_EPOCH else None

@@ -4,6 +4,7 @@ Rooms are spread over `PARTITIONS` partitions. All keys of a partition carry its
 live in one slot: one Lua script can decide over a room, its partition's leases and its generation marker at once.
 """
 
+from functools import lru_cache
 from zlib import crc32
 
 from room_contracts.ids import NodeId, RoomId, UserId, is_room_id
@@ -37,6 +38,7 @@ def canary_channel(node_id: NodeId) -> str:
     return f"gifchat:{{{node_id}}}:canary"
 
 
+@lru_cache(maxsize=32_768)
 def room_of_channel(channel: str) -> RoomId | None:
     """The room that a channel belongs to; None where it is no room's."""
     _, _, rest = channel.partition("}:room:")

@@ -236,7 +236,7 @@ async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node:
         await within(5, lambda: node.heard.on(canary) != [])
         assert node.feed._connection is not None
         node.feed._connection.send("SUNSUBSCRIBE")
-        await within(NOTICED_S + 1, lambda: watch.deaf)
+        await within(NOTICED_S, lambda: watch.deaf)
         await within(BACK_S, lambda: len(node.heard.reconnected) == 1)
         await within(BACK_S, lambda: not watch.deaf)
         await node.hears_all(ALWAYS, ROOM, canary)
