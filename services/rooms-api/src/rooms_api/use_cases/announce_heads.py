@@ -18,7 +18,7 @@ from rooms_api.ports import Leadership, MessageLog, Publisher, StoreUnavailableE
 from rooms_api.use_cases.history import HEADS_MAX_ROOMS
 
 PERIOD_S = 1.0
-LEASE_S = 3.0
+LEASE_S = 2.0
 """Another replica takes over after it."""
 ACTIVE = timedelta(seconds=30)
 """For how long a room's head is announced after its last entry: longer than any gateway is cut off unnoticed."""
