@@ -1,0 +1,47 @@
+"""What the documents point at is there: files, headings, and the paths that they cite."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    ROOT / name
+    for name in subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CITED = re.compile(r"`((?:benchmarks|contracts|deploy|docs|requirements|services|testkit|tests)/[\w./-]*\w)`")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def without_code(document: Path) -> str:
+    return re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    headings = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(without_code(document)))
+    return {heading.strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for link in LINK.findall(without_code(document)):
+        parts = urlsplit(link)
+        target = document.parent / unquote(parts.path) if parts.path else document
+        if parts.scheme:
+            continue
+        if not target.exists() or (parts.fragment and parts.fragment not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_cited_paths_exist(document: Path) -> None:
+    cited = CITED.findall(without_code(document))
+    assert [path for path in cited if not (ROOT / path).exists()] == []
