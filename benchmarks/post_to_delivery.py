@@ -11,7 +11,7 @@ from benchmarks.harness import machine, product, servers
 from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result, interleaved
-from benchmarks.harness.wire import stamp
+from gifchat_local.bench.generator import stamp
 from room_contracts.ids import RoomId
 
 TITLE = "From a POST to the last delivery in a room of 1,000"

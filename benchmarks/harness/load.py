@@ -1,10 +1,5 @@
 """Driving the load generator, and reading a server's CPU clock around what it does."""
 
-import json
-import os
-import select
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +9,12 @@ from typing import Any, Literal
 from benchmarks.harness import machine
 from benchmarks.harness.servers import Server, built, write_clients
 from benchmarks.harness.wire import write_messages
+from gifchat_local.bench import generator
+from gifchat_local.bench.generator import GeneratorError, LoadGenerator
 from room_contracts.ids import RoomId
 
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
-ANSWER_MARGIN_S = 15.0
 MOST_TO_WARM_UP = 10_000
 """Messages: to small rooms each costs much more than its deliveries."""
 
@@ -70,9 +66,8 @@ class Arrival:
 class Load:
     """The clients of one server."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", server: Server) -> None:
-        self._process = process
-        self._answers = b""
+    def __init__(self, load_generator: LoadGenerator, server: Server) -> None:
+        self._generator = load_generator
         self.server = server
 
     def connect(self, count: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Arrival:
@@ -92,12 +87,11 @@ class Load:
 
     def listen(self, messages: int, timeout_s: float) -> None:
         """Get ready for messages that somebody else publishes; `heard` has the answer."""
-        self._send(f"run listen {messages} 0 {timeout_s}")
-        self._answer(ANSWER_MARGIN_S)
+        self.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
 
     def heard(self, timeout_s: float) -> dict[str, Any]:
         """What came of `listen`."""
-        answer = self._answer(timeout_s + ANSWER_MARGIN_S)
+        answer = self._answer(timeout_s)
         self._checked(answer, 0.0)
         return answer
 
@@ -142,29 +136,14 @@ class Load:
 
     def ask(self, command: str, timeout_s: float) -> dict[str, Any]:
         """Give a command and read its answer."""
-        self._send(command)
-        return self._answer(timeout_s + ANSWER_MARGIN_S)
-
-    def _send(self, command: str) -> None:
-        if self._process.stdin is None:
-            raise RuntimeError("no pipe")
-        self._process.stdin.write(command.encode() + b"\n")
-        self._process.stdin.flush()
+        self._generator.tell(command)
+        return self._answer(timeout_s)
 
     def _answer(self, timeout_s: float) -> dict[str, Any]:
-        out = self._process.stdout
-        if out is None:
-            raise RuntimeError("no pipe")
-        deadline = time.monotonic() + timeout_s
-        while b"\n" not in self._answers:
-            ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
-            got = os.read(out.fileno(), 65_536) if ready else b""
-            if not got:
-                raise RunFailed(f"{self.server.name}: the load generator {'ended' if ready else 'does not answer'}")
-            self._answers += got
-        line, _, self._answers = self._answers.partition(b"\n")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        try:
+            return self._generator.answer(timeout_s)
+        except GeneratorError as error:
+            raise RunFailed(f"{self.server.name}: {error}") from error
 
 
 @contextmanager
@@ -185,27 +164,11 @@ def load(
     clients, messages = folder / f"{name}.clients", folder / f"{name}.messages"
     numbers = {room: at for at, room in enumerate(rooms)}
     write_clients(clients, server.contender, list(rooms_of_clients), numbers, room_ids)
-    command = [str(built("load_generator")), "--port", str(server.port), "--clients", str(clients)]
+    command = [str(built(generator.SOURCE)), "--port", str(server.port), "--clients", str(clients)]
     if rooms:
         write_messages(messages, map(server.message, rooms))
         command += ["--messages", str(messages), "--publish-port", str(server.publish_port)]
     if server.contender.opaque:
         command.append("--opaque")
-    process = subprocess.Popen(
-        machine.pinned(machine.LOAD_CORE, [*command, "--at-once", str(at_once)]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    )
-    try:
-        yield Load(process, server)
-    finally:
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            process.wait(10.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+    with generator.started(machine.pinned(machine.LOAD_CORE, [*command, "--at-once", str(at_once)])) as started:
+        yield Load(started, server)

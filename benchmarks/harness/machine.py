@@ -10,6 +10,8 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from gifchat_local.bench.machine import memory_gb, processor
+
 BENCHMARKS = Path(__file__).resolve().parent.parent
 ROOT = BENCHMARKS.parent
 PEERS = BENCHMARKS / "peers"
@@ -64,23 +66,14 @@ def wait_until_quiet(pid: int, *, quiet_s: float = 0.4, share: float = 0.08, tim
 
 def facts() -> dict[str, str]:
     """What a reader needs to know to compare."""
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory_kb = int(Path("/proc/meminfo").read_text().split()[1])
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     compiler = subprocess.run(
         [shutil.which("gcc") or "cc", "-dumpfullversion"], capture_output=True, text=True, check=False
     ).stdout.strip()
     return {
         "cores used": f"{len(_CORES)}" if len(_CORES) < 2 else "2 (one for the server, one for everything else)",
-        "processor": model,
-        "memory": f"{memory_kb / 1024 / 1024:.0f} GB",
+        "processor": processor(),
+        "memory": f"{memory_gb():.0f} GB",
         "kernel": platform.release(),
         "Python": sys.version.split()[0],
         "Node.js": node,

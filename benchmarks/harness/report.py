@@ -27,8 +27,9 @@ first use, by their lock file.
 ## How it is measured
 
 - The server that is measured has one core to itself; the load, Valkey, mongod and stand-ins have the other.
-- The load generator is [a C program on epoll](load_generator.c). It counts every delivery on every connection and
-  checks its order; **a run in which one is missing, doubled or out of order fails**. It says how busy it was itself.
+- The load generator is [a C program on epoll](../deploy/local/src/gifchat_local/bench/load_generator.c), the same
+  that `gifchat bench` uses. It counts every delivery on every connection and checks its order; **a run in which one is
+  missing, doubled or out of order fails**. It says how busy it was itself.
 - All servers get the same chat event from a real Valkey, on the channel and in the format of their own, as if another
   node had sent it. GIF Chat's gateway is the product as it is shipped: sessions, admission and leases in Valkey, the
   order of the log, the ring for those who come back, metrics, logs. Only rooms-api's records come from

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
-from benchmarks.harness.wire import STAMP, Message, msgpack, resp
+from benchmarks.harness.wire import Message, msgpack, resp
 from benchmarks.peers.rooms_api_stand_in import EPOCH
+from gifchat_local.bench.generator import STAMP, client_line
 from gifchat_local.ports import choose_port
 from gifchat_local.prerequisites import find_valkey_server
 from gifchat_local.servers.readiness import NotReadyError, get_health
@@ -32,8 +33,8 @@ from room_contracts.codec import Frame, Kind, encode
 from room_contracts.identity import SESSION_COOKIE
 from room_contracts.ids import Epoch, RoomId
 
-ENTER = "40/chat,"
 EVENT = "chat"
+KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
 _SEQ_AT = 10
 """Where the seq is in a frame on a channel; see `room_contracts.codec`."""
 
@@ -56,11 +57,6 @@ def payload(room: int) -> dict[str, Any]:
         "createdAt": "2026-01-01T00:00:00.000Z",
         "client_message_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     }
-
-
-def join_packet(room: RoomId) -> str:
-    """What a client joins with."""
-    return f'42/chat,0["join","{room}"]'
 
 
 @dataclass
@@ -165,7 +161,7 @@ def _kernel_message(room: int) -> Message:
 
 
 def _kernel_command(_stage: Stage, port: int, control: int) -> list[str]:
-    return [str(built("kernel_limit")), str(port), str(control)]
+    return [str(built(KERNEL_LIMIT)), str(port), str(control)]
 
 
 def _gateway_message(room: int) -> Message:
@@ -313,9 +309,9 @@ STOCK_DEFLATE = Contender(
 # ------------------------------------------------------------------------------------------------------- made at need
 
 
-def built(name: str) -> Path:
-    """The program made of `<name>.c`; compiled where it is missing or older."""
-    source, program = machine.BENCHMARKS / f"{name}.c", machine.BUILD / name
+def built(source: Path) -> Path:
+    """The program made of a C file; compiled where it is missing or older."""
+    program = machine.BUILD / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         machine.BUILD.mkdir(exist_ok=True)
         made = program.with_suffix(f".{os.getpid()}")
@@ -341,8 +337,7 @@ def write_clients(
     with file.open("w") as lines:
         for client, room in enumerate(rooms):
             cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
-            packet = join_packet(room_id(room) if ids is None else ids[room])
-            lines.write(f"{numbers.get(room, room)}\t{cookie}\t{ENTER}\t{packet}\n")
+            lines.write(client_line(numbers.get(room, room), cookie, room_id(room) if ids is None else ids[room]))
 
 
 def wait_for(port: int, health: str | None = None, timeout_s: float = 30.0) -> None:

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
-"""When, which one in its room, which one in the run; the load generator writes it (`load_generator.c`)."""
-
-
-def stamp(at_us: int, number: int, in_run: int) -> str:
-    """For those who publish by another way."""
-    return f"T={at_us:016d} N={number:08d} G={in_run:08d}"
+from gifchat_local.bench.generator import STAMP
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ TESTED_THROUGH = {
     "chat_web.pages": "tests/unit/chat_web/test_pages.py",
     "chat_web.rendering": "tests/unit/chat_web/test_pages.py",
     "chat_web.security": "tests/unit/chat_web/test_security.py",
+    "gifchat_local.bench.audience": "tests/cluster/test_embedded.py",
     "gifchat_local.control": "tests/cluster/test_embedded.py",
     "gifchat_local.parent_death": "tests/cluster/test_embedded.py",
     "gifchat_local.servers.gateway": "tests/cluster/test_embedded.py",

@@ -336,3 +336,49 @@ def test_a_killed_front_door_is_restarted(cluster: EmbeddedCluster) -> None:
     pid = cluster.kill("nginx")
     cluster.wait_for("nginx", lambda process: process["ready"] and process["pid"] != pid)
     assert httpx.get(cluster.url + "/health/live").text == "ok\n"
+
+
+def rooms_of_a_bench(cluster: EmbeddedCluster) -> list[str]:
+    rooms = httpx.get(cluster.url + "/api/v1/rooms", params={"limit": 100}).json()["items"]
+    return [room["title"] for room in rooms if room["title"].startswith("gifchat bench")]
+
+
+def test_a_bench_says_how_many_viewers_are_held_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
+    answer = cluster.gifchat(
+        *("bench", "--url", cluster.url, "--json", "--room-size", "8"),
+        *("--step", "10", "--max", "25", "--rate", "10", "--hold", "1", "--p99", "60000"),
+    )
+    result = json.loads(answer)
+    assert (result["viewers"], result["stopped_by"], result["rooms"]) == (25, "max", 4)
+    assert (result["cluster"], result["gateways"]) == ({"rooms-api": 2, "gateway": 3}, 3)
+    assert [step["viewers"] for step in result["steps"]] == [10, 20, 25]
+    assert all(step["deliveries"] == step["expected"] > 0 for step in result["steps"])
+    assert all(0 < step["p50_ms"] <= step["p99_ms"] for step in result["steps"])
+    assert rooms_of_a_bench(cluster) == []
+
+    page = cluster.gifchat("bench", "--url", cluster.url, "--step", "5", "--hold", "0.5", "--p99", "0.001")
+    assert "Not even the first step was held." in page
+    assert "Stopped: at 5 viewers p99 was" in page
+    assert f"Again: gifchat bench --url {cluster.url} --rate 10 --p99 0.001 --step 5" in page
+
+
+def test_ctrl_c_ends_a_bench_with_what_it_knows_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
+    bench = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "gifchat_local", "bench", "--url", cluster.url, "--json"),
+            *("--data", str(cluster.data), "--step", "5", "--hold", "100"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: rooms_of_a_bench(cluster) != [], "the room of the bench")
+        bench.send_signal(signal.SIGINT)
+        said, _ = bench.communicate(timeout=30)
+    finally:
+        bench.kill()
+        bench.wait()
+    assert bench.returncode == 130
+    assert (json.loads(said)["stopped_by"], json.loads(said)["viewers"]) == ("interrupted", 0)
+    assert rooms_of_a_bench(cluster) == []

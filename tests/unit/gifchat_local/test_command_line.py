@@ -1,6 +1,7 @@
 import pytest
 
 from gifchat_local.__main__ import main
+from gifchat_local.bench import command
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,10 @@ from gifchat_local.__main__ import main
         (["shed", "gateway-1", "half"], "a share from 1% to 100%"),
         (["restart", "nginx"], "gateways or rooms-api, or the name of one"),
         (["restart", "web-1"], "gateways or rooms-api, or the name of one"),
+        (["bench", "--rate", "21"], "one user may write 20 messages a second at most"),
+        (["bench", "--rate", "nan"], "a number above 0"),
+        (["bench", "--max", "60001"], "a number from 1 to 60000"),
+        (["bench", "--step", "0"], "a number from 1 to 60000"),
         (["dance"], "invalid choice"),
     ],
 )
@@ -23,3 +28,9 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str, capsys
         main(arguments)
     assert ended.value.code == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("url", ["https://localhost", "localhost:8080", "http://localhost:99999", "http://localhost/x"])
+def test_an_address_that_the_bench_cannot_use_is_said(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--url", url]) == 1
+    assert capsys.readouterr().err.startswith(f"{url}: an address looks like {command.DEFAULT_URL}.")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gifchat_local.bench import command as bench
 from gifchat_local.blueprint import Blueprint, Size
 from gifchat_local.control import NotRunningError, RefusedError, Request, call
 from gifchat_local.data_folder import DataFolder
@@ -89,6 +90,16 @@ def _parser() -> argparse.ArgumentParser:
         "what", type=_restart_target, metavar="KIND|NAME", help=f"{' or '.join(SCALABLE)}, or a name such as gateway-2"
     )
     restart.set_defaults(run=_restart)
+
+    benching = commands.add_parser(
+        "bench",
+        parents=[data],
+        help="how many viewers the cluster holds: a room that grows until deliveries are late",
+        description="Connects viewers in steps through the front door, and writes to them, until deliveries are late "
+        "or lost. It is a load: run it where nobody minds.",
+    )
+    bench.add_arguments(benching)
+    benching.set_defaults(run=bench.run)
 
     logs = commands.add_parser("logs", parents=[data], help="the log of one process")
     logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access, or supervisor")

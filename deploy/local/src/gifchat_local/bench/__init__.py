@@ -1,0 +1,1 @@
+"""`gifchat bench`: how many viewers a cluster holds, seen through its front door."""
