@@ -231,8 +231,8 @@ async def test_a_room_that_cannot_be_opened_is_unavailable(
 async def test_membership_is_of_the_room_the_user_and_the_password(node: FakeNode, private: StoredRoom) -> None:
     private.access_version = 4
     _, joined = await node.enter(OWNER, ROOM)
-    expected = tokens.signed(identity.MEMBERSHIP_SALT, {"r": ROOM, "u": OWNER.user_id, "v": 4})
-    assert joined.membership.split(".")[0] == expected.split(".")[0]
+    content = tokens.content_of(identity.MEMBERSHIP_SALT, joined.membership)
+    assert content == {"r": ROOM, "u": OWNER.user_id, "v": 4}
 
 
 # One seat

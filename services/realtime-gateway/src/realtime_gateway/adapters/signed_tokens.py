@@ -1,15 +1,20 @@
 """Signed tokens with itsdangerous: one set of secrets, a salt for each purpose."""
 
-import hashlib
+import hmac
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadData, SignatureExpired, Signer, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
+from itsdangerous.signer import SigningAlgorithm
 
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.ports import Ticket
 from room_contracts import errors, identity, limits
 from room_contracts.ids import RoomId, UserId, is_room_id, is_user_id
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class SignedTokens:
@@ -17,9 +22,9 @@ class SignedTokens:
 
     def __init__(self, session_secrets: Sequence[str]) -> None:
         """The last of `session_secrets` signs; all of them verify."""
-        self._sessions = _serializer(session_secrets, identity.SESSION_SALT)
-        self._tickets = _serializer(session_secrets, identity.TICKET_SALT)
-        self._memberships = _serializer(session_secrets, identity.MEMBERSHIP_SALT)
+        self._sessions = _Serializer(session_secrets, identity.SESSION_SALT)
+        self._tickets = _Serializer(session_secrets, identity.TICKET_SALT)
+        self._memberships = _Serializer(session_secrets, identity.MEMBERSHIP_SALT)
 
     def session_of(self, cookie: str) -> str | None:
         """See `ports.Signatures`."""
@@ -51,9 +56,31 @@ class SignedTokens:
         return token.decode() if isinstance(token, bytes) else token
 
 
-def _serializer(session_secrets: Sequence[str], salt: str) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(
-        list(session_secrets),
-        salt=salt,
-        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-    )
+class _Hmac(SigningAlgorithm):
+    """HMAC-SHA256 in one call."""
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        """See `SigningAlgorithm`."""
+        return hmac.digest(key, value, "sha256")
+
+
+class _Serializer(URLSafeTimedSerializer):
+    """The tokens of one purpose, as every service reads them.
+
+    itsdangerous would make a signer and derive its key anew for each token, and try to compress what is too short for
+    that: a gateway reads and writes one for each join.
+    """
+
+    def __init__(self, session_secrets: Sequence[str], salt: str) -> None:
+        # What `key_derivation="hmac"` makes of them.
+        derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
+        super().__init__(derived, signer_kwargs={"key_derivation": "none", "algorithm": _Hmac()})
+        self._signer = super().make_signer()
+
+    def make_signer(self, salt: str | bytes | None = None) -> Signer:  # noqa: ARG002 - there is one salt
+        """See `Serializer`."""
+        return self._signer
+
+    def dump_payload(self, obj: Any) -> bytes:
+        """See `Serializer`."""
+        return base64_encode(_to_json(obj))
