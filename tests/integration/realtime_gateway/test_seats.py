@@ -137,6 +137,55 @@ async def test_a_ticket_is_accepted_once_among_a_hundred_at_once(redis: Redis, r
     assert 0 < await redis.ttl(keys.used_ticket(room_id, "one")) <= 65
 
 
+async def test_joins_at_the_same_time_share_round_trips(redis: Redis, room_id: RoomId) -> None:
+    node = node_on(redis)
+    await node.admit(room_id, some_user(), max_members=200, ticket_id=None)
+    clients = await redis.info("clients")
+    admissions = await asyncio.gather(
+        *(node.admit(room_id, some_user(), max_members=200, ticket_id=None) for _ in range(100))
+    )
+    assert sorted(admission.occupancy for admission in admissions) == list(range(2, 102))
+    assert (await redis.info("clients"))["connected_clients"] <= clients["connected_clients"] + 2
+    await assert_consistent(redis, room_id)
+
+
+async def test_a_script_that_fails_fails_alone(redis: Redis, room_id: RoomId) -> None:
+    node = node_on(redis)
+    broken = RoomId(str(ObjectId()))
+    await redis.set(keys.members(broken), "no hash")
+    rooms = [broken if number % 3 == 0 else room_id for number in range(30)]
+    outcomes = await asyncio.gather(
+        *(node.admit(room, some_user(), max_members=200, ticket_id=None) for room in rooms), return_exceptions=True
+    )
+    for room, outcome in zip(rooms, outcomes, strict=True):
+        assert isinstance(outcome, OccupancyUnavailable if room == broken else Admission)
+    await redis.delete(keys.members(broken))
+
+
+async def test_a_server_that_has_lost_the_scripts_is_given_them_again(redis: Redis, room_id: RoomId) -> None:
+    node = node_on(redis)
+    await redis.script_flush()
+    admissions = await asyncio.gather(
+        *(node.admit(room_id, some_user(), max_members=200, ticket_id=None) for _ in range(50))
+    )
+    assert sorted(admission.occupancy for admission in admissions) == list(range(1, 51))
+    await assert_consistent(redis, room_id)
+
+
+async def test_who_gives_up_waiting_holds_up_nobody(redis: Redis, room_id: RoomId) -> None:
+    node = node_on(redis)
+    entering = [
+        asyncio.create_task(node.admit(room_id, some_user(), max_members=200, ticket_id=None)) for _ in range(20)
+    ]
+    await asyncio.sleep(0)
+    for task in entering[::2]:
+        task.cancel()
+    outcomes = await asyncio.gather(*entering, return_exceptions=True)
+    assert all(isinstance(outcome, Admission) for outcome in outcomes[1::2])
+    await node.renew()
+    assert (await node.occupancy([room_id]))[room_id] == len(node.held(room_id)) == 10
+
+
 @contextlib.asynccontextmanager
 async def losing_replies(port: int) -> AsyncIterator[tuple[int, set[bytes]]]:
     """A way to the server that loses the first reply to each command which holds one of the bytes in the set."""
