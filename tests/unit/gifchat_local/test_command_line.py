@@ -1,7 +1,7 @@
 import pytest
 
 from gifchat_local.__main__ import main
-from gifchat_local.bench import command
+from gifchat_local.bench import arguments
 
 
 @pytest.mark.parametrize(
@@ -33,4 +33,4 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str, capsys
 @pytest.mark.parametrize("url", ["https://localhost", "localhost:8080", "http://localhost:99999", "http://localhost/x"])
 def test_an_address_that_the_bench_cannot_use_is_said(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--url", url]) == 1
-    assert capsys.readouterr().err.startswith(f"{url}: an address looks like {command.DEFAULT_URL}.")
+    assert capsys.readouterr().err.startswith(f"{url}: an address looks like {arguments.DEFAULT_URL}.")

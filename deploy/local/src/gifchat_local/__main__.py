@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gifchat_local.bench import command as bench
+from gifchat_local.bench.arguments import add_arguments
 from gifchat_local.blueprint import Blueprint, Size
 from gifchat_local.control import NotRunningError, RefusedError, Request, call
 from gifchat_local.data_folder import DataFolder
@@ -91,15 +91,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     restart.set_defaults(run=_restart)
 
-    benching = commands.add_parser(
+    bench = commands.add_parser(
         "bench",
         parents=[data],
         help="how many viewers the cluster holds: a room that grows until deliveries are late",
         description="Connects viewers in steps through the front door, and writes to them, until deliveries are late "
         "or lost. It is a load: run it where nobody minds.",
     )
-    bench.add_arguments(benching)
-    benching.set_defaults(run=bench.run)
+    add_arguments(bench)
+    bench.set_defaults(run=_bench)
 
     logs = commands.add_parser("logs", parents=[data], help="the log of one process")
     logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access, or supervisor")
@@ -268,6 +268,12 @@ def _request(options: argparse.Namespace, request: Request, timeout_s: float = S
     answer = call(DataFolder(options.data).socket_path(), request, timeout_s)
     print(render_table(answer["processes"]))
     return EXIT_OK
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from gifchat_local.bench import command  # noqa: PLC0415 - its HTTP client would delay the other commands
+
+    return command.run(options)
 
 
 def _logs(options: argparse.Namespace) -> int:

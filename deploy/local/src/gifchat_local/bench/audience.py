@@ -17,9 +17,12 @@ from gifchat_local.bench.visitor import FrontDoor, RefusedError, Room
 TITLE = "gifchat bench (removed when it ends)"
 SETTLE_S = 2.0
 """After the last arrival, so that its announcements are over."""
-_CONNECT_TIMEOUT_S = 60.0
+_SLOWEST = 50
+"""Viewers a second: who comes in more slowly than this counts as not let in."""
+_PATIENCE_S = 30.0
 _LATE_S = 15.0
 """How much later than its step a delivery may come, and still count as late rather than lost."""
+_LEAVE_AT_ONCE = 250
 _PACED = 50
 """Viewers a second, where the front door has limited how fast they come."""
 
@@ -113,6 +116,14 @@ class Audience:
             load_share=heard["cpu_share"],
         )
 
+    def leave(self) -> None:
+        """Let everybody go, not all at once: a gateway that loses thousands in a moment has time for nothing else."""
+        while self.viewers:
+            leaving = min(self.viewers, _LEAVE_AT_ONCE)
+            self._load.ask(f"drop {leaving}", 0.0)
+            self._load.ask("idle 0.25", 0.25)
+            self.viewers -= leaving
+
     def _let_in(self, viewers: int) -> dict[str, Any]:
         try:
             for number in range(self.viewers, self.viewers + viewers):
@@ -125,7 +136,8 @@ class Audience:
             raise AudienceError(f"a viewer was refused: {error}") from error
         finally:
             self._clients.flush()
-        answer = self._load.ask(f"connect {viewers} {_CONNECT_TIMEOUT_S}", _CONNECT_TIMEOUT_S)
+        timeout_s = _PATIENCE_S + viewers / _SLOWEST
+        answer = self._load.ask(f"connect {viewers} {timeout_s}", timeout_s)
         self.viewers += answer["joined"]
         self.gateways = answer["gateways"]
         return answer
@@ -155,7 +167,9 @@ def audience(door: FrontDoor, address: Address, room_size: int, say: Callable[[s
             *("--clients", str(clients)),
         ]
         load = stack.enter_context(generator.started(command))
-        yield Audience(door, load, clients=lines, rooms=rooms, room_size=room_size)
+        viewers = Audience(door, load, clients=lines, rooms=rooms, room_size=room_size)
+        yield viewers
+        viewers.leave()
 
 
 def _remove(door: FrontDoor, rooms: list[Room], say: Callable[[str], None]) -> None:
