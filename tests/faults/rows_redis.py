@@ -66,6 +66,21 @@ async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random)
     return {"newcomers wait, s": now() - back_at}
 
 
+async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Every lease has run out when it comes back empty: nobody can tell whether somebody else was let in before."""
+    members = list(load.readers)
+    await cluster.valkey.kill()
+    newcomers = crowd(load, 3)
+    await writers_go_on(load, GOES_ON_WITHIN_S)
+    await asyncio.sleep(limits.LEASE_TTL_S + rng.uniform(0.5, 3.0))
+    await cluster.valkey.start()
+    await cluster.valkey.wait_until_ready()
+    load.fault_over()
+    await filled(load, newcomers)
+    assert all(reader.joined.is_set() for reader in members), "a member lost the seat to a newcomer"
+    return {}
+
+
 async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """The last seats are given away and somebody leaves, and the replica that takes over knows nothing of it."""
     writing = {writer.person for writer in load.writers}
@@ -149,6 +164,14 @@ ROWS: list[Row] = [
         inject=restarted_empty,
         load=ALMOST_FULL,
         limits=Limits(heal_s=HEALS_WITHIN_S),
+    ),
+    Row(
+        name="redis away for long, then empty",
+        fault="Redis is away for longer than a lease, and comes back empty; newcomers wait (who is in hears nothing "
+        "until the recovery is over: see decision 4)",
+        inject=away_for_long,
+        load=ALMOST_FULL,
+        limits=Limits(heal_s=limits.RECOVERING_S + HEALS_WITHIN_S),
     ),
     Row(
         name="redis failed over",

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gifchat_local.ports import free_port
 from gifchat_local.servers.valkey import Valkey, mark_as_new
-from gifchat_testkit.seat_worlds import RECOVERING_S, FakeSeatWorld, RedisSeatWorld, SeatWorld
+from gifchat_testkit.seat_worlds import READMISSION_S, RECOVERING_S, FakeSeatWorld, RedisSeatWorld, SeatWorld
 from gifchat_testkit.servers import running
 from realtime_gateway.ports import Occupancy, OccupancyUnavailable
 from room_contracts.identity import Identity
@@ -258,11 +258,28 @@ async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world
     await enter(late, ANNE, max_members=2)
     await enter(other, BOB, CARL, max_members=3)
     await world.flush()
-    assert (await late.readmit(ROOM, late.held(ROOM), max_members=2)).outcome == "recovering"
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
+    assert readmission.outcome == "recovering"
+    assert readmission.retry_after_s == pytest.approx(RECOVERING_S - READMISSION_S, abs=1)
     assert await late.renew() == {ROOM}
     await other.restore(ROOM, other.held(ROOM))
     await world.end_recovery()
     assert (await late.readmit(ROOM, late.held(ROOM), max_members=2)).refused == {ANNE.user_id}
+
+
+async def test_a_late_node_has_its_seats_before_new_users_come(world: SeatWorld) -> None:
+    late, other = world.node("late"), world.node("other")
+    await enter(late, ANNE, BOB, max_members=2)
+    await world.flush()
+    assert await late.renew() == {ROOM}
+    await other.recovering_for_s()
+    await world.let_late_nodes_in()
+    assert (await other.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "recovering"
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
+    assert (readmission.outcome, readmission.refused, readmission.occupancy) == ("readmitted", set(), 2)
+    assert await late.renew() == set()
+    await world.end_recovery()
+    assert (await other.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
 
 
 async def test_a_node_that_stops_leaves_its_seats_in_their_grace(world: SeatWorld) -> None:

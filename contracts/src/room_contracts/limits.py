@@ -36,5 +36,10 @@ PRESENCE_DIFFERENCE_MEMBERS = 1_000
 LEASE_TTL_S = 10.0
 LEASE_RENEW_S = 3.0
 SEAT_GRACE_S = 10.0
-RECOVERING_S = LEASE_TTL_S + 1.0
-"""How long admission of new users rests after Redis came back empty: a lease and a margin."""
+READMISSION_S = 1.5
+"""The end of a recovery: nodes whose leases had run out win their seats back, before new users can take them."""
+RECOVERING_S = LEASE_TTL_S + 1.0 + READMISSION_S
+"""How long admission of new users rests after Redis came back empty.
+
+A lease and a margin, in which nodes that still have theirs register their seats, and `READMISSION_S`.
+"""

@@ -56,7 +56,12 @@ class FakeNode:
         self.sockets = FakeSockets(late=True)
         self.rooms: dict[RoomId, HostedRoom] = {}
         self.occupancy = FakeOccupancy(
-            seats, NodeId(name), limits.LEASE_TTL_S, limits.SEAT_GRACE_S, limits.RECOVERING_S
+            seats,
+            NodeId(name),
+            limits.LEASE_TTL_S,
+            limits.SEAT_GRACE_S,
+            limits.RECOVERING_S,
+            readmission_s=limits.READMISSION_S,
         )
         self.publisher = FakePublisher(channels)
         canary_channel = keys.canary_channel(NodeId(name))

@@ -14,7 +14,7 @@ from realtime_gateway.ports import Occupancy
 from room_contracts import keys
 from room_contracts.ids import NodeId, RoomId, UserId
 
-LEASE_TTL_S, GRACE_S, RECOVERING_S = 1_000.0, 1_000.0, 1_100.0
+LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
 """So long that nothing runs out by itself."""
 
 
@@ -50,6 +50,10 @@ class SeatWorld(Protocol):
         """The server came back empty."""
         ...
 
+    async def let_late_nodes_in(self) -> None:
+        """Recovery is so near to its end that late nodes win their seats back."""
+        ...
+
     async def end_recovery(self) -> None:
         """All partitions are settled."""
         ...
@@ -73,7 +77,9 @@ class FakeSeatWorld:
     def node(self, name: str) -> FakeOccupancy:
         """See `SeatWorld`."""
         if name not in self.nodes:
-            self.nodes[name] = FakeOccupancy(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
+            self.nodes[name] = FakeOccupancy(
+                self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
+            )
         return self.nodes[name]
 
     async def let_lease_run_out(self, name: str) -> None:
@@ -92,6 +98,11 @@ class FakeSeatWorld:
     async def flush(self) -> None:
         """See `SeatWorld`."""
         self.store.flush()
+
+    async def let_late_nodes_in(self) -> None:
+        """See `SeatWorld`."""
+        near_s = self.store.clock() + READMISSION_S - 1
+        self.store.recovered_at_s = dict.fromkeys(range(keys.PARTITIONS), near_s)
 
     async def end_recovery(self) -> None:
         """See `SeatWorld`."""
@@ -121,7 +132,9 @@ class RedisSeatWorld:
     def node(self, name: str) -> RedisOccupancy:
         """See `SeatWorld`."""
         if name not in self.nodes:
-            self.nodes[name] = RedisOccupancy(self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S)
+            self.nodes[name] = RedisOccupancy(
+                self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
+            )
         return self.nodes[name]
 
     async def let_lease_run_out(self, name: str) -> None:
@@ -135,6 +148,12 @@ class RedisSeatWorld:
     async def flush(self) -> None:
         """See `SeatWorld`."""
         await self.redis.flushall()
+
+    async def let_late_nodes_in(self) -> None:
+        """See `SeatWorld`."""
+        seconds, microseconds = await self.redis.time()
+        near_ms = int((seconds + microseconds / 1e6 + READMISSION_S - 1) * 1000)
+        await self.redis.mset({keys.generation(partition): near_ms for partition in range(keys.PARTITIONS)})
 
     async def end_recovery(self) -> None:
         """See `SeatWorld`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_testkit.turned_time import TurnedTimeLoop
 from realtime_gateway.ports import OccupancyUnavailable
 from realtime_gateway.use_cases.renew_leases import RETRY_AFTER_S, RenewLeases
 from room_contracts.identity import Identity
@@ -133,6 +134,36 @@ async def test_a_node_in_time_restores_after_a_flush_and_serves_on(cluster: Clus
     assert cluster.leases.seats_valid
     assert set(cluster.store.members[ROOM]) == {ANNE.user_id, BOB.user_id}
     assert cluster.sessions.evicted == []
+
+
+def test_a_late_node_asks_for_its_seats_before_new_users_may() -> None:
+    lease_ttl_s, recovering_s, readmission_s, period_s = 10.0, 12.5, 1.5, 3.0
+
+    async def away_for_long() -> None:
+        clock = asyncio.get_running_loop().time
+        store = SeatStore(clock)
+        here, there = (
+            FakeOccupancy(store, NodeId(name), lease_ttl_s, GRACE_S, recovering_s, readmission_s=readmission_s)
+            for name in "ht"
+        )
+        leases = RenewLeases(here, Sessions(), lease_ttl_s=lease_ttl_s, period_s=period_s, clock=clock)
+        await enter(here, ANNE, BOB)
+        store.away = True
+        running = asyncio.create_task(leases.run())
+        await asyncio.sleep(20)
+        store.flush()
+        store.away = False
+        back_at_s = clock()
+        while (carl := await there.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "recovering":
+            assert set(store.members[ROOM]) <= {ANNE.user_id, BOB.user_id}
+            await asyncio.sleep(carl.retry_after_s or 0)
+        assert carl.outcome == "room_full"
+        assert clock() - back_at_s == pytest.approx(recovering_s)
+        assert leases.serves(ROOM)
+        running.cancel()
+
+    with asyncio.Runner(loop_factory=TurnedTimeLoop) as runner:
+        runner.run(away_for_long())
 
 
 async def test_a_late_node_waits_until_redis_has_recovered(cluster: Cluster) -> None:

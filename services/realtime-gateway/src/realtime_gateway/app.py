@@ -82,7 +82,14 @@ def create_gateway(settings: Settings) -> Gateway:
     rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
     signatures = SignedTokens(settings.session_secrets)
     publisher = RedisPublisher(redis)
-    occupancy = RedisOccupancy(redis, node_id, limits.LEASE_TTL_S, settings.seat_grace, limits.RECOVERING_S)
+    occupancy = RedisOccupancy(
+        redis,
+        node_id,
+        limits.LEASE_TTL_S,
+        settings.seat_grace,
+        recovering_s=limits.RECOVERING_S,
+        readmission_s=limits.READMISSION_S,
+    )
     sockets = ClientManager()  # type: ignore[no-untyped-call]
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
     server = create_server(settings, sockets, lambda: drain.moving or canary.deaf)

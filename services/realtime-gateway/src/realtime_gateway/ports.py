@@ -80,7 +80,9 @@ class Occupancy(Protocol):
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
         """Like `restore`, after this node was late: seats are taken only as far as there are free ones.
 
-        While the partition recovers nothing is taken: first come the seats of nodes that were not late.
+        While the partition recovers nothing is taken until shortly before its end: first come the seats of nodes that
+        were not late, then these, then new users.
+
         Refused users count as having no session here.
         """
         ...

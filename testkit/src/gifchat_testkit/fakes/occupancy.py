@@ -69,10 +69,10 @@ class SeatStore:
         return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
 
     def reap(self, only_room: RoomId | None = None, but_node: NodeId | None = None) -> list[Departure]:
-        """Free what ran out; while a partition recovers its nodes keep their seats."""
+        """Free what ran out. While a partition recovers its nodes keep their seats, but in a room that is asked for."""
         gone = []
         for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
-            recovers = self.recovered_at_s[keys.partition_of(room_id)] > self.clock()
+            recovers = only_room is None and self.recovered_at_s[keys.partition_of(room_id)] > self.clock()
             if not recovers and ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != but_node:
                 del self.lease_ends_at_s[room_id, node_id]
                 holders = [user_id for user_id, seat in self.members[room_id].items() if node_id in seat.nodes]
@@ -92,13 +92,21 @@ class FakeOccupancy:
     """`realtime_gateway.ports.Occupancy` of one node, in memory."""
 
     def __init__(
-        self, store: SeatStore, node_id: NodeId, lease_ttl_s: float, grace_s: float, recovering_s: float
+        self,
+        store: SeatStore,
+        node_id: NodeId,
+        lease_ttl_s: float,
+        grace_s: float,
+        recovering_s: float,
+        *,
+        readmission_s: float = 0.0,
     ) -> None:
         self._store = store
         self._node_id = node_id
         self._lease_ttl_s = lease_ttl_s
         self._grace_s = grace_s
         self._recovering_s = recovering_s
+        self._readmission_s = readmission_s
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._reaped_before: list[Departure] = []
@@ -183,8 +191,9 @@ class FakeOccupancy:
         self._put(room_id, seats)
         self._reach()
         members = self._store.members[room_id]
-        if self._recovering(room_id):
-            return Readmission("recovering", frozenset(), len(members))
+        rest_s = self._recovering(room_id) - self._readmission_s
+        if rest_s > 0:
+            return Readmission("recovering", frozenset(), len(members), rest_s)
         self._reaped_before += self._store.reap(room_id, self._node_id)
         refused = set()
         for who in seats:

@@ -121,13 +121,26 @@ def _unavailable() -> Iterator[None]:
 class RedisOccupancy:
     """`ports.Occupancy` on Redis 7, Valkey 8 and later."""
 
-    def __init__(self, redis: Redis, node_id: NodeId, lease_ttl_s: float, grace_s: float, recovering_s: float) -> None:
-        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+    def __init__(
+        self,
+        redis: Redis,
+        node_id: NodeId,
+        lease_ttl_s: float,
+        grace_s: float,
+        recovering_s: float,
+        *,
+        readmission_s: float = 0.0,
+    ) -> None:
+        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error.
+
+        The last `readmission_s` of a recovery are for the seats of nodes that were late.
+        """
         self._redis = redis
         self._node_id = node_id
         self._lease_ms = _ms(lease_ttl_s)
         self._grace_ms = _ms(grace_s)
         self._recovering_ms = _ms(recovering_s)
+        self._readmission_ms = _ms(readmission_s)
 
         self._admit, self._leave, self._remove, self._renew, self._restore, self._release, self._sweep, self._rest = (
             redis.register_script(_script_text(name))
@@ -137,8 +150,8 @@ class RedisOccupancy:
         self._scripts = _Scripts(redis, self._calls)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
-        self._servers: dict[int, str] = {}
-        """By partition: the server that had it when this node last asked, and since when it had."""
+        self._servers: dict[RoomId, str] = {}
+        """By room that is held: the server that had it when this node last asked, and since when it had."""
         self._unsettled: set[Seat] = set()
         self._turns: WeakValueDictionary[Seat, asyncio.Lock] = WeakValueDictionary()
         self._reaped_before: list[Departure] = []
@@ -146,7 +159,6 @@ class RedisOccupancy:
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See `ports.Occupancy`."""
-        partition = keys.partition_of(room_id)
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
             script_keys.append(keys.used_ticket(room_id, ticket_id))
@@ -171,7 +183,9 @@ class RedisOccupancy:
             self._reaped_before += self._departures(gone)
             match _text(outcome):
                 case "admitted":
-                    if lease_lost or self._servers.setdefault(partition, _text(server)) != _text(server):
+                    if room_id not in self._held:
+                        self._servers[room_id] = _text(server)
+                    elif lease_lost or self._servers.setdefault(room_id, _text(server)) != _text(server):
                         self._lost.add(room_id)
                     self._held.add(room_id, who)
                     return Admission("admitted", int(occupancy), arrived=bool(arrived))
@@ -205,7 +219,7 @@ class RedisOccupancy:
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in self._held.rooms():
             by_partition[keys.partition_of(room_id)].append(room_id)
-        self._servers = {partition: server for partition, server in self._servers.items() if partition in by_partition}
+        self._servers = {room_id: server for room_id, server in self._servers.items() if room_id in self._held}
 
         async with AsyncExitStack() as turns:
             settling = [seat for seat in self._unsettled if not self._turn_lock(seat).locked()]
@@ -225,9 +239,10 @@ class RedisOccupancy:
 
         for partition, (server, *lost) in zip(by_partition, replies, strict=False):
             self._lost.update(RoomId(_text(room_id)) for room_id in lost)
-            if self._servers.setdefault(partition, _text(server)) != _text(server):
-                self._servers[partition] = _text(server)
-                self._lost.update(room_id for room_id in self._held.rooms() if keys.partition_of(room_id) == partition)
+            for room_id in by_partition[partition]:
+                if self._servers.setdefault(room_id, _text(server)) != _text(server):
+                    self._servers[room_id] = _text(server)
+                    self._lost.add(room_id)
         self._lost.intersection_update(self._held.rooms())
         return frozenset(self._lost)
 
@@ -242,10 +257,12 @@ class RedisOccupancy:
         """See `ports.Occupancy`."""
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
-        occupancy, outcome, refused = await self._register(room_id, seats, max_members=max_members)
+        occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
         for user_id in refused:
             self._held.drop(room_id, user_id)
-        return Readmission("recovering" if outcome == "recovering" else "readmitted", refused, occupancy)
+        if rest_s:
+            return Readmission("recovering", refused, occupancy, rest_s)
+        return Readmission("readmitted", refused, occupancy)
 
     def held(self, room_id: RoomId) -> Mapping[Identity, int]:
         """See `ports.Occupancy`."""
@@ -308,17 +325,20 @@ class RedisOccupancy:
 
     async def _register(
         self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int | None
-    ) -> tuple[int, str, frozenset[UserId]]:
+    ) -> tuple[int, frozenset[UserId], float]:
         args: list[Any] = [
             room_id,
             self._node_id,
             self._lease_ms,
             self._recovering_ms,
+            self._readmission_ms,
             "" if max_members is None else max_members,
         ]
         for who, sessions in seats.items():
             args += (who.user_id, who.color, sessions)
-        outcome, occupancy, refused, gone, strangers = await self._run(self._restore, self._room_keys(room_id), args)
+        outcome, occupancy, refused, gone, strangers, rest_ms = await self._run(
+            self._restore, self._room_keys(room_id), args
+        )
         self._reaped_before += self._departures(gone)
         if _text(outcome) != "recovering":
             self._lost.discard(room_id)
@@ -326,7 +346,7 @@ class RedisOccupancy:
         self._unsettled.update((room_id, who.user_id) for who in seats if not self._held.sessions(room_id, who.user_id))
         for stranger in strangers:
             await self._end(room_id, UserId(_text(stranger)))
-        return int(occupancy), _text(outcome), frozenset(UserId(_text(user_id)) for user_id in refused)
+        return int(occupancy), frozenset(UserId(_text(user_id)) for user_id in refused), int(rest_ms) / 1000
 
     async def _end(self, room_id: RoomId, user_id: UserId) -> None:
         """Whoever left before Redis lost it has been away long enough; who is coming in this very moment stays."""

@@ -51,6 +51,8 @@ class Readmission:
     refused: Collection[UserId]
     """Users whose seats were given away meanwhile."""
     occupancy: int
+    retry_after_s: float | None = None
+    """With `recovering`: when to ask again."""
 
 
 class HeldSeats:

@@ -9,6 +9,7 @@ Two ways to lose seats, and they are not the same:
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -64,6 +65,8 @@ class RenewLeases:
         self._clock = clock
         self._timer = LeaseTimer(lease_ttl_s, clock())
         self._awaiting: set[RoomId] = set()
+        self._ask_again_at_s = math.inf
+        """When a recovery lets a late node ask for its seats."""
 
     @property
     def seats_valid(self) -> bool:
@@ -101,7 +104,9 @@ class RenewLeases:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
                 await asyncio.sleep(min(RETRY_AFTER_S, self._period_s))
             else:
-                await asyncio.sleep(max(0.0, self._period_s - (self._clock() - started_at_s)))
+                # New users are let in shortly after: who was in before is to be first.
+                next_at_s = min(started_at_s + self._period_s, self._ask_again_at_s)
+                await asyncio.sleep(max(0.0, next_at_s - self._clock()))
 
     async def _renewed(self) -> Collection[RoomId]:
         """Give up on a silent Redis in time for the next try: a lease has time for three."""
@@ -113,6 +118,7 @@ class RenewLeases:
 
     async def _win_back(self, rooms: Collection[RoomId]) -> None:
         """Many at a time: all must be back before Redis admits new users."""
+        self._ask_again_at_s = math.inf
         at_once = asyncio.Semaphore(ROOMS_AT_ONCE)
 
         async def win_back(room_id: RoomId) -> None:
@@ -134,7 +140,8 @@ class RenewLeases:
         readmission = await self._occupancy.readmit(
             room_id, self._occupancy.held(room_id), max_members=self._sessions.max_members(room_id)
         )
-        if readmission.outcome == "recovering":
+        if readmission.retry_after_s is not None:
+            self._ask_again_at_s = min(self._ask_again_at_s, self._clock() + readmission.retry_after_s)
             return
         if readmission.refused:
             await self._sessions.evict(room_id, readmission.refused)

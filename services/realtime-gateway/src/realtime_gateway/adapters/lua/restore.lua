@@ -2,25 +2,26 @@
 -- Register again the sessions that a node holds in a room; sessions that are registered stay.
 --
 -- Without a limit: Redis came back empty, the seats were granted before. With one: the node was late and its seats may
--- be others' by now; free ones are taken, and none while recovering, when other nodes' seats are still missing.
+-- be others' by now; free ones are taken, and while recovering none until its end is near: other nodes' seats may still
+-- be missing before. New users come after that.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
--- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 max members, or '' for no limit
---       6… user, colour, sessions; user, colour, sessions; …
+-- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 how much of its end is for late nodes, ms
+--       6 max members, or '' for no limit   7… user, colour, sessions; user, colour, sessions; …
 -- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted(),
---            { user who is registered for the node and was not named, … } }
+--            { user who is registered for the node and was not named, … }, with 'recovering': ms until a late node may ask }
 
-local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[5])
+local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[6])
 local gone = {}
 
-local recovering_ms = recovering_for(tonumber(ARGV[4]))
+local rest_ms = recovering_for(tonumber(ARGV[4])) - tonumber(ARGV[5])
 if max_members then
-  if recovering_ms > 0 then return { 'recovering', redis.call('HLEN', KEYS[5]), {}, {}, {} } end
+  if rest_ms > 0 then return { 'recovering', redis.call('HLEN', KEYS[5]), {}, {}, {}, rest_ms } end
   gone = reap(room, node)
 end
 
 local refused, named = {}, {}
-for i = 6, #ARGV, 3 do
+for i = 7, #ARGV, 3 do
   local user, color, sessions = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   named[user] = true
   if max_members and not seat_of(room, user) and redis.call('HLEN', KEYS[5]) >= max_members then
@@ -35,4 +36,4 @@ local strangers = {}
 for _, user in ipairs(redis.call('HKEYS', KEYS[7])) do
   if not named[user] then strangers[#strangers + 1] = user end
 end
-return { 'restored', count(room), refused, counted(gone), strangers }
+return { 'restored', count(room), refused, counted(gone), strangers, 0 }
