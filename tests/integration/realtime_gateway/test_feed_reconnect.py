@@ -179,6 +179,30 @@ async def test_a_subscription_that_was_given_up_keeps_nothing_else_back(server: 
     assert node.heard.on(OTHER_ROOM) == []
 
 
+@pytest.mark.parametrize("credentials", [":pass%2Fword", "listener:secret"])
+async def test_a_feed_says_who_it_is(server: Server, credentials: str) -> None:
+    heard = Heard()
+    async with Redis.from_url(server.url) as admin:
+        await admin.acl_setuser("listener", enabled=True, passwords=["+secret"], channels=["*"], categories=["+@all"])
+        await admin.config_set("requirepass", "pass/word")
+        url = server.url.replace("://", f"://{credentials}@")
+        async with Redis.from_url(url) as redis, running_feed(redis, heard, ALWAYS) as feed:
+            await within(BACK_S, lambda: feed.hears)
+            assert "gifchat-feed" in {client["name"] for client in await admin.client_list(_type="pubsub")}
+
+
+async def test_a_feed_that_is_not_let_in_tries_again(server: Server) -> None:
+    heard = Heard()
+    async with Redis.from_url(server.url) as admin:
+        await admin.config_set("requirepass", "password")
+        wrong = Redis.from_url(server.url.replace("://", "://:wrong@"))
+        async with wrong, running_feed(wrong, heard, ALWAYS) as feed:
+            with pytest.raises(FeedUnavailable):
+                await feed.subscribe(ROOM)
+            await admin.config_set("requirepass", "wrong")
+            await within(BACK_S, lambda: feed.hears)
+
+
 def command(*words: str) -> bytes:
     return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
 
