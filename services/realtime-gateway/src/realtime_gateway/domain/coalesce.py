@@ -84,14 +84,15 @@ class _Change:
     left: dict[UserId, str] = field(default_factory=dict)
     names_complete: bool = True
 
-    def then(self, later: "_Change") -> "_Change":
-        """This and then `later`. Who came and left again, or left and came back, does not show."""
-        return _Change(
-            members=later.members,
-            joined=_without(self.joined, later.left) | _without(later.joined, self.left),
-            left=_without(self.left, later.joined) | _without(later.left, self.joined),
-            names_complete=self.names_complete and later.names_complete,
-        )
+    def add(self, later: "_Change") -> None:
+        """Then comes `later`. Who came and left again, or left and came back, does not show.
+
+        In place: a storm of joins adds one by one.
+        """
+        self.members = later.members
+        _move(later.joined, self.joined, self.left)
+        _move(later.left, self.left, self.joined)
+        self.names_complete = self.names_complete and later.names_complete
 
     def payload(self, room_id: RoomId) -> PresencePayload | None:
         """The event; None where nothing is left to tell."""
@@ -102,8 +103,10 @@ class _Change:
         return {"room": room_id, "members": self.members, "joined": self.joined, "left": self.left}
 
 
-def _without(colors: Mapping[UserId, str], others: Mapping[UserId, str]) -> dict[UserId, str]:
-    return {user_id: color for user_id, color in colors.items() if user_id not in others}
+def _move(colors: Mapping[UserId, str], into: dict[UserId, str], out_of: dict[UserId, str]) -> None:
+    for user_id, color in colors.items():
+        if out_of.pop(user_id, None) is None:
+            into[user_id] = color
 
 
 class PresenceMerge:
@@ -131,7 +134,9 @@ class PresenceMerge:
         """What was taken could not be told: it comes before all that happened since."""
         for payload in payloads:
             earlier, later = _change_of(payload), self._changes.get(payload["room"])
-            self._changes[payload["room"]] = earlier.then(later) if later else earlier
+            if later is not None:
+                earlier.add(later)
+            self._changes[payload["room"]] = earlier
 
     def forget(self, room_id: RoomId) -> None:
         """The room is gone, or nobody here listens to it."""
@@ -145,14 +150,17 @@ class PresenceMerge:
 
     def _add(self, room_id: RoomId, later: _Change) -> None:
         earlier = self._changes.get(room_id)
-        self._changes[room_id] = earlier.then(later) if earlier else later
+        if earlier is None:
+            self._changes[room_id] = later
+        else:
+            earlier.add(later)
 
 
 def _change_of(payload: PresencePayload) -> _Change:
     return _Change(
         payload["members"],
-        payload.get("joined", {}),
-        payload.get("left", {}),
+        {**payload.get("joined", {})},
+        {**payload.get("left", {})},
         names_complete="joined" in payload or "left" in payload,
     )
 
