@@ -334,3 +334,22 @@ async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> Non
                 assert refusal.value.code is errors.OUTCOME_UNKNOWN
         finally:
             await client.aclose()
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b"no HTTP\r\n\r\n"])
+async def test_an_answer_that_breaks_off_is_none_and_what_was_sent_may_have_been_stored(sent: bytes) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        client = RoomsApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", DEVELOPMENT_TOKEN)
+        try:
+            with pytest.raises(HistoryUnavailable):
+                await client.record(NO_ROOM)
+            with pytest.raises(Refused) as refusal:
+                await client.relay(SendText(NO_ROOM, "m1", "hello"), user())
+            assert refusal.value.code is errors.OUTCOME_UNKNOWN
+        finally:
+            await client.aclose()

@@ -62,5 +62,3 @@ def configure_logs(level: str, log_format: str, node_name: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # httpx writes every URL that it asks for.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

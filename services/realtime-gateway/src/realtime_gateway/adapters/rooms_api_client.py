@@ -1,11 +1,14 @@
 """Asking rooms-api over HTTP, on its internal routes."""
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.hosted_room import FOREVER, Forever, LogPage, RoomRecord
@@ -19,24 +22,29 @@ from room_contracts.position import Position
 from room_contracts.socket_events import SendGif, SendText
 
 TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = 2.0
+KEEPALIVE_S = 4.0
+"""uvicorn closes idle connections after 5 s: a request never goes to one that it is closing."""
 MAX_CONNECTIONS = 100
+
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError)
 
 
 class RoomsApiClient:
     """`ports.RoomHistory` and `ports.MessageRelay`."""
 
     def __init__(self, base_url: str, internal_token: str) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=f"{base_url.rstrip('/')}/internal/v1",
+        self._url = f"{base_url.rstrip('/')}/internal/v1"
+        self._http = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {internal_token}"},
-            timeout=httpx.Timeout(TIMEOUT_S, connect=2.0),
-            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=30.0),
-            trust_env=False,
+            timeout=aiohttp.ClientTimeout(connect=TIMEOUT_S, sock_connect=CONNECT_TIMEOUT_S, sock_read=TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def record(self, room_id: RoomId) -> RoomRecord:
         """See `ports.RoomHistory`."""
@@ -88,30 +96,43 @@ class RoomsApiClient:
             "color": sender.color,
         }
         try:
-            answer = await self._http.post(f"/rooms/{message.room_id}/messages", json=body)
-        except httpx.ConnectError as error:
+            answer = await self._ask("POST", f"/rooms/{message.room_id}/messages", json=body)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
-        except httpx.HTTPError as error:
+        except _NO_ANSWER as error:
             raise Refused(errors.OUTCOME_UNKNOWN, detail=str(error)) from error
-        if answer.status_code != httpx.codes.CREATED:
+        if answer.status != HTTPStatus.CREATED:
             raise _refusal(answer)
         try:
-            stored: ChatPayload = answer.json()
+            stored: ChatPayload = json.loads(answer.content)
         except ValueError as error:
             raise Refused(errors.OUTCOME_UNKNOWN, detail="rooms-api's answer cannot be read") from error
         return stored
 
     async def _read(self, method: str, path: str, **more: Any) -> Any:
         try:
-            answer = await self._http.request(method, path, **more)
-        except httpx.HTTPError as error:
+            answer = await self._ask(method, path, **more)
+        except _NO_ANSWER as error:
             raise HistoryUnavailable(f"{type(error).__name__}: {error}") from error
-        if answer.status_code == httpx.codes.OK:
-            return answer.json()
+        if answer.status == HTTPStatus.OK:
+            return json.loads(answer.content)
         refusal = _refusal(answer)
         if refusal.code is errors.ROOM_NOT_FOUND:
             raise refusal
-        raise HistoryUnavailable(f"rooms-api answered {answer.status_code}")
+        raise HistoryUnavailable(f"rooms-api answered {answer.status}")
+
+    async def _ask(self, method: str, path: str, **more: Any) -> "_Answer":
+        async with self._http.request(method, f"{self._url}{path}", allow_redirects=False, **more) as answer:
+            return _Answer(answer.status, answer.headers, await answer.read())
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """All of it, read."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
 
 
 @contextmanager
@@ -123,12 +144,12 @@ def _readable() -> Iterator[None]:
         raise HistoryUnavailable(f"rooms-api's answer cannot be read: {error!r}") from error
 
 
-def _refusal(answer: httpx.Response) -> Refused:
+def _refusal(answer: _Answer) -> Refused:
     try:
-        problem = answer.json()
+        problem = json.loads(answer.content)
         code = errors.TABLE[problem["code"]]
     except (ValueError, KeyError, TypeError):
-        return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status_code}")
+        return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status}")
     retry_after = answer.headers.get("retry-after", "")
     return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))
 
