@@ -1,13 +1,15 @@
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from realtime_gateway.domain.recovery import Newest, Recovered, Ring, Wanting, items_of, newest, recover
+from realtime_gateway.domain.stream import Deliver, Stream
 from room_contracts import limits
 from room_contracts.codec import Frame, Kind
 from room_contracts.events import body
@@ -15,7 +17,7 @@ from room_contracts.ids import Epoch
 from room_contracts.position import Position
 
 EPOCH, OTHER_EPOCH = Epoch("a" * 16), Epoch("b" * 16)
-CAPACITY = 6
+CAPACITY, PAGE = 6, 4
 
 
 def frame(seq: int, **content: Any) -> Frame:
@@ -88,6 +90,150 @@ class RingAgainstAList(RuleBasedStateMachine):
 
 
 TestRingAgainstAList = RingAgainstAList.TestCase
+
+
+@dataclass
+class Client:
+    """What a client shows: all that it was given since it was last told to drop what it had."""
+
+    shown: list[Frame] = field(default_factory=list)
+    seen: Position | None = None
+    here: bool = False
+
+
+class ClientsThatComeBack(RuleBasedStateMachine):
+    """The model: the log of each numbering. A node has a stream and a ring; clients come, go, and come to another node.
+
+    What is missing is read from the log as `use_cases.join_room` does it.
+    """
+
+    stream: Stream
+    ring: Ring
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logs: dict[Epoch, list[Frame]] = {}
+        self.clients = [Client(), Client()]
+        self.restart_numbering(2)
+
+    @property
+    def log(self) -> list[Frame]:
+        return self.logs[self.epoch]
+
+    @property
+    def epoch(self) -> Epoch:
+        return list(self.logs)[-1]
+
+    @property
+    def here(self) -> list[Client]:
+        return [client for client in self.clients if client.here]
+
+    @property
+    def gone(self) -> list[Client]:
+        return [client for client in self.clients if not client.here]
+
+    def messages(self, first: int, count: int) -> list[Frame]:
+        return [
+            Frame(Kind.CHAT, body("chat", {"epoch": self.epoch, "seq": seq}), self.epoch, seq)
+            for seq in range(first, first + count)
+        ]
+
+    def take(self, frame: Frame) -> None:
+        outcome = self.stream.receive(frame)
+        if isinstance(outcome, Deliver):
+            for each in outcome.frames:
+                self.ring.append(each)
+                for client in self.here:
+                    client.shown.append(each)
+                    client.seen = Position(self.epoch, each.seq)
+
+    def start_node(self, head: int, held: int) -> None:
+        self.stream = Stream(Position(self.epoch, head))
+        self.ring = Ring(max(0, head - held), self.log[max(0, head - held) : head], CAPACITY)
+
+    @rule(count=st.integers(1, CAPACITY), lost=st.integers(0, 2))
+    def write(self, count: int, lost: int) -> None:
+        """The first ones do not get to the node."""
+        written = self.messages(len(self.log) + 1, count)
+        self.log.extend(written)
+        for each in written[lost:]:
+            self.take(each)
+
+    @rule()
+    def repair(self) -> None:
+        at = self.stream.position.seq
+        for each in self.log[at : at + PAGE]:
+            self.take(each)
+        assert self.stream.position.seq >= min(at + PAGE, len(self.log))
+
+    @precondition(lambda self: self.here)
+    @rule(which=st.integers(0, 1), missed=st.integers(0, 2 * CAPACITY))
+    def leave(self, which: int, missed: int) -> None:
+        self.here[which % len(self.here)].here = False
+        self.write(missed, 0)
+
+    @precondition(lambda self: self.here)
+    @rule(missed=st.integers(0, 3), behind=st.integers(0, CAPACITY), held=st.integers(0, 3))
+    def move_to_another_node(self, missed: int, behind: int, held: int) -> None:
+        """One that has not heard the last messages, and knows only a few of those before."""
+        for client in self.here:
+            client.here = False
+        self.write(missed, 0)
+        self.start_node(max(0, len(self.log) - behind), held)
+
+    @precondition(lambda self: self.here and len(self.log) > CAPACITY)
+    @rule(length=st.integers(0, 2 * CAPACITY))
+    def restart_numbering(self, length: int) -> None:
+        """Who is here is told, drops what it had, and is to join anew."""
+        self.logs[Epoch(f"{len(self.logs) + 1:016x}")] = []
+        self.log.extend(self.messages(1, length))
+        for client in self.here:
+            client.shown, client.seen, client.here = [], None, False
+        self.start_node(length, CAPACITY)
+
+    @precondition(lambda self: self.gone)
+    @rule(which=st.integers(0, 1))
+    def come_back(self, which: int) -> None:
+        client = self.gone[which % len(self.gone)]
+        found = recover(self.ring, self.stream.position, client.seen)
+        while found is Wanting.NEWER:
+            assert client.seen is not None
+            at = self.stream.position
+            assert at.epoch == client.seen.epoch
+            assert at.seq < client.seen.seq
+            self.repair()
+            found = recover(self.ring, self.stream.position, client.seen)
+        if found is Wanting.OLDER:
+            self.ring.extend_back(self.log[max(0, self.ring.start - self.ring.space) : self.ring.start])
+            found = recover(self.ring, self.stream.position, client.seen)
+        if isinstance(found, Recovered):
+            assert client.seen is not None
+            client.shown += found.frames
+        else:
+            self.is_needed_to_begin_anew(client.seen)
+            client.shown = list(newest(self.ring).frames)
+        client.seen = self.stream.position
+        client.here = True
+
+    def is_needed_to_begin_anew(self, seen: Position | None) -> None:
+        assert seen is None or seen.epoch != self.epoch or self.stream.position.seq - seen.seq > CAPACITY
+
+    @invariant()
+    def what_a_client_shows_is_the_log_up_to_where_it_has_got(self) -> None:
+        """In order, once, without a hole."""
+        for client in self.clients:
+            if client.seen is not None:
+                log = self.logs[client.seen.epoch]
+                assert client.shown == log[client.seen.seq - len(client.shown) : client.seen.seq]
+
+    @invariant()
+    def who_is_here_has_got_as_far_as_the_node(self) -> None:
+        for client in self.here:
+            assert client.seen == self.stream.position
+
+
+TestClientsThatComeBack = ClientsThatComeBack.TestCase
+TestClientsThatComeBack.settings = settings(TestClientsThatComeBack.settings, max_examples=60, stateful_step_count=40)
 
 
 @given(st.integers(0, 40), st.integers(0, 10), st.integers(0, 60) | st.none())
