@@ -1,12 +1,20 @@
 import asyncio
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gifchat_testkit.gateway_nodes import FakeCluster, now_s
+from gifchat_testkit.turned_time import TurnedTimeLoop, settle
 from realtime_gateway.domain.drain import WAVE_S
 from realtime_gateway.use_cases.check_ready import CheckReady
-from realtime_gateway.use_cases.drain_node import DrainNode
+from realtime_gateway.use_cases.drain_node import COME_BACK_S, DrainNode
 from room_contracts import limits
 from room_contracts.identity import Identity
 from room_contracts.ids import RoomId, UserId
@@ -140,3 +148,147 @@ async def test_a_node_is_ready_when_it_hears_and_seats_are_settled(cluster: Fake
     assert await ready.status() == "deaf"
     draining = True
     assert await ready.status() == "draining"
+
+
+class Told(Connections):
+    """Connections that also count how often each was told, gone or not, and how many at one moment."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.times: Counter[str] = Counter()
+        self.at_one_moment: Counter[float] = Counter()
+
+    async def close_connection(self, connection: str) -> None:
+        self.times[connection] += 1
+        self.at_one_moment[now_s()] += 1
+        await super().close_connection(connection)
+
+
+@dataclass
+class Move:
+    """Sockets that are to go, of those that were here when it began."""
+
+    began_at_s: float
+    share: float
+    here: frozenset[str]
+    task: asyncio.Task[None]
+
+    def largest_wave(self, over_s: float) -> int:
+        count = ceil(len(self.here) * self.share)
+        return ceil(count / max(1, min(count, round(over_s / WAVE_S))))
+
+
+class DrainWhateverComes(RuleBasedStateMachine):
+    """The model: who is here, and the moves with their beginnings. Time passes by a rule alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner(loop_factory=TurnedTimeLoop)
+        self.connections = Told()
+        self.came = 0
+        self.moves: list[Move] = []
+        self.draining: Move | None = None
+
+    @initialize(count=st.integers(0, 60), over_s=st.sampled_from([0.0, 0.3, 1.0, 3.0]), redis_away=st.booleans())
+    def begin(self, count: int, over_s: float, redis_away: bool) -> None:
+        self.over_s = over_s
+        self.come_in(count)
+
+        async def begin() -> None:
+            cluster = FakeCluster()
+            cluster.seats.away = redis_away
+            self.drain = DrainNode(self.connections, cluster.new_node("n1").occupancy, over_s)
+
+        self.runner.run(begin())
+
+    def start(self, share: float, moving: Coroutine[Any, Any, None]) -> Move:
+        here = frozenset(self.connections.open)
+
+        async def start() -> Move:
+            began_at_s, task = now_s(), asyncio.create_task(moving)
+            await settle()
+            return Move(began_at_s, share, here, task)
+
+        return self.runner.run(start())
+
+    def now_s(self) -> float:
+        return self.runner.get_loop().time()
+
+    def come_in(self, count: int) -> None:
+        self.connections.open.update(f"c{number}" for number in range(self.came, self.came + count))
+        self.came += count
+
+    @rule(count=st.integers(1, 40))
+    def connect(self, count: int) -> None:
+        if not self.drain.moving:
+            self.come_in(count)
+
+    @precondition(lambda self: self.connections.open)
+    @rule(which=st.integers(0, 100))
+    def go_away(self, which: int) -> None:
+        here = sorted(self.connections.open)
+        self.connections.open.discard(here[which % len(here)])
+
+    @rule(share=st.sampled_from([0.0, 0.3, 1.0]))
+    def shed(self, share: float) -> None:
+        self.moves.append(self.start(share, self.drain.shed(share)))
+
+    @rule(late=st.integers(0, 3))
+    def begin_to_drain(self, late: int) -> None:
+        """Some had come in by the open door and connect now. The second time nothing more is begun."""
+        move = self.start(1.0, self.drain.drain())
+        if self.draining is None:
+            self.draining = move
+            self.moves.append(move)
+            self.come_in(0 if move.task.done() else late)
+        assert move.task.done() == self.draining.task.done()
+
+    @rule(passed_s=st.sampled_from([0.05, WAVE_S, 0.5, COME_BACK_S, 6.0]))
+    def let_time_pass(self, passed_s: float) -> None:
+        self.runner.run(asyncio.sleep(passed_s))
+
+    @invariant()
+    def nobody_is_told_twice_by_one_move(self) -> None:
+        for connection, times in self.connections.times.items():
+            assert times <= max(1, sum(connection in move.here for move in self.moves))
+
+    @invariant()
+    def not_all_are_told_at_once(self) -> None:
+        """Who came in by the door goes with the last wave."""
+        waves = sum(move.largest_wave(self.over_s) for move in self.moves)
+        late = self.came - len(self.draining.here) if self.draining else 0
+        assert max(self.connections.at_one_moment.values(), default=0) <= max(waves, late)
+
+    @invariant()
+    def every_move_ends_in_time_and_has_moved_its_share(self) -> None:
+        for move in self.moves:
+            moved = {connection for connection in move.here if connection not in self.connections.open}
+            if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S:
+                assert len(moved) >= len(move.here) * move.share
+            if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S + COME_BACK_S:
+                assert move.task.done()
+                assert move.task.exception() is None
+
+    @invariant()
+    def a_drained_node_is_empty_and_stays_so(self) -> None:
+        if self.draining and self.now_s() > self.draining.began_at_s + self.over_s + 2 * WAVE_S:
+            assert self.draining.task.done()
+            assert self.connections.open == set()
+
+    @invariant()
+    def who_is_moved_finds_the_door_closed(self) -> None:
+        if not hasattr(self, "drain"):
+            return
+        assert self.drain.draining == (self.draining is not None)
+        ages_s = [self.now_s() - move.began_at_s for move in self.moves]
+        if self.draining or any(age_s < COME_BACK_S for age_s in ages_s):
+            assert self.drain.moving
+        elif all(age_s > self.over_s + 2 * WAVE_S + COME_BACK_S for age_s in ages_s):
+            assert not self.drain.moving, "it serves on"
+
+    def teardown(self) -> None:
+        self.runner.close()
+
+
+TestDrainWhateverComes = DrainWhateverComes.TestCase
+TestDrainWhateverComes.settings = settings(TestDrainWhateverComes.settings, max_examples=50, stateful_step_count=25)
