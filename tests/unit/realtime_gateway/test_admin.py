@@ -120,7 +120,7 @@ async def test_a_token_may_have_any_letters(node: Node) -> None:
         assert (await http.post(DRAIN)).status_code == 202
 
 
-@pytest.mark.parametrize("content", [b"", b"share=1", b'{"share":', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"share=1", b'{"share":', b"\xff", b"[" * 100_000])
 async def test_what_is_no_json_cannot_be_read(node: Node, http: httpx.AsyncClient, content: bytes) -> None:
     assert is_refused(await http.post(SHED, content=content), errors.MALFORMED)
     await settle()

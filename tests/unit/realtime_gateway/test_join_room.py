@@ -432,6 +432,34 @@ async def test_what_is_older_than_a_full_ring_is_read_from_the_log(
     assert seqs(joined) == list(range(51, limits.RING_EVENTS + 101))
 
 
+@pytest.mark.parametrize(
+    ("count", "seen", "deleted"),
+    [(60, 5, 8), (limits.RING_EVENTS + 100, 50, 60)],
+    ids=["into the ring", "past a full ring"],
+)
+async def test_what_is_deleted_while_it_is_read_back_is_not_shown(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, count: int, seen: int, deleted: int
+) -> None:
+    say(cluster, stored, 60)
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, count - 60)
+    await settle()
+    cluster.api.hold("after")
+    coming = asyncio.create_task(node.enter(ANNE, ROOM, Position(stored.epoch, seen)))
+    await settle()
+    cluster.publish(stored.delete(deleted), to=ROOM)
+    await settle()
+    cluster.api.release()
+    _, now = await coming
+    await asyncio.sleep(30)
+    _, later = await node.enter(CARL, ROOM, Position(stored.epoch, seen))
+    for joined in (now, later):
+        assert joined.recovered
+        shown = {frame.seq: frame.body for frame in joined.recent}
+        assert b'"deleted":true' in shown[deleted]
+        assert b'"chat":' not in shown[deleted]
+
+
 async def test_a_client_that_has_seen_more_than_the_node_lets_the_node_catch_up(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:

@@ -41,6 +41,8 @@ class RingAgainstAList(RuleBasedStateMachine):
         self.log = {seq: frame(seq) for seq in range(1, self.first_start + 1)}
         self.start = self.first_start
         self.ring = Ring(self.first_start, capacity=CAPACITY)
+        self.deleted: list[int] = []
+        """The latest deletions: a page may have been read before them."""
 
     @property
     def last(self) -> int:
@@ -55,7 +57,8 @@ class RingAgainstAList(RuleBasedStateMachine):
     @rule(back=st.integers(1, 9), too_far=st.integers(0, 9))
     def extend_back(self, back: int, too_far: int) -> None:
         """A page that ends where the ring starts, or in it."""
-        page = [self.log[seq] for seq in range(max(1, self.start - back + 1), min(self.last, self.start + too_far) + 1)]
+        span = range(max(1, self.start - back + 1), min(self.last, self.start + too_far) + 1)
+        page = [frame(seq) if seq in self.deleted else self.log[seq] for seq in span]
         self.ring.extend_back(page)
         self.start = max(self.start - len(range(page[0].seq, self.start + 1)), self.last - CAPACITY, 0)
 
@@ -66,9 +69,11 @@ class RingAgainstAList(RuleBasedStateMachine):
 
     @rule(seq=st.integers(1, 40))
     def redact(self, seq: int) -> None:
+        seq = min(seq, self.last)
         self.ring.redact(seq)
-        if self.start < seq <= self.last:
-            self.log[seq] = frame(seq, deleted=True)
+        self.log[seq] = frame(seq, deleted=True)
+        if seq not in self.deleted:
+            self.deleted = [*self.deleted, seq][-CAPACITY:]
 
     @rule(seq=st.integers(0, 60))
     def since(self, seq: int) -> None:
@@ -272,6 +277,25 @@ def test_a_redacted_message_keeps_its_place_and_loses_its_content(content: dict[
     assert seqs(ring.newest(3)) == [1, 2, 3]
     assert b"secret" not in ring.newest(2)[0].body
     assert json.loads(ring.newest(2)[0].body) == ["chat", {"seq": 2, "deleted": True}]
+
+
+def test_what_is_read_back_late_does_not_bring_deleted_content_back() -> None:
+    ring = Ring(2, [frame(3)])
+    ring.redact(2)
+    ring.extend_back([frame(1), frame(2, chat="secret")])
+    assert seqs(ring.newest(3)) == [1, 2, 3]
+    assert json.loads(ring.newest(2)[0].body) == ["chat", {"seq": 2, "deleted": True}]
+    assert [b"secret" in each.body for each in ring.redacted([frame(2, chat="secret"), frame(5, chat="secret")])] == [
+        False,
+        True,
+    ]
+
+
+def test_deletions_are_remembered_for_as_many_as_the_ring_holds() -> None:
+    ring = Ring(5, [frame(6)], capacity=2)
+    for seq in (1, 2, 3):
+        ring.redact(seq)
+    assert [b"deleted" in each.body for each in ring.redacted(frames(1, 3))] == [False, True, True]
 
 
 def test_items_are_events_by_name() -> None:

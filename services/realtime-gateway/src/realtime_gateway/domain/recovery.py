@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from itertools import islice
@@ -24,6 +24,8 @@ class Ring:
         self._capacity = capacity
         self._frames: deque[Frame] = deque(frames)
         self._start = start
+        self._deleted: dict[int, None] = {}
+        """Seqs, the latest deletions last: older frames may be read before a deletion, and come after it."""
 
     @property
     def start(self) -> int:
@@ -56,7 +58,7 @@ class Ring:
             if len(self._frames) >= self._capacity:
                 return
             if frame.seq == self._start:
-                self._frames.appendleft(frame)
+                self._frames.appendleft(self._redacted(frame))
                 self._start -= 1
 
     def since(self, seq: int) -> list[Frame] | None:
@@ -71,15 +73,25 @@ class Ring:
 
     def redact(self, seq: int) -> None:
         """The message at `seq` was deleted: who comes later must not be shown its content."""
+        self._deleted[seq] = None
+        if len(self._deleted) > self._capacity:
+            del self._deleted[next(iter(self._deleted))]
         at = seq - self._start - 1
-        if not 0 <= at < len(self._frames):
-            return
-        event, payload = json.loads(self._frames[at].body)
+        if 0 <= at < len(self._frames):
+            self._frames[at] = self._redacted(self._frames[at])
+
+    def redacted(self, frames: Iterable[Frame]) -> list[Frame]:
+        """Frames read from the log, without the content of what was deleted since."""
+        return [self._redacted(frame) for frame in frames]
+
+    def _redacted(self, frame: Frame) -> Frame:
+        if frame.seq not in self._deleted:
+            return frame
+        event, payload = json.loads(frame.body)
         for content in ("chat", "gif", "gif_info"):
             payload.pop(content, None)
         payload["deleted"] = True
-        body = json.dumps([event, payload], ensure_ascii=False, separators=(",", ":")).encode()
-        self._frames[at] = replace(self._frames[at], body=body)
+        return replace(frame, body=json.dumps([event, payload], ensure_ascii=False, separators=(",", ":")).encode())
 
 
 @dataclass(frozen=True, slots=True)

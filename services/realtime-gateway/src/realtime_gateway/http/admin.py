@@ -40,7 +40,7 @@ def admin_routes(
     async def shed_share(request: Request) -> Response:
         try:
             content = await request.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             return _problem(errors.MALFORMED)
         match content:
             case {"share": int() | float() as share} if not isinstance(share, bool) and 0 < share <= 1:

@@ -183,7 +183,7 @@ class JoinRoom:
             older = await self._shared(("log", room.room_id, seen.seq), lambda: self._read_after(room, seen.seq))
             rest = room.ring.since(older[-1].seq) if older else None
             if rest is not None:
-                return Recovered([*older, *rest])
+                return Recovered([*room.ring.redacted(older), *rest])
         return found if isinstance(found, Recovered) else newest(room.ring)
 
     async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
