@@ -11,6 +11,7 @@ from gifchat_local.ports import LOOPBACK
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Node, Shape
 from gifchat_testkit.faults.load import Load, LoadShape, sticky_value
+from gifchat_testkit.faults.looks import back_elsewhere
 from gifchat_testkit.faults.measuring import log_reads, total
 from gifchat_testkit.faults.processes import Resources
 from gifchat_testkit.faults.reader import STICKY_COOKIE, Reader
@@ -113,7 +114,7 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     reads_before = await log_reads(cluster)
     await victim.process.kill()
     load.fault_over()
-    await back_elsewhere(load, lost, victim)
+    await back_elsewhere(lost, victim, BACK_WITHIN_S)
     reads = await log_reads(cluster) - reads_before
     room_and_gateway = len(load.rooms) * (len(cluster.gateways) - 1)
     # One to fill the ring and one to repair, whatever the number of clients.
@@ -155,7 +156,7 @@ async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures
 
     wanted = ceil(len(here) * SHED_SHARE)
     await until(lambda: len(moved()) == wanted, SETTLED_WITHIN_S, f"{wanted} of {len(here)} to be moved")
-    await back_elsewhere(load, moved(), victim)
+    await back_elsewhere(moved(), victim, BACK_WITHIN_S)
     assert len(moved()) == wanted, f"{len(moved())} of {len(here)} were moved"
     assert len(load.readers_on(victim)) == len(here) - wanted
     return {"clients of the gateway": len(here), "moved": wanted}
@@ -201,15 +202,6 @@ def on(load: Load, gateway: Node, room: str) -> Reader:
     person = load.person(f"newcomer-{len(load.readers)}")
     person.cookies[STICKY_COOKIE] = sticky_value(gateway)
     return load.add_reader(room, person=person)
-
-
-async def back_elsewhere(load: Load, readers: list[Reader], left: Node) -> None:
-    """Return when all of these are in their rooms again, on other gateways."""
-    await until(
-        lambda: all(reader.joined.is_set() and reader.gateway != left.name for reader in readers),
-        BACK_WITHIN_S,
-        f"{len(readers)} clients of {left.name} to be back elsewhere",
-    )
 
 
 ROWS = [

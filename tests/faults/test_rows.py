@@ -1,11 +1,15 @@
 """Each row of the fault table in its short form. `make faults` runs them all with twenty seeds."""
 
 import asyncio
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gifchat_testkit.faults import network
 from gifchat_testkit.faults.__main__ import chosen, main
 from gifchat_testkit.faults.rows import Row, load_rows, slug
 from gifchat_testkit.faults.run import Bench, Run
@@ -36,10 +40,29 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             runner.run(bench.close())
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: slug(row.name))
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.own_network], ids=lambda row: slug(row.name))
 def test_row(row: Row, runs: Runs) -> None:
     run = runs.run(row, seed=1)
     assert run.as_expected(row), "\n".join([run.error, *run.verdict.problems, f"records and logs: {run.folder}"])
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.own_network], ids=lambda row: slug(row.name))
+def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
+    if why := network.unavailable():
+        pytest.skip(f"there is no network namespace to be had: {why}")
+    for rows in HERE.glob("rows_*.py"):
+        shutil.copy(rows, tmp_path)
+    arguments = ["--short", "--seeds", "1", "--rows", row.name, "--folder", str(tmp_path)]
+    arguments += ["--document", str(tmp_path / "faults.md"), "--kept", str(tmp_path / "kept")]
+    ended = subprocess.run(
+        network.command([sys.executable, "-m", "gifchat_testkit.faults", *arguments]),
+        env=network.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert "as it should" in ended.stdout
 
 
 def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gifchat_testkit.faults import network
 from gifchat_testkit.faults.processes import die_at_once_with_parent
 from gifchat_testkit.faults.report import document, read_results, results_of, write_results
 from gifchat_testkit.faults.rows import Row, load_rows
@@ -56,12 +57,11 @@ def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
 
 
 async def _run_all(rows: Sequence[Row], asked: argparse.Namespace) -> None:
-    if asked.jobs > 1 and len(rows) > 1:
-        await _run_apart(rows, asked)
-        return
+    apart = [row for row in rows if asked.jobs > 1 < len(rows) or (row.own_network and not network.inside())]
+    await _run_apart(apart, asked)
     bench = Bench(asked.kept)
     try:
-        for row in sorted(rows, key=lambda row: repr(row.shape)):
+        for row in sorted((row for row in rows if row not in apart), key=lambda row: repr(row.shape)):
             runs = []
             for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
                 runs.append(await bench.run(row, seed, short=asked.short))
@@ -78,11 +78,15 @@ async def _run_apart(rows: Sequence[Row], asked: argparse.Namespace) -> None:
     common += ["--folder", str(asked.folder), "--document", str(asked.document), *(["--short"] * asked.short)]
 
     async def run(row: Row) -> None:
+        command = [sys.executable, "-m", "gifchat_testkit.faults", *common, "--rows", row.name]
+        env = None
+        if row.own_network:
+            if why := network.unavailable():
+                _say(f"{row.name}: not run, there is no network namespace to be had: {why}")
+                return
+            command, env = network.command(command), network.environment()
         async with at_once:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gifchat_testkit.faults", *common, "--rows", row.name),
-                preexec_fn=die_at_once_with_parent,
-            )
+            process = await asyncio.create_subprocess_exec(*command, env=env, preexec_fn=die_at_once_with_parent)
             await process.wait()
 
     await asyncio.gather(*map(run, rows))

@@ -140,3 +140,16 @@ def _covered(spans: list[tuple[float, float]]) -> float:
 def _records(load: Load, client: Reader | Writer) -> list[Record]:
     text = (load.folder / f"{client.name}.jsonl").read_text(encoding="utf-8")
     return [records.decode(line) for line in text.splitlines()]
+
+
+async def back_elsewhere(readers: Sequence[Reader], left: Node, within_s: float) -> None:
+    """Return when all of these are in their rooms again, on other gateways.
+
+    Raises:
+        AssertionError: some are not, within the time.
+    """
+    await until(
+        lambda: all(reader.joined.is_set() and reader.gateway != left.name for reader in readers),
+        within_s,
+        f"{len(readers)} clients of {left.name} to be back elsewhere",
+    )

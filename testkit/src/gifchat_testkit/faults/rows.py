@@ -40,6 +40,8 @@ class Row:
     """For how long the load goes on after the fault; a third in the short form."""
     catch_up_s: float = 20.0
     """How long readers and writers have after that."""
+    own_network: bool = False
+    """Packets get lost: it runs in a network namespace, see `network`."""
     caught_by: frozenset[str] = frozenset()
     """A mutant: the checker must find a breach in at least one of these fields of `Verdict`. Empty: none may be."""
 
