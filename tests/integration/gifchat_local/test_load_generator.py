@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from gifchat_local.bench.generator import GeneratorError
 from gifchat_local.ports import free_port
 from gifchat_local.prerequisites import PrerequisiteError
 from room_contracts.ids import RoomId
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,8 @@ async def test_a_feed_says_who_it_is(server: Server, credentials: str) -> None:
         url = server.url.replace("://", f"://{credentials}@")
         async with Redis.from_url(url) as redis, running_feed(redis, heard, ALWAYS) as feed:
             await within(BACK_S, lambda: feed.hears)
-            assert "gifchat-feed" in {client["name"] for client in await admin.client_list(_type="pubsub")}
+            who = credentials.partition(":")[0] or "default"
+            assert [client["user"] for client in await admin.client_list(_type="pubsub")] == [who]
 
 
 async def test_a_feed_that_is_not_let_in_tries_again(server: Server) -> None:

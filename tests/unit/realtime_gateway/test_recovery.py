@@ -72,8 +72,7 @@ class RingAgainstAList(RuleBasedStateMachine):
         seq = min(seq, self.last)
         self.ring.redact(seq)
         self.log[seq] = frame(seq, deleted=True)
-        if seq not in self.deleted:
-            self.deleted = [*self.deleted, seq][-CAPACITY:]
+        self.deleted = [*(each for each in self.deleted if each != seq), seq][-CAPACITY:]
 
     @rule(seq=st.integers(0, 60))
     def since(self, seq: int) -> None:

@@ -224,7 +224,8 @@ class Supervisor:
         if not self._ready:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         async with self._scaling:
-            for name in self._named(what):
+            # Those that nobody uses first: what takes sockets is then never the only one.
+            for name in sorted(self._named(what), key=lambda name: name not in self._drained):
                 if self._others_behind_nginx(name):
                     await self._reload_nginx(without={name})
                 await self._children[name].stop()

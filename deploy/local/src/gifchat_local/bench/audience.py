@@ -55,6 +55,8 @@ class Audience:
         """How many messages each room has had."""
         self._posted = count()
         self._at_once: int | None = None
+        self._asked = 0
+        """Viewers that came, those that were not let in included: each has a place in a room of its own."""
         self.viewers = 0
         self.gateways = 0
         """Over how many the front door has spread the viewers, as far as its cookies tell."""
@@ -86,19 +88,18 @@ class Audience:
             AudienceError: the writer was refused.
         """
         messages = max(2, round(rate * seconds))
-        rooms = self._rooms[: -(-self.viewers // self._room_size)]
         timeout_s = messages / rate + _LATE_S
         self._load.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
         began = time.monotonic()
         for at in range(messages):
             due = began + at / rate
             time.sleep(max(0.0, due - time.monotonic()))
-            room = at % len(rooms)
+            room = at % len(self._rooms)
             self._numbers[room] += 1
             posted = next(self._posted)
             text = stamp(int(due * 1e6), self._numbers[room], posted)
             try:
-                self._door.post(rooms[room], text, f"bench-{posted}")
+                self._door.post(self._rooms[room], text, f"bench-{posted}")
             except RefusedError as error:
                 raise AudienceError(f"the writer was refused: {error}") from error
             on_message((at + 1) / messages)
@@ -126,8 +127,9 @@ class Audience:
 
     def _let_in(self, viewers: int) -> dict[str, Any]:
         try:
-            for number in range(self.viewers, self.viewers + viewers):
-                room = number // self._room_size
+            for _ in range(viewers):
+                room = self._asked // self._room_size
+                self._asked += 1
                 if room == len(self._rooms):
                     self._rooms.append(self._door.new_room(TITLE, max(2, self._room_size)))
                     self._numbers.append(0)

@@ -59,7 +59,7 @@ class FrontDoor:
             raise NotThereError(
                 f"Nothing answers on {self._url} ({error}): `gifchat up` starts a cluster, --url names another one."
             ) from error
-        except ValueError:
+        except (ValueError, TypeError):
             known = False
         if not known:
             raise NotThereError(

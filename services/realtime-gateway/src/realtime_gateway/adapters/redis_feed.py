@@ -17,8 +17,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 from realtime_gateway import metrics
 from realtime_gateway.ports import FeedUnavailable
 
-CLIENT_NAME = "gifchat-feed"
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 PING_AFTER_S = 1.5
 DEAD_AFTER_S = 4.0
 """A silent partition shows within 5 s."""
@@ -241,5 +240,4 @@ async def _connect(
         raise TypeError(f"{type(like).__name__} is of no kind that a URL names")
     if like.password:
         connection.send("AUTH", *([like.username] if like.username else []), like.password)
-    connection.send("CLIENT", "SETNAME", CLIENT_NAME)
     return connection

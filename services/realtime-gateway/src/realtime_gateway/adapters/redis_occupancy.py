@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
@@ -60,7 +60,11 @@ def _ms(seconds: float) -> int:
 
 
 class _Scripts:
-    """Runs scripts. Those that are asked for at about the same time share a round trip: a storm of joins is cheap."""
+    """Runs scripts. Those that are asked for at about the same time share a round trip: a storm of joins is cheap.
+
+    Where a round trip's answer is lost redis-py sends all of it once more: whom the scripts found arrived or gone the
+    first time is not told of then. Who stops waiting leaves a script that may still run.
+    """
 
     def __init__(self, redis: Redis, calls: asyncio.Semaphore) -> None:
         self._redis = redis
@@ -73,9 +77,7 @@ class _Scripts:
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((("EVALSHA", script.sha, len(script_keys), *script_keys, *args), reply))
         if len(self._batches) < BATCHES_AT_ONCE:
-            batch = asyncio.create_task(self._work_off())
-            self._batches.add(batch)
-            batch.add_done_callback(self._batches.discard)
+            self._batches.add(asyncio.create_task(self._work_off()))
         try:
             return await reply
         except NoScriptError:
@@ -84,10 +86,14 @@ class _Scripts:
                 return await script(script_keys, args)
 
     async def _work_off(self) -> None:
-        while self._waiting:
-            count = min(len(self._waiting), SCRIPTS_IN_A_BATCH)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            await self._send([(command, reply) for command, reply in batch if not reply.done()])
+        try:
+            while self._waiting:
+                count = min(len(self._waiting), SCRIPTS_IN_A_BATCH)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                await self._send([(command, reply) for command, reply in batch if not reply.done()])
+        finally:
+            # At once: who comes before a done-callback would have its turn must not take this for one that still works.
+            self._batches.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     async def _send(self, batch: Sequence[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)

@@ -148,7 +148,7 @@ def _refusal(answer: _Answer) -> Refused:
     try:
         problem = json.loads(answer.content)
         code = errors.TABLE[problem["code"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status}")
     retry_after = answer.headers.get("retry-after", "")
     return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))

@@ -73,10 +73,11 @@ class Ring:
 
     def redact(self, seq: int) -> None:
         """The message at `seq` was deleted: who comes later must not be shown its content."""
+        at = seq - self._start - 1
+        self._deleted.pop(seq, None)
         self._deleted[seq] = None
         if len(self._deleted) > self._capacity:
             del self._deleted[next(iter(self._deleted))]
-        at = seq - self._start - 1
         if 0 <= at < len(self._frames):
             self._frames[at] = self._redacted(self._frames[at])
 
