@@ -29,7 +29,8 @@ GONE_WITHIN_S = 5.0
 """Who polled and said nothing is gone after a ping and the time for its answer."""
 SHED_SHARE = 0.3
 ONLY_THERE = 10
-CROWDS, EACH, MORE_BYTES, MORE_FILES = 3, 8, 4 * 2**20, 8
+CROWDS, EACH, MORE_BYTES, MORE_FILES = 3, 8, 4 * 2**20, 23
+"""Connections to rooms-api are kept for four seconds, as many as were needed at once: up to `JOINS_AT_ONCE`."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade")
 JOINS_AT_ONCE = 15
 """Of a third of the crowd, on one of two gateways."""
