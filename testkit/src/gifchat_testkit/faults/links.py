@@ -154,6 +154,12 @@ async def _or_lost(call: Callable[[], Any]) -> Any:
         return await call()
     except (OSError, websockets.WebSocketException, httpx.HTTPError) as error:
         raise ConnectionLostError(_reason(error)) from error
+    except asyncio.CancelledError as given_up:
+        # What a library waited for inside, when the connection was lost: nobody has ended this task.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionLostError("given up by the library") from given_up
 
 
 def _reason(error: BaseException) -> str:

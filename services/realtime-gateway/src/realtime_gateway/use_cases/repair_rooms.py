@@ -23,7 +23,9 @@ MAX_MISSING = 2_000
 """A node that missed more of a room starts it anew: its readers load the newest page faster than all of it."""
 MAX_NOTHING = 8
 """What the channel announced and the log still does not have after so many reads (some 10 s) was never written."""
-CHECK_EVERY_S = 1.0
+CHECK_EVERY_S = 0.25
+"""Rooms whose seats are being won back are behind, and are to hear at once when they are."""
+RETRY_AFTER_S = 1.0
 HEADS_AT_ONCE = 1_000
 
 _log = structlog.get_logger(__name__)
@@ -96,12 +98,14 @@ class RepairRooms:
             self._wake.clear()
             room_ids = {room_id for room_id in self._behind if self._fan_out.serves(room_id)}
             self._behind -= room_ids
+            pause_s = CHECK_EVERY_S
             try:
                 await self.check_heads(room_ids)
             except HistoryUnavailable as error:
                 _log.warning("heads_not_read", rooms=len(room_ids), error=str(error))
                 self._behind |= room_ids
-            await asyncio.sleep(CHECK_EVERY_S)
+                pause_s = RETRY_AFTER_S
+            await asyncio.sleep(pause_s)
             if self._behind:
                 self._wake.set()
 
