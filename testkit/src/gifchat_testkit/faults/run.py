@@ -9,6 +9,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.checker import Verdict, judge
 from gifchat_testkit.faults.cluster import FaultCluster
@@ -62,7 +64,7 @@ async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *,
         await load.finish_writing(row.catch_up_s)
         await load.catch_up(row.catch_up_s)
         await load.ghosts_gone(row.limits.ghosts_s + 2.0)
-    except (AssertionError, TimeoutError, OSError) as problem:
+    except (AssertionError, TimeoutError, OSError, httpx.HTTPError) as problem:
         error = f"{type(problem).__name__}: {problem}"
     finally:
         await load.end()
