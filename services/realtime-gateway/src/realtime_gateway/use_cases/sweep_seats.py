@@ -8,8 +8,8 @@ from realtime_gateway.ports import Occupancy, OccupancyUnavailable
 from realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from room_contracts.identity import Identity
 
-PERIOD_S = 1.0
-"""Ghosts are gone within a lease and this."""
+PERIOD_S = 0.75
+"""Ghosts are gone within a lease and a second: a sweep takes its time, too."""
 
 _log = structlog.get_logger(__name__)
 
