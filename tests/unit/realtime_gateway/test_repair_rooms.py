@@ -9,7 +9,14 @@ from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now_s
 from gifchat_testkit.turned_time import settle
 from realtime_gateway.domain.session import Session
-from realtime_gateway.use_cases.repair_rooms import CHECK_EVERY_S, MAX_BACKOFF_S, MAX_MISSING, MAX_NOTHING, PATIENCE_S
+from realtime_gateway.use_cases.repair_rooms import (
+    CHECK_EVERY_S,
+    MAX_BACKOFF_S,
+    MAX_MISSING,
+    MAX_NOTHING,
+    PATIENCE_S,
+    RETRY_AFTER_S,
+)
 from room_contracts import limits
 from room_contracts.codec import Frame, Kind
 from room_contracts.identity import Identity
@@ -184,7 +191,7 @@ async def test_heads_are_asked_for_again_until_there_is_an_answer(hosted: Hosted
     await asyncio.sleep(5)
     assert 4 <= hosted.cluster.api.asked["heads"] <= 6
     hosted.cluster.away(())
-    await hosted.everybody_has("1", within_s=CHECK_EVERY_S + 0.1)
+    await hosted.everybody_has("1", within_s=RETRY_AFTER_S + 0.1)
 
 
 async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> None:
