@@ -15,15 +15,17 @@ Layout, big-endian::
 """
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from room_contracts.ids import Epoch, UserId
 
 VERSION = 1
 _HEADER = struct.Struct(">BB8sQB")
+_HEADER_BYTES = _HEADER.size
 _NO_EPOCH = bytes(8)
+_FIRST_EPHEMERAL = 16
 
 
 class Kind(IntEnum):
@@ -64,7 +66,7 @@ class Kind(IntEnum):
     @property
     def durable(self) -> bool:
         """Whether the event has a seq and is kept in the room's log."""
-        return self < Kind.JOIN
+        return self < _FIRST_EPHEMERAL
 
     @property
     def positioned(self) -> bool:
@@ -72,8 +74,7 @@ class Kind(IntEnum):
         return self.durable or self is Kind.HEAD
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One event as it travels on a channel."""
 
     kind: Kind
@@ -103,31 +104,28 @@ def decode(data: bytes) -> Frame:
     Raises:
         BadFrameError: too short, another version, an unknown kind, or a kind with a position without one.
     """
-    if len(data) < _HEADER.size:
-        raise BadFrameError("shorter than a header")
-    version, kind_number, epoch, seq, subject_length = _HEADER.unpack_from(data)
+    try:
+        version, kind_number, epoch, seq, subject_length = _HEADER.unpack_from(data)
+    except struct.error as error:
+        raise BadFrameError("shorter than a header") from error
     if version != VERSION:
         raise BadFrameError(f"version {version}")
     try:
         kind, positioned = _KINDS[kind_number]
     except KeyError as error:
         raise BadFrameError(f"kind {kind_number}") from error
-    body_at = _HEADER.size + subject_length
-    if len(data) < body_at:
-        raise BadFrameError("shorter than its subject")
     if positioned and (seq == 0 or epoch == _NO_EPOCH):
         raise BadFrameError(f"{kind.name} without a position")
+    if subject_length == 0:
+        return Frame(kind, data[_HEADER_BYTES:], _epoch(epoch), seq)
+    body_at = _HEADER_BYTES + subject_length
+    if len(data) < body_at:
+        raise BadFrameError("shorter than its subject")
     try:
-        subject = data[_HEADER.size : body_at].decode("ascii")
+        subject = data[_HEADER_BYTES:body_at].decode("ascii")
     except UnicodeDecodeError as error:
         raise BadFrameError("subject is not ASCII") from error
-    return Frame(
-        kind=kind,
-        body=data[body_at:],
-        epoch=_epoch(epoch),
-        seq=seq,
-        subject=UserId(subject) if subject else None,
-    )
+    return Frame(kind, data[body_at:], _epoch(epoch), seq, UserId(subject))
 
 
 @lru_cache(maxsize=4_096)

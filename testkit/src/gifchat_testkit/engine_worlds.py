@@ -174,7 +174,7 @@ class _Namespace:
 
     async def _on_say(self, _sid: str, text: str) -> int:
         prefix = "" if self._name == "/" else f"{self._name},"
-        self._group.send(f'42{prefix}["said","{text}"]')
+        self._group.send(f'42{prefix}["said","{text}"]'.encode())
         await asyncio.sleep(0)
         return len(self._group)
 

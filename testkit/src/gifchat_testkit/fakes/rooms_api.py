@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from realtime_gateway.domain.errors import Refused
@@ -59,7 +59,7 @@ class StoredRoom:
         [message] = [message for message in self.messages.values() if message["seq"] == target_seq]
         del message["chat"]
         message["deleted"] = True
-        self.log[target_seq - 1] = replace(self.log[target_seq - 1], body=body(socket_events.CHAT, message))
+        self.log[target_seq - 1] = self.log[target_seq - 1]._replace(body=body(socket_events.CHAT, message))
         payload: ChatDeletedPayload = {
             "room": self.room_id,
             "epoch": self.epoch,

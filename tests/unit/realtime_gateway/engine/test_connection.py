@@ -205,7 +205,7 @@ async def test_nothing_is_heard_or_sent_after_the_end(websocket: Connection, own
     websocket.receive(Action.PONG, "")
     websocket.receive(Action.CLOSE, "")
     websocket.send("4late")
-    websocket.send_frame(text_frame(b"4late"), ["4late"])
+    websocket.send_frame(text_frame(b"4late"), [b"4late"])
     await settle()
     assert (owner.handled, owner.answers, owner.ends) == ([], 0, [CloseReason.CLIENT])
     assert len(link.written) == written

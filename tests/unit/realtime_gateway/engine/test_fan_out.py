@@ -27,9 +27,9 @@ class Member:
         self.got: list[str] = []
         self.writes = 0
 
-    def send_frame(self, data: bytes, packets: list[str]) -> None:
-        assert data == b"".join(text_frame(packet.encode()) for packet in packets)
-        self.got += packets
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
+        assert data == b"".join(text_frame(packet) for packet in packets)
+        self.got += [packet.decode() for packet in packets]
         self.writes += 1
 
 
@@ -55,7 +55,7 @@ async def test_everybody_gets_everything_in_order() -> None:
     members = [Member() for _ in range(3)]
     group = group_of(*members)
     for packet in ("4a", "4b", "4c"):
-        group.send(packet)
+        group.send(packet.encode())
     assert [member.got for member in members] == [[], [], []], "not before the end of the turn"
     await turn()
     assert [member.got for member in members] == [["4a", "4b", "4c"]] * 3
@@ -66,17 +66,17 @@ async def test_what_is_sent_in_one_turn_is_one_write() -> None:
     member = Member()
     group = group_of(member)
     for number in range(10):
-        group.send(f"4{number}")
+        group.send(f"4{number}".encode())
     await turn()
     assert member.writes == 1
-    group.send("4a")
+    group.send(b"4a")
     await turn()
     assert member.writes == 2, "and a lone one leaves in its turn"
 
 
 async def test_nothing_waits_for_nobody() -> None:
     group, member = Group(), Member()
-    group.send("4a")
+    group.send(b"4a")
     group.add(*of(member))
     await turn()
     assert member.got == []
@@ -85,12 +85,12 @@ async def test_nothing_waits_for_nobody() -> None:
 async def test_newcomers_get_what_is_sent_after_they_came() -> None:
     first, second, third = Member(), Member(), Member()
     group = group_of(first)
-    group.send("4a")
+    group.send(b"4a")
     group.add(*of(second))
-    group.send("4b")
+    group.send(b"4b")
     group.add(*of(third))
     await turn()
-    group.send("4c")
+    group.send(b"4c")
     await turn()
     assert (first.got, second.got, third.got) == (["4a", "4b", "4c"], ["4b", "4c"], ["4c"])
 
@@ -98,7 +98,7 @@ async def test_newcomers_get_what_is_sent_after_they_came() -> None:
 async def test_coming_twice_is_coming_once() -> None:
     member = Member()
     group = group_of(member)
-    group.send("4a")
+    group.send(b"4a")
     group.add(*of(member))
     await turn()
     assert member.got == ["4a"]
@@ -107,9 +107,9 @@ async def test_coming_twice_is_coming_once() -> None:
 async def test_who_leaves_gets_nothing_that_waits() -> None:
     first, second = Member(), Member()
     group = group_of(first, second)
-    group.send("4a")
+    group.send(b"4a")
     group.discard(*of(second))
-    group.send("4b")
+    group.send(b"4b")
     await turn()
     assert (first.got, second.got) == (["4a", "4b"], [])
     group.discard(*of(second))
@@ -118,11 +118,11 @@ async def test_who_leaves_gets_nothing_that_waits() -> None:
 async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
     member, other = Member(), Member()
     group = group_of(member, other)
-    group.send("4a")
+    group.send(b"4a")
     group.discard(*of(member))
-    group.send("4b")
+    group.send(b"4b")
     group.add(*of(member))
-    group.send("4c")
+    group.send(b"4c")
     await turn()
     assert (member.got, other.got) == (["4c"], ["4a", "4b", "4c"])
 
@@ -130,10 +130,10 @@ async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
 async def test_all_but_some() -> None:
     first, second, stranger = Member(), Member(), Member()
     group = group_of(first, second)
-    group.send("4a", but=of(first))
-    group.send("4b")
-    group.send("4c", but=of(second, stranger))
-    group.send("4d", but=of(first, second))
+    group.send(b"4a", but=of(first))
+    group.send(b"4b")
+    group.send(b"4c", but=of(second, stranger))
+    group.send(b"4d", but=of(first, second))
     await turn()
     assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
 
@@ -141,10 +141,10 @@ async def test_all_but_some() -> None:
 async def test_a_newcomer_that_is_left_out() -> None:
     first, second = Member(), Member()
     group = group_of(first)
-    group.send("4a")
+    group.send(b"4a")
     group.add(*of(second))
-    group.send("4b", but=of(second))
-    group.send("4c")
+    group.send(b"4b", but=of(second))
+    group.send(b"4c")
     await turn()
     assert (first.got, second.got) == (["4a", "4b", "4c"], ["4c"])
 
@@ -161,7 +161,7 @@ def chunks_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_loop_has_its_turn_between_chunks() -> None:
     members = [Member() for _ in range(5)]
     group = group_of(*members)
-    group.send("4a")
+    group.send(b"4a")
     reached = []
     for _ in range(4):
         await turn()
@@ -173,10 +173,10 @@ async def test_the_loop_has_its_turn_between_chunks() -> None:
 async def test_what_is_sent_between_chunks_comes_after() -> None:
     members = [Member() for _ in range(5)]
     group = group_of(*members)
-    group.send("4a")
+    group.send(b"4a")
     await turn()
-    group.send("4b")
-    group.send("4c")
+    group.send(b"4b")
+    group.send(b"4c")
     for _ in range(8):
         await turn()
     assert [member.got for member in members] == [["4a", "4b", "4c"]] * 5
@@ -188,7 +188,7 @@ async def test_coming_and_going_between_chunks() -> None:
     members = [Member() for _ in range(6)]
     leaves, returns, comes = members[4], members[5], Member()
     group = group_of(*members)
-    group.send("4a")
+    group.send(b"4a")
     await turn()
     group.discard(*of(leaves))
     group.discard(*of(returns))
@@ -198,7 +198,7 @@ async def test_coming_and_going_between_chunks() -> None:
         await turn()
     assert [member.got for member in members] == [["4a"]] * 4 + [[], []]
     assert comes.got == []
-    group.send("4b")
+    group.send(b"4b")
     for _ in range(4):
         await turn()
     assert (leaves.got, returns.got, comes.got) == ([], ["4b"], ["4b"])
@@ -213,11 +213,11 @@ class Model(Member):
         self.inside = False
         self.due: dict[int, list[str]] = {}
 
-    def send_frame(self, data: bytes, packets: list[str]) -> None:
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
         super().send_frame(data, packets)
         assert self.inside
         for packet in packets:
-            assert self.due[self.stay].pop(0) == packet, "in order, once, and of this stay"
+            assert self.due[self.stay].pop(0) == packet.decode(), "in order, once, and of this stay"
 
 
 operations = st.one_of(
@@ -249,7 +249,7 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
                     for number, member in enumerate(members):
                         if member.inside and number not in value:
                             member.due[member.stay].append(packet)
-                    group.send(packet, but=of(*(members[number] for number in value)))
+                    group.send(packet.encode(), but=of(*(members[number] for number in value)))
                 case "turn":
                     await turn()
         for _ in range(40):
@@ -278,7 +278,7 @@ class Socket:
     def write_rest(self, data: bytes) -> None:
         self.rest.append(data)
 
-    def send_frame(self, data: bytes, packets: list[str]) -> None:
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
         raise AssertionError("it can be written to at once")
 
     def writes(self) -> list[bytes]:
@@ -303,7 +303,7 @@ async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket
     group = group_of(*cast("list[Member]", sockets))
     packets = [b"4a", b"4b" * 100, b"4c"]
     for packet in packets:
-        group.send(packet.decode())
+        group.send(packet)
     await turn()
     joined = b"".join(map(text_frame, packets))
     assert [each.writes() for each in sockets] == [[joined]] * 3
@@ -322,7 +322,7 @@ def test_what_the_kernel_does_not_take_goes_to_the_link(sockets: list[Socket], m
 
     monkeypatch.setattr(os, "write", stingy)
     data = text_frame(b"4hello")
-    assert write_to(cast("list[Connection]", sockets), data, ["4hello"]) == 3
+    assert write_to(cast("list[Connection]", sockets), data, [b"4hello"]) == 3
     assert (first.writes(), first.rest) == ([data[:3]], [data[3:]])
     assert (second.writes(), second.rest) == ([], [data])
     assert (third.writes(), third.rest) == ([data], [])
@@ -331,6 +331,6 @@ def test_what_the_kernel_does_not_take_goes_to_the_link(sockets: list[Socket], m
 def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
     sockets[1].there.close()
     data = text_frame(b"4a")
-    write_to(cast("list[Connection]", sockets), data, ["4a"])
+    write_to(cast("list[Connection]", sockets), data, [b"4a"])
     assert (sockets[0].writes(), sockets[2].writes()) == ([data], [data])
     assert sockets[1].rest == []

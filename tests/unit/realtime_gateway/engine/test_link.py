@@ -169,7 +169,7 @@ async def test_what_waits_is_never_overtaken(node: Node) -> None:
         packet = f"4{number:05}" + "x" * 1_000
         sent.append(packet)
         if number % 3:
-            group.send(packet)
+            group.send(packet.encode())
             await asyncio.sleep(0)
         else:
             peer.connection.send(packet)
@@ -212,7 +212,7 @@ def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int
                     peer.connection.send(packet)
                     to_peer.append(packet)
                 case "group":
-                    group.send(packet)
+                    group.send(packet.encode())
                     to_peer.append(packet)
                     to_group.append(packet)
                 case "ping":
@@ -244,14 +244,14 @@ async def test_a_slow_reader_is_told_to_come_back_and_holds_up_nobody(node: Node
     packet = "4" + "x" * 50_000
     sent = 0
     while not slow.connection.closed:
-        group.send(packet)
+        group.send(packet.encode())
         sent += 1
         await asyncio.sleep(0)
         fast.read()
         assert sent * len(packet) < MAX_BUFFER_BYTES + 10 * len(packet)
     assert sent * len(packet) > MAX_BUFFER_BYTES
     for _ in range(5):
-        group.send(packet)
+        group.send(packet.encode())
         sent += 1
         await asyncio.sleep(0)
     await fast.read_until(lambda: len(fast.messages) > sent)
@@ -278,7 +278,7 @@ async def test_one_huge_event_is_no_reason_yet(node: Node) -> None:
     group = Group()
     group.add(peer.connection)
     for _ in range(20):
-        group.send("4" + "x" * 100_000)
+        group.send(b"4" + b"x" * 100_000)
     await asyncio.sleep(0)
     assert not peer.connection.closed
     peer.connection.send("4one more")
@@ -297,12 +297,12 @@ async def test_a_reader_that_goes_away(node: Node, how: str) -> None:
         group.add(each.connection)
     if how == "while something waits":
         while peer.connection.fd >= 0:
-            group.send("4" + "x" * 10_000)
+            group.send(b"4" + b"x" * 10_000)
             await asyncio.sleep(0)
             other.read()
     peer.end.close()
     for _ in range(10):
-        group.send("4a")
+        group.send(b"4a")
         peer.connection.send("4b")
         await asyncio.sleep(0)
     await until(lambda: peer.connection.closed)
@@ -324,7 +324,7 @@ async def test_a_descriptor_is_forgotten_before_it_is_another_ones(node: Node) -
         peer.end.close()
     await until(lambda: all(peer.connection.closed for peer in gone))
     stranger = await node.connect()
-    group.send("4secret")
+    group.send(b"4secret")
     await asyncio.sleep(0)
     stranger.read()
     assert stranger.packets() == []

@@ -3,7 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import Any
@@ -92,7 +92,7 @@ class Ring:
         for content in ("chat", "gif", "gif_info"):
             payload.pop(content, None)
         payload["deleted"] = True
-        return replace(frame, body=json.dumps([event, payload], ensure_ascii=False, separators=(",", ":")).encode())
+        return frame._replace(body=json.dumps([event, payload], ensure_ascii=False, separators=(",", ":")).encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,16 +61,19 @@ class Stream:
         """Take a durable frame, from the feed or from the log."""
         if frame.epoch != self._epoch:
             return Outcome.RESYNC
-        if frame.seq <= self._last or frame.seq in self._held:
-            return Outcome.DUPLICATE
-        if frame.seq > self._last + 1:
-            if len(self._held) >= self._max_held:
-                return Outcome.RESYNC
-            self._held[frame.seq] = frame
-            return Outcome.GAP
+        if frame.seq != self._last + 1:
+            return self._out_of_turn(frame)
         ready = [frame]
         self._last = frame.seq
         while (following := self._held.pop(self._last + 1, None)) is not None:
             ready.append(following)
             self._last = following.seq
         return Deliver(ready)
+
+    def _out_of_turn(self, frame: Frame) -> Outcome:
+        if frame.seq <= self._last or frame.seq in self._held:
+            return Outcome.DUPLICATE
+        if len(self._held) >= self._max_held:
+            return Outcome.RESYNC
+        self._held[frame.seq] = frame
+        return Outcome.GAP

@@ -6,7 +6,7 @@ while there is work, so that a client's messages are handled one after the other
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -33,6 +33,7 @@ class CloseReason:
     SLOW_CONSUMER = "slow consumer"
 
 
+_PING_FRAME = text_frame(protocol.PING_PACKET.encode())
 _HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
 """The client went: what it said before is handled still."""
 
@@ -159,18 +160,18 @@ class Connection:
         elif self.state is not State.CLOSED:
             self._queue(packet)
 
-    def send_frame(self, data: bytes, packets: list[str]) -> None:
-        """Send `packets` that are in the frames of `data` already; for a poller they are queued."""
+    def send_frame(self, data: bytes, packets: Sequence[bytes]) -> None:
+        """Send `packets`, in UTF-8, that are in the frames of `data` already; for a poller they are queued."""
         if self.link is not None and self.state is State.WEBSOCKET:
             self.link.write(data)
         elif self.state is not State.CLOSED:
             for packet in packets:
-                self._queue(packet)
+                self._queue(packet.decode())
 
     def ping(self) -> None:
         """Ask whether the client is there."""
         self.awaits_pong = True
-        self.send(protocol.PING_PACKET)
+        self.send_frame(_PING_FRAME, [protocol.PING_PACKET.encode()])
 
     def ping_missed(self) -> None:
         """It is not."""

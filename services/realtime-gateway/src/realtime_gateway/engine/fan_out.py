@@ -7,7 +7,7 @@ together, and the cost of a delivery falls.
 
 import asyncio
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 
 from realtime_gateway.engine.connection import Connection
@@ -19,7 +19,7 @@ CHUNK = 2_000
 _NOBODY: frozenset[Connection] = frozenset()
 
 
-def write_to(connections: Iterable[Connection], data: bytes, packets: list[str]) -> int:
+def write_to(connections: Iterable[Connection], data: bytes, packets: Sequence[bytes]) -> int:
     """Write the frames `data`, which hold `packets`, to each of `connections`; returns to how many."""
     write, size, count = os.write, len(data), 0
     for connection in connections:
@@ -51,7 +51,7 @@ class Group:
         self._members: dict[Connection, int] = {}
         """Each with the number of flushes that had begun when it came."""
         self._flushes = 0
-        self._packets: list[str] = []
+        self._packets: list[bytes] = []
         self._frames: list[bytes] = []
         self._excluded: dict[int, frozenset[Connection]] = {}
         """Who is left out, by the place of the packet among those that wait."""
@@ -75,14 +75,14 @@ class Group:
         self._members.pop(connection, None)
         self._late.pop(connection, None)
 
-    def send(self, packet: str, but: Collection[Connection] = ()) -> None:
-        """Send one packet to all members, or to all but some."""
+    def send(self, packet: bytes, but: Collection[Connection] = ()) -> None:
+        """Send one packet, in UTF-8, to all members, or to all but some."""
         if not self._members:
             return
         if but:
             self._excluded[len(self._packets)] = frozenset(but)
         self._packets.append(packet)
-        self._frames.append(text_frame(packet.encode()))
+        self._frames.append(text_frame(packet))
         if not self._flushing:
             self._flushing = True
             asyncio.get_running_loop().call_soon(self._flush)
@@ -91,21 +91,28 @@ class Group:
         self._flushes += 1
         packets, self._packets = self._packets, []
         frames, self._frames = self._frames, []
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        members = list(self._members)
+        if not self._late and not self._excluded and len(members) <= CHUNK:
+            try:
+                write_to(members, data, packets)
+            finally:
+                self._go_on(members, 0, data, packets, _NOBODY)
+            return
         excluded, self._excluded = self._excluded, {}
         late, self._late = self._late, {}
-        special = set(late).union(*excluded.values()) if late or excluded else _NOBODY
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        special = set(late).union(*excluded.values())
         try:
             for connection in special:
                 if connection in self._members:
                     self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
         finally:
-            self._write_chunk(list(self._members), 0, data, packets, special)
+            self._write_chunk(members, 0, data, packets, special)
 
     @staticmethod
     def _write_some(
         connection: Connection,
-        packets: list[str],
+        packets: list[bytes],
         frames: list[bytes],
         since: int,
         excluded: dict[int, frozenset[Connection]],
@@ -119,7 +126,7 @@ class Group:
         members: list[Connection],
         at: int,
         data: bytes,
-        packets: list[str],
+        packets: list[bytes],
         special: Collection[Connection],
     ) -> None:
         chunk: Iterable[Connection] = islice(members, at, at + CHUNK)
@@ -138,7 +145,7 @@ class Group:
         members: list[Connection],
         at: int,
         data: bytes,
-        packets: list[str],
+        packets: list[bytes],
         special: Collection[Connection],
     ) -> None:
         if at + CHUNK < len(members):

@@ -17,13 +17,13 @@ from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.engine.websocket import text_frame
 from room_contracts.socket_events import CHAT_NAMESPACE, DEMO_NAMESPACE, LOBBY_NAMESPACE
 
-_MESSAGE_WITH_EVENT = "42"
-_CHAT_EVENT = f"{_MESSAGE_WITH_EVENT}{CHAT_NAMESPACE},"
+_MESSAGE_WITH_EVENT = b"42"
+_CHAT_EVENT = b"%b%b," % (_MESSAGE_WITH_EVENT, CHAT_NAMESPACE.encode())
 
 
-def _text(body: bytes) -> str:
+def _utf8(body: bytes) -> bytes:
     """Never raises: what follows a body that is no UTF-8 is not held up by it."""
-    return body.decode(errors="replace")
+    return body if body.isascii() else body.decode(errors="replace").encode()
 
 
 class RoomGroup:
@@ -53,9 +53,9 @@ class RoomGroup:
 
     def send(self, body: bytes, but: Collection[str] = ()) -> None:
         """See `domain.hosted_room.Group`."""
-        packet = f"{_CHAT_EVENT}{_text(body)}"
-        metrics.DELIVERIES.inc(len(self._group))
-        self._group.send(packet, [self._connections[sid] for sid in but if sid in self._connections])
+        metrics.DELIVERIES.inc(len(self._connections))
+        left_out = [self._connections[sid] for sid in but if sid in self._connections] if but else ()
+        self._group.send(_CHAT_EVENT + _utf8(body), left_out)
 
 
 class ClientManager(AsyncManager):
@@ -142,5 +142,5 @@ class ClientManager(AsyncManager):
     def _write(namespace: str, body: bytes, connections: Iterable[Connection]) -> None:
         # The main namespace is not named.
         where = "" if namespace == DEMO_NAMESPACE else f"{namespace},"
-        packet = f"{_MESSAGE_WITH_EVENT}{where}{_text(body)}"
-        metrics.DELIVERIES.inc(write_to(connections, text_frame(packet.encode()), [packet]))
+        packet = _MESSAGE_WITH_EVENT + where.encode() + _utf8(body)
+        metrics.DELIVERIES.inc(write_to(connections, text_frame(packet), [packet]))

@@ -112,7 +112,7 @@ class HostRooms:
             async with at_once:
                 await self._look_again(room)
 
-        await asyncio.gather(*map(look_again, in_use))
+        await asyncio.gather(*(look_again(room) for room in in_use if not self._is_fresh(room)))
 
     async def run(self) -> None:
         """Tidy up once a period, until cancelled."""
