@@ -54,7 +54,9 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[SeatWorld]:
     async with Redis.from_url(url, socket_timeout=5.0) as redis:
         await redis.flushall()
         mark_as_new(url)
-        yield RedisSeatWorld(redis)
+        real = RedisSeatWorld(redis)
+        yield real
+        await real.aclose()
 
 
 async def enter(node: Occupancy, *users: Identity, room_id: RoomId = ROOM, max_members: int = 10) -> None:

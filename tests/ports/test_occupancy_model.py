@@ -135,6 +135,7 @@ class Seats(RuleBasedStateMachine):
                 assert self.real.node(node).held(room_id) == self.model.node(node).held(room_id)
 
     def teardown(self) -> None:
+        self.run(self.real.aclose())
         self.run(self.redis.aclose())
         self.runner.close()
 

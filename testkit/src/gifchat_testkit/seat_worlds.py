@@ -137,6 +137,11 @@ class RedisSeatWorld:
             )
         return self.nodes[name]
 
+    async def aclose(self) -> None:
+        """Close the nodes' connections."""
+        for node in self.nodes.values():
+            await node.aclose()
+
     async def let_lease_run_out(self, name: str) -> None:
         """See `SeatWorld`."""
         await self._put_in_the_past([keys.leases(partition) for partition in range(keys.PARTITIONS)], f"|{name}")

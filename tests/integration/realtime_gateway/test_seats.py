@@ -443,6 +443,8 @@ async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_kno
             await asyncio.to_thread(own_pair.promote)
             front.target_port = own_pair.members[1].port
             await redis.connection_pool.disconnect()
+            for node in (here, there):
+                await node.aclose()
 
             refused = await there.admit(room_id, some_user(), max_members=30, ticket_id=None)
             assert (refused.outcome, refused.occupancy) == ("recovering", 3)

@@ -160,7 +160,7 @@ def create_gateway(settings: Settings) -> Gateway:
         demo.run,
         websocket_demo.run,
     )
-    ends = (repair.aclose, server.shutdown, rooms_api.aclose, redis.aclose)
+    ends = (repair.aclose, server.shutdown, rooms_api.aclose, occupancy.aclose, redis.aclose)
 
     failed = asyncio.Event()
 

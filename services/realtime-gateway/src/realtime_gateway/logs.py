@@ -1,5 +1,6 @@
 """One shape for all log lines, of this service and of the libraries in it."""
 
+import json
 import logging
 import sys
 from contextlib import suppress
@@ -25,6 +26,14 @@ class _Unfailing:
             self._file.flush()
 
 
+# As structlog's own renderer, which makes an encoder for each line.
+_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
+def _to_json(_logger: object, _method: str, event: Any) -> str:
+    return _encoder.encode(event)
+
+
 def _encode(_logger: object, _method: str, line: Any) -> bytes:
     return str(line).encode(errors="backslashreplace")
 
@@ -32,14 +41,13 @@ def _encode(_logger: object, _method: str, line: Any) -> bytes:
 def configure_logs(level: str, log_format: str, node_name: str) -> None:
     """Send everything to stdout, as JSON or for people. No line holds a URL with its query."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {**event, "node": node_name},
     ]
     last: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.processors.format_exc_info, _to_json]
         if log_format == "json"
         else [
             # Without the values of variables: some of them are secrets.

@@ -8,13 +8,14 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection
-from typing import Any, cast
+from typing import Any
 
-import hiredis
 import structlog
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
+from hiredis import ReplyError
+from redis.asyncio.connection import AbstractConnection
 
 from realtime_gateway import metrics
+from realtime_gateway.adapters.redis_connection import Connection, connect
 from realtime_gateway.ports import FeedUnavailable
 
 LOOK_EVERY_S = 0.25
@@ -52,7 +53,7 @@ class RedisFeed:
         self._on_data = on_data
         self._on_reconnected = on_reconnected
         self._clock = clock
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._wanted = set(always)
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -110,7 +111,7 @@ class RedisFeed:
 
     async def _connect_and_listen(self) -> None:
         async with asyncio.timeout(DEAD_AFTER_S):
-            connection = await _connect(self._make_connection(), self._handle, self._clock)
+            connection = await connect(self._make_connection(), self._handle, self._clock)
         self._connection = connection
         try:
             for channel in self._wanted:
@@ -134,6 +135,8 @@ class RedisFeed:
                 self._on_data(channel.decode(), data)
             case [b"ssubscribe", channel, _]:
                 self._subscribed(channel.decode())
+            case ReplyError() if self._connection is not None:
+                self._connection.fail(str(reply))
             case _:
                 pass
 
@@ -161,83 +164,3 @@ class RedisFeed:
         self._missed = self._missed or bool(self._confirmed)
         self._confirmed.clear()
         self._restored = False
-
-
-class _Connection(asyncio.Protocol):
-    """One connection, in RESP 2, of which every reply is handed on in the turn of the event loop that read it.
-
-    What redis-py reads passes through a stream, a task and a timeout for each message, three times what all else costs
-    that a gateway does with it.
-    """
-
-    def __init__(self, on_reply: Callable[[Any], None], clock: Callable[[], float] = time.monotonic) -> None:
-        """`on_reply` gets each reply that is no error, as hiredis gives it; it must not raise."""
-        self._on_reply = on_reply
-        self._clock = clock
-        self._replies = hiredis.Reader()
-        self._transport: asyncio.Transport | None = None
-        self.heard_at_s = clock()
-        """When something came last."""
-        self.lost: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
-        """Done when the connection is of no use any more, and why."""
-
-    def send(self, *command: str) -> None:
-        """Send a command; on a lost connection nothing happens."""
-        if self._transport is not None and not self.lost.done():
-            self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub allows one word
-
-    def fail(self, why: str) -> None:
-        """Give the connection up: nothing that still comes is handed on."""
-        if not self.lost.done():
-            self.lost.set_result(OSError(why))
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
-        # uvloop's transports are not registered as what they are.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
-        self.heard_at_s = self._clock()
-        replies = self._replies
-        try:
-            replies.feed(data)
-            # False: the rest of a reply is still to come. RESP 2 has no booleans.
-            while (reply := replies.gets()) is not False and not self.lost.done():
-                if isinstance(reply, hiredis.ReplyError):
-                    self.fail(str(reply))
-                else:
-                    self._on_reply(reply)
-        except hiredis.ProtocolError as error:
-            self.fail(str(error))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """See `asyncio.Protocol`."""
-        self.fail(str(exc) if exc else "closed by the server")
-
-
-async def _connect(
-    like: AbstractConnection, on_reply: Callable[[Any], None], clock: Callable[[], float] = time.monotonic
-) -> _Connection:
-    """A connection to where `like`, which is not used itself, would go, with its credentials.
-
-    Raises:
-        OSError: there is no way to it.
-    """
-    loop = asyncio.get_running_loop()
-
-    def protocol() -> _Connection:
-        return _Connection(on_reply, clock)
-
-    if isinstance(like, UnixDomainSocketConnection):
-        _, connection = await loop.create_unix_connection(protocol, like.path)
-    elif isinstance(like, Connection):
-        context = like.ssl_context.get() if isinstance(like, SSLConnection) else None
-        _, connection = await loop.create_connection(protocol, like.host, like.port, ssl=context)
-    else:
-        raise TypeError(f"{type(like).__name__} is of no kind that a URL names")
-    if like.password:
-        connection.send("AUTH", *([like.username] if like.username else []), like.password)
-    return connection

@@ -7,12 +7,12 @@ turns. Where the outcome of a script is unknown, the next renewal tells Redis ho
 
 import asyncio
 import secrets
-from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
@@ -20,6 +20,7 @@ from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError
 
+from realtime_gateway.adapters.redis_pipelining import Pipelining
 from realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
 from realtime_gateway.ports import OccupancyUnavailable
 from room_contracts import keys, limits
@@ -31,10 +32,6 @@ USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
 
 CALLS_AT_ONCE = 32
 """More wait: a pool of connections that is used up raises, and a storm of joins must not look like a fault."""
-
-BATCHES_AT_ONCE = 2
-SCRIPTS_IN_A_BATCH = 64
-"""What comes while so many are under way goes with the next; a script takes Redis some 50 µs."""
 
 Seat = tuple[RoomId, UserId]
 
@@ -59,60 +56,26 @@ def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-class _Scripts:
-    """Runs scripts. Those that are asked for at about the same time share a round trip: a storm of joins is cheap.
+class _Turn:
+    """A lock, and what is to be done where the turn ends in an error: a join takes two of them."""
 
-    Where a round trip's answer is lost redis-py sends all of it once more: whom the scripts found arrived or gone the
-    first time is not told of then. Who stops waiting leaves a script that may still run.
-    """
+    __slots__ = ("_lock", "_on_error")
 
-    def __init__(self, redis: Redis, calls: asyncio.Semaphore) -> None:
-        self._redis = redis
-        self._calls = calls
-        self._waiting: deque[tuple[tuple[Any, ...], asyncio.Future[Any]]] = deque()
-        self._batches: set[asyncio.Task[None]] = set()
+    def __init__(self, lock: asyncio.Lock, on_error: Callable[[], None]) -> None:
+        self._lock = lock
+        self._on_error = on_error
 
-    async def run(self, script: AsyncScript, script_keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """What the script returns."""
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((("EVALSHA", script.sha, len(script_keys), *script_keys, *args), reply))
-        if len(self._batches) < BATCHES_AT_ONCE:
-            self._batches.add(asyncio.create_task(self._work_off()))
+    async def __aenter__(self) -> None:
         try:
-            return await reply
-        except NoScriptError:
-            # A server that does not know it yet: this loads it.
-            async with self._calls:
-                return await script(script_keys, args)
+            await self._lock.acquire()
+        except BaseException:
+            self._on_error()
+            raise
 
-    async def _work_off(self) -> None:
-        try:
-            while self._waiting:
-                count = min(len(self._waiting), SCRIPTS_IN_A_BATCH)
-                batch = [self._waiting.popleft() for _ in range(count)]
-                await self._send([(command, reply) for command, reply in batch if not reply.done()])
-        finally:
-            # At once: who comes before a done-callback would have its turn must not take this for one that still works.
-            self._batches.discard(cast("asyncio.Task[None]", asyncio.current_task()))
-
-    async def _send(self, batch: Sequence[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for command, _ in batch:
-            pipeline.execute_command(*command)
-        outcomes: Sequence[Any]
-        try:
-            async with self._calls:
-                outcomes = await pipeline.execute(raise_on_error=False)
-        except Exception as error:
-            # The boundary of a task: who waits for a reply is to know.
-            outcomes = [error] * len(batch)
-        for (_, reply), outcome in zip(batch, outcomes, strict=True):
-            if reply.done():
-                continue
-            if isinstance(outcome, BaseException):
-                reply.set_exception(outcome)
-            else:
-                reply.set_result(outcome)
+    async def __aexit__(self, error: type[BaseException] | None, *_more: object) -> None:
+        self._lock.release()
+        if error is not None:
+            self._on_error()
 
 
 @contextmanager
@@ -153,7 +116,7 @@ class RedisOccupancy:
             for name in ("admit", "leave", "remove", "renew", "restore", "release", "sweep", "recovering")
         )
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
-        self._scripts = _Scripts(redis, self._calls)
+        self._pipelining = Pipelining(redis)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._servers: dict[RoomId, str] = {}
@@ -162,6 +125,10 @@ class RedisOccupancy:
         self._turns: WeakValueDictionary[Seat, asyncio.Lock] = WeakValueDictionary()
         self._reaped_before: list[Departure] = []
         """Found gone by an admission; the next sweep tells of them, with the numbers that hold then."""
+
+    async def aclose(self) -> None:
+        """Close what it has of connections beside `redis`."""
+        self._pipelining.close()
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See `ports.Occupancy`."""
@@ -377,20 +344,20 @@ class RedisOccupancy:
     def _turn_lock(self, seat: Seat) -> asyncio.Lock:
         return self._turns.setdefault(seat, asyncio.Lock())
 
-    @asynccontextmanager
-    async def _turn(self, room_id: RoomId, user_id: UserId) -> AsyncIterator[None]:
+    def _turn(self, room_id: RoomId, user_id: UserId) -> "_Turn":
         """One script at a time over a user's seat; a turn that ends in an error leaves the seat unsettled."""
         seat = (room_id, user_id)
-        try:
-            async with self._turn_lock(seat):
-                yield
-        except BaseException:
-            self._unsettled.add(seat)
-            raise
+        return _Turn(self._turn_lock(seat), lambda: self._unsettled.add(seat))
 
     async def _run(self, script: AsyncScript, script_keys: Sequence[str], args: Sequence[Any]) -> Any:
+        words = ("EVALSHA", str(script.sha), len(script_keys), *script_keys, *args)
         with _unavailable():
-            return await self._scripts.run(script, script_keys, args)
+            try:
+                return await self._pipelining.call(*words)
+            except NoScriptError:
+                # A server that does not know it yet.
+                await self._pipelining.call("SCRIPT", "LOAD", str(script.script))
+                return await self._pipelining.call(*words)
 
     async def _execute(self, pipeline: Pipeline) -> list[Any]:
         async with self._calls:

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
@@ -139,6 +140,8 @@ class Handshake:
         self._registry = registry
         self._allowed_origins = frozenset(allowed_origins)
         self._trusted = [ip_network(part.strip(), strict=False) for part in trusted_proxies.split(",") if part.strip()]
+        # Nearly all connections come from the same few proxies.
+        self._is_trusted = lru_cache(maxsize=1_024)(self._trusts)
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._draining = draining
@@ -215,7 +218,7 @@ class Handshake:
                 environ[key] = headers[name]
         return environ
 
-    def _is_trusted(self, address: str) -> bool:
+    def _trusts(self, address: str) -> bool:
         try:
             parsed = ip_address(address)
         except ValueError:

@@ -4,7 +4,6 @@ Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-p
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
@@ -132,14 +131,12 @@ def open_packet(
     sid: str, upgrades: Sequence[str], ping_interval_s: float, ping_timeout_s: float, max_bytes: int
 ) -> str:
     """The handshake."""
-    data = {
-        "sid": sid,
-        "upgrades": list(upgrades),
-        "pingInterval": round(ping_interval_s * 1000),
-        "pingTimeout": round(ping_timeout_s * 1000),
-        "maxPayload": max_bytes,
-    }
-    return f"{PacketType.OPEN}{json.dumps(data, separators=(',', ':'))}"
+    # Neither a sid nor the name of a transport has a character that JSON would escape.
+    names = ",".join(f'"{name}"' for name in upgrades)
+    return (
+        f'0{{"sid":"{sid}","upgrades":[{names}],"pingInterval":{round(ping_interval_s * 1000)},'
+        f'"pingTimeout":{round(ping_timeout_s * 1000)},"maxPayload":{max_bytes}}}'
+    )
 
 
 CLOSE_PACKET: Final = f"{PacketType.CLOSE}"

@@ -19,6 +19,16 @@ def _no_number(name: str) -> Any:
 
 
 _JSON: Final = json.JSONDecoder(parse_constant=_no_number)
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class _Json:
+    """For what is sent: `json.dumps` would make an encoder for each packet."""
+
+    @staticmethod
+    def dumps(data: Any, separators: tuple[str, str]) -> str:  # noqa: ARG004 - they are these
+        """As `json.dumps`."""
+        return _to_json(data)
 
 
 class Packet(AnyPacket):
@@ -27,6 +37,22 @@ class Packet(AnyPacket):
     Raises:
         ValueError: it is no packet of a client's.
     """
+
+    json = _Json  # type: ignore[assignment]  # what python-socketio calls of it
+
+    @classmethod
+    def data_is_binary(cls, data: Any) -> bool:
+        """Whether there are attachments to be made of it."""
+        items = [data]
+        while items:
+            item = items.pop()
+            if isinstance(item, dict):
+                items.extend(item.values())
+            elif isinstance(item, list):
+                items.extend(item)
+            elif isinstance(item, bytes | bytearray):
+                return True
+        return False
 
     def decode(self, encoded_packet: str | bytes) -> int:
         """Read a packet; returns how many attachments follow."""

@@ -34,6 +34,11 @@ from room_contracts.ids import RoomId
 from room_contracts.position import Position
 from room_contracts.socket_events import Join
 
+_ADMISSIONS = {
+    outcome: metrics.ADMISSIONS.labels(outcome) for outcome in ("admitted", "room_full", "recovering", "ticket_used")
+}
+_RECOVERED, _NEWEST = metrics.JOINS.labels("recovered"), metrics.JOINS.labels("newest")
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -102,7 +107,7 @@ class JoinRoom:
         admission = await self._occupancy.admit(
             room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
         )
-        metrics.ADMISSIONS.labels(admission.outcome).inc()
+        _ADMISSIONS[admission.outcome].inc()
         match admission.outcome:
             case "room_full":
                 raise Refused(errors.ROOM_FULL)
@@ -156,7 +161,7 @@ class JoinRoom:
             session.leave(room.room_id)
             raise Refused(errors.UNAVAILABLE)
         room.audience.add(session)
-        metrics.JOINS.labels("recovered" if isinstance(found, Recovered) else "newest").inc()
+        (_RECOVERED if isinstance(found, Recovered) else _NEWEST).inc()
         return Joined(
             room={**room.record.room, "members": room.occupancy},
             position=room.stream.position,
