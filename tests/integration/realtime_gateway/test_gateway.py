@@ -75,7 +75,12 @@ def system(mongo_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFac
     with running_service(
         "rooms_api", work_dir, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
     ) as rooms_api:
-        environment = {"ROOMS_API_URL": rooms_api.url, "REDIS_URL": valkey_url, "ALLOWED_ORIGINS": ORIGIN}
+        environment = {
+            "ROOMS_API_URL": rooms_api.url,
+            "REDIS_URL": valkey_url,
+            "ALLOWED_ORIGINS": ORIGIN,
+            "LOG_LEVEL": "debug",
+        }
         yield System(rooms_api, work_dir, environment)
 
 

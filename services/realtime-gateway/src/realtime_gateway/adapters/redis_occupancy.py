@@ -149,7 +149,7 @@ class RedisOccupancy:
                     self._lease_ms,
                     self._recovering_ms,
                     int(room_id in self._held),
-                    secrets.token_hex(8),
+                    "" if ticket_id is None else secrets.token_hex(8),
                     _ms(USED_TICKET_KEPT_S),
                 ],
             )

@@ -1,7 +1,8 @@
 """Who may open a connection, and with what answer: the rules for polling and WebSocket requests alike."""
 
+import base64
 import json
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -18,6 +19,11 @@ from room_contracts import errors
 
 PATH = "/socket.io"
 _WEBSOCKET_VERSION = "13"
+_SID_BYTES = 15
+"""A multiple of three: in base64 a whole number of characters."""
+_SIDS_AT_ONCE = 256
+"""Made with one system call."""
+_unused_sids: list[str] = []
 
 
 class Problem(Enum):
@@ -228,4 +234,8 @@ class Handshake:
 
 def new_sid() -> str:
     """120 random bits: whoever knows it can read and write the connection."""
-    return secrets.token_urlsafe(15)
+    if not _unused_sids:
+        random = base64.urlsafe_b64encode(os.urandom(_SID_BYTES * _SIDS_AT_ONCE)).decode()
+        size = len(random) // _SIDS_AT_ONCE
+        _unused_sids.extend(random[at : at + size] for at in range(0, len(random), size))
+    return _unused_sids.pop()

@@ -60,12 +60,13 @@ class ChatNamespace:
         language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
         session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
         self._sessions[sid] = session
-        _log.info("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
+        # A crowd that comes back must not flood the log.
+        _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
     async def _on_disconnect(self, sid: str, reason: str = "") -> None:
         session = self._sessions.pop(sid, None)
         if session is not None:
-            _log.info("disconnected", sid=sid, user=session.who.user_id, reason=reason)
+            _log.debug("disconnected", sid=sid, user=session.who.user_id, reason=reason)
             await self._leave.disconnected(session)
 
     async def _on_join(self, sid: str, *data: Any) -> Ack:

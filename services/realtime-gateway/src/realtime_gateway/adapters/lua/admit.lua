@@ -4,7 +4,8 @@
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions   8 the ticket, if there is one
 -- ARGV  1 room   2 node   3 user   4 colour   5 max members   6 sessions of the user on the node, this one included
 --       7 lease, ms   8 recovering time, ms   9 '1': the node holds the room already
---       10 this attempt (a retry of it after a lost reply is the same attempt)   11 how long a used ticket is kept, ms
+--       10 with a ticket: this attempt (a retry of it after a lost reply is the same attempt)
+--       11 how long a used ticket is kept, ms
 -- RETURNS  { 'admitted' | 'room_full' | 'recovering' | 'ticket_used', members, arrived (1 or 0),
 --            ms until new users are admitted, the node's lease was lost (1 or 0), { gone, … } as counted(),
 --            since when which server has the partition }
