@@ -17,10 +17,10 @@ EPOCH = "00000000000000aa"
 OWNER = "f" * 24
 
 
-async def record(request: Request) -> JSONResponse:
-    """The hosting record."""
+def record_of(room_id: str) -> dict[str, object]:
+    """A hosting record."""
     room = {
-        "_id": request.path_params["room_id"],
+        "_id": room_id,
         "title": "A room of the benchmark's",
         "max": limits.ROOM_MAX_MAX,
         "private": False,
@@ -30,9 +30,18 @@ async def record(request: Request) -> JSONResponse:
         "createdAt": "2026-01-01T00:00:00.000Z",
         "members": 0,
     }
-    return JSONResponse(
-        {"room": room, "epoch": EPOCH, "head": 0, "access_version": 1, "owner_id": OWNER, "sanctions": {}}
-    )
+    return {"room": room, "epoch": EPOCH, "head": 0, "access_version": 1, "owner_id": OWNER, "sanctions": {}}
+
+
+async def record(request: Request) -> JSONResponse:
+    """The hosting record."""
+    return JSONResponse(record_of(request.path_params["room_id"]))
+
+
+async def records(request: Request) -> JSONResponse:
+    """Many of them."""
+    asked = (await request.json())["rooms"]
+    return JSONResponse({"records": {room_id: record_of(room_id) for room_id in asked}})
 
 
 async def log(_request: Request) -> JSONResponse:
@@ -49,6 +58,7 @@ async def heads(request: Request) -> JSONResponse:
 app = Starlette(
     routes=[
         Route("/internal/v1/rooms/{room_id}", record),
+        Route("/internal/v1/records", records, methods=["POST"]),
         Route("/internal/v1/rooms/{room_id}/log", log),
         Route("/internal/v1/heads", heads, methods=["POST"]),
     ]

@@ -252,6 +252,18 @@ async def test_heads_of_many_rooms_and_none_of_what_is_not_there(world: World) -
     assert len(await world.history.heads([RoomId(f"{number:024x}") for number in range(999)] + rooms[:1])) == 1
 
 
+async def test_records_of_many_rooms_and_none_of_what_is_not_there(world: World) -> None:
+    plain, private, removed = [await world.create(), await world.create(password="meow"), await world.create()]
+    banned = user()
+    await world.ban(private, banned, FOREVER)
+    await world.remove(removed)
+    records = await world.history.records([plain, private, removed, NO_ROOM])
+    assert records == {room_id: await world.history.record(room_id) for room_id in (plain, private)}
+    assert records[private].room["private"]
+    assert records[private].banned_until == {banned.user_id: FOREVER}
+    assert await world.history.records([]) == {}
+
+
 async def test_what_is_no_room_is_refused(world: World) -> None:
     removed = await world.create()
     await world.remove(removed)
@@ -286,6 +298,7 @@ async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
     nowhere = await world.unreachable()
     for call in (
         nowhere.record(NO_ROOM),
+        nowhere.records([NO_ROOM]),
         nowhere.newest(NO_ROOM, 50),
         nowhere.after(NO_ROOM, 0, 50),
         nowhere.heads([NO_ROOM]),
@@ -308,7 +321,8 @@ async def test_a_wrong_token_is_no_answer(rooms_api: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", b"[]", b"{}", b'{"heads":{"x":{}},"room":1,"epoch":"","items":[1],"head":1}']
+    "content",
+    [b"hello", b"[]", b"{}", b'{"heads":{"x":{}},"records":{"x":{}},"room":1,"epoch":"","items":[1],"head":1}'],
 )
 async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> None:
     """As from a wrong address, behind which something else answers."""
@@ -325,7 +339,12 @@ async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> Non
     async with await asyncio.start_server(something_else, "127.0.0.1", 0) as server:
         client = RoomsApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", DEVELOPMENT_TOKEN)
         try:
-            for call in (client.record(NO_ROOM), client.newest(NO_ROOM, 1), client.heads([NO_ROOM])):
+            for call in (
+                client.record(NO_ROOM),
+                client.records([NO_ROOM]),
+                client.newest(NO_ROOM, 1),
+                client.heads([NO_ROOM]),
+            ):
                 with pytest.raises(HistoryUnavailable):
                     await call
             if content == b"hello":

@@ -251,6 +251,43 @@ async def test_a_kick_whose_event_was_lost_holds_soon_and_not_for_who_came_back(
         assert again.rooms == {ROOM}
 
 
+async def test_old_records_of_many_rooms_are_read_in_one_request(cluster: FakeCluster) -> None:
+    rooms = [RoomId(f"{number:024x}") for number in range(1, 31)]
+    stored = [cluster.api.create(room_id) for room_id in rooms]
+    async with cluster.node("n1") as node:
+        for room_id in rooms:
+            await node.enter(ANNE, room_id)
+        cluster.api.asked.clear()
+        for each in stored:
+            each.access_version = 2
+        cluster.away({"api"})
+        await asyncio.sleep(RECORD_MAX_AGE_S + PERIOD_S)
+        cluster.away(())
+        await asyncio.sleep(PERIOD_S)
+        assert cluster.api.asked["record"] == 0
+        assert 2 <= cluster.api.asked["records"] <= 3, "once in vain"
+        assert {node.rooms[room_id].record.access_version for room_id in rooms} == {2}
+
+
+async def test_who_asks_for_a_record_that_is_read_with_others_waits_for_it(cluster: FakeCluster) -> None:
+    stored = cluster.api.create(ROOM)
+    node = cluster.new_node("n1")
+    room = await node.hosts.host(ROOM)
+    listen(node, room)
+    stored.access_version = 2
+    await asyncio.sleep(RECORD_MAX_AGE_S)
+    cluster.api.hold("records")
+    tidying = asyncio.create_task(node.hosts.tidy())
+    await settle()
+    asking = asyncio.create_task(node.hosts.record(room))
+    await settle()
+    assert not asking.done()
+    cluster.api.release()
+    assert (await asking).access_version == 2
+    await tidying
+    assert cluster.api.asked["record"] == 1, "as the room was opened"
+
+
 async def test_a_room_whose_end_was_not_heard_of_ends_soon_and_its_members_are_told(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node:

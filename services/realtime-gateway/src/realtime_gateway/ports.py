@@ -171,6 +171,10 @@ class RoomHistory(Protocol):
         """The hosting record."""
         ...
 
+    async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
+        """Hosting records, in one request for up to 1,000; rooms that do not exist are left out."""
+        ...
+
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
         """The last `limit` entries; `head` is the seq of the last one."""
         ...

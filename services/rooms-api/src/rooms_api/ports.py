@@ -51,6 +51,9 @@ class RoomStore(Rooms, Protocol):
     `StoreUnavailableError`, every one that writes `OutcomeUnknownError` too.
     """
 
+    async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
+        """Those of the rooms that there are, in any order."""
+
     async def add(self, room: Room) -> None:
         """Store a new room; it is empty from `created_at` on."""
 

@@ -71,6 +71,10 @@ class StoredRoom:
         self.log.append(Frame(Kind.CHAT_DELETED, body(socket_events.CHAT_DELETED, payload), self.epoch, seq))
         return self.log[-1]
 
+    def record(self) -> RoomRecord:
+        """What a gateway gets of it, at this moment."""
+        return RoomRecord({**self.payload}, self.epoch, self.access_version, {**self.banned_until}, {**self.kicked_at})
+
     def restart(self, epoch: Epoch) -> None:
         """The history begins anew."""
         self.epoch = epoch
@@ -123,12 +127,16 @@ class FakeRoomsApi:
     async def record(self, room_id: RoomId) -> RoomRecord:
         """See the port."""
         self._reach("record")
-        room = self._room(room_id)
-        record = RoomRecord(
-            {**room.payload}, room.epoch, room.access_version, {**room.banned_until}, {**room.kicked_at}
-        )
+        record = self._room(room_id).record()
         await self._answer("record")
         return record
+
+    async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
+        """See the port."""
+        self._reach("records")
+        records = {room_id: self.rooms[room_id].record() for room_id in room_ids if room_id in self.rooms}
+        await self._answer("records")
+        return records
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
         """See the port."""

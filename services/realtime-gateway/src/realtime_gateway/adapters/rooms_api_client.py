@@ -49,22 +49,13 @@ class RoomsApiClient:
     async def record(self, room_id: RoomId) -> RoomRecord:
         """See `ports.RoomHistory`."""
         with _readable():
-            answer = await self._read("GET", f"/rooms/{room_id}")
-            return RoomRecord(
-                room=answer["room"],
-                epoch=Epoch(answer["epoch"]),
-                access_version=answer["access_version"],
-                banned_until={
-                    UserId(user_id): _until(sanction["banned_until"])
-                    for user_id, sanction in answer["sanctions"].items()
-                    if "banned_until" in sanction
-                },
-                kicked_at={
-                    UserId(user_id): datetime.fromisoformat(sanction["kicked_at"])
-                    for user_id, sanction in answer["sanctions"].items()
-                    if "kicked_at" in sanction
-                },
-            )
+            return _record(await self._read("GET", f"/rooms/{room_id}"))
+
+    async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
+        """See `ports.RoomHistory`."""
+        with _readable():
+            answer = await self._read("POST", "/records", json={"rooms": list(room_ids)})
+            return {RoomId(room_id): _record(record) for room_id, record in answer["records"].items()}
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
         """See `ports.RoomHistory`."""
@@ -152,6 +143,24 @@ def _refusal(answer: _Answer) -> Refused:
         return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status}")
     retry_after = answer.headers.get("retry-after", "")
     return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))
+
+
+def _record(answer: Mapping[str, Any]) -> RoomRecord:
+    return RoomRecord(
+        room=answer["room"],
+        epoch=Epoch(answer["epoch"]),
+        access_version=answer["access_version"],
+        banned_until={
+            UserId(user_id): _until(sanction["banned_until"])
+            for user_id, sanction in answer["sanctions"].items()
+            if "banned_until" in sanction
+        },
+        kicked_at={
+            UserId(user_id): datetime.fromisoformat(sanction["kicked_at"])
+            for user_id, sanction in answer["sanctions"].items()
+            if "kicked_at" in sanction
+        },
+    )
 
 
 def _page(answer: Mapping[str, Any]) -> LogPage:

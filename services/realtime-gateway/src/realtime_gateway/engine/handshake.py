@@ -76,8 +76,9 @@ def read_request(raw: bytes) -> Request:
     return Request(raw, method, unquote(path), query_of(query), headers)
 
 
-def query_of(query: str) -> dict[str, str]:
-    """The first value of each parameter."""
+@lru_cache(maxsize=256)
+def query_of(query: str) -> Mapping[str, str]:
+    """The first value of each parameter. Most clients ask with the same words."""
     return {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 
 import structlog
 
 from realtime_gateway import metrics
-from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
 from realtime_gateway.ports import Feed, HistoryUnavailable, RoomHistory
 from realtime_gateway.use_cases.evict_sessions import EvictSessions
@@ -21,7 +20,7 @@ LINGER_S = 30.0
 RECORD_MAX_AGE_S = 30.0
 """A ban whose event was lost holds after this at the latest."""
 PERIOD_S = 5.0
-RECORDS_AT_ONCE = 16
+RECORDS_AT_ONCE = 200
 
 _log = structlog.get_logger(__name__)
 
@@ -106,13 +105,9 @@ class HostRooms:
         for room in list(self._rooms.values()):
             if not room.audience and self._clock() - room.used_at_s >= self._linger_s:
                 await self._close(room)
-        at_once = asyncio.Semaphore(RECORDS_AT_ONCE)
-
-        async def look_again(room: HostedRoom) -> None:
-            async with at_once:
-                await self._look_again(room)
-
-        await asyncio.gather(*(look_again(room) for room in in_use if not self._is_fresh(room)))
+        old = [room for room in in_use if room not in self._reading and not self._is_fresh(room)]
+        for at in range(0, len(old), RECORDS_AT_ONCE):
+            await self._look_again(old[at : at + RECORDS_AT_ONCE])
 
     async def run(self) -> None:
         """Tidy up once a period, until cancelled."""
@@ -163,10 +158,33 @@ class HostRooms:
             del self._reading[room]
         await self._evict.enforce(room, room.record)
 
-    async def _look_again(self, room: HostedRoom) -> None:
+    async def _look_again(self, rooms: Sequence[HostedRoom]) -> None:
+        """Read the records of many rooms in one request."""
+        reading = asyncio.create_task(self._read_many(rooms), name=f"{len(rooms)} records")
+        self._reading.update(dict.fromkeys(rooms, reading))
         try:
-            await self.record(room)
+            # Whoever asks for one of them meanwhile waits for the same.
+            await asyncio.shield(reading)
         except HistoryUnavailable as error:
-            _log.warning("record_not_read", room=room.room_id, error=str(error))
-        except Refused:
-            await self._evict.close(room)
+            _log.warning("records_not_read", rooms=len(rooms), error=str(error))
+
+    async def _read_many(self, rooms: Sequence[HostedRoom]) -> None:
+        for room in rooms:
+            room.record_read_at_s = self._clock()
+        try:
+            records = await self._history.records([room.room_id for room in rooms])
+        except BaseException:
+            for room in rooms:
+                room.record_read_at_s = None
+            raise
+        finally:
+            for room in rooms:
+                del self._reading[room]
+        for room in rooms:
+            record = records.get(room.room_id)
+            if record is None:
+                room.record_read_at_s = None
+                await self._evict.close(room)
+            else:
+                room.record = record
+                await self._evict.enforce(room, record)

@@ -9,7 +9,7 @@ Collection `removed_rooms`, one document per room that is gone and whose log and
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,6 +67,12 @@ class MongoRooms:
         with self._reading():
             document = await self._rooms.find_one({"_id": ObjectId(room_id)})
         return None if document is None else _room(document)
+
+    async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
+        """See `ports.RoomStore`."""
+        with self._reading():
+            documents = await self._rooms.find({"_id": {"$in": list(map(ObjectId, room_ids))}}).to_list()
+        return list(map(_room, documents))
 
     async def add(self, room: Room) -> None:
         """See `ports.RoomStore`."""

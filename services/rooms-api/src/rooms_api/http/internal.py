@@ -8,10 +8,13 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
 from room_contracts import errors, events
+from room_contracts.events import RoomPayload
 from room_contracts.ids import RoomId
+from room_contracts.position import Position
 from rooms_api.domain.errors import Refused
 from rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
-from rooms_api.http.message_schemas import RoomIdText
+from rooms_api.domain.room import Room
+from rooms_api.http.message_schemas import RoomIdText, RoomsQuery
 from rooms_api.use_cases.history import History
 from rooms_api.use_cases.rooms import RoomRegistry
 
@@ -29,21 +32,39 @@ def internal_router(
         positions = await history.heads([room.room_id])
         if room.room_id not in positions:
             raise Refused(errors.ROOM_NOT_FOUND)
-        now = clock()
-        sanctions = {user_id: sanction.pruned(now) for user_id, sanction in room.sanctions.items()}
-        record = {
-            "room": await rooms.payload(room),
-            "epoch": room.epoch,
-            "head": positions[room.room_id].seq,
-            "access_version": room.access_version,
-            "owner_id": room.owner_id,
-            "sanctions": {
-                user_id: _sanction(sanction) for user_id, sanction in sanctions.items() if sanction != NO_SANCTION
-            },
-        }
-        return JSONResponse(record)
+        return JSONResponse(_record(room, await rooms.payload(room), positions[room.room_id], clock()))
+
+    @router.post("/records")
+    async def hosting_records(query: RoomsQuery) -> JSONResponse:
+        """The hosting records of these rooms; those that do not exist are left out."""
+        found = await rooms.records([RoomId(room_id) for room_id in query.rooms])
+        positions = await history.heads([room.room_id for room in found])
+        payloads, now = await rooms.payloads(found), clock()
+        return JSONResponse(
+            {
+                "records": {
+                    room.room_id: _record(room, payloads[room.room_id], positions[room.room_id], now)
+                    for room in found
+                    if room.room_id in positions
+                }
+            }
+        )
 
     return router
+
+
+def _record(room: Room, payload: RoomPayload, position: Position, now: datetime) -> dict[str, Any]:
+    sanctions = {user_id: sanction.pruned(now) for user_id, sanction in room.sanctions.items()}
+    return {
+        "room": payload,
+        "epoch": room.epoch,
+        "head": position.seq,
+        "access_version": room.access_version,
+        "owner_id": room.owner_id,
+        "sanctions": {
+            user_id: _sanction(sanction) for user_id, sanction in sanctions.items() if sanction != NO_SANCTION
+        },
+    }
 
 
 def _sanction(sanction: Sanction) -> dict[str, str]:

@@ -11,7 +11,7 @@ from room_contracts.identity import Identity
 from room_contracts.ids import RoomId, UserId
 from room_contracts.position import MAX_SEQ
 from rooms_api.domain.errors import Refused
-from rooms_api.http.message_schemas import HeadsQuery, RelayGif, RelayText, RoomIdText, log_page
+from rooms_api.http.message_schemas import RelayGif, RelayText, RoomIdText, RoomsQuery, log_page
 from rooms_api.http.messages import post, range_of
 from rooms_api.ports import Rooms
 from rooms_api.use_cases.group_commit import Rule
@@ -61,7 +61,7 @@ def internal_messages_router(
         return JSONResponse(payload, status_code=201)
 
     @router.post("/heads")
-    async def heads(query: HeadsQuery) -> JSONResponse:
+    async def heads(query: RoomsQuery) -> JSONResponse:
         """The positions of these rooms; those that do not exist are left out."""
         positions = await history.heads([RoomId(room_id) for room_id in query.rooms])
         return JSONResponse({"heads": {room_id: position.as_json() for room_id, position in positions.items()}})

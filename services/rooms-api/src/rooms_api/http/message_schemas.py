@@ -81,8 +81,8 @@ class RelayGif(PostGif):
     color: ColorText
 
 
-class HeadsQuery(BaseModel):
-    """Rooms whose positions are asked for."""
+class RoomsQuery(BaseModel):
+    """Rooms that are asked for, many at once."""
 
     model_config = _STRICT
 

@@ -1,6 +1,6 @@
 """Rooms: making, finding, changing and removing them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -137,6 +137,15 @@ class RoomRegistry:
         if room is None:
             raise Refused(errors.ROOM_NOT_FOUND)
         return room
+
+    async def records(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
+        """Those of the rooms that there are, as they are stored."""
+        return await self._store.find(room_ids)
+
+    async def payloads(self, rooms: Sequence[Room]) -> dict[RoomId, RoomPayload]:
+        """As `payload`, for many."""
+        members = await self._members(rooms)
+        return {room.room_id: room_payload(room, members.get(room.room_id)) for room in rooms}
 
     async def payload(self, room: Room) -> RoomPayload:
         """The room with its members of this moment, or those of a moment ago while Redis is away."""
