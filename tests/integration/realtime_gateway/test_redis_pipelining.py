@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import hiredis
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -114,6 +116,18 @@ async def test_a_silent_server_is_an_error_in_time_and_no_longer_when_it_speaks_
     assert await echo(pipelining, 4) == 4
 
 
+async def test_what_would_not_be_answered_is_not_sent(pipelining: Pipelining, proxy: TcpProxy, valkey: str) -> None:
+    """Else scripts over seats would run while the renewals of the same nodes do not."""
+    await echo(pipelining, 0)
+    proxy.stall("down")
+    async with Redis.from_url(valkey) as redis:
+        await redis.delete("counted")
+        for _ in range(2):
+            with pytest.raises(RedisConnectionError):
+                await pipelining.call("INCR", "counted")
+        assert await redis.getdel("counted") == b"1", "only over the connection that had answered before"
+
+
 async def test_a_slow_answer_is_waited_for_as_long_as_others_come(pipelining: Pipelining, proxy: TcpProxy) -> None:
     proxy.delay(0.4)
     assert await echo(pipelining, 1) == 1
@@ -154,3 +168,54 @@ async def test_after_its_end_it_can_be_used_again(pipelining: Pipelining) -> Non
     assert await echo(pipelining, 1) == 1
     pipelining.close()
     assert await echo(pipelining, 2) == 2
+
+
+async def test_a_connection_that_is_lost_as_soon_as_it_is_made_shifts_nothing() -> None:
+    """As a server is that starts: it answers the PING, and hangs up."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        requests = hiredis.Reader()
+        hangs_up = connections % 2 == 1
+        while data := await reader.read(65_536):
+            requests.feed(data)
+            while (request := requests.gets()) is not False:
+                name, *arguments = request
+                writer.write(b"+PONG\r\n" if name == b"PING" else b"$%d\r\n%b\r\n" % (len(arguments[0]), arguments[0]))
+            if hangs_up:
+                break
+        writer.close()
+
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        pipelining_to(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}") as pipelining,
+    ):
+        for turn in range(20):
+            numbers = range(turn * 10, turn * 10 + 7)
+            assert await asyncio.gather(*(echo(pipelining, number) for number in numbers)) == list(numbers)
+            pipelining.close()
+
+
+async def test_however_often_the_connection_breaks_nobody_gets_the_answer_of_another(
+    pipelining: Pipelining, proxy: TcpProxy
+) -> None:
+    outcomes: Counter[str] = Counter()
+
+    async def ask(number: int) -> None:
+        for turn in range(150):
+            mine = number * 1_000 + turn
+            try:
+                assert await echo(pipelining, mine) == mine
+                outcomes["answered"] += 1
+            except RedisConnectionError:
+                outcomes["lost"] += 1
+            if turn % 10 == number % 10:
+                proxy.cut(reset=False)
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(30.0):
+        await asyncio.gather(*(ask(number) for number in range(30)))
+    assert outcomes["answered"] > outcomes["lost"]
+    assert proxy.accepted > 50

@@ -109,6 +109,8 @@ def _introduction(like: AbstractConnection) -> Iterable[tuple[str, ...]]:
         yield ("AUTH", like.username, like.password) if like.username else ("AUTH", like.password)
     if like.db:
         yield ("SELECT", str(like.db))
+    # Where nothing comes back nothing is to be asked for: the server would act on it, one script and not another.
+    yield ("PING",)
 
 
 def telling_loss(base: type[AbstractConnection]) -> type[AbstractConnection]:

@@ -22,7 +22,7 @@ UNDER_WAY = 256
 TIMEOUT_S = 1.0
 
 Word = str | bytes | int
-_Asked = tuple[tuple[Word, ...], "asyncio.Future[Any]"]
+_Command = tuple[Word, ...]
 
 
 class Pipelining:
@@ -34,12 +34,8 @@ class Pipelining:
     def __init__(self, redis: Redis) -> None:
         """`redis` says where, and is not used itself."""
         self._make_connection: Callable[[], AbstractConnection] = redis.connection_pool.make_connection
-        self._connection: Connection | None = None
-        self._connecting: asyncio.Task[Connection] | None = None
-        self._under_way: deque[tuple[asyncio.Future[Any], float]] = deque()
-        """In the order of their answers, with the time at which they were sent."""
-        self._waiting: deque[_Asked] = deque()
-        self._watch: asyncio.TimerHandle | None = None
+        self._line: _Line | None = None
+        self._connecting: asyncio.Task[_Line] | None = None
 
     async def call(self, *command: Word) -> Any:
         """The answer, as hiredis reads it.
@@ -63,12 +59,72 @@ class Pipelining:
         """Close the connection; whoever waits for an answer gets none."""
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._connection is not None:
-            self._connection.fail("closed")
-            self._lost(self._connection)
+        if self._line is not None:
+            self._line.fail("closed")
 
-    async def _asked(self, command: tuple[Word, ...]) -> Any:
-        connection = self._connection or await self._connected()
+    async def _asked(self, command: _Command) -> Any:
+        line = self._line
+        if line is None or line.lost:
+            line = await self._connected()
+        return await line.ask(command)
+
+    async def _connected(self) -> "_Line":
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="connect to Redis")
+            self._connecting.add_done_callback(self._no_more_connecting)
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> "_Line":
+        line = _Line()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                line.begin(await connect(self._make_connection(), line.answered))
+        except OSError as error:
+            raise RedisConnectionError(str(error) or type(error).__name__) from error
+        self._line = line
+        return line
+
+    def _no_more_connecting(self, task: "asyncio.Task[_Line]") -> None:
+        self._connecting = None
+        if not task.cancelled():
+            # Who waited for it may have gone meanwhile.
+            task.exception()
+
+
+class _Line:
+    """A connection with the commands that it owes answers to: whoever still has one that is lost shifts nobody's."""
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._under_way: deque[tuple[asyncio.Future[Any], float]] = deque()
+        """In the order of their answers, with the time at which they were sent."""
+        self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be asked over it any more."""
+        return self._connection is None or self._connection.lost.done()
+
+    def begin(self, connection: Connection) -> None:
+        """From now on commands go over `connection`, whose replies come to `answered`."""
+        self._connection = connection
+        connection.lost.add_done_callback(lambda why: self._give_up(str(why.result())))
+
+    def fail(self, why: str) -> None:
+        """End it."""
+        if self._connection is not None:
+            self._connection.fail(why)
+
+    async def ask(self, command: _Command) -> Any:
+        """The answer, which can be a `ReplyError`.
+
+        Raises:
+            RedisConnectionError: it was lost before there was one.
+        """
+        connection = self._connection
+        if connection is None or connection.lost.done():
+            raise RedisConnectionError("lost")
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if len(self._under_way) < UNDER_WAY:
             self._send(connection, command, reply)
@@ -76,37 +132,11 @@ class Pipelining:
             self._waiting.append((command, reply))
         return await reply
 
-    async def _connected(self) -> Connection:
-        connecting = self._connecting
-        if connecting is None:
-            connecting = self._connecting = asyncio.create_task(self._connect(), name="connect to Redis")
-            connecting.add_done_callback(self._no_more_connecting)
-        return await asyncio.shield(connecting)
-
-    def _no_more_connecting(self, task: asyncio.Task[Connection]) -> None:
-        self._connecting = None
-        if not task.cancelled():
-            # Who waited for it may have gone meanwhile.
-            task.exception()
-
-    async def _connect(self) -> Connection:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                connection = await connect(self._make_connection(), self._answered)
-        except OSError as error:
-            raise RedisConnectionError(str(error) or type(error).__name__) from error
-        self._connection = connection
-        connection.lost.add_done_callback(lambda _why: self._lost(connection))
-        return connection
-
-    def _send(self, connection: Connection, command: tuple[Word, ...], reply: "asyncio.Future[Any]") -> None:
-        loop = asyncio.get_running_loop()
-        self._under_way.append((reply, loop.time()))
-        connection.send(*command)
-        if self._watch is None:
-            self._watch = loop.call_later(TIMEOUT_S, self._look)
-
-    def _answered(self, answer: Any) -> None:
+    def answered(self, answer: Any) -> None:
+        """What the oldest command has waited for."""
+        if not self._under_way:
+            self.fail("an answer to nothing")
+            return
         reply, _ = self._under_way.popleft()
         if not reply.done():
             reply.set_result(answer)
@@ -115,23 +145,25 @@ class Pipelining:
             if not waiting.done():
                 self._send(self._connection, command, waiting)
 
+    def _send(self, connection: Connection, command: _Command, reply: "asyncio.Future[Any]") -> None:
+        loop = asyncio.get_running_loop()
+        self._under_way.append((reply, loop.time()))
+        connection.send(*command)
+        if self._watch is None:
+            self._watch = loop.call_later(TIMEOUT_S, self._look)
+
     def _look(self) -> None:
         """Whether the oldest command waits for too long."""
         self._watch = None
-        if not self._under_way or self._connection is None:
-            return
-        loop = asyncio.get_running_loop()
-        due_s = self._under_way[0][1] + TIMEOUT_S
-        if due_s <= loop.time():
-            self._connection.fail(f"no answer within {TIMEOUT_S} s")
-        else:
-            self._watch = loop.call_at(due_s, self._look)
+        if self._under_way:
+            loop = asyncio.get_running_loop()
+            due_s = self._under_way[0][1] + TIMEOUT_S
+            if due_s <= loop.time():
+                self.fail(f"no answer within {TIMEOUT_S} s")
+            else:
+                self._watch = loop.call_at(due_s, self._look)
 
-    def _lost(self, connection: Connection) -> None:
-        if self._connection is not connection:
-            return
-        self._connection = None
-        why = str(connection.lost.result())
+    def _give_up(self, why: str) -> None:
         unanswered = [reply for reply, _ in self._under_way] + [reply for _, reply in self._waiting]
         self._under_way.clear()
         self._waiting.clear()
