@@ -182,7 +182,8 @@ async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, 
         content = {
             "text": "How many messages does a room take?",
             "client_message_id": f"bench-{number}",
-            "user_id": USER,
+            # Each by somebody else: what one user may write in a second is limited.
+            "user_id": f"{number:024x}",
             "color": "#808080",
         }
         body = json.dumps(content).encode()

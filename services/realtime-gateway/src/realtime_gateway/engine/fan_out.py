@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 from realtime_gateway.engine.connection import Connection
 from realtime_gateway.engine.websocket import text_frame
@@ -42,15 +43,28 @@ def write_to(connections: Iterable[Connection], data: bytes, packets: Sequence[b
     return count
 
 
+class _Flush(NamedTuple):
+    """What goes out at once, chunk by chunk."""
+
+    data: bytes
+    packets: list[bytes]
+    special: Collection[Connection]
+    """Who gets something else, and has got it already."""
+    changes: int
+    """How often somebody had come or gone when it began."""
+
+
 class Group:
     """Connections that hear the same. Each gets what is sent after it came, in order."""
 
-    __slots__ = ("_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
+    __slots__ = ("_changes", "_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
 
     def __init__(self) -> None:
         self._members: dict[Connection, int] = {}
         """Each with the number of flushes that had begun when it came."""
         self._flushes = 0
+        self._changes = 0
+        """How often somebody came or went."""
         self._packets: list[bytes] = []
         self._frames: list[bytes] = []
         self._excluded: dict[int, frozenset[Connection]] = {}
@@ -67,12 +81,14 @@ class Group:
         if connection in self._members:
             return
         self._members[connection] = self._flushes
+        self._changes += 1
         if self._packets:
             self._late[connection] = len(self._packets)
 
     def discard(self, connection: Connection) -> None:
         """It hears no more, not even what waits."""
-        self._members.pop(connection, None)
+        if self._members.pop(connection, None) is not None:
+            self._changes += 1
         self._late.pop(connection, None)
 
     def send(self, packet: bytes, but: Collection[Connection] = ()) -> None:
@@ -93,21 +109,19 @@ class Group:
         frames, self._frames = self._frames, []
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         members = list(self._members)
-        if not self._late and not self._excluded and len(members) <= CHUNK:
-            try:
-                write_to(members, data, packets)
-            finally:
-                self._go_on(members, 0, data, packets, _NOBODY)
+        if not self._late and not self._excluded:
+            self._write_chunk(members, 0, _Flush(data, packets, _NOBODY, self._changes))
             return
         excluded, self._excluded = self._excluded, {}
         late, self._late = self._late, {}
         special = set(late).union(*excluded.values())
+        flush = _Flush(data, packets, special, self._changes)
         try:
             for connection in special:
                 if connection in self._members:
                     self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
         finally:
-            self._write_chunk(members, 0, data, packets, special)
+            self._write_chunk(members, 0, flush)
 
     @staticmethod
     def _write_some(
@@ -121,36 +135,21 @@ class Group:
         if places:
             write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
 
-    def _write_chunk(
-        self,
-        members: list[Connection],
-        at: int,
-        data: bytes,
-        packets: list[bytes],
-        special: Collection[Connection],
-    ) -> None:
+    def _write_chunk(self, members: list[Connection], at: int, flush: _Flush) -> None:
         chunk: Iterable[Connection] = islice(members, at, at + CHUNK)
-        if at or special:
+        if flush.special or flush.changes != self._changes:
             # Some have gone since the list was made, and may have come back; some have got theirs.
-            come, now = self._members.get, self._flushes
+            come, now, special = self._members.get, self._flushes, flush.special
             chunk = [each for each in chunk if come(each, now) < now and each not in special]
         try:
-            write_to(chunk, data, packets)
+            write_to(chunk, flush.data, flush.packets)
         finally:
             # Whatever happens to one of them: the room must not fall silent.
-            self._go_on(members, at, data, packets, special)
+            self._go_on(members, at, flush)
 
-    def _go_on(
-        self,
-        members: list[Connection],
-        at: int,
-        data: bytes,
-        packets: list[bytes],
-        special: Collection[Connection],
-    ) -> None:
+    def _go_on(self, members: list[Connection], at: int, flush: _Flush) -> None:
         if at + CHUNK < len(members):
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._write_chunk, members, at + CHUNK, data, packets, special)
+            asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK, flush)
         elif self._packets:
             asyncio.get_running_loop().call_soon(self._flush)
         else:
