@@ -30,7 +30,7 @@ def run(options: Options, log: Log) -> Result:
                         clients.warm_up(members)
                     there = members
                     messages = messages_for(clients, members, options.size(10, 3) / 10)
-                    runs = [clients.run("closed", messages) for _ in range(options.fewer(3))]
+                    runs = [clients.run("closed", messages) for _ in range(options.rounds)]
                     result.point(contender.label, members, "us", [run.us_per_delivery for run in runs])
                     log(f"  {contender.label}, {members:,} members: {runs[-1].us_per_delivery:.4g} µs")
     return result

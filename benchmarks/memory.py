@@ -45,8 +45,7 @@ def run(options: Options, log: Log) -> Result:
         servers.STOCK_DEFLATE: min(connections, OF_STOCK),
     }
     measures = {each.label: partial(measure, each, count) for each, count in contenders.items()}
-    # Resident memory hardly differs from round to round, and a round takes minutes.
-    result.rows = interleaved(measures, options.fewer(1), log)
+    result.rows = interleaved(measures, options.rounds, log)
     result.bar("≤ 6 KB", servers.OURS.label, "kb", 6.0)
     result.ratio("≤ Node / 2", servers.OURS.label, servers.NODE.label, "kb", 1 / 2)
     if connections < CONNECTIONS and not options.quick:

@@ -16,10 +16,6 @@ class Options:
     rounds: int = 5
     quick: bool = False
 
-    def fewer(self, at_most: int) -> int:
-        """Rounds, where each takes long."""
-        return min(self.rounds, at_most)
-
     def size(self, full: int, quick: int) -> int:
         """A number that is smaller in a quick run."""
         return quick if self.quick else full

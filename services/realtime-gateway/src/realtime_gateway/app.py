@@ -26,6 +26,7 @@ from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.engine.fan_out import WRITE_LOOP
 from realtime_gateway.http.admin import admin_routes
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
@@ -188,7 +189,7 @@ async def _lifespan(
 ) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     tasks = _keep_running(works, failed, stopping)
-    _log.info("started", node_id=node_id)
+    _log.info("started", node_id=node_id, write_loop=WRITE_LOOP)
     yield
     stopping.set()
     while running := [task for task in tasks if not task.done()]:

@@ -232,7 +232,8 @@ class FaultCluster:
 
     async def _gateway(self, number: int) -> Node:
         redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
-        env = {"ROOMS_API_URL": self._nginx_config.internal_url, **self.shape.gateway_env}
+        # Rows look in the log for who is gone, and why.
+        env = {"ROOMS_API_URL": self._nginx_config.internal_url, "LOG_LEVEL": "debug", **self.shape.gateway_env}
         return self._service(f"gateway-{number}", self.shape.gateway_module, env, redis, None)
 
     def _service(self, name: str, module: str, own: Mapping[str, str], redis: TcpProxy, mongo: TcpProxy | None) -> Node:

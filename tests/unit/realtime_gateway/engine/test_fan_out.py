@@ -1,9 +1,8 @@
 """One event to many: order, who gets what, and how many writes it takes."""
 
 import asyncio
-import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any, cast
 
@@ -15,6 +14,13 @@ from realtime_gateway.engine import fan_out
 from realtime_gateway.engine.connection import Connection
 from realtime_gateway.engine.fan_out import Group, write_to
 from realtime_gateway.engine.websocket import text_frame
+
+try:
+    from realtime_gateway.engine import _fan_out
+except ImportError:
+    _fan_out = None  # type: ignore[assignment]
+
+WriteLoop = Callable[[list[Connection], bytes], list[tuple[int, int]]]
 
 
 class Member:
@@ -309,25 +315,100 @@ async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket
     assert [each.writes() for each in sockets] == [[joined]] * 3
 
 
-def test_what_the_kernel_does_not_take_goes_to_the_link(sockets: list[Socket], monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, third = sockets
-    write = os.write
-
-    def stingy(fd: int, data: bytes) -> int:
-        if fd == first.fd:
-            return write(fd, data[:3])
-        if fd == second.fd:
-            raise BlockingIOError
-        return write(fd, data)
-
-    monkeypatch.setattr(os, "write", stingy)
-    data = text_frame(b"4hello")
-    assert write_to(cast("list[Connection]", sockets), data, [b"4hello"]) == 3
-    assert (first.writes(), first.rest) == ([data[:3]], [data[3:]])
-    assert (second.writes(), second.rest) == ([], [data])
-    assert (third.writes(), third.rest) == ([data], [])
+@pytest.fixture(params=["in C", "in Python"])
+def write_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
+    """Both loops; all writes of the test go by it."""
+    loop = loops()[request.param]
+    if loop is None:
+        pytest.skip("the loop in C was not built: no compiler")
+    monkeypatch.setattr(fan_out, "write_all", loop)
+    return loop
 
 
+def loops() -> dict[str, WriteLoop | None]:
+    return {"in C": None if _fan_out is None else _fan_out.write_all, "in Python": fan_out.write_all_in_python}
+
+
+class Stream(Socket):
+    """Takes some bytes and no more, as TCP does whose reader is slow."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (self.here, self.there):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            end.setblocking(False)
+        self.fd = self.here.fileno()
+        self.link = self
+        self.rest = []
+
+    def fill(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self.here.send(b"x" * 1_000)
+
+    def read(self) -> bytes:
+        return b"".join(self.writes())
+
+
+@pytest.fixture
+def streams() -> Iterator[list[Stream]]:
+    streams = [Stream() for _ in range(3)]
+    with ExitStack() as stack:
+        for each in streams:
+            stack.enter_context(each.here)
+            stack.enter_context(each.there)
+        yield streams
+
+
+@pytest.mark.usefixtures("write_loop")
+def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -> None:
+    whole, part, full = streams
+    small, data = b"y" * 100, b"z" * 100_000
+    full.fill()
+    before = full.read()
+    full.fill()
+    assert write_to(cast("list[Connection]", [whole, full]), small, []) == 2
+    assert (whole.read(), whole.rest, full.rest) == (small, [], [small])
+    write_to(cast("list[Connection]", [part, whole]), data, [])
+    for stream in (part, whole):
+        taken = stream.read()
+        assert 0 < len(taken) < len(data)
+        assert taken + stream.rest[0] == data
+    assert set(before) == set(b"x")
+
+
+@pytest.mark.usefixtures("write_loop")
+def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Socket]) -> None:
+    member = Member()
+    data = text_frame(b"4a")
+    assert write_to([*cast("list[Connection]", sockets), *of(member)], data, [b"4a"]) == 4
+    assert member.got == ["4a"]
+    assert [each.writes() for each in sockets] == [[data]] * 3
+
+
+def test_the_loops_say_what_was_not_taken(write_loop: WriteLoop, streams: list[Stream]) -> None:
+    whole, full, broken = streams
+    full.fill()
+    broken.there.close()
+    connections = [*cast("list[Connection]", [whole, full, broken]), *of(Member()), cast("Connection", whole)]
+    assert write_loop(connections, b"4a") == [(1, 0), (2, fan_out.BROKEN), (3, fan_out.NOT_NOW)]
+    assert whole.read() == b"4a4a"
+    assert write_loop([], b"4a") == []
+
+
+def test_what_is_no_connection_is_an_error(write_loop: WriteLoop, sockets: list[Socket]) -> None:
+    with pytest.raises(AttributeError):
+        write_loop(cast("list[Connection]", [sockets[0], object()]), b"4a")
+    with pytest.raises(TypeError):
+        write_loop(cast("list[Connection]", None), b"4a")
+
+
+@pytest.mark.skipif(loops()["in C"] is None, reason="the loop in C was not built: no compiler")
+def test_the_loop_in_c_is_used_where_it_was_built() -> None:
+    assert fan_out.write_all is loops()["in C"]
+
+
+@pytest.mark.usefixtures("write_loop")
 def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
     sockets[1].there.close()
     data = text_frame(b"4a")

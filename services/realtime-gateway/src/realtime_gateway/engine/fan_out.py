@@ -14,33 +14,59 @@ from typing import NamedTuple
 from realtime_gateway.engine.connection import Connection
 from realtime_gateway.engine.websocket import text_frame
 
+try:
+    from realtime_gateway.engine import _fan_out
+except ImportError:
+    # It was installed where there is no C compiler.
+    _fan_out = None  # type: ignore[assignment]
+
 CHUNK = 2_000
 """Connections that are written to before the loop has its turn: some 20 ms."""
 
 _NOBODY: frozenset[Connection] = frozenset()
 
 
+NOT_NOW = -1
+BROKEN = -2
+
+
+def write_all_in_python(connections: list[Connection], data: bytes) -> list[tuple[int, int]]:
+    """Write `data` to the sockets of all connections that may be written to at once.
+
+    Returns:
+        (place in `connections`, how many bytes were taken) of each that did not take all of it: `NOT_NOW` where nothing
+        may be written to at once, `BROKEN` where the socket is.
+    """
+    write, size, rest = os.write, len(data), []
+    for place, connection in enumerate(connections):
+        fd = connection.fd
+        try:
+            sent = write(fd, data) if fd >= 0 else NOT_NOW
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = BROKEN
+        if sent != size:
+            rest.append((place, sent))
+    return rest
+
+
+write_all = write_all_in_python if _fan_out is None else _fan_out.write_all
+"""The loop of every broadcast: in C where it was built, see `fan_out.c`."""
+WRITE_LOOP = "Python" if _fan_out is None else "C"
+
+
 def write_to(connections: Iterable[Connection], data: bytes, packets: Sequence[bytes]) -> int:
     """Write the frames `data`, which hold `packets`, to each of `connections`; returns to how many."""
-    write, size, count = os.write, len(data), 0
-    for connection in connections:
-        count += 1
-        fd = connection.fd
-        if fd >= 0:
-            try:
-                sent = write(fd, data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                # The transport finds out by itself, and ends the connection.
-                continue
-            if sent == size:
-                continue
-            if connection.link is not None:
-                connection.link.write_rest(data[sent:] if sent else data)
-            continue
-        connection.send_frame(data, packets)
-    return count
+    members = list(connections)
+    for place, sent in write_all(members, data):
+        connection = members[place]
+        if sent == NOT_NOW:
+            connection.send_frame(data, packets)
+        elif sent != BROKEN and connection.link is not None:
+            connection.link.write_rest(data[sent:] if sent else data)
+        # The transport finds out by itself that a socket is broken, and ends the connection.
+    return len(members)
 
 
 class _Flush(NamedTuple):

@@ -1,0 +1,43 @@
+"""Builds the write loop in C, where there is a compiler; without one the gateway's loop is Python."""
+
+import shlex
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ENGINE = Path("src", "realtime_gateway", "engine")
+
+
+class WriteLoop(BuildHookInterface[Any]):
+    """For the wheel, and beside the sources for an editable install."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
+        """See `BuildHookInterface`."""
+        source = Path(self.root, ENGINE, "fan_out.c")
+        built = source.with_name(f"_fan_out{sysconfig.get_config_var('EXT_SUFFIX')}")
+        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+        include = sysconfig.get_paths()["include"]
+        command = [
+            compiler,
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-shared",
+            "-fPIC",
+            f"-I{include}",
+            "-o",
+            str(built),
+            str(source),
+        ]
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - Python's own compiler
+        except (OSError, subprocess.CalledProcessError) as error:
+            built.unlink(missing_ok=True)
+            self.app.display_warning(f"The write loop stays Python: {getattr(error, 'stderr', '') or error}")
+            return
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+        build_data["force_include"][str(built)] = str(Path("realtime_gateway", "engine", built.name))
