@@ -33,7 +33,8 @@ class CloseReason:
     SLOW_CONSUMER = "slow consumer"
 
 
-_PING_FRAME = text_frame(protocol.PING_PACKET.encode())
+_PING = (protocol.PING_PACKET.encode(),)
+_PING_FRAME = text_frame(*_PING)
 _HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
 """The client went: what it said before is handled still."""
 
@@ -171,7 +172,7 @@ class Connection:
     def ping(self) -> None:
         """Ask whether the client is there."""
         self.awaits_pong = True
-        self.send_frame(_PING_FRAME, [protocol.PING_PACKET.encode()])
+        self.send_frame(_PING_FRAME, _PING)
 
     def ping_missed(self) -> None:
         """It is not."""
