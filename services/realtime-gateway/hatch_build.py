@@ -18,10 +18,10 @@ class WriteLoop(BuildHookInterface[Any]):
         """See `BuildHookInterface`."""
         source = Path(self.root, ENGINE, "fan_out.c")
         built = source.with_name(f"_fan_out{sysconfig.get_config_var('EXT_SUFFIX')}")
-        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
         include = sysconfig.get_paths()["include"]
         command = [
-            compiler,
+            *compiler,
             "-O2",
             "-Wall",
             "-Wextra",
