@@ -113,6 +113,7 @@ class RedisFeedWorld:
         self._redis = redis
         self._stack = stack
         self.publisher = RedisPublisher(redis)
+        stack.push_async_callback(self.publisher.aclose)
 
     async def listener(self, *always: str) -> Listener:
         """See `FeedWorld`."""

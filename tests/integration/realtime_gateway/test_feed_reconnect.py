@@ -78,7 +78,8 @@ class Node:
         self.redis, self.feed, self.heard = redis, feed, heard
 
     async def publish(self, channel: str) -> None:
-        await RedisPublisher(self.redis).publish(channel, EVENT)
+        async with contextlib.aclosing(RedisPublisher(self.redis)) as publisher:
+            await publisher.publish(channel, EVENT)
 
     async def hears_all(self, *channels: str) -> None:
         for channel in channels:
@@ -246,7 +247,8 @@ async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_n
 
 async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node: Node) -> None:
     canary = "gifchat:{n1}:canary"
-    watch = WatchHearing(RedisPublisher(node.redis), canary, node.feed.restart)
+    publisher = RedisPublisher(node.redis)
+    watch = WatchHearing(publisher, canary, node.feed.restart)
     handed_on = node.heard.on_data
 
     def on_data(channel: str, data: bytes) -> None:
@@ -267,3 +269,4 @@ async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node:
         await node.hears_all(ALWAYS, ROOM, canary)
     finally:
         watching.cancel()
+        await publisher.aclose()

@@ -103,6 +103,22 @@ async def test_a_command_whose_answer_was_lost_is_sent_once_more(pipelining: Pip
     assert proxy.accepted == 2
 
 
+async def test_what_must_not_run_twice_is_not_sent_again(pipelining: Pipelining, proxy: TcpProxy, valkey: str) -> None:
+    async with Redis.from_url(valkey) as redis:
+        await redis.delete("counted")
+        await echo(pipelining, 0)
+        proxy.stall("down")
+        counting = asyncio.create_task(pipelining.call("INCR", "counted", once=True))
+        while await redis.get("counted") is None:
+            await asyncio.sleep(0.01)
+        proxy.cut()
+        await proxy.heal()
+        with pytest.raises(RedisConnectionError):
+            await counting
+        assert await echo(pipelining, 1) == 1
+        assert await redis.getdel("counted") == b"1"
+
+
 async def test_a_silent_server_is_an_error_in_time_and_no_longer_when_it_speaks_again(
     pipelining: Pipelining, proxy: TcpProxy
 ) -> None:

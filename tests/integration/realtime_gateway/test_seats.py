@@ -397,8 +397,9 @@ async def test_while_redis_is_away_seats_are_unavailable_and_leaving_is_settled_
             ):
                 with pytest.raises(OccupancyUnavailable):
                     await call
-            with pytest.raises(PublishFailed):
-                await RedisPublisher(redis).publish(keys.LOBBY_CHANNEL, Frame(Kind.OCCUPANCY, b"[]"))
+            async with contextlib.aclosing(RedisPublisher(redis)) as publisher:
+                with pytest.raises(PublishFailed):
+                    await publisher.publish(keys.LOBBY_CHANNEL, Frame(Kind.OCCUPANCY, b"[]"))
 
             with running("valkey", server.command(), Path(folder), server.wait_until_ready):
                 assert await node.renew() == {room_id}
@@ -499,5 +500,6 @@ async def test_a_frame_reaches_who_listens_on_its_channel(redis: Redis) -> None:
             return message is not None and message["data"] == encode(frame)
 
         assert not await received()
-        await RedisPublisher(redis).publish(keys.LOBBY_CHANNEL, frame)
+        async with contextlib.aclosing(RedisPublisher(redis)) as publisher:
+            await publisher.publish(keys.LOBBY_CHANNEL, frame)
         await until(received)

@@ -8,12 +8,12 @@ turns. Where the outcome of a script is unknown, the next renewal tells Redis ho
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
-from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -57,25 +57,36 @@ def _ms(seconds: float) -> int:
 
 
 class _Turn:
-    """A lock, and what is to be done where the turn ends in an error: a join takes two of them."""
+    """One script at a time over a user's seat; a turn that ends in an error leaves the seat unsettled."""
 
-    __slots__ = ("_lock", "_on_error")
+    __slots__ = ("_lock", "_seat", "_turns", "_unsettled", "_users")
 
-    def __init__(self, lock: asyncio.Lock, on_error: Callable[[], None]) -> None:
-        self._lock = lock
-        self._on_error = on_error
+    def __init__(self, seat: Seat, turns: "dict[Seat, _Turn]", unsettled: set[Seat]) -> None:
+        """It is in `turns` for as long as somebody has it or waits for it."""
+        self._seat = seat
+        self._turns = turns
+        self._unsettled = unsettled
+        self._lock = asyncio.Lock()
+        self._users = 0
 
     async def __aenter__(self) -> None:
+        self._users += 1
         try:
             await self._lock.acquire()
         except BaseException:
-            self._on_error()
+            self._end(failed=True)
             raise
 
     async def __aexit__(self, error: type[BaseException] | None, *_more: object) -> None:
         self._lock.release()
-        if error is not None:
-            self._on_error()
+        self._end(failed=error is not None)
+
+    def _end(self, *, failed: bool) -> None:
+        self._users -= 1
+        if not self._users:
+            del self._turns[self._seat]
+        if failed:
+            self._unsettled.add(self._seat)
 
 
 @contextmanager
@@ -117,12 +128,14 @@ class RedisOccupancy:
         )
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
         self._pipelining = Pipelining(redis)
+        # A crowd that comes asks for the same ones again and again.
+        self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._servers: dict[RoomId, str] = {}
         """By room that is held: the server that had it when this node last asked, and since when it had."""
         self._unsettled: set[Seat] = set()
-        self._turns: WeakValueDictionary[Seat, asyncio.Lock] = WeakValueDictionary()
+        self._turns: dict[Seat, _Turn] = {}
         self._reaped_before: list[Departure] = []
         """Found gone by an admission; the next sweep tells of them, with the numbers that hold then."""
 
@@ -134,7 +147,7 @@ class RedisOccupancy:
         """See `ports.Occupancy`."""
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
-            script_keys.append(keys.used_ticket(room_id, ticket_id))
+            script_keys += (keys.used_ticket(room_id, ticket_id),)
         async with self._turn(room_id, who.user_id):
             outcome, occupancy, arrived, retry_ms, lease_lost, gone, server = await self._run(
                 self._admit,
@@ -195,9 +208,9 @@ class RedisOccupancy:
         self._servers = {room_id: server for room_id, server in self._servers.items() if room_id in self._held}
 
         async with AsyncExitStack() as turns:
-            settling = [seat for seat in self._unsettled if not self._turn_lock(seat).locked()]
+            settling = [seat for seat in self._unsettled if seat not in self._turns]
             for seat in settling:
-                await turns.enter_async_context(self._turn_lock(seat))
+                await turns.enter_async_context(self._turn(*seat))
             pipeline = self._redis.pipeline(transaction=False)
             for partition, room_ids in by_partition.items():
                 await self._renew(
@@ -330,24 +343,24 @@ class RedisOccupancy:
         if departure.outcome == "gone":
             self._reaped_before.append(departure)
 
-    def _room_keys(self, room_id: RoomId) -> list[str]:
-        return [
+    def _keys_of(self, room_id: RoomId) -> tuple[str, ...]:
+        return (
             *_partition_keys(keys.partition_of(room_id)),
             keys.members(room_id),
             keys.nodes(room_id),
             keys.node_sessions(room_id, self._node_id),
-        ]
+        )
 
     def _leave_args(self, room_id: RoomId, user_id: UserId) -> list[Any]:
         return [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), self._grace_ms]
 
-    def _turn_lock(self, seat: Seat) -> asyncio.Lock:
-        return self._turns.setdefault(seat, asyncio.Lock())
-
-    def _turn(self, room_id: RoomId, user_id: UserId) -> "_Turn":
-        """One script at a time over a user's seat; a turn that ends in an error leaves the seat unsettled."""
+    def _turn(self, room_id: RoomId, user_id: UserId) -> _Turn:
+        """To be entered at once."""
         seat = (room_id, user_id)
-        return _Turn(self._turn_lock(seat), lambda: self._unsettled.add(seat))
+        turn = self._turns.get(seat)
+        if turn is None:
+            turn = self._turns[seat] = _Turn(seat, self._turns, self._unsettled)
+        return turn
 
     async def _run(self, script: AsyncScript, script_keys: Sequence[str], args: Sequence[Any]) -> Any:
         words = ("EVALSHA", str(script.sha), len(script_keys), *script_keys, *args)

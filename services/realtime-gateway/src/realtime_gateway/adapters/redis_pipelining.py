@@ -26,10 +26,7 @@ _Command = tuple[Word, ...]
 
 
 class Pipelining:
-    """A connection that is made at the first need, and made again when it was lost.
-
-    Where an answer is lost with the connection the command is sent once more: it must be one that may run twice.
-    """
+    """A connection that is made at the first need, and made again when it was lost."""
 
     def __init__(self, redis: Redis) -> None:
         """`redis` says where, and is not used itself."""
@@ -37,10 +34,11 @@ class Pipelining:
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None
 
-    async def call(self, *command: Word) -> Any:
+    async def call(self, *command: Word, once: bool = False) -> Any:
         """The answer, as hiredis reads it.
 
-        Who stops waiting leaves a command that may still run.
+        Who stops waiting leaves a command that may still run. Where an answer is lost with the connection the command
+        is sent again, unless it must not run twice (`once`).
 
         Raises:
             RedisError: the server refuses it, or cannot be reached, or does not answer within `TIMEOUT_S`.
@@ -49,6 +47,8 @@ class Pipelining:
         try:
             answer = await self._asked(command)
         except RedisConnectionError:
+            if once:
+                raise
             answer = await self._asked(command)
         if isinstance(answer, ReplyError):
             text = str(answer)
