@@ -105,6 +105,12 @@ class ClientManager(AsyncManager):
         if room != sid:
             super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)  # type: ignore[no-untyped-call]
 
+    def pre_disconnect(self, sid: str, namespace: str) -> str | None:
+        """A session is about to end. In a set: when a crowd leaves, thousands are."""
+        self.pending_disconnect.setdefault(namespace, set()).add(sid)
+        found: str | None = self.eio_sid_from_sid(sid, namespace)  # type: ignore[no-untyped-call]
+        return found
+
     def basic_disconnect(self, sid: str, namespace: str, **_more: Any) -> None:
         """Forget a session, without a look at any other."""
         self.basic_leave_room(sid, namespace, None)  # type: ignore[no-untyped-call]

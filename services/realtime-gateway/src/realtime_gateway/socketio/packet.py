@@ -12,6 +12,7 @@ MAX_ATTACHMENTS: Final = 10
 _FORMAT: Final = re.compile(r"([0-6])(?:([0-9]{1,3})-)?(?:(/[^,]*)(?:,|\Z))?([0-9]{0,15})(.*)", re.DOTALL)
 """`<type>[<attachments>-][<namespace>,][<id>][<JSON>]`"""
 _BINARY: Final = {BINARY_EVENT: EVENT, BINARY_ACK: ACK}
+_WITH_ATTACHMENTS: Final = {EVENT: BINARY_EVENT, ACK: BINARY_ACK}
 
 
 def _no_number(name: str) -> Any:
@@ -41,18 +42,25 @@ class Packet(AnyPacket):
     json = _Json  # type: ignore[assignment]  # what python-socketio calls of it
 
     @classmethod
-    def data_is_binary(cls, data: Any) -> bool:
-        """Whether there are attachments to be made of it."""
-        items = [data]
-        while items:
-            item = items.pop()
-            if isinstance(item, dict):
-                items.extend(item.values())
-            elif isinstance(item, list):
-                items.extend(item)
-            elif isinstance(item, bytes | bytearray):
-                return True
+    def data_is_binary(cls, data: Any) -> bool:  # noqa: ARG003
+        """Not asked here: `encode` finds out, without a walk through what nearly never is."""
         return False
+
+    def encode(self) -> str | list[str | bytes]:
+        """The packet as it is sent; where its data hold bytes, the packet and then those.
+
+        Raises:
+            TypeError: there is no JSON of the data.
+        """
+        encoded: str | list[str | bytes]
+        try:
+            encoded = super().encode()  # type: ignore[no-untyped-call]
+        except TypeError:
+            if self.packet_type not in _WITH_ATTACHMENTS:
+                raise
+            self.packet_type = _WITH_ATTACHMENTS[self.packet_type]
+            encoded = super().encode()  # type: ignore[no-untyped-call]
+        return encoded
 
     def decode(self, encoded_packet: str | bytes) -> int:
         """Read a packet; returns how many attachments follow."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import socketio
 import structlog
-from socketio.packet import CONNECT, CONNECT_ERROR
+from socketio import packet as packets
 from starlette.requests import cookie_parser
 
 from realtime_gateway.domain.session import Budget
@@ -43,22 +43,42 @@ class ChatServer(socketio.AsyncServer):
     async def _handle_eio_message(  # type: ignore[override]
         self, eio_sid: str, data: str | bytes
     ) -> None:
-        packet = self._binary_packet.get(eio_sid)
-        if packet is None:
-            self._spend(eio_sid, data)
-        if packet is not None:
+        waiting = self._binary_packet.get(eio_sid)
+        if waiting is not None:
             if isinstance(data, str):
                 raise ValueError("text where an attachment is expected")
-            if sum(map(len, packet.attachments)) + len(data) > limits.SOCKET_MESSAGE_MAX_BYTES:
+            if sum(map(len, waiting.attachments)) + len(data) > limits.SOCKET_MESSAGE_MAX_BYTES:
                 raise ValueError("an event with its attachments is not larger than any other")
-        elif not data:
+            if waiting.add_attachment(data):
+                del self._binary_packet[eio_sid]
+                await self._handle_packet(eio_sid, waiting)
+            return
+        self._spend(eio_sid, data)
+        if not data:
             raise ValueError("an empty packet")
-        await super()._handle_eio_message(eio_sid, data)  # type: ignore[no-untyped-call]
+        packet = Packet(encoded_packet=data)  # type: ignore[no-untyped-call]
+        if packet.packet_type not in (packets.BINARY_EVENT, packets.BINARY_ACK):
+            await self._handle_packet(eio_sid, packet)
+        elif self._connected(eio_sid, packet.namespace):
+            self._binary_packet[eio_sid] = packet
+        else:
+            raise ValueError("a packet with attachments in a namespace that is not connected")
+
+    async def _handle_packet(self, eio_sid: str, packet: Packet) -> None:
+        match packet.packet_type:
+            case packets.EVENT | packets.BINARY_EVENT:
+                await self._handle_event(eio_sid, packet.namespace, packet.id, packet.data)
+            case packets.CONNECT:
+                await self._handle_connect(eio_sid, packet.namespace, packet.data)
+            case packets.DISCONNECT:
+                await self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
+            case _:
+                await self._handle_ack(eio_sid, packet.namespace, packet.id, packet.data)
 
     async def _handle_connect(self, eio_sid: Any, namespace: Any, data: Any) -> None:
         if (namespace or "/") not in self.handlers:
             error = {"message": "Invalid namespace"}
-            packet = Packet(CONNECT_ERROR, data=error, namespace=namespace)  # type: ignore[no-untyped-call]
+            packet = Packet(packets.CONNECT_ERROR, data=error, namespace=namespace)  # type: ignore[no-untyped-call]
             await self._send_packet(eio_sid, packet)
             return
         if self._connected(eio_sid, namespace):
@@ -82,30 +102,44 @@ class ChatServer(socketio.AsyncServer):
     async def _handle_event(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
         if data[0] in RESERVED_EVENTS:
             raise ValueError(f"{data[0]} is no event of a client's")
-        if not self._connected(eio_sid, namespace):
+        namespace = namespace or "/"
+        sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
+        if sid is None:
             raise ValueError("an event in a namespace that is not connected")
-        await super()._handle_event(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
+        handler = self.handlers[namespace].get(data[0])
+        if handler is None or not self.manager.is_connected(sid, namespace):
+            return
+        # Called here, where python-socketio would pass it through three more coroutines.
+        answer = await handler(sid, *data[1:])
+        if id is not None:
+            answers = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
+            await self._send_packet(eio_sid, Packet(packets.ACK, answers, namespace, id))  # type: ignore[no-untyped-call]
 
     async def _handle_ack(self, eio_sid: Any, namespace: Any, id: Any, data: Any) -> None:  # noqa: A002
         self._check_admitted(eio_sid)
         await super()._handle_ack(eio_sid, namespace, id, data)  # type: ignore[no-untyped-call]
 
     async def _trigger_event(self, event: Any, namespace: Any, *arguments: Any) -> Any:
+        handler = self.handlers[namespace].get(event)
+        if handler is None:
+            return self.not_handled
         if event != "disconnect":
-            return await super()._trigger_event(event, namespace, *arguments)  # type: ignore[no-untyped-call]
+            return await handler(*arguments)
         try:
-            return await super()._trigger_event(event, namespace, *arguments)  # type: ignore[no-untyped-call]
+            return await handler(*arguments)
         except Exception:
             # The boundary of a namespace: the session is forgotten all the same, and the other namespaces are told.
             _log.exception("disconnect_handler_failed", namespace=namespace)
 
     async def _send_packet(self, eio_sid: Any, pkt: Any) -> None:
-        held_back = self._held_back.get(eio_sid)
-        if held_back is None or pkt.packet_type in (CONNECT, CONNECT_ERROR):
-            await super()._send_packet(eio_sid, pkt)  # type: ignore[no-untyped-call]
-            return
         encoded = pkt.encode()
-        held_back.extend(encoded if isinstance(encoded, list) else [encoded])
+        parts = encoded if isinstance(encoded, list) else [encoded]
+        held_back = self._held_back.get(eio_sid)
+        if held_back is not None and pkt.packet_type not in (packets.CONNECT, packets.CONNECT_ERROR):
+            held_back.extend(parts)
+            return
+        for part in parts:
+            await self.eio.send(eio_sid, part)
 
     async def _send_eio_packet(self, eio_sid: Any, eio_pkt: Any) -> None:
         held_back = self._held_back.get(eio_sid)
