@@ -180,6 +180,28 @@ async def test_a_handshake_over_websocket(quick: World) -> None:
         check_handshake(str(await received(socket)), [])
 
 
+@pytest.mark.parametrize(
+    "headers", [{}, {"Connection": "keep-alive, Upgrade"}, {"Upgrade": "WebSocket"}, {"X-Name": "\xe4"}, {"A": "b\tc"}]
+)
+async def test_a_request_for_a_websocket_in_any_form(quick: World, headers: dict[str, str]) -> None:
+    async with raw_websocket(quick.port, WEBSOCKET, headers) as socket:
+        assert socket.status == 101
+        _, handshake = await socket.frame()
+        check_handshake(handshake.decode(), [])
+
+
+async def test_a_request_that_comes_in_pieces(quick: World) -> None:
+    request = f"GET {WEBSOCKET} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    request += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", quick.port)
+    for byte in request.encode():
+        writer.write(bytes((byte,)))
+        await writer.drain()
+    async with asyncio.timeout(DEADLINE_S):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 101 ")
+    writer.close()
+
+
 WRONG_QUERIES = [
     ("transport={}", 5),
     ("EIO=abc&transport={}", 5),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import uvicorn
 import uvloop
 from pydantic import ValidationError
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime_gateway.app import Gateway, create_gateway
@@ -44,7 +45,7 @@ async def _serve(settings: Settings) -> int:
     server = _Server(
         uvicorn.Config(
             gateway.app,
-            http="httptools",
+            http=gateway.http_protocol(HttpToolsProtocol, WebSocketsSansIOProtocol),  # type: ignore[arg-type]
             ws=gateway.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
             ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
             ws_per_message_deflate=False,

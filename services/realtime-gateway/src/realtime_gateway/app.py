@@ -69,6 +69,8 @@ class Gateway:
     """The service: an ASGI application, and the way to end it without losing anybody."""
 
     app: ASGIApp
+    http_protocol: Callable[[type[asyncio.Protocol], type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
+    """Makes what `uvicorn.Config(http=…)` takes, of protocols for the application's requests and WebSockets."""
     websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
     """Makes what `uvicorn.Config(ws=…)` takes, of a protocol for the WebSockets that the application serves."""
     drain: Callable[[], Awaitable[None]]
@@ -161,7 +163,7 @@ def create_gateway(settings: Settings) -> Gateway:
         demo.run,
         websocket_demo.run,
     )
-    ends = (repair.aclose, server.shutdown, rooms_api.aclose, occupancy.aclose, redis.aclose)
+    ends = (repair.aclose, server.shutdown, rooms_api.aclose, publisher.aclose, occupancy.aclose, redis.aclose)
 
     failed = asyncio.Event()
 
@@ -177,7 +179,7 @@ def create_gateway(settings: Settings) -> Gateway:
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
         server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends, failed))
     )
-    return Gateway(app, server.eio.websocket_protocol, drain_all, failed)
+    return Gateway(app, server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from realtime_gateway.engine.connection import CloseReason, Connection, Link
+from realtime_gateway.engine.first_request import FirstRequest
 from realtime_gateway.engine.handshake import Handshake, new_sid
 from realtime_gateway.engine.heartbeat import TICK_S, Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
@@ -77,6 +78,22 @@ class EngineServer:
                 return make_asgi(config=config, server_state=server_state, app_state=app_state)
 
             return WebSocketLink(self._handshake, server_state, fallback)
+
+        return make
+
+    def http_protocol(
+        self, asgi_protocol: type[asyncio.Protocol], asgi_websocket_protocol: type[asyncio.Protocol]
+    ) -> Callable[..., asyncio.Protocol]:
+        """What `uvicorn.Config(http=…)` takes; `asgi_protocol` serves what is not for the engine's WebSockets."""
+        make_link = self.websocket_protocol(asgi_websocket_protocol)
+        make_asgi: Callable[..., asyncio.Protocol] = asgi_protocol
+
+        def make(config: Any, server_state: Any, app_state: dict[str, Any], **more: Any) -> asyncio.Protocol:
+            return FirstRequest(
+                server_state,
+                lambda: make_link(config, server_state, app_state),
+                lambda: make_asgi(config=config, server_state=server_state, app_state=app_state, **more),
+            )
 
         return make
 
