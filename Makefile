@@ -8,7 +8,7 @@ ROOMS_API ?= 2
 
 BIN := .venv/bin
 SERVICES := services/rooms-api services/realtime-gateway services/web
-WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/realtime_gateway/engine/fan_out.c
+WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/realtime_gateway/engine/write_loop.c
 LOCAL := contracts $(SERVICES) deploy/local
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
 TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests benchmarks
@@ -69,7 +69,7 @@ system:  ## install the system packages that tests can use (Debian and Ubuntu, a
 
 clean:  ## remove the environment, caches and the data of the embedded cluster
 	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
-	rm -f services/realtime-gateway/src/realtime_gateway/engine/_fan_out.*.so
+	rm -f services/realtime-gateway/src/realtime_gateway/engine/_write_loop.*.so
 	rm -rf .venv $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -21,7 +21,7 @@ from realtime_gateway.socketio.server import create_server
 
 rooms: dict[str, set[str]] = {}
 room_of: dict[str, str] = {}
-server = create_server(Settings(), ClientManager(), lambda: False)  # type: ignore[no-untyped-call]
+server = create_server(Settings(), ClientManager(), lambda: False)
 
 
 async def _connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:

@@ -16,8 +16,8 @@ class WriteLoop(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
         """See `BuildHookInterface`."""
-        source = Path(self.root, ENGINE, "fan_out.c")
-        built = source.with_name(f"_fan_out{sysconfig.get_config_var('EXT_SUFFIX')}")
+        source = Path(self.root, ENGINE, "write_loop.c")
+        built = source.with_name(f"_write_loop{sysconfig.get_config_var('EXT_SUFFIX')}")
         compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
         include = sysconfig.get_paths()["include"]
         command = [

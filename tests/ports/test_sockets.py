@@ -59,7 +59,7 @@ class RealWorld:
     """Polling clients of a server without a network."""
 
     def __init__(self) -> None:
-        self.sockets = ClientManager()  # type: ignore[no-untyped-call]
+        self.sockets = ClientManager()
         self._server = create_server(Settings(), self.sockets, lambda: False)
         self._eio_sids: dict[str, tuple[str, str]] = {}
         self._received: dict[str, list[Event]] = {}

@@ -26,6 +26,7 @@ _HEADER = struct.Struct(">BB8sQB")
 _HEADER_BYTES = _HEADER.size
 _NO_EPOCH = bytes(8)
 _FIRST_EPHEMERAL = 16
+_HEAD = 20
 
 
 class Kind(IntEnum):
@@ -46,7 +47,7 @@ class Kind(IntEnum):
     """A member types; not shown to the subject's own sessions. Body `["typing", …]`."""
     PRESENCE = 19
     """A difference or a count, in rooms above 100 members. Body `["presence", …]`."""
-    HEAD = 20
+    HEAD = _HEAD
     """The room's head, for gateways alone: who is behind it has missed something. Carries a position, and no body."""
     CANARY = 21
     """What a gateway publishes to itself, to find out whether it hears. No body."""
@@ -63,15 +64,17 @@ class Kind(IntEnum):
     OCCUPANCY = 49
     """Lobby. Body `["occupancy", {room id: members}]`; gateways merge these to one a second."""
 
-    @property
-    def durable(self) -> bool:
-        """Whether the event has a seq and is kept in the room's log."""
-        return self < _FIRST_EPHEMERAL
+    durable: bool
+    """Whether the event has a seq and is kept in the room's log."""
+    positioned: bool
+    """Whether the header carries epoch and seq."""
 
-    @property
-    def positioned(self) -> bool:
-        """Whether the header carries epoch and seq."""
-        return self.durable or self is Kind.HEAD
+    # Of an enum's own, which is Python, every look-up by kind would be four times as slow.
+    __hash__ = int.__hash__
+
+    def __init__(self, number: int) -> None:
+        self.durable = number < _FIRST_EPHEMERAL
+        self.positioned = self.durable or number == _HEAD
 
 
 class Frame(NamedTuple):

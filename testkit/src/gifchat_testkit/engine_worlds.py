@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from realtime_gateway.engine.connection import CloseReason
-from realtime_gateway.engine.fan_out import Group
+from realtime_gateway.engine.fan_out import EndOfTurn, Group
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.socketio.client_manager import ClientManager
 from realtime_gateway.socketio.server import ChatServer
@@ -104,7 +104,7 @@ NAMESPACES = ("/", "/custom", "/admin")
 
 def chat_world(**more: Any) -> World:
     """A Socket.IO server with `/`, `/custom`, and `/admin`, which wants a token."""
-    manager = ClientManager()  # type: ignore[no-untyped-call]
+    manager = ClientManager()
     server = ChatServer(client_manager=manager, async_handlers=False, **options(lambda: world, **more))
     world = World(server.eio)
     for namespace in NAMESPACES:
@@ -117,7 +117,7 @@ class _Namespace:
 
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
-        self._group = Group()
+        self._group = Group(EndOfTurn())
         for event, handler in {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,

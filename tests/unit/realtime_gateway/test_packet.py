@@ -54,7 +54,7 @@ json_values = st.recursive(
 )
 def test_an_event_is_read_as_it_was_written(arguments: list[Any], namespace: str | None, number: int | None) -> None:
     written = Packet(EVENT, ["name", *arguments], namespace=namespace, id=number)  # type: ignore[no-untyped-call]
-    encoded = written.encode()  # type: ignore[no-untyped-call]
+    encoded = written.encode()
     text, *attachments = encoded if isinstance(encoded, list) else [encoded]
     packet = read(text)
     for attachment in attachments:

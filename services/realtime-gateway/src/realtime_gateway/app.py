@@ -26,7 +26,7 @@ from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
-from realtime_gateway.engine.fan_out import WRITE_LOOP
+from realtime_gateway.engine.write_loop import WRITE_LOOP
 from realtime_gateway.http.admin import admin_routes
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
@@ -93,7 +93,7 @@ def create_gateway(settings: Settings) -> Gateway:
         recovering_s=limits.RECOVERING_S,
         readmission_s=limits.READMISSION_S,
     )
-    sockets = ClientManager()  # type: ignore[no-untyped-call]
+    sockets = ClientManager()
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
     server = create_server(settings, sockets, lambda: drain.moving or canary.deaf)
 

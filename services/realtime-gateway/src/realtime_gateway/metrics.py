@@ -1,11 +1,48 @@
 """What a gateway counts, for Prometheus."""
 
-from prometheus_client import Counter, Gauge
+from collections.abc import Iterable
+
+from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
+
+
+class Tally:
+    """A counter on the path of every event, added to as it is: the library's takes a lock. One thread counts."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+class Tallies(Collector):
+    """Tallies of one name, by the value of a label."""
+
+    def __init__(self, name: str, documentation: str, label: str | None = None) -> None:
+        """Registers itself."""
+        self._name = name
+        self._documentation = documentation
+        self._labels = [] if label is None else [label]
+        self._tallies: dict[tuple[str, ...], Tally] = {}
+        REGISTRY.register(self)
+
+    def of(self, *values: str) -> Tally:
+        """The tally with this value of the label."""
+        return self._tallies.setdefault(values, Tally())
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        """See `Collector`."""
+        family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
+        for values, tally in self._tallies.items():
+            family.add_metric(values, tally.count)
+        return [family]
+
 
 SOCKETS = Gauge("gateway_sockets", "Engine.IO connections.")
 HOSTED_ROOMS = Gauge("gateway_hosted_rooms", "Rooms whose channel this node hears.")
-EVENTS = Counter("gateway_events", "Events handed to fan-out, by kind.", ("kind",))
-DELIVERIES = Counter("gateway_deliveries", "Events written to sessions.")
+EVENTS = Tallies("gateway_events", "Events handed to fan-out, by kind.", "kind")
+DELIVERIES = Tallies("gateway_deliveries", "Events written to sessions.").of()
 DUPLICATES = Counter("gateway_duplicates", "Durable events that had been delivered before.")
 REPAIRS = Counter("gateway_repairs", "Range reads to fill a gap.")
 RESYNCS = Counter("gateway_resyncs", "Rooms started anew, because what was missing could not be filled in.")

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, cast
 
@@ -10,26 +10,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from realtime_gateway.engine import fan_out
+from realtime_gateway.engine import fan_out, write_loop
 from realtime_gateway.engine.connection import Connection
-from realtime_gateway.engine.fan_out import Group, write_to
+from realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
 from realtime_gateway.engine.websocket import text_frame
+from realtime_gateway.engine.write_loop import Sink
 
 try:
-    from realtime_gateway.engine import _fan_out
+    from realtime_gateway.engine import _write_loop
 except ImportError:
-    _fan_out = None  # type: ignore[assignment]
+    _write_loop = None  # type: ignore[assignment]
 
-WriteLoop = Callable[[list[Connection], bytes], list[tuple[int, int]]]
+WriteLoop = Callable[[Sequence[Sink], bytes], list[tuple[int, int]]]
 
 
-class Member:
+class Member(Sink):
     """A connection that is written to by its queue."""
 
-    fd = -1
     link = None
 
     def __init__(self) -> None:
+        self.fd = -1
         self.got: list[str] = []
         self.writes = 0
 
@@ -44,7 +45,7 @@ def of(*members: Member) -> list[Connection]:
 
 
 def group_of(*members: Member) -> Group:
-    group = Group()
+    group = Group(EndOfTurn())
     for connection in of(*members):
         group.add(connection)
     return group
@@ -81,7 +82,7 @@ async def test_what_is_sent_in_one_turn_is_one_write() -> None:
 
 
 async def test_nothing_waits_for_nobody() -> None:
-    group, member = Group(), Member()
+    group, member = Group(EndOfTurn()), Member()
     group.send(b"4a")
     group.add(*of(member))
     await turn()
@@ -237,7 +238,7 @@ operations = st.one_of(
 @given(st.lists(operations, max_size=40), st.integers(1, 4))
 def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], chunk: int) -> None:
     async def run() -> None:
-        group, members, sent = Group(), [Model() for _ in range(7)], 0
+        group, members, sent = Group(EndOfTurn()), [Model() for _ in range(7)], 0
         for step, value in steps:
             match step:
                 case "come":
@@ -270,7 +271,7 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
 # ------------------------------------------------------------------------------------------------------------- writes
 
 
-class Socket:
+class Socket(Sink):
     """A connection that is written to at once; its socket keeps writes apart."""
 
     def __init__(self) -> None:
@@ -316,17 +317,17 @@ async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket
 
 
 @pytest.fixture(params=["in C", "in Python"])
-def write_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
     """Both loops; all writes of the test go by it."""
-    loop = loops()[request.param]
-    if loop is None:
+    found = loops()[request.param]
+    if found is None:
         pytest.skip("the loop in C was not built: no compiler")
-    monkeypatch.setattr(fan_out, "write_all", loop)
-    return loop
+    monkeypatch.setattr(fan_out, "write_all", found)
+    return found
 
 
 def loops() -> dict[str, WriteLoop | None]:
-    return {"in C": None if _fan_out is None else _fan_out.write_all, "in Python": fan_out.write_all_in_python}
+    return {"in C": None if _write_loop is None else _write_loop.write_all, "in Python": write_loop.write_all_in_python}
 
 
 class Stream(Socket):
@@ -360,7 +361,7 @@ def streams() -> Iterator[list[Stream]]:
         yield streams
 
 
-@pytest.mark.usefixtures("write_loop")
+@pytest.mark.usefixtures("loop")
 def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -> None:
     whole, part, full = streams
     small, data = b"y" * 100, b"z" * 100_000
@@ -377,7 +378,7 @@ def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -
     assert set(before) == set(b"x")
 
 
-@pytest.mark.usefixtures("write_loop")
+@pytest.mark.usefixtures("loop")
 def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Socket]) -> None:
     member = Member()
     data = text_frame(b"4a")
@@ -386,29 +387,29 @@ def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Soc
     assert [each.writes() for each in sockets] == [[data]] * 3
 
 
-def test_the_loops_say_what_was_not_taken(write_loop: WriteLoop, streams: list[Stream]) -> None:
+def test_the_loops_say_what_was_not_taken(loop: WriteLoop, streams: list[Stream]) -> None:
     whole, full, broken = streams
     full.fill()
     broken.there.close()
     connections = [*cast("list[Connection]", [whole, full, broken]), *of(Member()), cast("Connection", whole)]
-    assert write_loop(connections, b"4a") == [(1, 0), (2, fan_out.BROKEN), (3, fan_out.NOT_NOW)]
+    assert loop(connections, b"4a") == [(1, 0), (2, write_loop.BROKEN), (3, write_loop.NOT_NOW)]
     assert whole.read() == b"4a4a"
-    assert write_loop([], b"4a") == []
+    assert loop([], b"4a") == []
 
 
-def test_what_is_no_connection_is_an_error(write_loop: WriteLoop, sockets: list[Socket]) -> None:
-    with pytest.raises(AttributeError):
-        write_loop(cast("list[Connection]", [sockets[0], object()]), b"4a")
+def test_what_is_no_connection_is_an_error(loop: WriteLoop, sockets: list[Socket]) -> None:
+    with pytest.raises((AttributeError, TypeError)):
+        loop(cast("list[Connection]", [sockets[0], object()]), b"4a")
     with pytest.raises(TypeError):
-        write_loop(cast("list[Connection]", None), b"4a")
+        loop(cast("list[Connection]", None), b"4a")
 
 
 @pytest.mark.skipif(loops()["in C"] is None, reason="the loop in C was not built: no compiler")
 def test_the_loop_in_c_is_used_where_it_was_built() -> None:
-    assert fan_out.write_all is loops()["in C"]
+    assert write_loop.write_all is loops()["in C"]
 
 
-@pytest.mark.usefixtures("write_loop")
+@pytest.mark.usefixtures("loop")
 def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
     sockets[1].there.close()
     data = text_frame(b"4a")

@@ -4,8 +4,8 @@ Pure: it takes frames and says what to do with them. Filling a gap is `use_cases
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from room_contracts.codec import Frame
 from room_contracts.position import Position
@@ -13,8 +13,7 @@ from room_contracts.position import Position
 MAX_HELD = 1_024
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """These frames follow what was delivered before, without a hole."""
 
     frames: Sequence[Frame]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.protocol import Action
 from realtime_gateway.engine.websocket import CloseCode, Opcode, frame, text_frame
+from realtime_gateway.engine.write_loop import Sink
 
 MAX_POLLED_PACKETS = 16
 """In one response; clients refuse more."""
@@ -99,8 +100,8 @@ class Owner(Protocol):
         ...
 
 
-class Connection:
-    """See the module."""
+class Connection(Sink):
+    """See the module. The fan-out's loop reads its `fd`."""
 
     __slots__ = (
         "_inbox",
@@ -113,7 +114,6 @@ class Connection:
         "awaits_pong",
         "beat",
         "environ",
-        "fd",
         "link",
         "posting",
         "session",
@@ -127,7 +127,6 @@ class Connection:
         self.environ = environ
         self.link = link
         self.fd = link.direct_fd() if link else -1
-        """As long as it is not negative, frames may be written to it at once. The fan-out's loop reads it."""
         self.state = State.WEBSOCKET if link else State.POLLING
         self.beat = 0
         self.admitted = False

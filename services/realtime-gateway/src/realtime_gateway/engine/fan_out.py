@@ -6,19 +6,12 @@ together, and the cost of a delivery falls.
 """
 
 import asyncio
-import os
-from collections.abc import Collection, Iterable, Sequence
-from itertools import islice
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from realtime_gateway.engine.connection import Connection
 from realtime_gateway.engine.websocket import text_frame
-
-try:
-    from realtime_gateway.engine import _fan_out
-except ImportError:
-    # It was installed where there is no C compiler.
-    _fan_out = None  # type: ignore[assignment]
+from realtime_gateway.engine.write_loop import BROKEN, NOT_NOW, write_all
 
 CHUNK = 2_000
 """Connections that are written to before the loop has its turn: some 20 ms."""
@@ -26,47 +19,41 @@ CHUNK = 2_000
 _NOBODY: frozenset[Connection] = frozenset()
 
 
-NOT_NOW = -1
-BROKEN = -2
-
-
-def write_all_in_python(connections: list[Connection], data: bytes) -> list[tuple[int, int]]:
-    """Write `data` to the sockets of all connections that may be written to at once.
-
-    Returns:
-        (place in `connections`, how many bytes were taken) of each that did not take all of it: `NOT_NOW` where nothing
-        may be written to at once, `BROKEN` where the socket is.
-    """
-    write, size, rest = os.write, len(data), []
-    for place, connection in enumerate(connections):
-        fd = connection.fd
-        try:
-            sent = write(fd, data) if fd >= 0 else NOT_NOW
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            sent = BROKEN
-        if sent != size:
-            rest.append((place, sent))
-    return rest
-
-
-write_all = write_all_in_python if _fan_out is None else _fan_out.write_all
-"""The loop of every broadcast: in C where it was built, see `fan_out.c`."""
-WRITE_LOOP = "Python" if _fan_out is None else "C"
-
-
-def write_to(connections: Iterable[Connection], data: bytes, packets: Sequence[bytes]) -> int:
+def write_to(connections: list[Connection], data: bytes, packets: Sequence[bytes]) -> int:
     """Write the frames `data`, which hold `packets`, to each of `connections`; returns to how many."""
-    members = list(connections)
-    for place, sent in write_all(members, data):
-        connection = members[place]
+    for place, sent in write_all(connections, data):
+        connection = connections[place]
         if sent == NOT_NOW:
             connection.send_frame(data, packets)
         elif sent != BROKEN and connection.link is not None:
             connection.link.write_rest(data[sent:] if sent else data)
         # The transport finds out by itself that a socket is broken, and ends the connection.
-    return len(members)
+    return len(connections)
+
+
+class EndOfTurn:
+    """When groups write what they were sent: at the end of the event loop's turn, with one callback for all of them."""
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: list[Group] = []
+
+    def flush(self, group: "Group") -> None:
+        """Have the group write then."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._due.append(group)
+
+    def _flush(self) -> None:
+        due, self._due = self._due, []
+        for group in due:
+            try:
+                group.flush()
+            except Exception as error:
+                # The boundary of a group: what goes wrong in one does not silence the others.
+                context = {"message": "a group was not written to", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
 
 
 class _Flush(NamedTuple):
@@ -83,9 +70,10 @@ class _Flush(NamedTuple):
 class Group:
     """Connections that hear the same. Each gets what is sent after it came, in order."""
 
-    __slots__ = ("_changes", "_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
+    __slots__ = ("_changes", "_end", "_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
 
-    def __init__(self) -> None:
+    def __init__(self, end: EndOfTurn) -> None:
+        self._end = end
         self._members: dict[Connection, int] = {}
         """Each with the number of flushes that had begun when it came."""
         self._flushes = 0
@@ -127,15 +115,22 @@ class Group:
         self._frames.append(text_frame(packet))
         if not self._flushing:
             self._flushing = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._end.flush(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was sent since the last time; of a large group, the first chunk."""
         self._flushes += 1
         packets, self._packets = self._packets, []
         frames, self._frames = self._frames, []
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         members = list(self._members)
         if not self._late and not self._excluded:
+            if len(members) <= CHUNK:
+                try:
+                    write_to(members, data, packets)
+                finally:
+                    self._flushed()
+                return
             self._write_chunk(members, 0, _Flush(data, packets, _NOBODY, self._changes))
             return
         excluded, self._excluded = self._excluded, {}
@@ -162,7 +157,7 @@ class Group:
             write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
 
     def _write_chunk(self, members: list[Connection], at: int, flush: _Flush) -> None:
-        chunk: Iterable[Connection] = islice(members, at, at + CHUNK)
+        chunk = members[at : at + CHUNK]
         if flush.special or flush.changes != self._changes:
             # Some have gone since the list was made, and may have come back; some have got theirs.
             come, now, special = self._members.get, self._flushes, flush.special
@@ -176,7 +171,10 @@ class Group:
     def _go_on(self, members: list[Connection], at: int, flush: _Flush) -> None:
         if at + CHUNK < len(members):
             asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK, flush)
-        elif self._packets:
-            asyncio.get_running_loop().call_soon(self._flush)
         else:
-            self._flushing = False
+            self._flushed()
+
+    def _flushed(self) -> None:
+        self._flushing = bool(self._packets)
+        if self._packets:
+            self._end.flush(self)

@@ -12,7 +12,7 @@ from socketio.async_manager import AsyncManager
 
 from realtime_gateway import metrics
 from realtime_gateway.engine.connection import CloseReason, Connection
-from realtime_gateway.engine.fan_out import Group, write_to
+from realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.engine.websocket import text_frame
 from room_contracts.socket_events import CHAT_NAMESPACE, DEMO_NAMESPACE, LOBBY_NAMESPACE
@@ -33,7 +33,7 @@ class RoomGroup:
 
     def __init__(self, manager: "ClientManager") -> None:
         self._manager = manager
-        self._group = Group()
+        self._group = Group(manager.end_of_turn)
         self._connections: dict[str, Connection] = {}
 
     def add(self, sid: str) -> None:
@@ -53,7 +53,7 @@ class RoomGroup:
 
     def send(self, body: bytes, but: Collection[str] = ()) -> None:
         """See `domain.hosted_room.Group`."""
-        metrics.DELIVERIES.inc(len(self._connections))
+        metrics.DELIVERIES.count += len(self._connections)
         left_out = [self._connections[sid] for sid in but if sid in self._connections] if but else ()
         self._group.send(_CHAT_EVENT + _utf8(body), left_out)
 
@@ -63,9 +63,13 @@ class ClientManager(AsyncManager):
 
     server: Any
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.end_of_turn = EndOfTurn()
+
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """See `ports.Sockets`."""
-        self._write(CHAT_NAMESPACE, body, self._connections_of(CHAT_NAMESPACE, sids))
+        self._write(CHAT_NAMESPACE, body, list(self._connections_of(CHAT_NAMESPACE, sids)))
 
     def group(self) -> "RoomGroup":
         """See `ports.Sockets`."""
@@ -83,7 +87,7 @@ class ClientManager(AsyncManager):
     def broadcast(self, namespace: str, body: bytes) -> None:
         """Write one event to every session of a namespace."""
         everybody = list(self.rooms.get(namespace, {}).get(None, {}))
-        self._write(namespace, body, self._connections_of(namespace, everybody))
+        self._write(namespace, body, list(self._connections_of(namespace, everybody)))
 
     def connections(self) -> list[str]:
         """See `use_cases.drain_node.Connections`."""
@@ -145,8 +149,8 @@ class ClientManager(AsyncManager):
                 yield connection
 
     @staticmethod
-    def _write(namespace: str, body: bytes, connections: Iterable[Connection]) -> None:
+    def _write(namespace: str, body: bytes, connections: list[Connection]) -> None:
         # The main namespace is not named.
         where = "" if namespace == DEMO_NAMESPACE else f"{namespace},"
         packet = _MESSAGE_WITH_EVENT + where.encode() + _utf8(body)
-        metrics.DELIVERIES.inc(write_to(connections, text_frame(packet), [packet]))
+        metrics.DELIVERIES.count += write_to(connections, text_frame(packet), [packet])

@@ -19,7 +19,7 @@ from room_contracts.ids import RoomId
 
 PERIOD_S = 1.0
 
-_EVENTS = {kind: metrics.EVENTS.labels(kind.name.lower()) for kind in Kind}
+_EVENTS = {kind: metrics.EVENTS.of(kind.name.lower()) for kind in Kind}
 
 _log = structlog.get_logger(__name__)
 
@@ -62,11 +62,12 @@ class FanOut:
         """A durable frame, from the channel or read from the log."""
         if not self._serves(room.room_id):
             return Delivery.NOT_SERVED
-        match room.stream.receive(frame):
-            case Deliver(frames):
-                for each in frames:
-                    self._deliver(room, each)
-                return Delivery.GAP if room.stream.has_gap else Delivery.DONE
+        outcome = room.stream.receive(frame)
+        if isinstance(outcome, Deliver):
+            for each in outcome.frames:
+                self._deliver(room, each)
+            return Delivery.GAP if room.stream.has_gap else Delivery.DONE
+        match outcome:
             case Outcome.DUPLICATE:
                 metrics.DUPLICATES.inc()
                 return Delivery.DONE
@@ -99,7 +100,7 @@ class FanOut:
                 room.audience.send(frame.body)
             case kind:
                 raise ValueError(f"{kind.name} on a room's channel")
-        _EVENTS[frame.kind].inc()
+        _EVENTS[frame.kind].count += 1
 
     def resync(self, room: HostedRoom) -> None:
         """Tell everybody in the room to drop what they show of it."""
@@ -124,7 +125,7 @@ class FanOut:
         if frame.kind is Kind.CHAT_DELETED:
             self._redact(room, frame)
         room.audience.send(frame.body)
-        _EVENTS[frame.kind].inc()
+        _EVENTS[frame.kind].count += 1
 
     @staticmethod
     def _redact(room: HostedRoom, frame: Frame) -> None:

@@ -29,12 +29,12 @@ class ReceiveFrames:
         """One frame of the room's channel, in the order in which they came."""
         if frame.kind.durable:
             match self._fan_out.durable(room, frame):
+                case Delivery.DONE:
+                    pass
                 case Delivery.GAP:
                     self._repair.gap(room)
                 case Delivery.RESYNC | Delivery.NOT_SERVED:
                     self._repair.behind([room.room_id])
-                case Delivery.DONE:
-                    pass
             return
         if frame.kind is Kind.HEAD:
             self._repair.announced(room, frame)

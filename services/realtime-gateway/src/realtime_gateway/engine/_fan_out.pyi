@@ -1,3 +1,0 @@
-from realtime_gateway.engine.connection import Connection
-
-def write_all(connections: list[Connection], data: bytes) -> list[tuple[int, int]]: ...
