@@ -32,8 +32,25 @@ def world() -> Iterator[World]:
         yield world
 
 
+@pytest.fixture(scope="module")
+def deflating_world() -> Iterator[World]:
+    with served(chat_world(ping_interval_s=0.3, ping_timeout_s=5.0, deflate=True)) as world:
+        yield world
+
+
 @pytest.mark.parametrize("how", TRANSPORTS)
 def test_the_official_client_finds_nothing_missing(world: World, how: str) -> None:
+    check(world, how)
+
+
+@pytest.mark.parametrize("how", ["websocket", "upgrade"])
+def test_the_official_client_finds_nothing_missing_where_messages_are_compressed(
+    deflating_world: World, how: str
+) -> None:
+    check(deflating_world, how)
+
+
+def check(world: World, how: str) -> None:
     argument = json.dumps({"url": world.url, **TRANSPORTS[how]})
     ended = subprocess.run(
         ["node", str(HERE / "protocol_client.mjs"), argument], capture_output=True, text=True, timeout=60, check=False

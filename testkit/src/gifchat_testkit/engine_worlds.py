@@ -117,7 +117,7 @@ class _Namespace:
 
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
-        self._group = Group(EndOfTurn())
+        self._group = Group(EndOfTurn(), deflates=world.engine.deflate)
         for event, handler in {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,

@@ -61,6 +61,10 @@ class RawWebSocket:
         """Send a text message."""
         await self.send(client_frame(1, text.encode()))
 
+    async def exactly(self, count: int) -> bytes:
+        """The next so many bytes from the server, whatever they are."""
+        return await self._reader.readexactly(count)
+
     async def frame(self) -> tuple[int, bytes]:
         """The next frame from the server: its opcode and payload.
 

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis 7, Valkey 8, or later.")
     ping_interval: float = Field(default=25.0, gt=0, description="Seconds between two Engine.IO pings.")
     ping_timeout: float = Field(default=20.0, gt=0, description="Seconds that a client has to answer a ping.")
+    message_deflate: bool = Field(
+        default=False,
+        description="Compress a room's events, once for all readers that can read it: less traffic, more CPU time.",
+    )
     seat_grace: float = Field(
         default=limits.SEAT_GRACE_S, ge=0, description="Seconds that a seat is held for a user who is away."
     )

@@ -52,6 +52,8 @@ class Owner:
 class FakeLink:
     """A WebSocket that takes everything."""
 
+    deflates = False
+
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.closed_with: list[int] = []

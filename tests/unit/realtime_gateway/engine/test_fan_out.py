@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from realtime_gateway.engine import fan_out, write_loop
 from realtime_gateway.engine.connection import Connection
 from realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
-from realtime_gateway.engine.websocket import text_frame
+from realtime_gateway.engine.websocket import deflated_frame, text_frame
 from realtime_gateway.engine.write_loop import Sink
 
 try:
@@ -266,6 +266,52 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fan_out, "CHUNK", chunk)
         asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------------------- compression
+
+
+async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed: list[bytes] = []
+
+    def counted(packet: bytes) -> bytes:
+        compressed.append(packet)
+        return deflated_frame(packet)
+
+    monkeypatch.setattr(fan_out, "deflated_frame", counted)
+    plain, readers = [Raw() for _ in range(2)], [Raw(deflates=True) for _ in range(5)]
+    group = Group(EndOfTurn(), deflates=True)
+    for member in (plain[0], *readers, plain[1]):
+        group.add(*cast("list[Connection]", [member]))
+    packets = [b"4" + b"a" * 200, b"4b", b"4" + b"c" * 200]
+    with monkeypatch.context() as patch:
+        patch.setattr(fan_out, "CHUNK", 2)
+        for packet in packets:
+            group.send(packet)
+        for _ in range(5):
+            await turn()
+    assert [member.got for member in plain] == [[b"".join(map(text_frame, packets))]] * 2
+    assert [member.got for member in readers] == [[b"".join(map(deflated_frame, packets))]] * 5
+    assert compressed == packets
+    left_out = cast("list[Connection]", readers[:1])
+    group.send(packets[0], but=left_out)
+    await turn()
+    assert readers[1].got[1:] == [deflated_frame(packets[0])]
+    assert (len(readers[0].got), plain[0].got[1:]) == (1, [text_frame(packets[0])])
+
+
+class Raw(Sink):
+    """A connection that is written to by its queue, and keeps what it is given."""
+
+    link = None
+
+    def __init__(self, *, deflates: bool = False) -> None:
+        self.fd = -1
+        self.deflates = deflates
+        self.got: list[bytes] = []
+
+    def send_frame(self, data: bytes, _packets: list[bytes]) -> None:
+        self.got.append(data)
 
 
 # ------------------------------------------------------------------------------------------------------------- writes

@@ -7,12 +7,14 @@ from itertools import pairwise
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.protocol import CLIENT, SERVER, State
 from websockets.protocol import Protocol as OtherProtocol
 from websockets.utils import accept_key as other_accept_key
 
 from gifchat_testkit.raw_websocket import client_frame, close_payload
+from realtime_gateway.engine.deflate import deflate
 from realtime_gateway.engine.websocket import (
     CloseCode,
     Closing,
@@ -24,6 +26,7 @@ from realtime_gateway.engine.websocket import (
     Ping,
     accept_key,
     close_frame,
+    deflated_frame,
     frame,
     text_frame,
 )
@@ -94,6 +97,73 @@ def test_reserved_bits_are_refused(opcode: int, reserved: int) -> None:  # (5.2)
 @pytest.mark.parametrize("fin", [True, False])
 def test_unknown_opcodes_are_refused(opcode: int, fin: bool) -> None:  # (5.2)
     assert failure(client_frame(opcode, fin=fin)) == CloseCode.PROTOCOL_ERROR
+
+
+# ------------------------------------------------------------------------------------------------------- compression
+
+
+def parse_deflated(data: bytes, max_bytes: int = MAX_BYTES) -> list[Event]:
+    return Parser(max_bytes, deflates=True).feed(data)
+
+
+def test_compressed_messages_where_they_were_agreed_on() -> None:  # (RFC 7692, 6.2)
+    compressed = deflate(b"one two three")
+    parts = (
+        client_frame(TEXT, compressed[:4], reserved=4, fin=False),
+        client_frame(PING),
+        client_frame(0, compressed[4:]),
+    )
+    plain, binary = client_frame(TEXT, b"plain"), client_frame(BINARY, deflate(b"\xff"), reserved=4)
+    messages = [Ping(b""), Message("one two three"), Message("plain"), Message(b"\xff")]
+    assert parse_deflated(b"".join((*parts, plain, binary))) == messages
+
+
+@pytest.mark.parametrize(("opcode", "reserved"), [(PING, 4), (CLOSE, 4), (TEXT, 1), (TEXT, 2), (TEXT, 5), (BINARY, 6)])
+def test_other_reserved_bits_are_refused_all_the_same(opcode: int, reserved: int) -> None:  # (RFC 7692, 6)
+    data = client_frame(opcode, deflate(b"a"), reserved=reserved)
+    assert parse_deflated(data) == [Failed(CloseCode.PROTOCOL_ERROR, "reserved bits are set")]
+
+
+def test_only_the_first_fragment_says_that_it_is_compressed() -> None:  # (RFC 7692, 6.1)
+    data = client_frame(TEXT, b"a", fin=False) + client_frame(0, b"b", reserved=4)
+    assert parse_deflated(data) == [Failed(CloseCode.PROTOCOL_ERROR, "reserved bits are set")]
+
+
+def test_what_is_wrong_with_a_compressed_message() -> None:
+    for payload, code in (
+        (b"\xff\xff", CloseCode.INVALID_DATA),
+        (deflate(b"\xff"), CloseCode.INVALID_DATA),
+        (deflate(bytes(MAX_BYTES + 1)), CloseCode.TOO_BIG),
+    ):
+        [failed] = parse_deflated(client_frame(TEXT, payload, reserved=4))
+        assert isinstance(failed, Failed)
+        assert failed.code == code
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
+def test_garbage_that_may_be_compressed_never_raises(data: bytes, cuts: list[int]) -> None:
+    parser = Parser(100, deflates=True)
+    places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
+    for begin, end in pairwise(places):
+        parser.feed(data[begin:end])
+
+
+@given(st.text(max_size=300) | st.text(alphabet="ab", min_size=200, max_size=300))
+def test_another_implementation_reads_compressed_frames(text: str) -> None:
+    extension = PerMessageDeflate(
+        remote_no_context_takeover=True,
+        local_no_context_takeover=True,
+        remote_max_window_bits=15,
+        local_max_window_bits=15,
+    )
+    client = OtherProtocol(CLIENT, state=State.OPEN)
+    client.extensions = [extension]
+    written = deflated_frame(text.encode())
+    assert len(written) <= len(text_frame(text.encode()))
+    client.receive_data(written)
+    [read] = client.events_received()
+    assert isinstance(read, Frame)
+    assert bytes(read.data).decode() == text
 
 
 # ----------------------------------------------------------------------------------------------------- fragmentation

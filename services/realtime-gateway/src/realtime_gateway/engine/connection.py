@@ -59,6 +59,9 @@ class OverlapError(Exception):
 class Link(Protocol):
     """A WebSocket that frames are written to."""
 
+    deflates: bool
+    """Whether the client reads compressed messages."""
+
     def write(self, data: bytes) -> None:
         """Write whole frames, in order; never waits."""
         ...
@@ -101,7 +104,7 @@ class Owner(Protocol):
 
 
 class Connection(Sink):
-    """See the module. The fan-out's loop reads its `fd`."""
+    """See the module. The write loop reads its `fd`."""
 
     __slots__ = (
         "_inbox",
@@ -113,6 +116,7 @@ class Connection(Sink):
         "admitted",
         "awaits_pong",
         "beat",
+        "deflates",
         "environ",
         "link",
         "posting",
@@ -127,6 +131,7 @@ class Connection(Sink):
         self.environ = environ
         self.link = link
         self.fd = link.direct_fd() if link else -1
+        self.deflates = link is not None and link.deflates
         self.state = State.WEBSOCKET if link else State.POLLING
         self.beat = 0
         self.admitted = False
@@ -239,6 +244,7 @@ class Connection(Sink):
         """It takes over, after it was told that it can; what waits for a poll goes to it first."""
         waiting, self._outbox, self._outbox_bytes = self._outbox, None, 0
         self.link = link
+        self.deflates = link.deflates
         self.state = State.WEBSOCKET
         self._answer_poll()
         for packet in waiting or ():

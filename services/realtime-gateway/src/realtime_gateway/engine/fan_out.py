@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from realtime_gateway.engine.connection import Connection
-from realtime_gateway.engine.websocket import text_frame
+from realtime_gateway.engine.websocket import deflated_frame, text_frame
 from realtime_gateway.engine.write_loop import BROKEN, NOT_NOW, write_all
 
 CHUNK = 2_000
@@ -56,11 +56,27 @@ class EndOfTurn:
                 asyncio.get_running_loop().call_exception_handler(context)
 
 
+class _Outgoing:
+    """Packets as they are written: compressed once for all who read them so, and only if there is somebody."""
+
+    __slots__ = ("_deflated", "data", "packets")
+
+    def __init__(self, packets: list[bytes], frames: list[bytes]) -> None:
+        self.packets = packets
+        self.data = frames[0] if len(frames) == 1 else b"".join(frames)
+        self._deflated: bytes | None = None
+
+    @property
+    def deflated(self) -> bytes:
+        if self._deflated is None:
+            self._deflated = b"".join(map(deflated_frame, self.packets))
+        return self._deflated
+
+
 class _Flush(NamedTuple):
     """What goes out at once, chunk by chunk."""
 
-    data: bytes
-    packets: list[bytes]
+    outgoing: _Outgoing
     special: Collection[Connection]
     """Who gets something else, and has got it already."""
     changes: int
@@ -70,10 +86,23 @@ class _Flush(NamedTuple):
 class Group:
     """Connections that hear the same. Each gets what is sent after it came, in order."""
 
-    __slots__ = ("_changes", "_end", "_excluded", "_flushes", "_flushing", "_frames", "_late", "_members", "_packets")
+    __slots__ = (
+        "_changes",
+        "_deflates",
+        "_end",
+        "_excluded",
+        "_flushes",
+        "_flushing",
+        "_frames",
+        "_late",
+        "_members",
+        "_packets",
+    )
 
-    def __init__(self, end: EndOfTurn) -> None:
+    def __init__(self, end: EndOfTurn, *, deflates: bool = False) -> None:
+        """`deflates`: some of those who come may read compressed messages."""
         self._end = end
+        self._deflates = deflates
         self._members: dict[Connection, int] = {}
         """Each with the number of flushes that had begun when it came."""
         self._flushes = 0
@@ -122,21 +151,21 @@ class Group:
         self._flushes += 1
         packets, self._packets = self._packets, []
         frames, self._frames = self._frames, []
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        outgoing = _Outgoing(packets, frames)
         members = list(self._members)
         if not self._late and not self._excluded:
             if len(members) <= CHUNK:
                 try:
-                    write_to(members, data, packets)
+                    self._write(members, outgoing)
                 finally:
                     self._flushed()
                 return
-            self._write_chunk(members, 0, _Flush(data, packets, _NOBODY, self._changes))
+            self._write_chunk(members, 0, _Flush(outgoing, _NOBODY, self._changes))
             return
         excluded, self._excluded = self._excluded, {}
         late, self._late = self._late, {}
         special = set(late).union(*excluded.values())
-        flush = _Flush(data, packets, special, self._changes)
+        flush = _Flush(outgoing, special, self._changes)
         try:
             for connection in special:
                 if connection in self._members:
@@ -144,8 +173,14 @@ class Group:
         finally:
             self._write_chunk(members, 0, flush)
 
-    @staticmethod
+    def _write(self, members: list[Connection], outgoing: _Outgoing) -> None:
+        if self._deflates and (readers := [each for each in members if each.deflates]):
+            write_to(readers, outgoing.deflated, outgoing.packets)
+            members = [each for each in members if not each.deflates]
+        write_to(members, outgoing.data, outgoing.packets)
+
     def _write_some(
+        self,
         connection: Connection,
         packets: list[bytes],
         frames: list[bytes],
@@ -154,7 +189,7 @@ class Group:
     ) -> None:
         places = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NOBODY)]
         if places:
-            write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
+            self._write([connection], _Outgoing([packets[at] for at in places], [frames[at] for at in places]))
 
     def _write_chunk(self, members: list[Connection], at: int, flush: _Flush) -> None:
         chunk = members[at : at + CHUNK]
@@ -163,7 +198,7 @@ class Group:
             come, now, special = self._members.get, self._flushes, flush.special
             chunk = [each for each in chunk if come(each, now) < now and each not in special]
         try:
-            write_to(chunk, flush.data, flush.packets)
+            self._write(chunk, flush.outgoing)
         finally:
             # Whatever happens to one of them: the room must not fall silent.
             self._go_on(members, at, flush)

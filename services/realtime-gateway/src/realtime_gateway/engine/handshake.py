@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, unquote
 
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.connection import Connection, Link, State
+from realtime_gateway.engine.deflate import negotiate
 from realtime_gateway.engine.websocket import accept_key, text_frame
 from room_contracts import errors
 
@@ -114,6 +115,8 @@ class Accepted:
     """The polling connection that it wants to take over; None: it is a new one."""
     open: Callable[[Link], Connection]
     """Makes the new connection; its OPEN packet is in `response` already."""
+    deflates: bool = False
+    """Messages may be compressed, both ways."""
 
 
 class Registry(Protocol):
@@ -141,9 +144,14 @@ class Handshake:
         ping_timeout_s: float,
         max_bytes: int,
         draining: Callable[[], bool],
+        deflate: bool = False,
     ) -> None:
-        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed."""
+        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed.
+
+        With `deflate` clients that offer it may be sent compressed messages.
+        """
         self.max_bytes = max_bytes
+        self.deflate = deflate
         self._registry = registry
         self._allowed_origins = frozenset(allowed_origins)
         self._trusted = [ip_network(part.strip(), strict=False) for part in trusted_proxies.split(",") if part.strip()]
@@ -198,10 +206,15 @@ class Handshake:
             return Refusal.of(Problem.UNSUPPORTED_PROTOCOL)
         if query.get("transport") != "websocket":
             return Refusal.of(Problem.TRANSPORT_UNKNOWN)
+        extension = negotiate(headers.get("sec-websocket-extensions", "")) if self.deflate else None
         response = (
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-            b"sec-websocket-accept: " + key + b"\r\n\r\n"
+            b"sec-websocket-accept: " + key + b"\r\n"
         )
+        if extension is not None:
+            response += b"sec-websocket-extensions: " + extension.encode() + b"\r\n"
+        response += b"\r\n"
+        deflates = extension is not None
         sid = query.get("sid")
         if sid is not None:
             connection = self._registry.find(sid)
@@ -209,13 +222,13 @@ class Handshake:
                 return Refusal.of(Problem.SESSION_UNKNOWN)
             if connection.state is not State.POLLING:
                 return Refusal.of(Problem.BAD_REQUEST)
-            return Accepted(response, connection, lambda _link: connection)
+            return Accepted(response, connection, lambda _link: connection, deflates)
         if (refusal := self.refuse_new()) is not None:
             return refusal
         sid = new_sid()
         environ = self.environ(headers, peer[0] if peer else "unknown")
         response += text_frame(self.open_packet(sid, ()).encode())
-        return Accepted(response, None, lambda link: self._registry.add(sid, environ, link))
+        return Accepted(response, None, lambda link: self._registry.add(sid, environ, link), deflates)
 
     def environ(self, headers: Mapping[str, str], peer: str) -> dict[str, Any]:
         """What handlers of `connect` are told: the address, and the headers that they ask for."""

@@ -59,6 +59,7 @@ class WebSocketLink(asyncio.Protocol):
         "_timer",
         "_transport",
         "connection",
+        "deflates",
     )
 
     def __init__(
@@ -76,6 +77,8 @@ class WebSocketLink(asyncio.Protocol):
         self._fd = -1
         self._held_back = False
         self._closing = False
+        self.deflates = False
+        """See `connection.Link`."""
         self._timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ asyncio.Protocol
@@ -218,7 +221,8 @@ class WebSocketLink(asyncio.Protocol):
         if raw is not None and transport.get_extra_info("sslcontext") is None:
             self._fd = raw.fileno()
             transport.set_write_buffer_limits(high=0)
-        self._parser = Parser(self._handshake.max_bytes)
+        self.deflates = accepted.deflates
+        self._parser = Parser(self._handshake.max_bytes, deflates=accepted.deflates)
         self.write(accepted.response)
         if accepted.upgrades is None:
             self.connection = accepted.open(self)

@@ -45,11 +45,13 @@ class EngineServer:
         ping_timeout_s: float,
         max_bytes: int,
         draining: Callable[[], bool],
+        deflate: bool = False,
         first_word_timeout_s: float = FIRST_WORD_TIMEOUT_S,
         **_of_engineio: Any,
     ) -> None:
         """`_of_engineio`: options that python-socketio adds for its own server, of no meaning here."""
         self.connections: dict[str, Connection] = {}
+        self.deflate = deflate
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
@@ -64,6 +66,7 @@ class EngineServer:
             ping_timeout_s=ping_timeout_s,
             max_bytes=max_bytes,
             draining=draining,
+            deflate=deflate,
         )
         self._polling = Polling(self._handshake, self)
 

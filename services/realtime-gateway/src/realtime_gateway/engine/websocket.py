@@ -1,6 +1,7 @@
 """WebSocket frames, the server's side, as values (RFC 6455). No I/O.
 
-Only what a server of messages needs: no extensions, so the reserved bits are an error (section 5.2).
+Only what a server of messages needs. Of extensions there is one, and only where it was agreed on (`deflate.py`):
+otherwise reserved bits are an error (section 5.2).
 """
 
 import base64
@@ -9,10 +10,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from realtime_gateway.engine.deflate import NotDeflatedError, TooLargeError, deflate, inflate
+
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
 _FIN: Final = 0x80
 _RESERVED: Final = 0x70
+_COMPRESSED: Final = 0x40
+"""RSV1 of a message's first frame (RFC 7692, 6)."""
 _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
@@ -93,7 +98,7 @@ def accept_key(key: bytes) -> bytes | None:
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 
-def frame(opcode: Opcode, payload: bytes) -> bytes:
+def frame(opcode: int, payload: bytes) -> bytes:
     """A frame from a server: whole, not masked."""
     size = len(payload)
     if size <= _CONTROL_MAX:
@@ -108,6 +113,12 @@ def text_frame(text: bytes) -> bytes:
     return frame(Opcode.TEXT, text)
 
 
+def deflated_frame(text: bytes) -> bytes:
+    """A text message in UTF-8 for who reads compressed ones; as it is where that would not make it smaller."""
+    compressed = deflate(text)
+    return frame(_COMPRESSED | Opcode.TEXT, compressed) if len(compressed) < len(text) else text_frame(text)
+
+
 def close_frame(code: int, reason: str = "") -> bytes:
     """A close frame; `NO_STATUS` is never sent but shown as an empty payload (7.1.5)."""
     if code == CloseCode.NO_STATUS:
@@ -118,11 +129,14 @@ def close_frame(code: int, reason: str = "") -> bytes:
 class Parser:
     """Turns received bytes into events. After `Closing` or `Failed` everything else is ignored."""
 
-    __slots__ = ("_buffer", "_done", "_fragments", "_max_bytes", "_opcode")
+    __slots__ = ("_buffer", "_compressed", "_done", "_extended", "_fragments", "_max_bytes", "_opcode")
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` bounds a whole message."""
+    def __init__(self, max_bytes: int, *, deflates: bool = False) -> None:
+        """`max_bytes` bounds a whole message; `deflates`: it may be compressed."""
         self._max_bytes = max_bytes
+        self._extended = _COMPRESSED if deflates else 0
+        """The reserved bits that a message may begin with."""
+        self._compressed = False
         self._buffer = b""
         self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
@@ -178,7 +192,7 @@ class Parser:
         return first, _unmask(buffer[at + head + 4 : end], buffer[at + head : at + head + 4]), end
 
     def _check(self, first: int, second: int) -> None:
-        if first & _RESERVED:
+        if first & _RESERVED and (first & _RESERVED != self._extended or not _begins_message(first)):
             raise _Broken(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASKED:
             raise _Broken(CloseCode.PROTOCOL_ERROR, "a client masks its frames")
@@ -199,6 +213,7 @@ class Parser:
             return self._control(opcode, payload)
         if self._fragments is None:
             self._opcode = Opcode(opcode)
+            self._compressed = bool(first & _COMPRESSED)
             if first & _FIN:
                 return self._message(payload)
             # One growing buffer: empty fragments, of which there may be any number, take no memory.
@@ -211,12 +226,22 @@ class Parser:
         return self._message(whole)
 
     def _message(self, payload: bytes) -> Message:
+        if self._compressed:
+            payload = self._inflated(payload)
         if self._opcode is Opcode.BINARY:
             return Message(payload)
         try:
             return Message(payload.decode())
         except UnicodeDecodeError as error:
             raise _Broken(CloseCode.INVALID_DATA, "text is UTF-8") from error
+
+    def _inflated(self, payload: bytes) -> bytes:
+        try:
+            return inflate(payload, self._max_bytes)
+        except NotDeflatedError as error:
+            raise _Broken(CloseCode.INVALID_DATA, f"not compressed as agreed: {error}") from error
+        except TooLargeError as error:
+            raise _Broken(CloseCode.TOO_BIG, f"a message has at most {self._max_bytes} bytes") from error
 
     def _control(self, opcode: int, payload: bytes) -> Event | None:
         if opcode == Opcode.PING:
@@ -225,6 +250,10 @@ class Parser:
             return None
         self._done = True
         return Closing(_close_code(payload))
+
+
+def _begins_message(first: int) -> bool:
+    return first & _OPCODE in (Opcode.TEXT, Opcode.BINARY)
 
 
 def _close_code(payload: bytes) -> int:

@@ -33,7 +33,7 @@ class RoomGroup:
 
     def __init__(self, manager: "ClientManager") -> None:
         self._manager = manager
-        self._group = Group(manager.end_of_turn)
+        self._group = Group(manager.end_of_turn, deflates=manager.server.eio.deflate)
         self._connections: dict[str, Connection] = {}
 
     def add(self, sid: str) -> None:

@@ -190,6 +190,7 @@ def create_server(settings: Settings, manager: ClientManager, draining: Callable
         ping_timeout_s=settings.ping_timeout,
         max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
         draining=draining,
+        deflate=settings.message_deflate,
     )
 
 
