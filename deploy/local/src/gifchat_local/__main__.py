@@ -20,7 +20,7 @@ from gifchat_local.data_folder import DataFolder
 from gifchat_local.kinds import SCALABLE, Kind
 from gifchat_local.logs import Prefixes, for_terminal, tail
 from gifchat_local.prerequisites import PrerequisiteError
-from gifchat_local.supervisor import MAX_REPLICAS, START_TIMEOUT_S, ClusterError, Supervisor
+from gifchat_local.supervisor import MAX_REPLICAS, START_TIMEOUT_S, STOP_TIMEOUT_S, ClusterError, Supervisor
 from gifchat_local.table import render_table
 
 EXIT_OK, EXIT_FAILED, EXIT_PREREQUISITE = 0, 1, 2
@@ -223,7 +223,12 @@ def _down(options: argparse.Namespace) -> int:
         print(f"GIF Chat is not running on the data folder {options.data}.")
         return EXIT_OK
     call(folder.socket_path(), {"command": "stop"})
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     while folder.is_locked():
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"The cluster did not stop within {STOP_TIMEOUT_S:g} s; `gifchat status` says what is left."
+            )
         time.sleep(0.05)
     print("Stopped.")
     return EXIT_OK

@@ -20,6 +20,8 @@ from gifchat_local.servers.readiness import NotReadyError, get_health
 from gifchat_local.servers.valkey import mark_as_new
 
 START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 180.0
+"""For all processes: more than the times after which each of them is killed."""
 MAX_REPLICAS = 32
 _LAST_LINES = 20
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
