@@ -42,6 +42,10 @@ class World:
     """What handlers were called with, in order."""
     environs: dict[str, dict[str, Any]] = field(default_factory=dict)
     draining: bool = False
+    broken: bool = False
+    """What handlers of `disconnect` wait for is cancelled."""
+    sessions: Callable[[], int] = lambda: 0
+    """How many the Socket.IO server knows, in all namespaces."""
 
     @property
     def url(self) -> str:
@@ -109,6 +113,7 @@ def chat_world(**more: Any) -> World:
     world = World(server.eio)
     for namespace in NAMESPACES:
         _Namespace(server, manager, world, namespace)
+    world.sessions = lambda: sum(len(list(manager.get_participants(namespace, None))) for namespace in NAMESPACES)
     return world
 
 
@@ -130,6 +135,7 @@ class _Namespace:
             "say": self._on_say,
             "kick": self._on_kick,
             "close": self._on_close,
+            "broken": self._on_broken,
         }.items():
             server.on(event, handler, namespace=name)  # type: ignore[no-untyped-call]
 
@@ -147,6 +153,8 @@ class _Namespace:
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         self._world.told.append(("disconnect", self._name, sid, reason))
+        if self._world.broken:
+            await self._on_broken(sid)
 
     async def _on_message(self, sid: str, *data: Any) -> None:
         await self._emit("message-back", *data, to=sid)
@@ -178,6 +186,11 @@ class _Namespace:
         self._group.send(f'42{prefix}["said","{text}"]'.encode())
         await asyncio.sleep(0)
         return len(self._group)
+
+    async def _on_broken(self, _sid: str) -> None:
+        waited_for = asyncio.get_running_loop().create_future()
+        waited_for.cancel()
+        await waited_for
 
     async def _on_kick(self, sid: str) -> None:
         await self._server.disconnect(sid, namespace=self._name)  # type: ignore[no-untyped-call]

@@ -39,8 +39,8 @@ async def pipelining(proxy: TcpProxy) -> AsyncIterator[Pipelining]:
         yield pipelining
 
 
-async def echo(pipelining: Pipelining, number: int) -> int:
-    return int(await pipelining.call("ECHO", number))
+async def echo(pipelining: Pipelining, number: int, *, once: bool = False) -> int:
+    return int(await pipelining.call("ECHO", number, once=once))
 
 
 async def test_each_gets_its_answer_however_many_ask_over_one_connection(
@@ -117,6 +117,18 @@ async def test_what_must_not_run_twice_is_not_sent_again(pipelining: Pipelining,
             await counting
         assert await echo(pipelining, 1) == 1
         assert await redis.getdel("counted") == b"1"
+
+
+async def test_what_was_never_sent_is_sent_by_the_next_connection(pipelining: Pipelining, proxy: TcpProxy) -> None:
+    await echo(pipelining, 0)
+    proxy.stall()
+    asking = [asyncio.create_task(echo(pipelining, number, once=True)) for number in range(UNDER_WAY + 20)]
+    await asyncio.sleep(0)
+    proxy.cut()
+    await proxy.heal()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(answer) for answer in answers[:UNDER_WAY]] == [RedisConnectionError] * UNDER_WAY
+    assert answers[UNDER_WAY:] == list(range(UNDER_WAY, UNDER_WAY + 20))
 
 
 async def test_a_silent_server_is_an_error_in_time_and_no_longer_when_it_speaks_again(

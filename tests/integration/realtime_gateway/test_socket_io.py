@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection
 
 from gifchat_testkit.engine_worlds import MAX_BYTES, World, chat_world, served, until
 from gifchat_testkit.raw_websocket import client_frame, raw_websocket
+from realtime_gateway.engine.link import MAX_BUFFER_BYTES
 from realtime_gateway.socketio.packet import MAX_ATTACHMENTS
 
 PATH = "/socket.io/"
@@ -252,6 +253,24 @@ async def test_an_event_in_another_namespace(client: Client) -> None:
     await enter(client, "/custom")
     await client.send('2/custom,["message","a,b/c"]')
     assert await client.receive() == '2/custom,["message-back","a,b/c"]'
+
+
+async def test_a_handler_that_waits_for_what_is_cancelled_answers_nothing_and_holds_up_nothing(inside: Client) -> None:
+    await inside.send('21["broken"]')
+    await inside.send('22["message-with-ack",2]')
+    assert [await inside.receive(), await inside.receive()] == ["31[]", "32[2]"]
+
+
+async def test_a_disconnect_that_waits_for_what_is_cancelled_is_one() -> None:
+    with served(chat_world(ping_interval_s=25.0)) as world:
+        world.broken = True
+        async with connected(world, "websocket") as client:
+            await enter(client)
+            await enter(client, "/custom")
+            assert world.sessions() == 2
+        await until(lambda: world.engine.connections == {})
+        await until(lambda: [told[:2] for told in world.told][2:] == [("disconnect", "/"), ("disconnect", "/custom")])
+        await until(lambda: world.sessions() == 0)
 
 
 async def test_any_character(inside: Client) -> None:
@@ -615,7 +634,9 @@ async def test_a_client_that_floods_is_not_read_and_loses_nothing(world: World) 
         _, handshake = await flood.frame()
         sid = json.loads(handshake[1:])["sid"]
         await flood.text("40")
-        frames = [client_frame(1, f'42["message",{number},"{"x" * 10_000}"]'.encode()) for number in range(300)]
+        # All answers together are less than may wait for a reader: it does not read before it has sent everything.
+        frames = [client_frame(1, f'42["message",{number},"{"x" * 3_300}"]'.encode()) for number in range(300)]
+        assert len(b"".join(frames)) < MAX_BUFFER_BYTES
         await flood.text('42["later",1,"first"]')
         filling = asyncio.create_task(flood.send(b"".join(frames)))
         connection = world.engine.find(sid)

@@ -1,5 +1,6 @@
 """What a gateway counts, for Prometheus."""
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import REGISTRY, Counter, Gauge
@@ -10,10 +11,11 @@ from prometheus_client.registry import Collector
 class Tally:
     """A counter on the path of every event, added to as it is: the library's takes a lock. One thread counts."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "created_at")
 
     def __init__(self) -> None:
         self.count = 0
+        self.created_at = time.time()
 
 
 class Tallies(Collector):
@@ -35,7 +37,7 @@ class Tallies(Collector):
         """See `Collector`."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
         for values, tally in self._tallies.items():
-            family.add_metric(values, tally.count)
+            family.add_metric(values, tally.count, created=tally.created_at)
         return [family]
 
 

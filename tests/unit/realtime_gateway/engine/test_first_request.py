@@ -2,12 +2,13 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from realtime_gateway.engine.first_request import FirstRequest, is_plain_websocket_request
 from realtime_gateway.engine.handshake import read_request
@@ -24,12 +25,13 @@ class Parsed:
 
     def __init__(self, data: bytes) -> None:
         self.url = b""
-        self.headers: dict[str, str] = {}
+        self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         parser = httptools.HttpRequestParser(self)
         with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
             parser.feed_data(data)
         assert upgrade.value.args == (len(data),), "nothing follows"
+        self.upgrade = HttpToolsProtocol._get_upgrade(cast("HttpToolsProtocol", self))
         self.method = parser.get_method().decode()
         self.version = parser.get_http_version()
 
@@ -37,11 +39,17 @@ class Parsed:
         self.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1").strip()
-        self.headers[key] = f"{self.headers[key]},{text}" if key in self.headers else text
+        self.headers.append((name.lower(), value))
 
     def on_body(self, body: bytes) -> None:
         self.body += body
+
+    def joined(self) -> dict[str, str]:
+        joined: dict[str, str] = {}
+        for name, value in self.headers:
+            key, text = name.decode("latin-1"), value.decode("latin-1").strip()
+            joined[key] = f"{joined[key]},{text}" if key in joined else text
+        return joined
 
 
 def check_read_alike(data: bytes) -> None:
@@ -51,7 +59,8 @@ def check_read_alike(data: bytes) -> None:
     assert target.path == b"/socket.io/"
     assert request.path == "/socket.io/"
     assert data.startswith(b"GET " + parsed.url + b" HTTP/1.1\r\n")
-    assert request.headers == parsed.headers
+    assert request.headers == parsed.joined()
+    assert parsed.upgrade == b"websocket"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +106,10 @@ def test_a_plain_request_goes_to_the_link(data: bytes) -> None:
         PLAIN.replace(b"Connection: upgrade", b"Connection: keep-alive, upgrade"),
         PLAIN.replace(b"Connection: upgrade", b"Connection: close"),
         PLAIN.replace(b"Upgrade: websocket", b"Upgrade: h2c"),
+        PLAIN.replace(b"Empty:", b"Connection: close"),
+        PLAIN.replace(b"Empty:", b"connection:"),
+        PLAIN.replace(b"Empty:", b"Upgrade: h2c"),
+        PLAIN.replace(b"Empty:", b"upgrade: websocket"),
     ],
 )
 def test_any_other_is_uvicorns(data: bytes) -> None:
@@ -121,6 +134,15 @@ def test_what_goes_to_the_link_is_read_as_uvicorns_parser_reads_it(edits: list[t
         data = data[:at] + new + data[at + gone :]
     if is_plain_websocket_request(data):
         check_read_alike(data)
+
+
+@pytest.mark.parametrize(
+    "end", [b"", b"\r\n\x81", b"Name: \xc3\xa4\r\n\r\n", b"Name: \x00\r\n\r\n", b" folded\r\n\r\n"]
+)
+@pytest.mark.parametrize("middle", [b"Name: value\r\n" * 5_000, b"Name:" + b" " * 60_000 + b"\r\n", b"a" * 60_000])
+def test_what_does_not_fit_is_read_once(middle: bytes, end: bytes) -> None:
+    """A pattern that went back would never end with these."""
+    assert not is_plain_websocket_request(PLAIN[:-2] + middle + end)
 
 
 class Recorder(asyncio.Protocol):

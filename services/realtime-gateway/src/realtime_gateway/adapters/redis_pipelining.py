@@ -25,6 +25,10 @@ Word = str | bytes | int
 _Command = tuple[Word, ...]
 
 
+class _NotSentError(RedisConnectionError):
+    """The connection was lost before the command was written to it."""
+
+
 class Pipelining:
     """A connection that is made at the first need, and made again when it was lost."""
 
@@ -46,8 +50,8 @@ class Pipelining:
         """
         try:
             answer = await self._asked(command)
-        except RedisConnectionError:
-            if once:
+        except RedisConnectionError as error:
+            if once and not isinstance(error, _NotSentError):
                 raise
             answer = await self._asked(command)
         if isinstance(answer, ReplyError):
@@ -124,7 +128,7 @@ class _Line:
         """
         connection = self._connection
         if connection is None or connection.lost.done():
-            raise RedisConnectionError("lost")
+            raise _NotSentError("lost")
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if len(self._under_way) < UNDER_WAY:
             self._send(connection, command, reply)
@@ -164,9 +168,12 @@ class _Line:
                 self._watch = loop.call_at(due_s, self._look)
 
     def _give_up(self, why: str) -> None:
-        unanswered = [reply for reply, _ in self._under_way] + [reply for _, reply in self._waiting]
+        unanswered: list[tuple[asyncio.Future[Any], RedisConnectionError]] = [
+            *((reply, RedisConnectionError(why)) for reply, _ in self._under_way),
+            *((reply, _NotSentError(why)) for _, reply in self._waiting),
+        ]
         self._under_way.clear()
         self._waiting.clear()
-        for reply in unanswered:
+        for reply, error in unanswered:
             if not reply.done():
-                reply.set_exception(RedisConnectionError(why))
+                reply.set_exception(error)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-_PLAIN = re.compile(
-    rb"GET /socket\.io/\?[!-~]+ HTTP/1\.1\r\n(?:[A-Za-z0-9-]+:[ \t]*[ -~]*\r\n)+\r\n",
-)
-"""One whole request (RFC 9112) without a body, of printable ASCII, with nothing after it."""
+_PLAIN = re.compile(rb"GET /socket\.io/\?[!-~]++ HTTP/1\.1\r\n(?:[A-Za-z0-9-]++:[ -~]*+\r\n)++\r\n")
+"""One whole request (RFC 9112) without a body, of printable ASCII, with nothing after it.
+
+It never goes back (`++`): what does not fit has been read once.
+"""
 _WANTED = (b"\r\nupgrade: websocket\r\n", b"\r\nconnection: upgrade\r\n")
+_ONCE = (b"\r\nupgrade:", b"\r\nconnection:")
 _UNWANTED = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
 
@@ -27,7 +29,11 @@ def is_plain_websocket_request(data: bytes) -> bool:
     if not data.startswith(b"GET /socket.io/?") or _PLAIN.fullmatch(data) is None:
         return False
     lower = data.lower()
-    return all(line in lower for line in _WANTED) and not any(name in lower for name in _UNWANTED)
+    return (
+        all(line in lower for line in _WANTED)
+        and all(lower.count(name) == 1 for name in _ONCE)
+        and not any(name in lower for name in _UNWANTED)
+    )
 
 
 class FirstRequest(asyncio.Protocol):

@@ -61,7 +61,7 @@ class Request:
 
 
 def read_request(raw: bytes) -> Request:
-    """Read the request that uvicorn replays: it has parsed and written it anew, so lines are plain.
+    """Read a request whose lines are plain: uvicorn has parsed it and written it anew, or `is_plain_websocket_request`.
 
     Latin-1, as HTTP's header fields are.
     """

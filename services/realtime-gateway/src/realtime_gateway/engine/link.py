@@ -1,4 +1,4 @@
-"""The WebSocket side: an asyncio protocol that uvicorn hands upgraded connections to.
+"""The WebSocket side: an asyncio protocol that connections are handed to with their request, here or by uvicorn.
 
 The write rule: frames are written to the socket at once, as long as the transport holds nothing back. What the kernel
 does not take goes to the transport, and then everything does until it is empty: a direct write would overtake. The
@@ -88,7 +88,7 @@ class WebSocketLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """First the replayed request, then frames."""
+        """First the request, whole, then frames."""
         if self._parser is not None:
             self._receive(self._parser.feed(data))
         elif self._inner is not None:

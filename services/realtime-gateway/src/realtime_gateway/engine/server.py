@@ -30,7 +30,7 @@ class EngineServer:
     """Connections over polling and WebSocket.
 
     The part of `engineio.AsyncServer` that `socketio.AsyncServer` needs, and what the product adds: `connections`,
-    and the protocol that uvicorn is given.
+    and the protocols that uvicorn is given.
     """
 
     async_mode = "asgi"

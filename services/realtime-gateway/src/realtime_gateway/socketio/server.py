@@ -1,9 +1,10 @@
 """The Socket.IO server: python-socketio on our engine, with our client manager, kept to the published protocol."""
 
+import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import socketio
@@ -110,7 +111,7 @@ class ChatServer(socketio.AsyncServer):
         if handler is None or not self.manager.is_connected(sid, namespace):
             return
         # Called here, where python-socketio would pass it through three more coroutines.
-        answer = await handler(sid, *data[1:])
+        answer = await _called(handler, sid, *data[1:])
         if id is not None:
             answers = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
             await self._send_packet(eio_sid, Packet(packets.ACK, answers, namespace, id))  # type: ignore[no-untyped-call]
@@ -124,9 +125,9 @@ class ChatServer(socketio.AsyncServer):
         if handler is None:
             return self.not_handled
         if event != "disconnect":
-            return await handler(*arguments)
+            return await _called(handler, *arguments)
         try:
-            return await handler(*arguments)
+            return await _called(handler, *arguments)
         except Exception:
             # The boundary of a namespace: the session is forgotten all the same, and the other namespaces are told.
             _log.exception("disconnect_handler_failed", namespace=namespace)
@@ -160,6 +161,17 @@ class ChatServer(socketio.AsyncServer):
         connection = self.eio.find(eio_sid)
         if connection is not None and not connection.admitted:
             raise ValueError("the first packet is CONNECT")
+
+
+async def _called(handler: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+    """What it answers. Where something that it waited for was cancelled, and not itself: nothing."""
+    try:
+        return await handler(*arguments)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return None
 
 
 def _without(namespace: str, messages: Iterable[str | bytes]) -> Iterator[str | bytes]:
