@@ -83,6 +83,26 @@ async def test_what_is_no_compressed_message_ends_the_connection(world: World) -
             assert await socket.closed() == code
 
 
+async def test_what_is_made_of_one_read_is_bounded_and_others_have_their_turn(world: World) -> None:
+    """Some 250 kB on the wire would be 180 MB at once."""
+    message = client_frame(1, deflate(b'42["message","' + b"x" * 60_000 + b'"]'), reserved=4)
+    async with (
+        raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as flood,
+        inside(world, None) as other,
+    ):
+        sid = json.loads((await flood.frame())[1][1:])["sid"]
+        await flood.text("40")
+        await flood.text('42["later",1,"first"]')
+        connection = world.engine.find(sid)
+        assert connection is not None
+        await flood.send(message * 2_000)
+        await until(lambda: len(connection._inbox or ()) > 32)
+        await other.send('42["message","?"]')
+        await received(other, '42["message-back","?"]')
+        assert len(connection._inbox or ()) < 40
+        flood.abort()
+
+
 async def test_an_upgraded_connection_reads_it_too(world: World) -> None:
     async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S) as http:
         handshake = await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})

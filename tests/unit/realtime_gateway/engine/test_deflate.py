@@ -64,11 +64,27 @@ def test_a_window_of_the_servers_is_repeated() -> None:  # (7.1.2.1)
         "permessage-deflate; client_max_window_bits=",
         "permessage-deflate; =",
         "permessage-deflate;",
+        'permessage-deflate; client_max_window_bits="10',
+        'x; a="1, permessage-deflate, 2"',
         "Permessage-Deflate x",
     ],
 )
 def test_an_offer_that_is_declined(offers: str) -> None:  # (7.1)
     assert negotiate(offers) is None
+
+
+SAFARI = "Mozilla/5.0 (Macintosh) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15"
+CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+CHROME_ON_IOS = "Mozilla/5.0 (iPhone) AppleWebKit/605.1.15 (KHTML, like Gecko) CriOS/126.0 Mobile/15E148 Safari/604.1"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "agreed"),
+    [(SAFARI, False), (CHROME_ON_IOS, False), (CHROME, True), (FIREFOX, True), ("", True), ("okhttp/4.12", True)],
+)
+def test_webkit_is_not_relied_on(user_agent: str, agreed: bool) -> None:
+    assert negotiate("permessage-deflate", user_agent) == (AGREED if agreed else None)
 
 
 @given(

@@ -293,11 +293,21 @@ async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.Monk
     assert [member.got for member in plain] == [[b"".join(map(text_frame, packets))]] * 2
     assert [member.got for member in readers] == [[b"".join(map(deflated_frame, packets))]] * 5
     assert compressed == packets
+    compressed.clear()
     left_out = cast("list[Connection]", readers[:1])
     group.send(packets[0], but=left_out)
     await turn()
     assert readers[1].got[1:] == [deflated_frame(packets[0])]
     assert (len(readers[0].got), plain[0].got[1:]) == (1, [text_frame(packets[0])])
+    for reader in readers:
+        group.send(packets[0], but=cast("list[Connection]", [reader]))
+    newcomer = Raw(deflates=True)
+    group.add(*cast("list[Connection]", [newcomer]))
+    group.send(packets[2])
+    await turn()
+    assert newcomer.got == [deflated_frame(packets[2])]
+    assert [reader.got[-1] for reader in readers] == [deflated_frame(packets[0]) * 4 + deflated_frame(packets[2])] * 5
+    assert len(compressed) == 1 + 6, "once each, whoever is left out"
 
 
 class Raw(Sink):

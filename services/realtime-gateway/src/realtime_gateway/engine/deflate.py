@@ -4,6 +4,7 @@ A broadcast is compressed once for all its readers, so nothing can depend on wha
 server never keeps its context, and asks clients not to keep theirs, which saves both a window for each connection.
 """
 
+import re
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -15,6 +16,7 @@ _CLIENT_WINDOW: Final = "client_max_window_bits"
 _WINDOW_BITS: Final = 15
 _TAIL: Final = b"\x00\x00\xff\xff"
 """What a sync flush ends with; it is not sent (7.2.1)."""
+_QUOTED_NUMBER: Final = re.compile(r'="([0-9]+)"')
 _AFTER_FINAL: Final = b"\x00" + _TAIL
 """What remains where a client has ended the whole stream, which it may (7.2.3.4)."""
 
@@ -27,11 +29,15 @@ class TooLargeError(ValueError):
     """There is more in it than a message may have."""
 
 
-def negotiate(offers: str) -> str | None:
+def negotiate(offers: str, user_agent: str = "") -> str | None:
     """The answer to `Sec-WebSocket-Extensions` (5.1, 7.1); None where no offer can be taken.
 
-    Everybody is sent the same bytes, so an offer that wants a smaller window of the server is declined.
+    Everybody is sent the same bytes, so an offer that wants a smaller window of the server is declined. So are those of
+    WebKit (Safari, everything on iOS): it has been seen to keep its context where it agreed not to.
     """
+    offers = _QUOTED_NUMBER.sub(r"=\1", offers)
+    if '"' in offers or ("AppleWebKit/" in user_agent and "Chrome/" not in user_agent):
+        return None
     for offer in offers.split(","):
         name, *rest = (part.strip() for part in offer.split(";"))
         if name != _NAME:
@@ -46,7 +52,7 @@ def negotiate(offers: str) -> str | None:
 def _parameters(parts: list[str]) -> Iterator[tuple[str, str | None]]:
     for part in parts:
         key, equals, value = part.partition("=")
-        yield key.strip(), value.strip().removeprefix('"').removesuffix('"') if equals else None
+        yield key.strip(), value.strip() if equals else None
 
 
 def _right(key: str, value: str | None) -> bool:

@@ -59,18 +59,23 @@ class EndOfTurn:
 class _Outgoing:
     """Packets as they are written: compressed once for all who read them so, and only if there is somebody."""
 
-    __slots__ = ("_deflated", "data", "packets")
+    __slots__ = ("_deflated", "frames", "packets")
 
     def __init__(self, packets: list[bytes], frames: list[bytes]) -> None:
         self.packets = packets
-        self.data = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._deflated: bytes | None = None
+        self.frames = frames
+        self._deflated: list[bytes] | None = None
 
     @property
-    def deflated(self) -> bytes:
+    def deflated(self) -> list[bytes]:
+        """Frames with the packets, compressed."""
         if self._deflated is None:
-            self._deflated = b"".join(map(deflated_frame, self.packets))
+            self._deflated = [deflated_frame(packet) for packet in self.packets]
         return self._deflated
+
+
+def _joined(frames: list[bytes]) -> bytes:
+    return frames[0] if len(frames) == 1 else b"".join(frames)
 
 
 class _Flush(NamedTuple):
@@ -169,27 +174,30 @@ class Group:
         try:
             for connection in special:
                 if connection in self._members:
-                    self._write_some(connection, packets, frames, late.get(connection, 0), excluded)
+                    self._write_some(connection, outgoing, late.get(connection, 0), excluded)
         finally:
             self._write_chunk(members, 0, flush)
 
     def _write(self, members: list[Connection], outgoing: _Outgoing) -> None:
-        if self._deflates and (readers := [each for each in members if each.deflates]):
-            write_to(readers, outgoing.deflated, outgoing.packets)
+        readers = [each for each in members if each.deflates] if self._deflates else ()
+        if readers:
             members = [each for each in members if not each.deflates]
-        write_to(members, outgoing.data, outgoing.packets)
+        write_to(members, _joined(outgoing.frames), outgoing.packets)
+        if readers:
+            write_to(readers, _joined(outgoing.deflated), outgoing.packets)
 
     def _write_some(
         self,
         connection: Connection,
-        packets: list[bytes],
-        frames: list[bytes],
+        outgoing: _Outgoing,
         since: int,
         excluded: dict[int, frozenset[Connection]],
     ) -> None:
+        packets = outgoing.packets
         places = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NOBODY)]
         if places:
-            self._write([connection], _Outgoing([packets[at] for at in places], [frames[at] for at in places]))
+            frames = outgoing.deflated if self._deflates and connection.deflates else outgoing.frames
+            write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
 
     def _write_chunk(self, members: list[Connection], at: int, flush: _Flush) -> None:
         chunk = members[at : at + CHUNK]

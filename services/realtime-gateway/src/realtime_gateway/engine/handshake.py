@@ -206,7 +206,8 @@ class Handshake:
             return Refusal.of(Problem.UNSUPPORTED_PROTOCOL)
         if query.get("transport") != "websocket":
             return Refusal.of(Problem.TRANSPORT_UNKNOWN)
-        extension = negotiate(headers.get("sec-websocket-extensions", "")) if self.deflate else None
+        offers = headers.get("sec-websocket-extensions", "") if self.deflate else ""
+        extension = negotiate(offers, headers.get("user-agent", "")) if offers else None
         response = (
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
             b"sec-websocket-accept: " + key + b"\r\n"

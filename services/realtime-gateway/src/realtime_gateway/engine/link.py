@@ -55,6 +55,7 @@ class WebSocketLink(asyncio.Protocol):
         "_held_back",
         "_inner",
         "_parser",
+        "_paused",
         "_probing",
         "_timer",
         "_transport",
@@ -77,6 +78,7 @@ class WebSocketLink(asyncio.Protocol):
         self._fd = -1
         self._held_back = False
         self._closing = False
+        self._paused = False
         self.deflates = False
         """See `connection.Link`."""
         self._timer: asyncio.TimerHandle | None = None
@@ -90,7 +92,7 @@ class WebSocketLink(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """First the request, whole, then frames."""
         if self._parser is not None:
-            self._receive(self._parser.feed(data))
+            self._receive(self._parser, data)
         elif self._inner is not None:
             self._inner.data_received(data)
         else:
@@ -186,13 +188,29 @@ class WebSocketLink(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """See `connection.Link`."""
-        if self._transport is not None:
+        self._paused = True
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """See `connection.Link`."""
-        if self._transport is not None:
+        self._paused = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Receive what was read already, and then what comes."""
+        if self._transport is None or self._transport.is_closing() or self._paused:
+            return
+        if self._parser is not None and self._parser.behind:
+            asyncio.get_running_loop().call_soon(self._catch_up, self._parser)
+        else:
             self._transport.resume_reading()
+
+    def _catch_up(self, parser: Parser) -> None:
+        if self._transport is not None and parser.behind and not self._paused:
+            self._receive(parser, b"")
+            if not parser.behind:
+                self._go_on()
 
     # ------------------------------------------------------------------------------------------------- handshake
 
@@ -233,20 +251,26 @@ class WebSocketLink(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------------- frames
 
-    def _receive(self, events: list[Event]) -> None:
-        for event in events:
-            match event:
-                case Message(data):
-                    self._receive_message(data)
-                case Ping(payload):
-                    self.write(frame(Opcode.PONG, payload))
-                case Closing(code):
-                    self._end(code, CloseReason.TRANSPORT_CLOSE)
-                    if self._transport is not None:
-                        self._transport.close()
-                case Failed(code, why):
-                    _log.debug("websocket_rules_broken", why=why)
-                    self._stop(code)
+    def _receive(self, parser: Parser, data: bytes) -> None:
+        for event in parser.feed(data):
+            self._handle(event)
+        if parser.behind and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._go_on()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Message(data):
+                self._receive_message(data)
+            case Ping(payload):
+                self.write(frame(Opcode.PONG, payload))
+            case Closing(code):
+                self._end(code, CloseReason.TRANSPORT_CLOSE)
+                if self._transport is not None:
+                    self._transport.close()
+            case Failed(code, why):
+                _log.debug("websocket_rules_broken", why=why)
+                self._stop(code)
 
     def _receive_message(self, data: str | bytes) -> None:
         if self._closing:

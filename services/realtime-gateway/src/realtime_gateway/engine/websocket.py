@@ -22,6 +22,10 @@ _OPCODE: Final = 0x0F
 _MASKED: Final = 0x80
 _LENGTH: Final = 0x7F
 _CONTROL_MAX: Final = 125
+_WORTH_DEFLATING: Final = 64
+"""Bytes; below, hardly anything becomes smaller."""
+_INFLATED_AT_ONCE: Final = 256 * 1024
+"""What may be made of compressed messages before others have their turn: as much as a read gives of plain ones."""
 
 
 class Opcode(IntEnum):
@@ -115,6 +119,8 @@ def text_frame(text: bytes) -> bytes:
 
 def deflated_frame(text: bytes) -> bytes:
     """A text message in UTF-8 for who reads compressed ones; as it is where that would not make it smaller."""
+    if len(text) < _WORTH_DEFLATING:
+        return text_frame(text)
     compressed = deflate(text)
     return frame(_COMPRESSED | Opcode.TEXT, compressed) if len(compressed) < len(text) else text_frame(text)
 
@@ -129,7 +135,17 @@ def close_frame(code: int, reason: str = "") -> bytes:
 class Parser:
     """Turns received bytes into events. After `Closing` or `Failed` everything else is ignored."""
 
-    __slots__ = ("_buffer", "_compressed", "_done", "_extended", "_fragments", "_max_bytes", "_opcode")
+    __slots__ = (
+        "_buffer",
+        "_compressed",
+        "_done",
+        "_extended",
+        "_fragments",
+        "_inflated",
+        "_max_bytes",
+        "_opcode",
+        "behind",
+    )
 
     def __init__(self, max_bytes: int, *, deflates: bool = False) -> None:
         """`max_bytes` bounds a whole message; `deflates`: it may be compressed."""
@@ -137,18 +153,22 @@ class Parser:
         self._extended = _COMPRESSED if deflates else 0
         """The reserved bits that a message may begin with."""
         self._compressed = False
+        self._inflated = 0
+        self.behind = False
+        """Whether there is more in what it was fed: feed it nothing for that, in another turn."""
         self._buffer = b""
         self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
         self._done = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """What is complete now."""
+        """What is complete now, or a part of it: see `behind`."""
         events: list[Event] = []
+        self.behind = False
         if self._done:
             return events
         buffer = self._buffer + data if self._buffer else data
-        at = 0
+        at = self._inflated = 0
         try:
             while (found := self._frame(buffer, at)) is not None:
                 first, payload, at = found
@@ -156,6 +176,9 @@ class Parser:
                 if event is not None:
                     events.append(event)
                 if self._done:
+                    break
+                if self._inflated > _INFLATED_AT_ONCE:
+                    self.behind = True
                     break
         except _Broken as broken:
             self._done = True
@@ -227,7 +250,7 @@ class Parser:
 
     def _message(self, payload: bytes) -> Message:
         if self._compressed:
-            payload = self._inflated(payload)
+            payload = self._inflate(payload)
         if self._opcode is Opcode.BINARY:
             return Message(payload)
         try:
@@ -235,13 +258,15 @@ class Parser:
         except UnicodeDecodeError as error:
             raise _Broken(CloseCode.INVALID_DATA, "text is UTF-8") from error
 
-    def _inflated(self, payload: bytes) -> bytes:
+    def _inflate(self, payload: bytes) -> bytes:
         try:
-            return inflate(payload, self._max_bytes)
+            inflated = inflate(payload, self._max_bytes)
         except NotDeflatedError as error:
             raise _Broken(CloseCode.INVALID_DATA, f"not compressed as agreed: {error}") from error
         except TooLargeError as error:
             raise _Broken(CloseCode.TOO_BIG, f"a message has at most {self._max_bytes} bytes") from error
+        self._inflated += len(inflated)
+        return inflated
 
     def _control(self, opcode: int, payload: bytes) -> Event | None:
         if opcode == Opcode.PING:
