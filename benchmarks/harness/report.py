@@ -24,6 +24,9 @@ make bench                                          # everything; keep the machi
 It takes gcc, Node.js 18 or newer with npm, and `taskset` (util-linux), on Linux. Node's packages are installed at
 first use, by their lock file.
 
+A container engine's packet filter tracks every connection, loopback's too, and made a `send` on this machine a third
+dearer for all servers alike: stop the engine and remove its rules first.
+
 The figures are of a Python built with its optimizations (`--enable-optimizations`), as those of distributions and of
 container images are: here Debian's, `make bench PYTHON=/usr/bin/python3` where there is no `.venv` yet. On one that was
 compiled without them, as pyenv does by default, a connect took the Python servers 8 to 13 % more.
