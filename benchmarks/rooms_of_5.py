@@ -47,7 +47,7 @@ def run(options: Options, log: Log) -> Result:
         "At once: a busy server, in which no two messages are to the same room, so nothing is combined. The bar is on "
         "that: the figures that it was set by had five times a delivery for the kernel's part of a message, as here. "
         "One after the other and paced, a server sleeps and wakes for each message, which costs the kernel's program "
-        "20 to 30 µs more and any other more than that, and finds its caches cold; pings and leases, which go on "
+        "15 to 20 µs more and a gateway 30 to 40, and finds its caches cold; pings and leases, which go on "
         "meanwhile, are a larger part of it."
     )
     return result

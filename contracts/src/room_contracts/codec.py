@@ -69,9 +69,6 @@ class Kind(IntEnum):
     positioned: bool
     """Whether the header carries epoch and seq."""
 
-    # Of an enum's own, which is Python, every look-up by kind would be four times as slow.
-    __hash__ = int.__hash__
-
     def __init__(self, number: int) -> None:
         self.durable = number < _FIRST_EPHEMERAL
         self.positioned = self.durable or number == _HEAD

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 
-from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
@@ -21,13 +21,15 @@ class Tally:
 class Tallies(Collector):
     """Tallies of one name, by the value of a label."""
 
-    def __init__(self, name: str, documentation: str, label: str | None = None) -> None:
-        """Registers itself."""
+    def __init__(
+        self, name: str, documentation: str, label: str | None = None, *, registry: CollectorRegistry = REGISTRY
+    ) -> None:
+        """Registers itself with `registry`."""
         self._name = name
         self._documentation = documentation
         self._labels = [] if label is None else [label]
         self._tallies: dict[tuple[str, ...], Tally] = {}
-        REGISTRY.register(self)
+        registry.register(self)
 
     def of(self, *values: str) -> Tally:
         """The tally with this value of the label."""

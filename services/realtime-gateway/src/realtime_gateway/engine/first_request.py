@@ -1,9 +1,9 @@
 """A new TCP connection, until its first request shows what it is for.
 
 Nearly all of them ask for a WebSocket of the engine's, in a few plain lines that came in one piece: these go to the
-link at once. Uvicorn would parse them, write them anew for the link to parse, and make what only HTTP needs: a fifth
-of what a connection costs. Whatever looks otherwise is uvicorn's, and comes back by its `ws=` hook if it is for the
-link after all; so the pattern may be as narrow as it is safe.
+link at once. Uvicorn would parse them, write them anew for the link to parse, and make what only HTTP needs: a sixth
+of what a connection costs the engine alone. Whatever looks otherwise is uvicorn's, and comes back by its `ws=` hook if
+it is for the link after all; so the pattern may be as narrow as it is safe.
 """
 
 import asyncio
