@@ -43,7 +43,6 @@ TESTED_THROUGH = {
     "realtime_gateway.app": "tests/integration/realtime_gateway/test_gateway.py",
     "realtime_gateway.http.health": "tests/integration/realtime_gateway/test_gateway.py",
     "realtime_gateway.http.websocket_demo": "tests/integration/realtime_gateway/test_gateway.py",
-    "realtime_gateway.metrics": "tests/integration/realtime_gateway/test_gateway.py",
     "realtime_gateway.socketio.chat": "tests/integration/realtime_gateway/test_gateway.py",
     "realtime_gateway.socketio.demo": "tests/integration/realtime_gateway/test_gateway.py",
     "realtime_gateway.socketio.lobby": "tests/integration/realtime_gateway/test_gateway.py",
