@@ -19,6 +19,9 @@ NEWS_TEXT = "Hello Socket.IO"
 NEWS_PERIOD_S = 3.0
 REPLY = "reply"
 
+PROBE = "probe"
+"""From a client in `/chat` or `/room`, without data: answered at once, to show that the line is alive."""
+
 NEW_ROOM = "newRoom"
 REMOVE_ROOM = "removeRoom"
 ROOM_CHANGED = "roomChanged"

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -400,6 +401,37 @@ async def test_who_says_too_much_is_told_to_slow_down_and_heard_again(gateway: S
         assert (await chat.call("typing", {"room": room}))["ok"]
         async with socket(gateway, anne.cookie) as other:
             await other.join(room)
+
+
+# The line
+
+
+def is_now(time: str) -> bool:
+    return abs(datetime.fromisoformat(time) - datetime.now(UTC)) < timedelta(seconds=DEADLINE_S)
+
+
+@pytest.mark.parametrize("namespace", [CHAT_NAMESPACE, LOBBY_NAMESPACE])
+async def test_a_probe_is_acked_with_the_servers_time(gateway: Service, namespace: str) -> None:
+    async with socket(gateway) as chat:
+        for payload in (None, {"anything": 1}):
+            ack = await chat.call("probe", payload, namespace)
+            assert (set(ack), ack["ok"]) == ({"ok", "time"}, True)
+            assert is_now(ack["time"])
+
+
+@pytest.mark.parametrize("namespace", [CHAT_NAMESPACE, LOBBY_NAMESPACE])
+async def test_probes_are_charged_to_the_connections_budget(gateway: Service, namespace: str) -> None:
+    async with socket(gateway) as chat:
+        acks = await asyncio.gather(*(chat.call("probe", None, namespace) for _ in range(80)))
+        refused = [ack for ack in acks if not ack["ok"]]
+        assert 10 < len(refused) < 60
+        assert {ack["code"] for ack in refused} == {"rate_limited"}
+
+
+async def test_a_join_says_the_servers_time(gateway: Service, anne: Visitor) -> None:
+    room = await anne.create_room()
+    async with socket(gateway, anne.cookie) as chat:
+        assert is_now((await chat.join(room))["time"])
 
 
 # Who they are

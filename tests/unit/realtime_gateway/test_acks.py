@@ -1,6 +1,7 @@
 """What a client reads in an ack."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from prometheus_client import REGISTRY
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.session import Session
-from realtime_gateway.socketio.acks import joined_ack, refused_ack
+from realtime_gateway.socketio.acks import joined_ack, probed_ack, refused_ack
 from realtime_gateway.use_cases.join_room import Joined
 from room_contracts import errors
 from room_contracts.errors import ErrorCode, Language
@@ -18,6 +19,7 @@ from room_contracts.ids import Epoch, RoomId, UserId
 from room_contracts.position import Position
 
 ROOM = RoomId("a" * 24)
+NOW = datetime(2026, 11, 30, 13, 14, 15, 678_999, tzinfo=UTC)
 ANNE, BOB = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "12")
 
 
@@ -26,7 +28,7 @@ def test_who_is_let_in_gets_the_room_what_was_missed_and_who_they_are(recovered:
     stored = FakeRoomsApi().create(ROOM)
     frames = [stored.say("one", BOB), stored.say("two", BOB), stored.delete(2)]
     joined = Joined(stored.payload, Position(stored.epoch, 3), recovered, frames, 7, "a token")
-    ack = joined_ack(joined, Session("sid", ANNE, "en"))
+    ack = joined_ack(joined, Session("sid", ANNE, "en"), NOW)
     items = ack.pop("recent")
     assert ack == {
         "ok": True,
@@ -36,6 +38,7 @@ def test_who_is_let_in_gets_the_room_what_was_missed_and_who_they_are(recovered:
         "occupancy": 7,
         "you": {"user_id": ANNE.user_id, "color": ANNE.color},
         "membership": "a token",
+        "time": "2026-11-30T13:14:15.678Z",
     }
     assert [(item["event"], item["data"]["seq"]) for item in items] == [("chat", 1), ("chat", 2), ("chatDeleted", 3)]
     assert items[0]["data"]["chat"] == "one"
@@ -46,7 +49,11 @@ def test_who_is_let_in_gets_the_room_what_was_missed_and_who_they_are(recovered:
 def test_where_nothing_was_missed_nothing_is_given() -> None:
     stored = FakeRoomsApi().create(ROOM)
     joined = Joined(stored.payload, Position(Epoch("b" * 16), 0), True, [], 1, "a token")
-    assert joined_ack(joined, Session("sid", ANNE, "en"))["recent"] == []
+    assert joined_ack(joined, Session("sid", ANNE, "en"), NOW)["recent"] == []
+
+
+def test_a_probe_is_answered_with_the_servers_time() -> None:
+    assert probed_ack(NOW) == {"ok": True, "time": "2026-11-30T13:14:15.678Z"}
 
 
 @pytest.mark.parametrize("code", errors.TABLE.values(), ids=lambda code: code.code)

@@ -1,5 +1,6 @@
 """What a client gets in an ack."""
 
+from datetime import datetime
 from typing import Any
 
 from realtime_gateway import metrics
@@ -8,11 +9,12 @@ from realtime_gateway.domain.recovery import items_of
 from realtime_gateway.domain.session import Session
 from realtime_gateway.use_cases.join_room import Joined
 from room_contracts.errors import Language
+from room_contracts.events import timestamp
 
 Ack = dict[str, Any]
 
 
-def joined_ack(joined: Joined, session: Session) -> Ack:
+def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
     """The reply to a `join` that was let in."""
     return {
         "ok": True,
@@ -23,7 +25,13 @@ def joined_ack(joined: Joined, session: Session) -> Ack:
         "occupancy": joined.occupancy,
         "you": {"user_id": session.who.user_id, "color": session.who.color},
         "membership": joined.membership,
+        "time": timestamp(now),
     }
+
+
+def probed_ack(now: datetime) -> Ack:
+    """The reply to a `probe`: the line is alive, and the server's clock says `now`."""
+    return {"ok": True, "time": timestamp(now)}
 
 
 def refused_ack(refusal: Refused, language: Language) -> Ack:

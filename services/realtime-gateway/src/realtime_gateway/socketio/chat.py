@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -9,7 +10,7 @@ import structlog
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.session import Session
 from realtime_gateway.ports import Signatures, Sockets
-from realtime_gateway.socketio.acks import Ack, joined_ack, refused_ack
+from realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
 from realtime_gateway.socketio.server import address_of, budget_of, cookie_of
 from realtime_gateway.use_cases.join_room import JoinRoom
 from realtime_gateway.use_cases.leave_room import LeaveRoom
@@ -53,6 +54,7 @@ class ChatNamespace:
             socket_events.LEAVE: self._on_leave,
             socket_events.CHAT: self._on_chat,
             socket_events.TYPING: self._on_typing,
+            socket_events.PROBE: self._on_probe,
         }.items():
             server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)
 
@@ -71,7 +73,8 @@ class ChatNamespace:
 
     async def _on_join(self, sid: str, *data: Any) -> Ack:
         async def join(session: Session) -> Ack:
-            return joined_ack(await self._join.join(session, socket_events.parse_join(_first(data))), session)
+            joined = await self._join.join(session, socket_events.parse_join(_first(data)))
+            return joined_ack(joined, session, datetime.now(UTC))
 
         ack = await self._answer(sid, join)
         # A client of the original's asks for no ack.
@@ -99,6 +102,12 @@ class ChatNamespace:
             return {"ok": True}
 
         return await self._answer(sid, typing)
+
+    async def _on_probe(self, sid: str, *_data: Any) -> Ack:
+        async def probe(_session: Session) -> Ack:
+            return probed_ack(datetime.now(UTC))
+
+        return await self._answer(sid, probe)
 
     async def _answer(self, sid: str, handle: Callable[[Session], Awaitable[Ack]]) -> Ack:
         session = self._sessions.get(sid)

@@ -1,8 +1,13 @@
-"""Namespace `/room`: the lobby. Clients only listen."""
+"""Namespace `/room`: the lobby. Clients listen, and may ask whether the line is alive."""
 
+from datetime import UTC, datetime
 from typing import Any
 
-from room_contracts.socket_events import LOBBY_NAMESPACE
+from realtime_gateway.domain.errors import Refused
+from realtime_gateway.socketio.acks import Ack, probed_ack, refused_ack
+from realtime_gateway.socketio.server import budget_of
+from room_contracts import errors
+from room_contracts.socket_events import LOBBY_NAMESPACE, PROBE
 
 
 class LobbyNamespace:
@@ -10,7 +15,16 @@ class LobbyNamespace:
 
     def __init__(self, server: Any) -> None:
         """Register with `server`, a `socketio.AsyncServer`."""
+        self._server = server
         server.on("connect", self._on_connect, namespace=LOBBY_NAMESPACE)
+        server.on(PROBE, self._on_probe, namespace=LOBBY_NAMESPACE)
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
         """Being connected is being in the lobby."""
+
+    async def _on_probe(self, sid: str, *_data: Any) -> Ack:
+        environ: dict[str, Any] = self._server.get_environ(sid, LOBBY_NAMESPACE)
+        if budget_of(environ).spent:
+            language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+            return refused_ack(Refused(errors.RATE_LIMITED, 1.0), language)
+        return probed_ack(datetime.now(UTC))
