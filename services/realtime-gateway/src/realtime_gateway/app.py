@@ -28,6 +28,7 @@ from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.engine.write_loop import WRITE_LOOP
 from realtime_gateway.http.admin import admin_routes
+from realtime_gateway.http.client_bundle import ClientBundle
 from realtime_gateway.http.health import health_routes
 from realtime_gateway.http.websocket_demo import WebSocketDemo
 from realtime_gateway.settings import Settings
@@ -179,7 +180,7 @@ def create_gateway(settings: Settings) -> Gateway:
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
         server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends, failed))
     )
-    return Gateway(app, server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
+    return Gateway(ClientBundle(app), server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
 
 
 @asynccontextmanager
