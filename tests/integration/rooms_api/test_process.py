@@ -92,3 +92,16 @@ def test_it_serves_logs_json_and_stops_with_success(
     assert {line["node"] for line in lines} == {"api-7"}
     assert [line["event"] for line in lines if line["logger"].startswith("rooms_api.app")] == ["started", "stopped"]
     assert PASSWORD not in log.read_text()
+
+
+def test_the_server_sends_no_body_after_the_head(
+    mongo_url: str, mongo_database: str, valkey: str, tmp_path: Path
+) -> None:
+    settings = {"MONGO_URL": mongo_url, "MONGO_DATABASE": mongo_database, "REDIS_URL": valkey}
+    with running(tmp_path / "log", **settings) as (_process, http):
+        for _ in range(3):
+            head, got = http.head("/api/v1/openapi.json"), http.get("/api/v1/openapi.json")
+            assert (head.status_code, head.content, got.status_code) == (200, b"", 200)
+            head, got = http.head("/api/v1/rooms"), http.get("/api/v1/rooms")
+            assert (head.status_code, head.content, got.json()["next_cursor"]) == (200, b"", None)
+            assert head.headers["content-length"] == got.headers["content-length"]

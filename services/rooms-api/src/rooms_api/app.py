@@ -35,7 +35,7 @@ from rooms_api.adapters.redis_publisher import RedisPublisher
 from rooms_api.adapters.signed_tokens import SignedTokens
 from rooms_api.domain.errors import Refused
 from rooms_api.http.deps import Guards
-from rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, RequestMetrics
+from rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, Methods, RequestMetrics
 from rooms_api.http.gifs import gif_files_router, gifs_router
 from rooms_api.http.health import health_router
 from rooms_api.http.internal import internal_router
@@ -104,6 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     _include_routes(app, wired)
     answer_with_problems(app)
     document_problems(app)
+    app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=_body_limit)
     app.add_middleware(RequestMetrics)
     return app

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from chat_web.health import operations_router, session_router
+from chat_web.methods import Methods
 from chat_web.metrics import Metrics, RequestMetrics
 from chat_web.pages import pages_router, room_actions_router
 from chat_web.ports import RoomsApi, RoomsApiError
@@ -53,7 +54,8 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
     app.mount("/static/{version}", static_files)
     _answer_errors(app, pages)
 
-    sessions = Sessions(app, SessionCookies(settings.session_secrets, secure=settings.secure_cookies), _WITHOUT_SESSION)
+    cookies = SessionCookies(settings.session_secrets, secure=settings.secure_cookies)
+    sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION)
     return SecurityHeaders(RequestMetrics(sessions, metrics))
 
 

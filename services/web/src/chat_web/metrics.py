@@ -5,6 +5,8 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chat_web.methods import METHODS
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,4 +58,4 @@ class RequestMetrics:
 
 def _method(method: str) -> str:
     """A label of a bounded set: clients can invent methods."""
-    return method if method in {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"} else "other"
+    return method if method in METHODS else "other"

@@ -18,14 +18,13 @@ from room_contracts.ids import RoomId, is_room_id
 
 _ERROR_MAX_CHARS = 200
 _OK = "ok"
-_READ = ["GET", "HEAD"]
 
 
 def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     """The pages for people, and the forms on them."""
     router = APIRouter(include_in_schema=False)
 
-    @router.api_route("/", methods=_READ)
+    @router.get("/")
     async def list_rooms(
         request: Request,
         error: str = "",
@@ -46,7 +45,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             data={"page": "rooms", "rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort},
         )
 
-    @router.api_route("/room", methods=_READ)
+    @router.get("/room")
     async def new_room_form(request: Request) -> Response:
         """The form for a new room."""
         return _form(request)
@@ -65,7 +64,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             return _form(request, refused.code, title, max_text)
         return RedirectResponse(f"/room/{room['_id']}", 302)
 
-    @router.api_route("/room/{room_id}", methods=_READ)
+    @router.get("/room/{room_id}")
     async def enter_room(request: Request, room_id: str) -> Response:
         """The chat page, or back to the list with the reason.
 
@@ -82,7 +81,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             return RedirectResponse(f"/room/{room['_id']}", 303)
         return _room_page(request, room)
 
-    @router.api_route("/room/{room_id}/password", methods=_READ)
+    @router.get("/room/{room_id}/password")
     async def password_form(room_id: str) -> Response:
         """Where a browser comes back to after a wrong password: the room asks for it."""
         return RedirectResponse(f"/room/{_room_id(room_id)}", 303)
