@@ -15,13 +15,14 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
 from realtime_gateway.socketio.server import create_server
 
 rooms: dict[str, set[str]] = {}
 room_of: dict[str, str] = {}
-server = create_server(Settings(), ClientManager(), lambda: False)
+server = create_server(Settings(), ClientManager(), lambda: False, SignedTokens(Settings().session_secrets))
 
 
 async def _connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pytest
 
 from gifchat_testkit.fakes.sockets import Event, FakeSockets
+from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.engine.fan_out import CHUNK
 from realtime_gateway.ports import Sockets
 from realtime_gateway.settings import Settings
@@ -60,7 +61,7 @@ class RealWorld:
 
     def __init__(self) -> None:
         self.sockets = ClientManager()
-        self._server = create_server(Settings(), self.sockets, lambda: False)
+        self._server = create_server(Settings(), self.sockets, lambda: False, SignedTokens(Settings().session_secrets))
         self._eio_sids: dict[str, tuple[str, str]] = {}
         self._received: dict[str, list[Event]] = {}
 

@@ -11,6 +11,10 @@ from room_contracts.ids import NodeId, RoomId, UserId, is_room_id
 
 PARTITIONS = 64
 LOBBY_CHANNEL = "gifchat:{lobby}:events"
+NODE_LEASES = "gifchat:{nodes}:leases"
+"""Sorted set: node tag → lease expiry in milliseconds of Redis time."""
+NODE_ADDRESSES = "gifchat:{nodes}:addresses"
+"""Hash: node tag → `host:port`, where other gateways reach the node."""
 
 
 def partition_of(room_id: RoomId) -> int:

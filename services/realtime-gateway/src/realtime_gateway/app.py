@@ -16,16 +16,21 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from realtime_gateway import metrics
 from realtime_gateway.adapters.redis_connection import telling_loss
 from realtime_gateway.adapters.redis_feed import RedisFeed
+from realtime_gateway.adapters.redis_nodes import RedisNodes
 from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.engine.relay import PATH as RELAY_PATH
+from realtime_gateway.engine.relay import Relay
+from realtime_gateway.engine.sid import node_tag
 from realtime_gateway.engine.write_loop import WRITE_LOOP
 from realtime_gateway.http.admin import admin_routes
 from realtime_gateway.http.client_bundle import ClientBundle
@@ -94,9 +99,25 @@ def create_gateway(settings: Settings) -> Gateway:
         recovering_s=limits.RECOVERING_S,
         readmission_s=limits.READMISSION_S,
     )
-    sockets = ClientManager()
+    tag = node_tag(node_id)
+    nodes = RedisNodes(
+        redis,
+        tag,
+        settings.relay_address or (settings.host, settings.port),
+        lease_s=limits.LEASE_TTL_S,
+        remembered_s=settings.seat_grace,
+    )
+    relay = Relay(
+        tag,
+        nodes,
+        settings.internal_token,
+        poll_timeout_s=settings.ping_interval + settings.ping_timeout,
+        on_request=metrics.RELAYED.labels("polling").inc,
+        on_socket=metrics.RELAYED.labels("websocket").inc,
+    )
+    sockets = ClientManager(relay)
     drain = DrainNode(sockets, occupancy, settings.drain_seconds)
-    server = create_server(settings, sockets, lambda: drain.moving or canary.deaf)
+    server = create_server(settings, sockets, lambda: drain.moving or canary.deaf, signatures, relay)
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)
@@ -152,6 +173,7 @@ def create_gateway(settings: Settings) -> Gateway:
 
     works = (
         server.eio.run,
+        nodes.run,
         feed.run,
         canary.run,
         renew.run,
@@ -164,7 +186,16 @@ def create_gateway(settings: Settings) -> Gateway:
         demo.run,
         websocket_demo.run,
     )
-    ends = (repair.aclose, server.shutdown, rooms_api.aclose, publisher.aclose, occupancy.aclose, redis.aclose)
+    ends = (
+        repair.aclose,
+        server.shutdown,
+        relay.aclose,
+        nodes.release,
+        rooms_api.aclose,
+        publisher.aclose,
+        occupancy.aclose,
+        redis.aclose,
+    )
 
     failed = asyncio.Event()
 
@@ -175,6 +206,7 @@ def create_gateway(settings: Settings) -> Gateway:
     routes = [
         *health_routes(lambda: len(server.eio.connections), check_ready),
         *admin_routes(drain_all, drain.shed, settings.internal_token),
+        Route(RELAY_PATH, server.eio.relayed_requests),
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]

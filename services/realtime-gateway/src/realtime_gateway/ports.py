@@ -121,6 +121,18 @@ class PublishFailed(Exception):  # noqa: N818 - a state that callers answer, not
     """The event was perhaps not handed to Redis."""
 
 
+class Nodes(Protocol):
+    """Which gateways there are. Nothing here raises: while Redis is down the answers are the last known ones."""
+
+    async def address_of(self, tag: str) -> str | None:
+        """Return `host:port` of the node with this tag; None if its lease ran out or it never had one."""
+        ...
+
+    async def remembers(self, tag: str) -> bool:
+        """Whether the node with this tag is live, or its lease ran out so recently that seats may be in their grace."""
+        ...
+
+
 class Publisher(Protocol):
     """Hands ephemeral events to all gateways, this one included: at most once, in the order of awaited calls."""
 

@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     forwarded_allow_ips: str = Field(
         default="127.0.0.1", description="Proxies whose X-Forwarded-For is believed, comma-separated; never `*`."
     )
+    relay_address: str = Field(
+        default="",
+        description="host:port where other gateways reach this one; empty: HOST (or, if that is a wildcard, this "
+        "machine's address in the network of Redis) and PORT.",
+    )
     rooms_api_url: str = Field(default="http://127.0.0.1:8001", description="Where rooms-api is reached.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis 7, Valkey 8, or later.")
     ping_interval: float = Field(default=25.0, gt=0, description="Seconds between two Engine.IO pings.")

@@ -48,7 +48,8 @@ class Parsed:
         joined: dict[str, str] = {}
         for name, value in self.headers:
             key, text = name.decode("latin-1"), value.decode("latin-1").strip()
-            joined[key] = f"{joined[key]},{text}" if key in joined else text
+            between = "; " if key == "cookie" else ","
+            joined[key] = f"{joined[key]}{between}{text}" if key in joined else text
         return joined
 
 
@@ -56,8 +57,8 @@ def check_read_alike(data: bytes) -> None:
     parsed, request = Parsed(data), read_request(data)
     assert (parsed.method, parsed.version, parsed.body) == ("GET", "1.1", b"")
     target = httptools.parse_url(parsed.url)
-    assert target.path == b"/socket.io/"
-    assert request.path == "/socket.io/"
+    assert target.path in (b"/socket.io/", b"/internal/v1/engine.io/")
+    assert request.path == target.path.decode()
     assert data.startswith(b"GET " + parsed.url + b" HTTP/1.1\r\n")
     assert request.headers == parsed.joined()
     assert parsed.upgrade == b"websocket"
@@ -71,6 +72,7 @@ def check_read_alike(data: bytes) -> None:
         PLAIN.replace(b"Connection: upgrade", b"connection: Upgrade"),
         PLAIN.replace(b"Empty:", b"Cookie:   e=f   "),
         PLAIN.replace(b"EIO=4", b"EIO=4&sid=%2F%00?"),
+        PLAIN.replace(b"/socket.io/", b"/internal/v1/engine.io/"),
     ],
 )
 def test_a_plain_request_goes_to_the_link(data: bytes) -> None:

@@ -121,6 +121,7 @@ class Connection(Sink):
         "link",
         "posting",
         "session",
+        "session_id",
         "sid",
         "state",
     )
@@ -139,6 +140,8 @@ class Connection(Sink):
         self.awaits_pong = False
         self.posting = False
         self.session: dict[str, Any] | None = None
+        self.session_id: str | None = None
+        """The user's session that the connection was opened with: later requests need it too."""
         self._owner = owner
         self._outbox: deque[str | bytes] | None = None
         self._outbox_bytes = 0

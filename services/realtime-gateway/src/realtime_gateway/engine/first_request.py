@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-_PLAIN = re.compile(rb"GET /socket\.io/\?[!-~]++ HTTP/1\.1\r\n(?:[A-Za-z0-9-]++:[ -~]*+\r\n)++\r\n")
+_PLAIN = re.compile(
+    rb"GET (?:/socket\.io|/internal/v1/engine\.io)/\?[!-~]++ HTTP/1\.1\r\n"
+    rb"(?:[A-Za-z0-9-]++:[ -~]*+\r\n)++\r\n"
+)
 """One whole request (RFC 9112) without a body, of printable ASCII, with nothing after it.
 
 It never goes back (`++`): what does not fit has been read once.
 """
+_BEGINNINGS = (b"GET /socket.io/?", b"GET /internal/v1/engine.io/?")
 _WANTED = (b"\r\nupgrade: websocket\r\n", b"\r\nconnection: upgrade\r\n")
 _ONCE = (b"\r\nupgrade:", b"\r\nconnection:")
 _UNWANTED = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
@@ -26,7 +30,7 @@ _UNWANTED = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
 def is_plain_websocket_request(data: bytes) -> bool:
     """Whether it is a whole request for a WebSocket of the engine's that nobody could read in another way."""
-    if not data.startswith(b"GET /socket.io/?") or _PLAIN.fullmatch(data) is None:
+    if not data.startswith(_BEGINNINGS) or _PLAIN.fullmatch(data) is None:
         return False
     lower = data.lower()
     return (

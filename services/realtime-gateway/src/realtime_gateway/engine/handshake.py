@@ -1,8 +1,7 @@
 """Who may open a connection, and with what answer: the rules for polling and WebSocket requests alike."""
 
-import base64
+import asyncio
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,16 +14,14 @@ from urllib.parse import parse_qs, unquote
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.connection import Connection, Link, State
 from realtime_gateway.engine.deflate import negotiate
+from realtime_gateway.engine.relay import PATH as RELAY_PATH
+from realtime_gateway.engine.relay import Relay
+from realtime_gateway.engine.sid import new_sid
 from realtime_gateway.engine.websocket import accept_key, text_frame
 from room_contracts import errors
 
 PATH = "/socket.io"
 _WEBSOCKET_VERSION = "13"
-_SID_BYTES = 15
-"""A multiple of three: in base64 a whole number of characters."""
-_SIDS_AT_ONCE = 256
-"""Made with one system call."""
-_unused_sids: list[str] = []
 
 
 class Problem(Enum):
@@ -57,7 +54,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """By lower-case name; repeated ones joined by commas."""
+    """By lower-case name; repeated ones joined by commas, cookies by semicolons."""
 
 
 def read_request(raw: bytes) -> Request:
@@ -73,7 +70,8 @@ def read_request(raw: bytes) -> Request:
     for line in lines:
         name, _, value = line.partition(":")
         name, value = name.strip().lower(), value.strip()
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+        between = "; " if name == "cookie" else ","
+        headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
     return Request(raw, method, unquote(path), query_of(query), headers)
 
 
@@ -119,6 +117,13 @@ class Accepted:
     """Messages may be compressed, both ways."""
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The session is another node's: relay the request to the node with this tag."""
+
+    tag: str
+
+
 class Registry(Protocol):
     """The connections that there are."""
 
@@ -145,10 +150,13 @@ class Handshake:
         max_bytes: int,
         draining: Callable[[], bool],
         deflate: bool = False,
+        relay: Relay | None = None,
+        session_of: Callable[[str], str | None] = lambda _cookies: None,
     ) -> None:
         """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed.
 
-        With `deflate` clients that offer it may be sent compressed messages.
+        With `deflate` clients that offer it may be sent compressed messages. Without `relay` this node has no peers.
+        `session_of` reads the id of the user's session out of a `Cookie` header; None if it holds no valid one.
         """
         self.max_bytes = max_bytes
         self.deflate = deflate
@@ -160,11 +168,43 @@ class Handshake:
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._draining = draining
+        self.relay = relay
+        self._session_of = session_of
+
+    def new_sid(self) -> str:
+        """Make the sid of a new connection."""
+        return new_sid(self.relay.own_tag if self.relay else "")
+
+    def session_of(self, headers: Mapping[str, str]) -> str | None:
+        """Return the id of the user's session that the request's cookies hold; None without a valid one."""
+        cookies = headers.get("cookie")
+        return self._session_of(cookies) if cookies else None
+
+    def find(self, sid: str, headers: Mapping[str, str], *, relayed: bool) -> "Connection | Elsewhere | Refusal":
+        """Find the connection that a request is about.
+
+        A sid that was opened with a session is of no use with another one, or without one. A request that was `relayed`
+        goes no further.
+        """
+        connection = self._registry.find(sid)
+        if connection is None:
+            owner = self.relay.owner_of(sid) if self.relay is not None and not relayed else None
+            return Refusal.of(Problem.SESSION_UNKNOWN) if owner is None else Elsewhere(owner)
+        if connection.session_id is not None and connection.session_id != self.session_of(headers):
+            return Refusal.of(Problem.FORBIDDEN)
+        return connection
+
+    def refuse_stranger(self, headers: Mapping[str, str]) -> "Refusal | None":
+        """Refuse a request on the relay's path that no node of this cluster sent."""
+        if self.relay is not None and self.relay.authorized(headers):
+            return None
+        code = errors.INTERNAL_ONLY
+        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode())
 
     @staticmethod
     def concerns(request: Request) -> bool:
         """Whether the path is the engine's."""
-        return request.path in (PATH, f"{PATH}/")
+        return request.path in (PATH, f"{PATH}/", RELAY_PATH)
 
     def origin_allowed(self, origin: str | None) -> bool:
         """A request without `Origin` is no browser's."""
@@ -190,9 +230,12 @@ class Handshake:
             address = hop.strip() or address
         return address
 
-    def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted:
+    def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | Elsewhere:
         """Over a request for a WebSocket."""
         headers, query = request.headers, request.query
+        relayed = request.path == RELAY_PATH
+        if relayed and (refusal := self.refuse_stranger(headers)) is not None:
+            return refusal
         key = accept_key(headers.get("sec-websocket-key", "").encode("latin-1"))
         if request.method != "GET":
             return Refusal.of(Problem.BAD_HANDSHAKE_METHOD)
@@ -218,18 +261,31 @@ class Handshake:
         deflates = extension is not None
         sid = query.get("sid")
         if sid is not None:
-            connection = self._registry.find(sid)
-            if connection is None:
-                return Refusal.of(Problem.SESSION_UNKNOWN)
+            connection = self.find(sid, headers, relayed=relayed)
+            if not isinstance(connection, Connection):
+                return connection
             if connection.state is not State.POLLING:
                 return Refusal.of(Problem.BAD_REQUEST)
             return Accepted(response, connection, lambda _link: connection, deflates)
+        if relayed:
+            return Refusal.of(Problem.BAD_REQUEST)
         if (refusal := self.refuse_new()) is not None:
             return refusal
-        sid = new_sid()
+        sid = self.new_sid()
         environ = self.environ(headers, peer[0] if peer else "unknown")
         response += text_frame(self.open_packet(sid, ()).encode())
         return Accepted(response, None, lambda link: self._registry.add(sid, environ, link), deflates)
+
+    def carry(self, tag: str, request: Request, peer: tuple[str, int] | None) -> asyncio.Protocol:
+        """Return the protocol that carries the WebSocket to the node with this tag.
+
+        Raises:
+            RuntimeError: this node has no peers.
+        """
+        if self.relay is None:
+            raise RuntimeError("only a node with peers relays")
+        address = self.client_address(peer[0] if peer else "unknown", request.headers.get("x-forwarded-for"))
+        return self.relay.carry(tag, request.raw, address, Refusal.of(Problem.SESSION_UNKNOWN).response())
 
     def environ(self, headers: Mapping[str, str], peer: str) -> dict[str, Any]:
         """What handlers of `connect` are told: the address, and the headers that they ask for."""
@@ -245,12 +301,3 @@ class Handshake:
         except ValueError:
             return False
         return any(parsed in network for network in self._trusted)
-
-
-def new_sid() -> str:
-    """120 random bits: whoever knows it can read and write the connection."""
-    if not _unused_sids:
-        random = base64.urlsafe_b64encode(os.urandom(_SID_BYTES * _SIDS_AT_ONCE)).decode()
-        size = len(random) // _SIDS_AT_ONCE
-        _unused_sids.extend(random[at : at + size] for at in range(0, len(random), size))
-    return _unused_sids.pop()

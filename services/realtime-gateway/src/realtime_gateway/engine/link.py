@@ -15,7 +15,7 @@ import structlog
 
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.connection import CloseReason, Connection, State
-from realtime_gateway.engine.handshake import Accepted, Handshake, Refusal, Request, read_request
+from realtime_gateway.engine.handshake import Accepted, Elsewhere, Handshake, Refusal, Request, read_request
 from realtime_gateway.engine.protocol import Action, InvalidPacketError, Via, action_of
 from realtime_gateway.engine.websocket import (
     CloseCode,
@@ -220,19 +220,27 @@ class WebSocketLink(asyncio.Protocol):
         if transport is None or fallback is None:
             return
         if not self._handshake.concerns(request):
-            self._inner = fallback()
-            self._inner.connection_made(transport)
-            self._inner.data_received(request.raw)
-            # uvicorn makes this object the transport's protocol after this call.
-            asyncio.get_running_loop().call_soon(transport.set_protocol, self._inner)
+            inner = fallback()
+            self._hand_over(inner, transport)
+            inner.data_received(request.raw)
             return
-        self._connections.add(self)
-        decision = self._handshake.decide(request, transport.get_extra_info("peername"))
-        if isinstance(decision, Refusal):
-            transport.write(decision.response())
-            transport.close()
-            return
-        self._accept(decision, transport)
+        peer = transport.get_extra_info("peername")
+        match self._handshake.decide(request, peer):
+            case Refusal() as refusal:
+                transport.write(refusal.response())
+                transport.close()
+            case Elsewhere(tag):
+                self._hand_over(self._handshake.carry(tag, request, peer), transport)
+            case Accepted() as accepted:
+                self._connections.add(self)
+                self._accept(accepted, transport)
+
+    def _hand_over(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        """The connection is `inner`'s from now on."""
+        self._inner = inner
+        inner.connection_made(transport)
+        # uvicorn makes this object the transport's protocol after this call.
+        asyncio.get_running_loop().call_soon(transport.set_protocol, inner)
 
     def _accept(self, accepted: Accepted, transport: asyncio.Transport) -> None:
         raw: socket.socket | None = transport.get_extra_info("socket")

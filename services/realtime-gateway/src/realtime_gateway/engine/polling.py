@@ -2,15 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
+import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.connection import CloseReason, Connection, OverlapError, State
-from realtime_gateway.engine.handshake import Handshake, Problem, Refusal, Registry, new_sid, query_of
+from realtime_gateway.engine.handshake import Elsewhere, Handshake, Problem, Refusal, Registry, query_of
 from realtime_gateway.engine.protocol import InvalidPacketError, Via, action_of
+from realtime_gateway.engine.relay import NodeGoneError, PollingRequest
 
+SID_HEADER = b"x-engine-io-sid"
+"""The new sid, for a front door that learns from it which node to prefer. It does not pass it on to the client."""
 _TEXT = b"text/plain; charset=UTF-8"
+_log = structlog.get_logger(__name__)
 
 
 class Polling:
@@ -21,27 +27,48 @@ class Polling:
         self._registry = registry
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        query = query_of(scope["query_string"].decode("latin-1"))
+        """Answer a client's request."""
+        headers = _headers(scope)
         origin = headers.get("origin")
         if not self._handshake.origin_allowed(origin):
             await _refuse(send, Refusal.of(Problem.FORBIDDEN), None)
-            return
-        if scope["method"] == "OPTIONS":
+        elif scope["method"] == "OPTIONS":
             await _answer(send, 204, b"", origin, preflight=True)
-            return
-        problem = self._check(scope["method"], query)
-        if isinstance(problem, Refusal):
-            await _refuse(send, problem, origin)
-        elif problem is None:
-            await self._open(scope, headers, send, origin)
-        elif scope["method"] == "GET":
-            await _Poll(problem, receive, send, origin).run()
         else:
-            await self._post(problem, headers, receive, send, origin)
+            await self._serve(scope, receive, send, headers, relayed=False)
 
-    def _check(self, method: str, query: Mapping[str, str]) -> Connection | Refusal | None:
+    async def handle_relayed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a client's request that another node relays."""
+        headers = _headers(scope)
+        refusal = self._handshake.refuse_stranger(headers)
+        if refusal is not None:
+            await _refuse(send, refusal, None)
+        else:
+            await self._serve(scope, receive, send, headers, relayed=True)
+
+    async def _serve(
+        self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str], *, relayed: bool
+    ) -> None:
+        # The node that relays answers the browser's question.
+        origin = None if relayed else headers.get("origin")
+        found = self._find(scope["method"], query_of(scope["query_string"].decode("latin-1")), headers, relayed=relayed)
+        match found:
+            case Refusal():
+                await _refuse(send, found, origin)
+            case None:
+                await self._open(scope, headers, send, origin)
+            case Elsewhere(tag):
+                query = scope["query_string"].decode("latin-1")
+                request = PollingRequest(scope["method"], query, headers, _address(scope))
+                await self._relay(tag, request, receive, send, origin)
+            case Connection() if scope["method"] == "GET":
+                await _Poll(found, receive, send, origin).run()
+            case Connection():
+                await self._post(found, headers, receive, send, origin)
+
+    def _find(
+        self, method: str, query: Mapping[str, str], headers: Mapping[str, str], *, relayed: bool
+    ) -> Connection | Elsewhere | Refusal | None:
         """The connection that the request is about; None: it asks for a new one."""
         if query.get("EIO") != protocol.PROTOCOL_VERSION:
             return Refusal.of(Problem.UNSUPPORTED_PROTOCOL)
@@ -51,19 +78,50 @@ class Polling:
             return Refusal.of(Problem.BAD_REQUEST if method in ("GET", "POST") else Problem.BAD_HANDSHAKE_METHOD)
         sid = query.get("sid")
         if sid is None:
-            return Refusal.of(Problem.BAD_HANDSHAKE_METHOD) if method != "GET" else self._handshake.refuse_new()
-        connection = self._registry.find(sid)
-        if connection is None:
-            return Refusal.of(Problem.SESSION_UNKNOWN)
-        return Refusal.of(Problem.BAD_REQUEST) if connection.state is State.WEBSOCKET else connection
+            refuse = method != "GET" or relayed
+            return Refusal.of(Problem.BAD_HANDSHAKE_METHOD) if refuse else self._handshake.refuse_new()
+        found = self._handshake.find(sid, headers, relayed=relayed)
+        if isinstance(found, Connection) and found.state is State.WEBSOCKET:
+            return Refusal.of(Problem.BAD_REQUEST)
+        return found
 
     async def _open(self, scope: Scope, headers: Mapping[str, str], send: Send, origin: str | None) -> None:
-        client = scope.get("client")
         # uvicorn has looked behind the proxies already.
-        environ = self._handshake.environ({**headers, "x-forwarded-for": ""}, client[0] if client else "unknown")
-        sid = new_sid()
-        self._registry.add(sid, environ, None)
-        await _answer(send, 200, self._handshake.open_packet(sid, ["websocket"]).encode(), origin)
+        environ = self._handshake.environ({**headers, "x-forwarded-for": ""}, _address(scope))
+        sid = self._handshake.new_sid()
+        self._registry.add(sid, environ, None).session_id = self._handshake.session_of(headers)
+        body = self._handshake.open_packet(sid, ["websocket"]).encode()
+        await _answer(send, 200, body, origin, more=[(SID_HEADER, sid.encode())])
+
+    async def _relay(self, tag: str, request: PollingRequest, receive: Receive, send: Send, origin: str | None) -> None:
+        relay = self._handshake.relay
+        if relay is None:
+            raise RuntimeError("only a node with peers relays")
+        if request.method == "POST":
+            try:
+                body = await _read(receive, request.headers.get("content-length"), self._handshake.max_bytes)
+            except _CutError:
+                await relay.end(tag, request)
+                return
+            if body is None:
+                await relay.end(tag, request)
+                await _answer(send, 413, b"", origin)
+                return
+            request = replace(request, body=body)
+        asking = asyncio.create_task(relay.ask(tag, request))
+        # A client that hangs up has ended the connection: its node notices, because this one hangs up too.
+        watching = asyncio.create_task(_until_disconnected(receive))
+        try:
+            await asyncio.wait({asking, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                answer = asking.result()
+                await _answer(send, answer.status, answer.body, origin, content_type=answer.content_type)
+        except NodeGoneError as error:
+            _log.debug("relay_failed", why=str(error))
+            await _refuse(send, Refusal.of(Problem.SESSION_UNKNOWN), origin)
+        finally:
+            asking.cancel()
+            watching.cancel()
 
     async def _post(
         self, connection: Connection, headers: Mapping[str, str], receive: Receive, send: Send, origin: str | None
@@ -99,6 +157,17 @@ class Polling:
         await _answer(send, 200, b"ok", origin, content_type=b"text/html")
 
 
+class RelayedRequests:
+    """Polling requests that other nodes relay, as an ASGI application."""
+
+    def __init__(self, polling: Polling) -> None:
+        self._polling = polling
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._polling.handle_relayed(scope, receive, send)
+
+
 class _Poll:
     """One GET that waits; a client that hangs up meanwhile has ended the connection."""
 
@@ -121,13 +190,26 @@ class _Poll:
         await _answer(self._send, 200, protocol.encode_payload(packets).encode(), self._origin)
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await _until_disconnected(self._receive)
         self._connection.close(CloseReason.TRANSPORT_CLOSE)
 
 
 class _CutError(Exception):
     """The client hung up in the middle of a body: what came of it says nothing."""
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else "unknown"
+
+
+async def _until_disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes | None:

@@ -12,10 +12,12 @@ from starlette.types import Receive, Scope, Send
 
 from realtime_gateway.engine.connection import CloseReason, Connection, Link
 from realtime_gateway.engine.first_request import FirstRequest
-from realtime_gateway.engine.handshake import Handshake, new_sid
+from realtime_gateway.engine.handshake import Handshake
 from realtime_gateway.engine.heartbeat import TICK_S, Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
-from realtime_gateway.engine.polling import Polling
+from realtime_gateway.engine.polling import Polling, RelayedRequests
+from realtime_gateway.engine.relay import Relay
+from realtime_gateway.engine.sid import new_sid
 from realtime_gateway.engine.websocket import CloseCode
 
 Handler = Callable[..., Awaitable[Any]]
@@ -46,10 +48,15 @@ class EngineServer:
         max_bytes: int,
         draining: Callable[[], bool],
         deflate: bool = False,
+        relay: Relay | None = None,
+        session_of: Callable[[str], str | None] = lambda _cookies: None,
         first_word_timeout_s: float = FIRST_WORD_TIMEOUT_S,
         **_of_engineio: Any,
     ) -> None:
-        """`_of_engineio`: options that python-socketio adds for its own server, of no meaning here."""
+        """See `Handshake` for most of these.
+
+        `_of_engineio`: options that python-socketio adds for its own server, of no meaning here.
+        """
         self.connections: dict[str, Connection] = {}
         self.deflate = deflate
         self._handlers: dict[str, Handler] = {}
@@ -67,8 +74,12 @@ class EngineServer:
             max_bytes=max_bytes,
             draining=draining,
             deflate=deflate,
+            relay=relay,
+            session_of=session_of,
         )
         self._polling = Polling(self._handshake, self)
+        self.relayed_requests = RelayedRequests(self._polling)
+        """The ASGI application for `relay.PATH`."""
 
     # ------------------------------------------------------------------------------------------ for the product
 

@@ -11,13 +11,13 @@ from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.session import Session
 from realtime_gateway.ports import Signatures, Sockets
 from realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
-from realtime_gateway.socketio.server import address_of, budget_of, cookie_of
+from realtime_gateway.socketio.server import address_of, budget_of, session_in
 from realtime_gateway.use_cases.join_room import JoinRoom
 from realtime_gateway.use_cases.leave_room import LeaveRoom
 from realtime_gateway.use_cases.send_message import SendMessage
 from room_contracts import errors, socket_events
 from room_contracts.events import body
-from room_contracts.identity import SESSION_COOKIE, Identity
+from room_contracts.identity import Identity
 from room_contracts.ids import is_room_id
 from room_contracts.socket_events import BadClientEventError
 
@@ -130,8 +130,7 @@ class ChatNamespace:
         """Who the session cookie says; without one, a guest for the time of this connection, in all its sessions."""
         known: Identity | None = environ.get(_IDENTITY)
         if known is None:
-            cookie = cookie_of(environ, SESSION_COOKIE)
-            session_id = self._signatures.session_of(cookie) if cookie else None
+            session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))
             known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
             environ.pop("HTTP_COOKIE", None)
         return known

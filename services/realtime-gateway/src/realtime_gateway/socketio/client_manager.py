@@ -13,6 +13,7 @@ from socketio.async_manager import AsyncManager
 from realtime_gateway import metrics
 from realtime_gateway.engine.connection import CloseReason, Connection
 from realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
+from realtime_gateway.engine.relay import Relay
 from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.engine.websocket import text_frame
 from room_contracts.socket_events import CHAT_NAMESPACE, DEMO_NAMESPACE, LOBBY_NAMESPACE
@@ -63,8 +64,9 @@ class ClientManager(AsyncManager):
 
     server: Any
 
-    def __init__(self) -> None:
+    def __init__(self, relay: Relay | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._relay = relay
         self.end_of_turn = EndOfTurn()
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
@@ -91,7 +93,7 @@ class ClientManager(AsyncManager):
 
     def connections(self) -> list[str]:
         """See `use_cases.drain_node.Connections`."""
-        return list(self._engine.connections)
+        return [*self._engine.connections, *(self._relay.carried() if self._relay else ())]
 
     async def close_connection(self, connection: str) -> None:
         """See `use_cases.drain_node.Connections`.
@@ -101,6 +103,8 @@ class ClientManager(AsyncManager):
         found = self._engine.find(connection)
         if found is not None:
             found.close(CloseReason.SERVER)
+        elif self._relay is not None:
+            self._relay.close(connection)
 
     # ------------------------------------------------------------------------- what python-socketio calls of us
 

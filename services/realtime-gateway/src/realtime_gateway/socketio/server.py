@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import socketio
@@ -13,11 +14,14 @@ from socketio import packet as packets
 from starlette.requests import cookie_parser
 
 from realtime_gateway.domain.session import Budget
+from realtime_gateway.engine.relay import Relay
 from realtime_gateway.engine.server import EngineServer
+from realtime_gateway.ports import Signatures
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
 from realtime_gateway.socketio.packet import Packet
 from room_contracts import limits
+from room_contracts.identity import SESSION_COOKIE
 
 RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
 """Names of what happens to a connection; python-socketio would call the handlers of it."""
@@ -185,7 +189,13 @@ def _without(namespace: str, messages: Iterable[str | bytes]) -> Iterator[str | 
             yield message
 
 
-def create_server(settings: Settings, manager: ClientManager, draining: Callable[[], bool]) -> ChatServer:
+def create_server(
+    settings: Settings,
+    manager: ClientManager,
+    draining: Callable[[], bool],
+    signatures: Signatures,
+    relay: Relay | None = None,
+) -> ChatServer:
     """The server, without handlers.
 
     One client's events are handled one after the other: a `leave` never overtakes its `join`.
@@ -203,6 +213,8 @@ def create_server(settings: Settings, manager: ClientManager, draining: Callable
         max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
         draining=draining,
         deflate=settings.message_deflate,
+        relay=relay,
+        session_of=partial(session_in, signatures),
     )
 
 
@@ -217,6 +229,7 @@ def address_of(environ: dict[str, Any]) -> str:
     return str(environ["REMOTE_ADDR"])
 
 
-def cookie_of(environ: dict[str, Any], name: str) -> str | None:
-    """One cookie of the handshake, read as the pages read it: whatever else is in the header."""
-    return cookie_parser(environ.get("HTTP_COOKIE", "")).get(name)
+def session_in(signatures: Signatures, cookies: str) -> str | None:
+    """The id of the user's session in a `Cookie` header, read as the pages read it: whatever else is in the header."""
+    cookie = cookie_parser(cookies).get(SESSION_COOKIE)
+    return signatures.session_of(cookie) if cookie else None

@@ -1,0 +1,37 @@
+"""Session ids (`sid`): random, and on a node with peers they start with the node's tag.
+
+The tag lets any node tell which one holds a session, without asking anybody. It is a digest of the node id, which is
+new at each start, so it reveals no address and never names a later process.
+"""
+
+import base64
+import hashlib
+import os
+from typing import Final
+
+TAG_CHARS: Final = 8
+_TAG_BYTES: Final = 6
+_RANDOM_BYTES: Final = 15
+"""A multiple of three: in base64 a whole number of characters."""
+_RANDOM_CHARS: Final = 20
+_MADE_AT_ONCE: Final = 256
+"""Random ids that one system call yields."""
+_unused: list[str] = []
+
+
+def new_sid(tag: str = "") -> str:
+    """Return `tag` and 120 random bits: knowing a sid is enough to read and write its connection."""
+    if not _unused:
+        random = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES * _MADE_AT_ONCE)).decode()
+        _unused.extend(random[at : at + _RANDOM_CHARS] for at in range(0, len(random), _RANDOM_CHARS))
+    return tag + _unused.pop()
+
+
+def node_tag(node_id: str) -> str:
+    """Return the tag of a node: 48 bits of SHA-256, as 8 URL-safe characters."""
+    return base64.urlsafe_b64encode(hashlib.sha256(node_id.encode()).digest()[:_TAG_BYTES]).decode()
+
+
+def tag_of(sid: str) -> str | None:
+    """Return the tag that a sid starts with; None if it has none."""
+    return sid[:TAG_CHARS] if len(sid) == TAG_CHARS + _RANDOM_CHARS else None
