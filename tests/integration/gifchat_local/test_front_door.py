@@ -23,6 +23,7 @@ from gifchat_testkit.servers import running
 
 ROOMS = [f"{number:024x}" for number in range(40)]
 PASSWORD = "a-password-in-a-link"
+EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -179,6 +180,17 @@ def test_a_service_passes_the_address_of_its_client_on(door: FrontDoor) -> None:
     assert answer["headers"]["X-Forwarded-For"] == "203.0.113.9"
 
 
+def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoor) -> None:
+    for path in ("/socket.io", "/socket.io/", "/socket.io/socket.io.js"):
+        answer = door.echo(f"{path}?EIO=4&transport=polling")
+        assert answer["name"].startswith("gateway-")
+        assert answer["path"] == f"{path}?EIO=4&transport=polling"
+        upgraded = door.echo(path, headers={"Connection": "Upgrade", "Upgrade": "websocket"})["headers"]
+        assert upgraded["Upgrade"] == "websocket"
+    for path in ("/socket.iox", "/socket.io.js", "/xsocket.io"):
+        assert door.ask(path)[0].status == 502, "the pages answer, which are down here"
+
+
 def test_long_polling_stays_on_one_gateway(door: FrontDoor) -> None:
     response, body = door.ask("/socket.io/?EIO=4&transport=polling")
     cookie = response.headers["Set-Cookie"]
@@ -239,6 +251,43 @@ def test_no_password_of_a_link_is_logged_even_when_the_page_fails(door: FrontDoo
     assert f'"GET /room/{ROOMS[0]} HTTP/1.1" 502' in access_log
     assert PASSWORD not in access_log
     assert PASSWORD not in door.error_log()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("TRACE", "/", EVERYTHING),
+        ("TRACE", "/api/v1/rooms", EVERYTHING),
+        ("TRACE", "/gif/x.gif", EVERYTHING),
+        ("TRACE", "/socket.io/?EIO=4", "GET, POST, OPTIONS"),
+        ("TRACE", "/health/live", "GET, HEAD"),
+        ("CONNECT", "chat.example:443", EVERYTHING),
+        *((method, "/health/live", "GET, HEAD") for method in ("POST", "PUT", "DELETE", "OPTIONS")),
+    ],
+)
+def test_a_method_that_nginx_refuses_is_a_problem_that_says_what_is_allowed(
+    door: FrontDoor, method: str, path: str, allow: str
+) -> None:
+    response, body = door.ask(path, method=method)
+    assert (response.status, response.headers.get_all("Allow")) == (405, [allow])
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(body)["code"] == "method_not_allowed"
+    response, _ = door.ask(path, method=method, internal=True)
+    assert (response.status, response.headers.get_all("Allow")) == (405, [allow])
+
+
+def test_nginx_answers_head_itself(door: FrontDoor) -> None:
+    for internal in (False, True):
+        response, body = door.ask("/health/live", method="HEAD", internal=internal)
+        assert (response.status, response.headers["Content-Length"], body) == (200, "3", b"")
+
+
+def test_errors_of_nginx_have_the_headers_of_all_answers(door: FrontDoor) -> None:
+    for method, path, status in (("TRACE", "/api/v1/rooms", 405), ("GET", "/api/v1/session", 503)):
+        response, _ = door.ask(path, method=method)
+        assert response.status == status
+        assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert response.headers.get_all("X-Frame-Options") == ["DENY"]
 
 
 def test_a_service_that_is_down_is_a_retryable_problem(door: FrontDoor) -> None:

@@ -63,7 +63,9 @@ def test_the_readme_explains_every_placeholder() -> None:
     assert placeholders == {name for name in re.findall(r"`([A-Z_]+)`", README.read_text()) if name != "NAME"}
 
 
-@pytest.mark.parametrize("code", ["payload_too_large", "gif_too_large", "rate_limited", "unavailable"])
+@pytest.mark.parametrize(
+    "code", ["method_not_allowed", "payload_too_large", "gif_too_large", "rate_limited", "unavailable"]
+)
 def test_errors_that_nginx_makes_are_those_of_the_contract(code: str) -> None:
     row = errors.TABLE[code]
     expected = (
