@@ -53,6 +53,17 @@ async def test_a_foreign_origin_changes_nothing(
     assert not rooms_api.callers
 
 
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+@pytest.mark.parametrize("origins", [(ORIGIN, ORIGIN), (ORIGIN, "http://evil.test"), ("http://evil.test", ORIGIN)])
+async def test_two_origins_are_foreign(
+    alice: httpx.AsyncClient, rooms_api: Any, method: str, path: str, origins: tuple[str, str]
+) -> None:
+    headers = [("accept", "application/json"), *(("origin", origin) for origin in origins)]
+    answer = await alice.request(method, path, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+    assert not rooms_api.callers
+
+
 @pytest.mark.parametrize("headers", [{}, {"origin": ORIGIN}])
 async def test_the_own_origin_and_none_are_let_through(alice: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await alice.post("/room", data={"title": "x"}, headers=headers)).status_code == 302

@@ -56,7 +56,9 @@ class SecurityHeaders:
 def is_forged(request: HTTPConnection, allowed_origins: Collection[str]) -> bool:
     """Whether another site's page makes a browser send this state-changing request.
 
-    A request without `Origin` is no browser's; `null` is an origin that is not on the list.
+    A request without `Origin` is no browser's; `null` is an origin that is not on the list. No browser sends two, so
+    two are refused, whatever they are.
     """
-    origin = request.headers.get("origin")
-    return request.scope["method"] not in _SAFE_METHODS and origin is not None and origin not in allowed_origins
+    origins = request.headers.getlist("origin")
+    allowed = not origins or (len(origins) == 1 and origins[0] in allowed_origins)
+    return request.scope["method"] not in _SAFE_METHODS and not allowed

@@ -73,8 +73,9 @@ class WebSocketDemo:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
 
     async def _serve(self, connection: WebSocket) -> None:
-        origin = connection.headers.get("origin")
-        if origin is not None and origin not in self._allowed_origins:
+        origins = connection.headers.getlist("origin")
+        # No browser sends two: they are refused, whatever they are.
+        if origins and not (len(origins) == 1 and origins[0] in self._allowed_origins):
             await connection.close(POLICY_VIOLATION)
             return
         if self._draining():
