@@ -9,15 +9,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx
 
 from gifchat_local.ports import LOOPBACK
+from gifchat_testkit import affinity
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.checker import Limits, percentile
 from gifchat_testkit.faults.cluster import FaultCluster, Node, Shape
-from gifchat_testkit.faults.load import Load, LoadShape, sticky_value
+from gifchat_testkit.faults.load import Load, LoadShape
 from gifchat_testkit.faults.measuring import delays_s, logged
 from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.posting import Poster
 from gifchat_testkit.faults.proxy import BOTH, Direction, TcpProxy
-from gifchat_testkit.faults.reader import STICKY_COOKIE, Reader
+from gifchat_testkit.faults.reader import Reader
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.sockets import Ack, ChatConnection, Event, Transport
@@ -169,7 +170,7 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
         for reader in load.readers:
             reader.refresh()
             other = rng.choice([node for node in cluster.gateways if node.name != reader.gateway])
-            reader.person.cookies[STICKY_COOKIE] = sticky_value(other)
+            reader.person.cookies[affinity.COOKIE] = other.tag
             wanted[reader] = other.name
         await away(*load.readers)
         await load.all_joined(SETTLED_WITHIN_S)
@@ -264,7 +265,7 @@ async def asked(connection: ChatConnection, room: str, ticket: str | None = None
 
 def pinned(person: Person, gateway: Node) -> Person:
     """Whom nginx sends to this gateway."""
-    person.cookies[STICKY_COOKIE] = sticky_value(gateway)
+    person.cookies[affinity.COOKIE] = gateway.tag
     return person
 
 

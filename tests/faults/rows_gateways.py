@@ -8,13 +8,14 @@ from math import ceil
 import httpx
 
 from gifchat_local.ports import LOOPBACK
+from gifchat_testkit import affinity
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Node, Shape
-from gifchat_testkit.faults.load import Load, LoadShape, sticky_value
+from gifchat_testkit.faults.load import Load, LoadShape
 from gifchat_testkit.faults.looks import back_elsewhere
 from gifchat_testkit.faults.measuring import log_reads, total
 from gifchat_testkit.faults.processes import Resources
-from gifchat_testkit.faults.reader import STICKY_COOKIE, Reader
+from gifchat_testkit.faults.reader import Reader
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.sockets import Transport
@@ -204,7 +205,7 @@ def used_by(gateway: Node) -> Resources:
 def on(load: Load, gateway: Node, room: str) -> Reader:
     """A newcomer whom nginx sends to this gateway."""
     person = load.person(f"newcomer-{len(load.readers)}")
-    person.cookies[STICKY_COOKIE] = sticky_value(gateway)
+    person.cookies[affinity.COOKIE] = gateway.tag
     return load.add_reader(room, person=person)
 
 

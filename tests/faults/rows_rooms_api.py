@@ -8,14 +8,15 @@ from typing import Any
 from bson import ObjectId
 
 from gifchat_local.ports import LOOPBACK
+from gifchat_testkit import affinity
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import DATABASE, FaultCluster, Shape
 from gifchat_testkit.faults.failing_rooms_api import MODULE, Point, die_at
-from gifchat_testkit.faults.load import Load, sticky_value
+from gifchat_testkit.faults.load import Load
 from gifchat_testkit.faults.measuring import replica_of
 from gifchat_testkit.faults.posting import Poster
 from gifchat_testkit.faults.proxy import Direction, TcpProxy
-from gifchat_testkit.faults.reader import STICKY_COOKIE, Reader
+from gifchat_testkit.faults.reader import Reader
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Inject, Row
 from gifchat_testkit.faults.waiting import until
@@ -34,7 +35,7 @@ async def quiet_room(cluster: FaultCluster, load: Load) -> list[Reader]:
     readers = []
     for gateway in cluster.gateways:
         person = load.person(f"quiet-{gateway.name}")
-        person.cookies[STICKY_COOKIE] = sticky_value(gateway)
+        person.cookies[affinity.COOKIE] = gateway.tag
         readers.append(load.add_reader(room, person=person))
     await load.all_joined(readers=readers)
     return readers

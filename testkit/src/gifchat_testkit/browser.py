@@ -4,7 +4,6 @@ A window remembers what its console complains about, violations of the content s
 must be empty at the end of a test, save what `expects` names.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -12,18 +11,19 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, BrowserContext, FilePayload, Locator, Page, async_playwright, expect
 
+from gifchat_testkit import affinity
 from gifchat_testkit.cluster import EmbeddedCluster
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DEADLINE_S = 15.0
 DESKTOP = (1280, 800)
 PHONE = (390, 844)
-GATEWAY_COOKIE = "gifchat_gateway"
 
 _ARGUMENTS = (
     "--no-sandbox",
@@ -50,13 +50,18 @@ _CONVERSATION = """() => [...document.querySelectorAll("#message-list > .message
 
 
 @asynccontextmanager
-async def chromium(folder: Path) -> AsyncIterator[Browser]:
-    """The browser, headless; `folder` takes its font settings, with which pictures look alike everywhere."""
+async def chromium(folder: Path, *arguments: str) -> AsyncIterator[Browser]:
+    """The browser, headless; `folder` takes its font settings, with which pictures look alike everywhere.
+
+    `arguments` are added to its command line.
+    """
     fonts = folder / "fonts.conf"
     fonts.write_text(_FONTS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=list(_ARGUMENTS), env={**os.environ, "FONTCONFIG_FILE": str(fonts)}
+            executable_path=CHROMIUM,
+            args=[*_ARGUMENTS, *arguments],
+            env={**os.environ, "FONTCONFIG_FILE": str(fonts)},
         )
         try:
             yield browser
@@ -110,8 +115,8 @@ class Window:
     async def gateway(self) -> str:
         """The name of the gateway that the front door has tied this window to."""
         cookies = {cookie["name"]: cookie["value"] for cookie in await self.context.cookies() if "name" in cookie}
-        names = {_cookie_of(process["port"]): name for name, process in _gateways(self.cluster).items()}
-        return names[cookies[GATEWAY_COOKIE]]
+        names = {affinity.tag_in(self.cluster.log(name)): name for name in _gateways(self.cluster)}
+        return names[cookies[affinity.COOKIE]]
 
     # The forms
 
@@ -161,6 +166,10 @@ class Window:
         """The colour that this user is known by."""
         return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.color"))
 
+    async def user_id(self) -> str:
+        """The id of this user."""
+        return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.user_id"))
+
     async def choose(self, message: Locator, choice: str) -> None:
         """As the owner: open the menu of a message, choose, and see the menu close."""
         await message.hover()
@@ -178,6 +187,11 @@ class Window:
         """Post a text into the room with this path."""
         message = {"client_message_id": client_message_id, "text": text}
         await self._api("POST", f"{room.replace('/room/', '/rooms/')}/messages", message)
+
+    async def mute(self, room: str, user_id: str, seconds: int) -> datetime:
+        """As the owner: mute a user in the room with this path. Returns when the mute ends."""
+        path = f"{room.replace('/room/', '/rooms/')}/mutes/{user_id}"
+        return datetime.fromisoformat((await self._api("PUT", path, {"seconds": seconds}))["until"])
 
     async def log(self, room: str) -> list[dict[str, Any]]:
         """The newest page of the log of the room with this path."""
@@ -219,8 +233,9 @@ class Windows:
         )
         self._stack.push_async_callback(context.close)
         if gateway is not None:
-            port = _gateways(self._cluster)[gateway]["port"]
-            await context.add_cookies([{"name": GATEWAY_COOKIE, "value": _cookie_of(port), "url": self._cluster.url}])
+            tag = affinity.tag_in(self._cluster.log(gateway))
+            await affinity.learn(self._cluster.url, tag)
+            await context.add_cookies([{"name": affinity.COOKIE, "value": tag, "url": self._cluster.url}])
         page = await context.new_page()
         page.set_default_timeout(DEADLINE_S * 1000)
         window = Window(self._cluster, context, page)
@@ -246,8 +261,3 @@ async def opened_windows(browser: Browser, cluster: EmbeddedCluster) -> AsyncIte
 
 def _gateways(cluster: EmbeddedCluster) -> dict[str, dict[str, Any]]:
     return {name: process for name, process in cluster.processes().items() if process["kind"] == "gateway"}
-
-
-def _cookie_of(port: int) -> str:
-    """How nginx names an upstream server in its sticky cookie."""
-    return hashlib.md5(f"127.0.0.1:{port}".encode(), usedforsecurity=False).hexdigest()

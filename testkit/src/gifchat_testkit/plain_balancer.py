@@ -48,9 +48,7 @@ http {{
 
 
 @contextmanager
-def plain_balancer(
-    gateways: Sequence[int], work_dir: Path, *, location: str = "/", more: str = ""
-) -> Iterator[str]:
+def plain_balancer(gateways: Sequence[int], work_dir: Path, *, location: str = "/", more: str = "") -> Iterator[str]:
     """Balance `location` over these ports on the loopback until the block is left; yields the URL.
 
     `more` is put into the server's configuration as it is.

@@ -20,10 +20,14 @@ from gifchat_local.prerequisites import find_nginx
 from gifchat_local.servers.nginx import Nginx, Upstreams
 from gifchat_local.servers.readiness import NotReadyError, get_health
 from gifchat_testkit.servers import running
+from realtime_gateway.engine.sid import new_sid, node_tag
 
 ROOMS = [f"{number:024x}" for number in range(40)]
 PASSWORD = "a-password-in-a-link"
 EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
+
+
+TAGS = {name: node_tag(name) for name in ("gateway-1", "gateway-2")}
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -45,6 +49,8 @@ class Echo(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
+        if self.server.name.startswith("gateway-"):
+            self.send_header("X-Engine-IO-Node", TAGS[self.server.name])
         if self.path.startswith("/gif/"):
             self.send_header("Cache-Control", "public, max-age=31536000, immutable")
             self.send_header("X-Content-Type-Options", "nosniff")
@@ -191,15 +197,25 @@ def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoo
         assert door.ask(path)[0].status == 502, "the pages answer, which are down here"
 
 
-def test_long_polling_stays_on_one_gateway(door: FrontDoor) -> None:
-    response, body = door.ask("/socket.io/?EIO=4&transport=polling")
-    cookie = response.headers["Set-Cookie"]
-    assert cookie.startswith("gifchat_gateway=")
-    assert "httponly" in cookie.lower()
+POLLING = "/socket.io/?EIO=4&transport=polling"
+
+
+def test_the_sid_leads_to_its_gateway(door: FrontDoor) -> None:
+    known = {door.echo(POLLING)["name"] for _ in range(10)}
+    assert known == {"gateway-1", "gateway-2"}, "the balancer uses both, and learns their tags"
+    for name, tag in TAGS.items():
+        assert {door.echo(f"{POLLING}&sid={new_sid(tag)}")["name"] for _ in range(10)} == {name}
+    for nobodys in (new_sid("unknown-"), "x", "../..", "%00"):
+        assert {door.echo(f"{POLLING}&sid={nobodys}")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
+
+
+def test_the_affinity_cookie_holds_the_gateways_tag_alone(door: FrontDoor) -> None:
+    response, body = door.ask(POLLING)
     name = json.loads(body)["name"]
-    same = {"Cookie": cookie.partition(";")[0]}
-    assert {door.echo("/socket.io/?EIO=4&transport=polling", headers=same)["name"] for _ in range(10)} == {name}
-    assert {door.echo("/socket.io/?EIO=4&transport=polling")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
+    assert response.headers.get_all("Set-Cookie") == [f"gifchat_gateway={TAGS[name]}; Path=/; HttpOnly; SameSite=Lax"]
+    assert response.headers["X-Engine-IO-Node"] is None
+    same = {"Cookie": f"gifchat_gateway={TAGS[name]}"}
+    assert {door.echo(POLLING, headers=same)["name"] for _ in range(10)} == {name}
 
 
 @pytest.mark.parametrize(("asked", "passed_on"), [("websocket", "websocket"), ("h2c", None)])

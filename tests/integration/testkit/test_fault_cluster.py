@@ -56,7 +56,7 @@ async def caught_up(load: Load, writer: Writer) -> None:
 async def test_clients_on_all_transports_and_what_can_be_done_to_them(load: Load) -> None:
     cluster, (first, second, third) = load.cluster, load.readers
     names = {gateway.name for gateway in cluster.gateways}
-    assert {reader.gateway for reader in load.readers} <= names, "the sticky cookie names the gateway"
+    assert {reader.gateway for reader in load.readers} <= names, "the affinity cookie names the gateway"
     assert sum(len(load.readers_on(gateway)) for gateway in cluster.gateways) == 3
     writer = load.add_writer(first, per_s=50.0)
     await until(lambda: writer.acknowledged > 5, 10.0, "some messages")

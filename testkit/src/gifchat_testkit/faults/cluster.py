@@ -21,6 +21,7 @@ from gifchat_local.servers.mongod import Mongod
 from gifchat_local.servers.nginx import Nginx, Upstreams
 from gifchat_local.servers.readiness import get_health
 from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_testkit import affinity
 from gifchat_testkit.faults.mongod_set import MongodSet, ping
 from gifchat_testkit.faults.processes import READY_TIMEOUT_S, ServerProcess, lasting_port
 from gifchat_testkit.faults.proxy import TcpProxy
@@ -67,6 +68,11 @@ class Node:
     def name(self) -> str:
         """Such as `gateway-1` or `rooms-api-1`."""
         return self.process.name
+
+    @property
+    def tag(self) -> str:
+        """What the front door knows a gateway by; empty before it started."""
+        return affinity.tag_in(self.process.log)
 
     @property
     def mongo(self) -> TcpProxy:
@@ -168,6 +174,10 @@ class FaultCluster:
         for node in self.nodes:
             node.redis.target_port = self.valkeys.members[self.valkeys.used].port
             node.redis.cut()
+
+    def gateway_of(self, tag: str) -> str:
+        """Return the name of the gateway with this tag; the tag itself if no running gateway has it."""
+        return next((node.name for node in self.gateways if node.tag == tag), tag)
 
     async def reload_nginx(self) -> None:
         """`nginx -s reload`, and wait until new workers serve; old ones keep the sockets that they have."""

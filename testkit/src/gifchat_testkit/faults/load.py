@@ -1,13 +1,11 @@
 """The load of a run: rooms, readers, writers and watchers, all through the front door, all writing records."""
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gifchat_local.ports import LOOPBACK
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.cluster import DATABASE, FaultCluster, Node
 from gifchat_testkit.faults.dump import Dump, Stored
@@ -60,7 +58,6 @@ class Load:
         self._people: list[Person] = []
         self._owner = self.person("owner")
         self._over = False
-        self._gateways = {sticky_value(node): node.name for node in cluster.gateways}
 
     # ------------------------------------------------------------------------------------------------ for rows
     def person(self, label: str, url: str | None = None) -> Person:
@@ -88,7 +85,7 @@ class Load:
             self.recorder(name),
             self._random(),
             transport=transport,
-            gateways=self._gateways,
+            gateway_of=self.cluster.gateway_of,
         )
         self.readers.append(reader)
         if begin:
@@ -126,7 +123,7 @@ class Load:
         return room
 
     def readers_on(self, gateway: Node) -> list[Reader]:
-        """Who is connected to this gateway now, by the sticky cookie."""
+        """Who is connected to this gateway now, by the affinity cookie."""
         return [reader for reader in self.staying() if reader.joined.is_set() and reader.gateway == gateway.name]
 
     def staying(self) -> list[Reader]:
@@ -282,8 +279,3 @@ class Load:
             await until(settled, timeout_s, "closed files", look_every_s=0.05)
         except AssertionError:
             return
-
-
-def sticky_value(gateway: Node) -> str:
-    """What nginx puts into the sticky cookie for this gateway: MD5 of its address, as nginx names it."""
-    return hashlib.md5(f"{LOOPBACK}:{gateway.port}".encode(), usedforsecurity=False).hexdigest()

@@ -199,11 +199,14 @@ class ServerProcess:
         await self.start()
         await self.wait_until_ready(timeout_s)
 
+    @property
+    def log(self) -> str:
+        """Its log, over all of its starts."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
     def log_tail(self, lines: int = 25) -> str:
         """The end of its log."""
-        if not self.log_path.exists():
-            return ""
-        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.log.splitlines()[-lines:])
 
     def resources(self) -> Resources | None:
         """What the process uses now; None where it does not run."""

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from gifchat_testkit import affinity
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.links import ConnectionLostError
 from gifchat_testkit.faults.person import Person
@@ -16,7 +17,6 @@ from room_contracts import socket_events
 from room_contracts.position import Position
 
 ACK_TIMEOUT_S = 5.0
-STICKY_COOKIE = "gifchat_gateway"
 _DURABLE = {socket_events.CHAT, socket_events.CHAT_DELETED, socket_events.NOTICE}
 
 
@@ -36,9 +36,9 @@ class Reader:
         rng: random.Random,
         *,
         transport: Transport = "websocket",
-        gateways: Mapping[str, str] | None = None,
+        gateway_of: Callable[[str], str] = str,
     ) -> None:
-        """`gateways`: the sticky cookie's value → the gateway's name."""
+        """`gateway_of` finds a gateway's name by its tag, which the affinity cookie holds."""
         self.name = name
         self.person = person
         self.room = room
@@ -56,7 +56,7 @@ class Reader:
         self._recorder = recorder
         self._rng = rng
         self._transport: Transport = transport
-        self._gateways = gateways or {}
+        self._gateway_of = gateway_of
         self._may_connect = asyncio.Event()
         self._may_connect.set()
         self._view = 0
@@ -139,8 +139,7 @@ class Reader:
             except ConnectionLostError as lost:
                 self._write(records.ConnectFailed(t=now(), reason=str(lost)))
             else:
-                cookie = self.person.cookies.get(STICKY_COOKIE, "")
-                self.gateway = self._gateways.get(cookie, cookie)
+                self.gateway = self._gateway_of(self.person.cookies.get(affinity.COOKIE, ""))
                 self._write(records.Connected(t=now(), gateway=self.gateway))
                 attempt = 0
                 try:

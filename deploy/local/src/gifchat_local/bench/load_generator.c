@@ -407,7 +407,7 @@ static void keep_rest(struct client *client, const unsigned char *bytes, size_t 
     client->rest_size = size;
 }
 
-/* nginx's sticky cookie (deploy/nginx) names the gateway. */
+/* The front door's affinity cookie (deploy/nginx) names the gateway. */
 static void note_gateway(const unsigned char *head, size_t size) {
     static const char name[] = "gifchat_gateway=";
     const unsigned char *end = head + size, *at = memmem(head, size, name, sizeof name - 1);

@@ -21,6 +21,8 @@ from realtime_gateway.engine.websocket import accept_key, text_frame
 from room_contracts import errors
 
 PATH = "/socket.io"
+NODE_HEADER = "x-engine-io-node"
+"""With every new connection: this node's tag. A front door can learn which server prefers sids that begin with it."""
 _WEBSOCKET_VERSION = "13"
 
 
@@ -169,11 +171,9 @@ class Handshake:
         self._ping_timeout_s = ping_timeout_s
         self._draining = draining
         self.relay = relay
+        self.node_tag = relay.own_tag if relay else ""
+        """What new sids begin with."""
         self._session_of = session_of
-
-    def new_sid(self) -> str:
-        """Make the sid of a new connection."""
-        return new_sid(self.relay.own_tag if self.relay else "")
 
     def session_of(self, headers: Mapping[str, str]) -> str | None:
         """Return the id of the user's session that the request's cookies hold; None without a valid one."""
@@ -257,7 +257,6 @@ class Handshake:
         )
         if extension is not None:
             response += b"sec-websocket-extensions: " + extension.encode() + b"\r\n"
-        response += b"\r\n"
         deflates = extension is not None
         sid = query.get("sid")
         if sid is not None:
@@ -266,14 +265,16 @@ class Handshake:
                 return connection
             if connection.state is not State.POLLING:
                 return Refusal.of(Problem.BAD_REQUEST)
-            return Accepted(response, connection, lambda _link: connection, deflates)
+            return Accepted(response + b"\r\n", connection, lambda _link: connection, deflates)
         if relayed:
             return Refusal.of(Problem.BAD_REQUEST)
         if (refusal := self.refuse_new()) is not None:
             return refusal
-        sid = self.new_sid()
+        sid = new_sid(self.node_tag)
         environ = self.environ(headers, peer[0] if peer else "unknown")
-        response += text_frame(self.open_packet(sid, ()).encode())
+        if self.node_tag:
+            response += f"{NODE_HEADER}: {self.node_tag}\r\n".encode()
+        response += b"\r\n" + text_frame(self.open_packet(sid, ()).encode())
         return Accepted(response, None, lambda link: self._registry.add(sid, environ, link), deflates)
 
     def carry(self, tag: str, request: Request, peer: tuple[str, int] | None) -> asyncio.Protocol:

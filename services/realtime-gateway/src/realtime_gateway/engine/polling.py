@@ -9,12 +9,11 @@ from starlette.types import Message, Receive, Scope, Send
 
 from realtime_gateway.engine import protocol
 from realtime_gateway.engine.connection import CloseReason, Connection, OverlapError, State
-from realtime_gateway.engine.handshake import Elsewhere, Handshake, Problem, Refusal, Registry, query_of
+from realtime_gateway.engine.handshake import NODE_HEADER, Elsewhere, Handshake, Problem, Refusal, Registry, query_of
 from realtime_gateway.engine.protocol import InvalidPacketError, Via, action_of
 from realtime_gateway.engine.relay import NodeGoneError, PollingRequest
+from realtime_gateway.engine.sid import new_sid
 
-SID_HEADER = b"x-engine-io-sid"
-"""The new sid, for a front door that learns from it which node to prefer. It does not pass it on to the client."""
 _TEXT = b"text/plain; charset=UTF-8"
 _log = structlog.get_logger(__name__)
 
@@ -88,10 +87,11 @@ class Polling:
     async def _open(self, scope: Scope, headers: Mapping[str, str], send: Send, origin: str | None) -> None:
         # uvicorn has looked behind the proxies already.
         environ = self._handshake.environ({**headers, "x-forwarded-for": ""}, _address(scope))
-        sid = self._handshake.new_sid()
+        sid = new_sid(self._handshake.node_tag)
         self._registry.add(sid, environ, None).session_id = self._handshake.session_of(headers)
         body = self._handshake.open_packet(sid, ["websocket"]).encode()
-        await _answer(send, 200, body, origin, more=[(SID_HEADER, sid.encode())])
+        node = self._handshake.node_tag
+        await _answer(send, 200, body, origin, more=[(NODE_HEADER.encode(), node.encode())] if node else None)
 
     async def _relay(self, tag: str, request: PollingRequest, receive: Receive, send: Send, origin: str | None) -> None:
         relay = self._handshake.relay

@@ -1,0 +1,40 @@
+"""Which gateway a client is on: the front door's affinity cookie holds its tag, which is new at each start."""
+
+import json
+import re
+
+import httpx
+
+from realtime_gateway.engine.sid import node_tag
+
+COOKIE = "gifchat_gateway"
+_STARTED = re.compile(r"""node_id["']?[=:]\s*["']?([A-Za-z0-9.-]+)""")
+_HANDSHAKE = {"EIO": "4", "transport": "polling"}
+_TRIES = 64
+
+
+def tag_in(log: str) -> str:
+    """Return the tag of the gateway whose log this is, as of its last start; empty if it never started."""
+    started = _STARTED.findall(re.sub(r"\x1b\[[0-9;]*m", "", log))
+    return node_tag(started[-1]) if started else ""
+
+
+async def learn(url: str, tag: str) -> None:
+    """Open and close connections through the front door at `url` until it has met the gateway with this tag.
+
+    Raises:
+        AssertionError: it sends every connection elsewhere.
+    """
+    async with httpx.AsyncClient(base_url=url) as client:
+        sids = []
+        try:
+            for _ in range(_TRIES):
+                client.cookies.clear()
+                opened = await client.get("/socket.io/", params=_HANDSHAKE)
+                sids.append(json.loads(opened.text[1:])["sid"])
+                if client.cookies.get(COOKIE) == tag:
+                    return
+        finally:
+            for sid in sids:
+                await client.post("/socket.io/", params={**_HANDSHAKE, "sid": sid}, content="1")
+    raise AssertionError(f"the front door does not know the gateway with the tag {tag}")
