@@ -5,16 +5,21 @@ import json
 import math
 import os
 import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from PIL import Image, ImageDraw
-from playwright.async_api import Dialog, Route, expect
+from playwright.async_api import Dialog, Locator, Route, WebSocket, expect
 
-from gifchat_testkit.browser import CHROMIUM, PHONE, Window, Windows
+from gifchat_testkit.browser import CHROMIUM, DEADLINE_S, PHONE, Window, Windows, chromium, opened_windows
 from gifchat_testkit.cluster import EmbeddedCluster
+from gifchat_testkit.faults.proxy import TcpProxy
 from gifchat_testkit.pictures import picture
 
 pytestmark = [
@@ -264,6 +269,144 @@ async def test_without_a_network_it_says_so(windows: Windows) -> None:
     await expect(alice.page.locator("#banner")).to_have_text("You are offline.")
     await alice.context.set_offline(False)
     await expect(alice.page.locator("#banner")).to_be_hidden()
+
+
+WAKE_UP = """() => new Promise((resolve) => {
+    const woken = performance.now();
+    const banner = document.getElementById("banner");
+    const look = () => banner.hidden || resolve((performance.now() - woken) / 1000);
+    new MutationObserver(look).observe(banner, {attributes: true});
+    for (const state of ["hidden", "visible"]) {
+        Object.defineProperty(document, "visibilityState", {value: state, configurable: true});
+        document.dispatchEvent(new Event("visibilitychange"));
+    }
+    dispatchEvent(new Event("focus"));
+})"""
+"""Lets the page go to sleep and wake up; the seconds from then until it shows a banner."""
+KNOWN_WITHIN_S = 3.0
+PROBED = re.compile(r'^43/chat,\d+\[\{"ok":true,"time":"[^"]+"\}\]$')
+MUTE_S = 5
+
+
+def row_of(window: Window, room: str) -> Locator:
+    """The row of the room with this path in the list."""
+    return window.page.locator(f'tr[data-room="{room.removeprefix("/room/")}"]')
+
+
+@asynccontextmanager
+async def windows_behind_a_proxy(cluster: EmbeddedCluster, folder: Path) -> AsyncIterator[tuple[Windows, TcpProxy]]:
+    """Windows of a browser of its own, and the proxy between it and the cluster, whose URL stays the same."""
+    port = urlsplit(cluster.url).port
+    assert port is not None
+    async with TcpProxy(port) as proxy:
+        route = f"--host-resolver-rules=MAP localhost:{port} 127.0.0.1:{proxy.port}"
+        async with chromium(folder, route) as browser, opened_windows(browser, cluster) as windows:
+            yield windows, proxy
+
+
+async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_gets_what_it_missed(
+    windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
+) -> None:
+    bob = await windows.open()
+    room = await bob.create_room("잠든 전화기")
+    async with windows_behind_a_proxy(cluster, tmp_path) as (sleepers, proxy):
+        alice = await sleepers.open(phone=True)
+        alice.expects("WebSocket")
+        await alice.enter(room)
+        assert proxy.connections > 0
+        await bob.say("먼저")
+        await expect(alice.message("먼저")).to_be_visible()
+        banner = alice.page.locator("#banner")
+
+        proxy.stall()
+        await bob.say("자는 동안")
+        await expect(bob.page.locator(".sent")).to_have_count(2)
+        await expect(banner).to_be_hidden()
+        async with asyncio.timeout(DEADLINE_S):
+            assert await alice.page.evaluate(WAKE_UP) <= KNOWN_WITHIN_S
+        await expect(banner).to_have_text("연결이 끊겼습니다. 다시 연결하는 중…")
+        await bob.say("깨어난 뒤")
+        await expect(bob.page.locator(".sent")).to_have_count(3)
+        assert await alice.conversation() == ["먼저"]
+
+        await proxy.heal()
+        await expect(banner).to_be_hidden()
+        assert await same_conversation(alice, bob, 3) == ["먼저", "자는 동안", "깨어난 뒤"]
+        await alice.say("다 봤어요")
+        assert (await same_conversation(alice, bob, 4))[-1] == "다 봤어요"
+
+
+async def test_a_list_that_wakes_up_on_a_dead_line_says_so_and_gets_what_it_missed(
+    windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
+) -> None:
+    bob = await windows.open()
+    async with windows_behind_a_proxy(cluster, tmp_path) as (sleepers, proxy):
+        alice = await sleepers.open(phone=True)
+        alice.expects("WebSocket")
+        await alice.go("/")
+        before = await bob.create_room("잠들기 전의 방")
+        await expect(row_of(alice, before)).to_be_visible()
+        banner = alice.page.locator("#banner")
+        await expect(banner).to_be_hidden()
+
+        proxy.stall()
+        meanwhile = await bob.create_room("자는 동안 생긴 방")
+        await expect(banner).to_be_hidden()
+        async with asyncio.timeout(DEADLINE_S):
+            assert await alice.page.evaluate(WAKE_UP) <= KNOWN_WITHIN_S
+        await expect(banner).to_have_text("연결이 끊겼습니다. 다시 연결하는 중…")
+        await expect(row_of(alice, meanwhile)).to_have_count(0)
+
+        await proxy.heal()
+        await expect(banner).to_be_hidden()
+        await expect(row_of(alice, meanwhile)).to_have_count(1)
+
+
+async def test_a_page_that_wakes_up_on_a_live_line_keeps_it(windows: Windows) -> None:
+    alice = await windows.open()
+    lines: list[WebSocket] = []
+    sent: list[str] = []
+    answered = asyncio.Event()
+
+    def record(line: WebSocket) -> None:
+        lines.append(line)
+        line.on("framesent", lambda frame: sent.append(str(frame)))
+        line.on("framereceived", lambda frame: answered.set() if PROBED.search(str(frame)) else None)
+
+    alice.page.on("websocket", record)
+    await alice.create_room("선잠")
+    await alice.page.evaluate(f"void ({WAKE_UP})()")
+    async with asyncio.timeout(DEADLINE_S):
+        await answered.wait()
+    assert sum("probe" in frame for frame in sent) == 1, "one wake-up is one probe"
+    await expect(alice.page.locator("#banner")).to_be_hidden()
+    assert [line.is_closed() for line in lines] == [False]
+
+
+# The clock
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_a_mute_ends_by_the_servers_clock(windows: Windows, hours: int) -> None:
+    alice, bob = await windows.open(), await windows.open()
+    room = await alice.create_room("틀린 시계")
+    await bob.page.add_init_script(f"""
+        const Right = Date, wrongBy = {hours} * 3_600_000;
+        globalThis.Date = class extends Right {{
+            constructor(...when) {{ if (when.length > 0) super(...when); else super(Right.now() + wrongBy); }}
+            static now() {{ return Right.now() + wrongBy; }}
+        }};
+    """)
+    await bob.enter(room)
+    assert await bob.page.evaluate("Date.now()") == pytest.approx((time.time() + hours * 3_600) * 1_000, abs=60_000)
+    until = await alice.mute(room, await bob.user_id(), MUTE_S)
+    await expect(bob.page.locator("#text")).to_be_disabled(timeout=MUTE_S * 1_000)
+    await bob.page.wait_for_function("() => !document.getElementById('text').disabled")
+    late_s = (datetime.now(UTC) - until).total_seconds()
+    assert 0 <= late_s < 2
+    await bob.say("다시 말합니다")
+    await expect(alice.message("다시 말합니다")).to_be_visible()
+    await expect(bob.page.locator(".message.sent")).to_have_count(1)
 
 
 async def test_scrolling_up_brings_the_past_and_keeps_the_place(windows: Windows) -> None:

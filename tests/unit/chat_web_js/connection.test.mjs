@@ -59,7 +59,7 @@ class Socket {
   }
 }
 
-function connected(socket, { fetchTicket, position = () => null } = {}) {
+function connected(socket, { fetchTicket, position = () => null, wait } = {}) {
   const log = [];
   let tickets = 0;
   const connection = new RoomConnection({
@@ -67,7 +67,7 @@ function connected(socket, { fetchTicket, position = () => null } = {}) {
     roomId: ROOM,
     fetchTicket: fetchTicket ?? (async () => `ticket ${++tickets}`),
     position,
-    wait: async () => log.push("wait"),
+    wait: wait ?? (async () => log.push("wait")),
     handlers: {
       onStatus: (status) => log.push(status),
       onJoined: () => log.push("onJoined"),
@@ -175,4 +175,33 @@ test("who loses the seat is told so, and asks for one again", async () => {
   await settled();
   assert.deepEqual(log.slice(3), ["waiting", "wait", "joining", "waiting", "wait", "joining", "joined", "onJoined"]);
   assert.equal(socket.joins.length, 3);
+});
+
+test("a line that was found dead is opened again and joined from the position; what was waited for before is void", async () => {
+  const socket = new Socket();
+  const { connection, log } = connected(socket, { position: () => ({ epoch: "0123456789abcdef", seq: 7 }) });
+  socket.connect();
+  await settled();
+  connection.reopen();
+  await settled();
+  assert.deepEqual(socket.calls, ["connect", "disconnect", "connect"]);
+  assert.deepEqual(socket.joins.map(({ position }) => position?.seq), [7, 7]);
+  assert.deepEqual(log.slice(-3), ["joining", "joined", "onJoined"]);
+  connection.stop();
+  connection.reopen();
+  assert.deepEqual(socket.calls.slice(3), ["disconnect"]);
+});
+
+test("a wait before connecting again ends where the line is opened at once", async () => {
+  const socket = new Socket();
+  const passed = [];
+  const { connection } = connected(socket, { wait: () => new Promise((resolve) => passed.push(resolve)) });
+  socket.connect();
+  await settled();
+  socket.drop("io server disconnect");
+  connection.reopen();
+  await settled();
+  for (const resolve of passed) resolve();
+  await settled();
+  assert.deepEqual(socket.calls, ["connect", "disconnect", "connect"]);
 });

@@ -67,12 +67,19 @@ export class RoomConnection {
       this.#handlers.onStatus("waiting", answer);
       await this.#wait(backoff(++this.#failures));
       if (this.#stopped || round !== this.#round || !this.#socket.connected) return;
-      if (action === Action.RECONNECT) this.#socket.disconnect().connect();
+      if (action === Action.RECONNECT) this.reopen();
       else await this.join();
       return;
     }
     this.stop();
     this.#handlers.onRefused(answer);
+  }
+
+  /** Close the socket and open it again at once; then join from the reader's position. */
+  reopen() {
+    if (this.#stopped) return;
+    this.#round += 1;
+    this.#socket.disconnect().connect();
   }
 
   /** The user types. Lost without harm. */

@@ -20,6 +20,7 @@ export const Event = Object.freeze({
   SANCTION: "sanction",
   JOIN_REFUSED: "joinRefused",
   RESYNC: "resync",
+  PROBE: "probe",
 });
 
 /** Events that have a seq and are kept in the room's log. */

@@ -18,10 +18,13 @@ export class RoomsApi {
   /** The proof of membership in the room of this page, from the ack of `join`. */
   membership = null;
   #language;
+  #clock;
   #fetch;
 
-  constructor(language, fetch = globalThis.fetch.bind(globalThis)) {
+  /** `clock`, a `ServerClock`, hears the `Date` of every answer. */
+  constructor(language, { clock = null, fetch = globalThis.fetch.bind(globalThis) } = {}) {
     this.#language = language;
+    this.#clock = clock;
     this.#fetch = fetch;
   }
 
@@ -108,6 +111,7 @@ export class RoomsApi {
         body: body === undefined ? undefined : JSON.stringify(body),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
+      this.#clock?.hearDate(response.headers.get("Date"));
       const hasJson = response.status !== 204 && response.headers.get("Content-Type")?.includes("json");
       if (hasJson) answer = await response.json();
     } catch {

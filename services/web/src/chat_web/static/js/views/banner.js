@@ -27,6 +27,13 @@ export class BannerView {
     else this.#timer = setTimeout(() => this.#render(), PATIENCE_MS);
   }
 
+  /** The line was found dead, which took patience enough. */
+  showDead() {
+    this.show("lost");
+    clearTimeout(this.#timer);
+    this.#render();
+  }
+
   #render() {
     this.#node.textContent = this.#words();
     this.#node.hidden = this.#node.textContent === "";

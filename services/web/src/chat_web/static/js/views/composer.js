@@ -15,10 +15,12 @@ export class ComposerView {
   #slowMode = "";
   #muted = "";
   #saidTimer;
-  #mutedTimer;
+  #clock;
+  #cancelUnmute = () => {};
 
-  /** Handlers: onText(text), onGif(file), onTyping(). */
-  constructor({ onText, onGif, onTyping }) {
+  /** `clock`: a `ServerClock`. Handlers: onText(text), onGif(file), onTyping(). */
+  constructor({ clock, onText, onGif, onTyping }) {
+    this.#clock = clock;
     let typedAt = 0;
     const submit = () => {
       const words = this.#text.value.trim();
@@ -72,21 +74,18 @@ export class ComposerView {
     this.say("");
   }
 
-  /** The user may not write until `until` (a Date; null: for ever). */
+  /** The user may not write until `until` by the server's clock (a Date; null: for ever). */
   mute(until, words) {
     this.#muted = words;
     this.#enable(false);
     this.say("");
-    clearTimeout(this.#mutedTimer);
-    if (until !== null) {
-      const longest = 2 ** 31 - 1;
-      this.#mutedTimer = setTimeout(() => this.unmute(""), Math.min(longest, Math.max(0, until - Date.now())));
-    }
+    this.#cancelUnmute();
+    if (until !== null) this.#cancelUnmute = this.#clock.at(until.getTime(), () => this.unmute(""));
   }
 
   /** The user may write again. */
   unmute(words) {
-    clearTimeout(this.#mutedTimer);
+    this.#cancelUnmute();
     this.#muted = "";
     this.#enable(true);
     this.say(words);

@@ -1,10 +1,12 @@
 /** The list of rooms, alive. */
 
+import { LineCheck } from "../line_check.js";
 import { Lobby } from "../lobby.js";
 import { pageData, problemText, text } from "../page_data.js";
 import { LOBBY_NAMESPACE } from "../protocol.js";
 import { RoomsApi } from "../rooms_api.js";
 import { openSocket } from "../sockets.js";
+import { BannerView } from "./banner.js";
 import { element, swatch } from "./element.js";
 
 const TYPING_PAUSE_MS = 250;
@@ -108,6 +110,15 @@ export function showRoomList() {
   socket.on("connect", () => new URLSearchParams(location.search).has("cursor") || load());
   socket.onAny((event, data) => {
     if (lobby.apply(event, data)) render();
+  });
+  const banner = new BannerView(document.getElementById("banner"));
+  socket.on("connect", () => banner.show("joined"));
+  for (const event of ["disconnect", "connect_error"]) socket.on(event, () => banner.show("lost"));
+  new LineCheck({
+    socket,
+    reopen: () => socket.disconnect().connect(),
+    onDead: () => banner.showDead(),
+    onTime: () => {},
   });
   render();
 }

@@ -1,11 +1,13 @@
 /** The chat page: wires the room's stream, timeline, outbox and connection to what is seen. */
 
 import { RoomConnection } from "../connection.js";
+import { LineCheck } from "../line_check.js";
 import { Outbox } from "../outbox.js";
 import { moment, pageData, problemText, text } from "../page_data.js";
 import { CHAT_NAMESPACE, DURABLE_EVENTS, Event } from "../protocol.js";
 import { RoomStream } from "../room_stream.js";
 import { RoomsApi } from "../rooms_api.js";
+import { ServerClock } from "../server_clock.js";
 import { openSocket } from "../sockets.js";
 import { Timeline } from "../timeline.js";
 import { BannerView } from "./banner.js";
@@ -29,7 +31,8 @@ class RoomPage {
   #room = pageData.room;
   #members = pageData.room.members;
   #you = pageData.you;
-  #api = new RoomsApi(pageData.language);
+  #clock = new ServerClock();
+  #api = new RoomsApi(pageData.language, { clock: this.#clock });
   #stream = new RoomStream();
   #timeline = new Timeline(pageData.you.user_id);
   #files = new Map();
@@ -45,6 +48,7 @@ class RoomPage {
   #messages;
   #outbox;
   #connection;
+  #line;
 
   start() {
     const owns = this.#room.owner_id === this.#you.user_id;
@@ -60,6 +64,7 @@ class RoomPage {
       },
     });
     this.#composer = new ComposerView({
+      clock: this.#clock,
       onText: (words) => this.#post({ text: words }),
       onGif: (file) => this.#postFile(file),
       onTyping: () => this.#connection.typing(),
@@ -71,8 +76,9 @@ class RoomPage {
       wait,
     });
     this.#showRoom();
+    const socket = openSocket(CHAT_NAMESPACE);
     this.#connection = new RoomConnection({
-      socket: openSocket(CHAT_NAMESPACE),
+      socket,
       roomId: this.#room._id,
       fetchTicket: () => this.#api.ticket(this.#room._id),
       position: () => this.#stream.position,
@@ -83,6 +89,12 @@ class RoomPage {
         onEvent: (event, data) => this.#event(event, data),
         onRefused: (problem) => this.#refused(problem),
       },
+    });
+    this.#line = new LineCheck({
+      socket,
+      reopen: () => this.#connection.reopen(),
+      onDead: () => this.#banner.showDead(),
+      onTime: (time) => this.#clock.hear(time),
     });
     const settings = document.getElementById("room-settings");
     settings.hidden = !owns;
@@ -99,6 +111,7 @@ class RoomPage {
   }
 
   #joined(ack) {
+    this.#clock.hear(ack.time);
     this.#room = ack.room;
     this.#members = ack.occupancy;
     this.#joinedOnce = true;
@@ -202,6 +215,7 @@ class RoomPage {
 
   /** The room is over for this user: say why, and offer the way back. */
   #leave(words) {
+    this.#line.stop();
     this.#connection.stop();
     this.#composer.close();
     this.#banner.show("joined");
@@ -244,7 +258,7 @@ class RoomPage {
 
   #newMessage(draft) {
     const clientMessageId = newId();
-    const createdAt = new Date().toISOString();
+    const createdAt = new Date(this.#clock.now()).toISOString();
     this.#timeline.addPending({ clientMessageId, color: this.#you.color, createdAt, ...draft });
     this.#composer.say("");
     this.#messages.toEnd();

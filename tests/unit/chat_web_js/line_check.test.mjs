@@ -1,0 +1,190 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { load } from "./golden.mjs";
+
+const { ANSWER_MS, LineCheck } = await load("line_check.js");
+
+const TIME = "2026-11-30T13:14:15.678Z";
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A page with a clock and events of its own, and a socket whose probes the test answers. */
+function pageWith({ connected = true } = {}) {
+  const page = new EventTarget();
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const probes = [];
+  const log = [];
+  const world = { now: 1_000_000, log, probes, document, tick: null };
+  const heard = {};
+  const on = (event, listener) => (heard[event] = listener);
+  world.happens = (event) => heard[event]();
+  world.socket = {
+    connected,
+    on,
+    io: { on },
+    timeout: (ms) => ({
+      emitWithAck: (event) => {
+        log.push(`${event} ${ms}`);
+        return new Promise((resolve, reject) => probes.push({ resolve, reject }));
+      },
+    }),
+  };
+  world.line = new LineCheck({
+    socket: world.socket,
+    reopen: () => log.push("reopen"),
+    onDead: () => log.push("dead"),
+    onTime: (time) => log.push(time),
+    page,
+    document,
+    now: () => world.now,
+    setTicker: (callback) => {
+      world.tick = callback;
+      return "ticker";
+    },
+    clearTicker: (ticker) => log.push(`${ticker} cleared`),
+  });
+  world.page = (event, more = {}) => page.dispatchEvent(Object.assign(new Event(event), more));
+  world.visibility = (state) => {
+    document.visibilityState = state;
+    document.dispatchEvent(new Event("visibilitychange"));
+  };
+  world.answer = async (ack = { ok: true, time: TIME }) => {
+    probes.shift().resolve(ack);
+    await settled();
+  };
+  world.noAnswer = async () => {
+    world.now += ANSWER_MS;
+    probes.shift().reject(new Error("operation has timed out"));
+    await settled();
+  };
+  return world;
+}
+
+const PROBE = `probe ${ANSWER_MS}`;
+
+test("a page that wakes up probes its line, and says nothing where it is alive", async () => {
+  const wakeUps = [
+    (world) => world.visibility("visible"),
+    (world) => world.document.dispatchEvent(new Event("resume")),
+    (world) => world.page("pageshow", { persisted: true }),
+    (world) => world.page("online"),
+    (world) => world.page("focus"),
+  ];
+  for (const wakeUp of wakeUps) {
+    const world = pageWith();
+    wakeUp(world);
+    await world.answer();
+    assert.deepEqual(world.log, [PROBE, TIME], wakeUp.toString());
+  }
+});
+
+test("a page that goes to sleep, or is shown for the first time, probes nothing", () => {
+  const world = pageWith();
+  world.visibility("hidden");
+  world.page("pageshow", { persisted: false });
+  assert.deepEqual(world.log, []);
+});
+
+test("timers that stood still are a pause, but not on a hidden page", async () => {
+  const world = pageWith();
+  for (let second = 0; second < 10; second += 1) {
+    world.now += 1_000;
+    world.tick();
+  }
+  assert.deepEqual(world.log, []);
+  world.now += 60_000;
+  world.tick();
+  await world.answer();
+  assert.deepEqual(world.log, [PROBE, TIME]);
+  world.visibility("hidden");
+  world.now += 60_000;
+  world.tick();
+  assert.deepEqual(world.log, [PROBE, TIME]);
+});
+
+test("without an ack in time the line is dead: that is said before the socket is opened again", async () => {
+  const world = pageWith();
+  assert.ok(ANSWER_MS < 3_000);
+  world.visibility("visible");
+  await world.noAnswer();
+  assert.deepEqual(world.log, [PROBE, "dead", "reopen"]);
+});
+
+test("a refused probe is a sign of life", async () => {
+  const world = pageWith();
+  world.page("focus");
+  await world.answer({ ok: false, code: "rate_limited" });
+  assert.deepEqual(world.log, [PROBE]);
+});
+
+test("one waking up is one probe, however many events it is", async () => {
+  const world = pageWith();
+  for (const event of ["online", "focus"]) world.page(event);
+  world.visibility("visible");
+  assert.equal(world.probes.length, 1);
+  await world.answer();
+  world.now += 100;
+  world.page("focus");
+  assert.equal(world.probes.length, 0);
+  world.now += 1_000;
+  world.page("focus");
+  assert.equal(world.probes.length, 1);
+});
+
+test("a probe from before a pause does not stand for one after it", async () => {
+  const world = pageWith();
+  world.page("focus");
+  world.now += 600_000;
+  await world.answer();
+  world.visibility("visible");
+  assert.equal(world.probes.length, 1);
+});
+
+test("a wall clock that is set back does not stop the probing", async () => {
+  const world = pageWith();
+  world.page("focus");
+  await world.answer();
+  world.now -= 3_600_000;
+  world.page("focus");
+  assert.equal(world.probes.length, 1);
+});
+
+test("a socket that waits before it connects again connects at once", () => {
+  for (const lost of ["disconnect", "connect_error"]) {
+    const world = pageWith({ connected: false });
+    world.happens("reconnect_attempt");
+    world.happens(lost);
+    world.visibility("visible");
+    world.page("focus");
+    assert.deepEqual(world.log, ["reopen"], lost);
+  }
+});
+
+test("an attempt to connect gets the time to do so: the first one, the client's own, and ours", () => {
+  const world = pageWith({ connected: false });
+  world.page("focus");
+  assert.deepEqual(world.log, [], "the first one");
+  world.now += 60_000;
+  world.happens("reconnect_attempt");
+  world.page("focus");
+  assert.deepEqual(world.log, [], "the client's own");
+  world.now += ANSWER_MS;
+  world.page("focus");
+  assert.deepEqual(world.log, ["reopen"]);
+  world.now += ANSWER_MS - 1;
+  world.page("online");
+  assert.deepEqual(world.log, ["reopen"], "ours");
+  world.now += 1;
+  world.page("online");
+  assert.deepEqual(world.log, ["reopen", "reopen"]);
+});
+
+test("a page that needs its line no more asks nothing, and acts on no answer", async () => {
+  const world = pageWith();
+  world.page("focus");
+  world.line.stop();
+  await world.noAnswer();
+  world.page("focus");
+  world.visibility("visible");
+  assert.deepEqual(world.log, [PROBE, "ticker cleared"]);
+});
