@@ -152,5 +152,9 @@ def exit_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayloa
 
 
 def body(event: str, payload: object) -> bytes:
-    """The ready JSON `["event",payload]`, compact, UTF-8, characters unescaped."""
-    return json.dumps([event, payload], ensure_ascii=False, separators=(",", ":")).encode()
+    """The ready JSON `["event",payload]`, compact, UTF-8, characters unescaped.
+
+    Raises:
+        ValueError: a number in it is not finite: JSON has no word for that.
+    """
+    return json.dumps([event, payload], allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

@@ -315,6 +315,23 @@ async def test_malformed_payloads_are_answered_as_such(gateway: Service, event: 
             assert ack["detail"]
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+async def test_a_number_beyond_what_floats_hold_is_refused_and_not_sent_back(gateway: Service, number: str) -> None:
+    position = f'{{"room":"{NO_ROOM}","position":{{"epoch":"{"0" * 16}","seq":{number}}}}}'
+    async with ws(gateway, ENGINE + "websocket") as connection:
+        await connection.recv()
+        await connection.send("40/chat,")
+        assert str(await connection.recv()).startswith("40/chat,")
+        for event in ("join", "chat", "leave", "typing"):
+            for payload in (number, f"[{number}]", f'{{"room":{number}}}', position):
+                await connection.send(f'42/chat,7["{event}",{payload}]')
+                answer = str(await connection.recv())
+                assert answer.startswith("43/chat,7[")
+                [ack] = json.loads(answer.removeprefix("43/chat,7"), parse_constant=pytest.fail)
+                if (event, payload) not in (("leave", position), ("typing", position)):
+                    assert (ack["ok"], ack["code"]) == (False, "validation_failed"), (event, payload)
+
+
 @pytest.mark.parametrize(
     "packet", ["42/chat,1[]", "42/chat,[]", "42/chat,x", "4", "45/chat,", "49/chat,", "x", "4\ud7ff"]
 )

@@ -142,6 +142,11 @@ async def test_what_is_no_json_cannot_be_read(node: Node, http: httpx.AsyncClien
         '{"share":1.001}',
         '{"share":NaN}',
         '{"share":Infinity}',
+        '{"share":-Infinity}',
+        '{"share":1e999}',
+        '{"share":-1e999}',
+        "NaN",
+        "1e999",
     ],
 )
 async def test_what_is_no_share_is_refused(node: Node, http: httpx.AsyncClient, content: str) -> None:

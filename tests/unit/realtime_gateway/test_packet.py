@@ -1,11 +1,13 @@
 """Socket.IO packets: the document's examples, what was written is read, and anything else is refused."""
 
+import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, DISCONNECT, EVENT
+from socketio.packet import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT
 
 from realtime_gateway.socketio.packet import MAX_ATTACHMENTS, Packet
 
@@ -60,6 +62,40 @@ def test_an_event_is_read_as_it_was_written(arguments: list[Any], namespace: str
     for attachment in attachments:
         packet.add_attachment(attachment)  # type: ignore[no-untyped-call]
     assert (packet.namespace or "/", packet.id, packet.data) == (namespace or "/", number, ["name", *arguments])
+
+
+@pytest.mark.parametrize("kind", [EVENT, ACK, CONNECT_ERROR])
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_is_sent_as_null(kind: int, number: float) -> None:
+    """As `JSON.stringify` does it."""
+    data = ["name", number, [1.5, (number,)], {"deep": {"deeper": [number]}, number: "key"}]
+    text = Packet(kind, data, id=1).encode()  # type: ignore[no-untyped-call]
+    assert isinstance(text, str)
+    name = {math.inf: "Infinity", -math.inf: "-Infinity"}.get(number, "NaN")
+    sent = json.loads(text[2:], parse_constant=no_constant)
+    assert sent == ["name", None, [1.5, [None]], {"deep": {"deeper": [None]}, name: "key"}]
+
+
+def test_a_number_that_is_not_finite_beside_an_attachment_is_sent_as_null() -> None:
+    encoded = Packet(EVENT, ["name", math.inf, b"bytes"]).encode()  # type: ignore[no-untyped-call]
+    assert encoded == ['51-["name",null,{"_placeholder":true,"num":0}]', b"bytes"]
+
+
+def test_a_number_beyond_what_floats_hold_is_read_and_goes_back_as_null() -> None:
+    data = read('2["name",1e999,-1e999,1e308]').data
+    assert data == ["name", math.inf, -math.inf, 1e308]
+    assert Packet(EVENT, data).encode() == '2["name",null,null,1e+308]'  # type: ignore[no-untyped-call]
+
+
+@given(st.lists(st.recursive(st.floats(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
+def test_what_is_sent_is_json(data: list[Any]) -> None:
+    text = Packet(EVENT, ["name", *data]).encode()  # type: ignore[no-untyped-call]
+    assert isinstance(text, str)
+    json.loads(text[1:], parse_constant=no_constant)
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
 
 
 tokens = st.sampled_from(

@@ -1,6 +1,7 @@
 """Socket.IO packets (protocol 5), read to the letter: what is none, or has no such payload, is refused."""
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -20,7 +21,27 @@ def _no_number(name: str) -> Any:
 
 
 _JSON: Final = json.JSONDecoder(parse_constant=_no_number)
-_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+_strictly_to_json: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_with_names_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def _to_json(data: Any) -> str:
+    """JSON as JavaScript's `JSON.stringify` writes it: `null` for a number that is not finite."""
+    try:
+        return _strictly_to_json(data)
+    except ValueError:
+        # Where such a number is a key, its name is a string, in JavaScript as here.
+        return _with_names_to_json(_finite(data))
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(item) for item in data]
+    return data
 
 
 class _Json:
