@@ -163,6 +163,31 @@ async def test_a_body_that_cannot_be_read_is_refused(
     assert (await alice.post(f"{url}/chat", headers=headers, content=content)).status_code == status
 
 
+@pytest.mark.parametrize("path", ["/room", "/room/{}/password", "/room/{}/chat"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize(
+    "body", ["{}", '{{"title":"a","max":{}}}', '{{"chat":{}}}', '{{"password":{}}}', '{{"x":[{}]}}']
+)
+async def test_a_number_that_is_not_finite_is_no_json(
+    alice: httpx.AsyncClient, rooms_api: Any, path: str, number: str, body: str
+) -> None:
+    url = await create(alice)
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    asked = len(rooms_api.callers)
+    answer = await alice.post(path.format(url.removeprefix("/room/")), content=body.format(number), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(rooms_api.callers) == asked
+
+
+async def test_a_page_with_a_number_that_is_not_finite_is_not_sent(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    await create(alice)
+    next(iter(rooms_api.rooms.values()))["members"] = float("nan")
+    answer = await alice.get("/")
+    assert answer.status_code == 500
+    assert "NaN" not in answer.text
+
+
 async def test_a_gif_that_announces_too_much_is_refused_before_it_is_read(
     alice: httpx.AsyncClient, rooms_api: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """The bodies of forms: urlencoded, or JSON as the original's scripts sent."""
 
 import json
+import math
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
@@ -29,7 +30,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
             raise RoomsApiError(errors.PAYLOAD_TOO_LARGE)
     try:
         if kind == "application/json":
-            value = json.loads(body or b"{}")
+            value = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
             if not isinstance(value, dict):
                 raise RoomsApiError(errors.MALFORMED)
             return {name: str(field) for name, field in value.items() if isinstance(field, str | int | float)}
@@ -38,6 +39,14 @@ async def read_form(request: Request) -> Mapping[str, str]:
     except (ValueError, RecursionError) as error:
         raise RoomsApiError(errors.MALFORMED) from error
     raise RoomsApiError(errors.MALFORMED)
+
+
+def _finite(literal: str) -> float:
+    """The number; `1e999` is none that we can hold, and `NaN` and `Infinity` are no JSON."""
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal} is not a finite number")
+    return number
 
 
 def check_gif_upload(request: Request) -> str:

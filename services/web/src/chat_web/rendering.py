@@ -37,7 +37,11 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
+        self._templates.policies["json.dumps_kwargs"] = {
+            "allow_nan": False,
+            "ensure_ascii": False,
+            "separators": (",", ":"),
+        }
         self._templates.globals["static"] = static_files.url
 
     def page(self, request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
