@@ -232,6 +232,19 @@ async def test_who_gives_up_leaves_no_child(pid_file: Path) -> None:
     assert gone(pid)
 
 
+async def test_closing_waits_for_a_child_whose_caller_is_gone(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    waiting = asyncio.create_task(decoder.decode(examine(picture("gif"))))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
+    async with asyncio.timeout(DEADLINE_S):
+        while not waiting.done():
+            waiting.cancel()
+            await asyncio.sleep(0)
+        await decoder.aclose()
+    assert gone(pid)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_the_line_is_bounded(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)", at_once=1, waiting=2)
     wanted = examine(picture("gif"))

@@ -103,7 +103,48 @@ async def test_an_idle_room_has_no_task() -> None:
     world = World()
     commit = world.process()
     await all_of(commit, [draft("k1"), draft("k2")])
-    await commit.drain()
+    await commit.aclose(10)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closing_waits_for_the_writes_in_flight() -> None:
+    world = World()
+    commit = world.process()
+    appending = asyncio.create_task(all_of(commit, [draft(f"k{number}") for number in range(5)]))
+    await asyncio.sleep(0)
+    await commit.aclose(10)
+    assert codes(await appending) == ["ok"] * 5
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closing_cancels_writes_that_take_too_long_even_when_they_lose_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    stalled = asyncio.Event()
+    lost: list[asyncio.CancelledError] = []
+
+    async def stall(*_: object) -> None:
+        while True:
+            stalled.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as cancelled:
+                if lost:
+                    raise
+                lost.append(cancelled)
+
+    monkeypatch.setattr(world.log, "append", stall)
+    commit = world.process()
+    appending = asyncio.create_task(all_of(commit, [draft("k1")]))
+    await stalled.wait()
+    appending_later = asyncio.create_task(all_of(commit, [draft("k2")]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await commit.aclose(0)
+        assert codes([*await appending, *await appending_later]) == ["outcome_unknown"] * 2
+    assert len(lost) == 1
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -44,7 +44,7 @@ from rooms_api.http.messages import messages_router
 from rooms_api.http.moderation import moderation_router
 from rooms_api.http.problems import answer_with_problems, document_problems, problem, problems
 from rooms_api.http.rooms import rooms_router
-from rooms_api.ports import StoreUnavailableError
+from rooms_api.ports import StoreClosedError, StoreUnavailableError
 from rooms_api.settings import Settings
 from rooms_api.use_cases.admission import Admission, admitted_rule
 from rooms_api.use_cases.announce_heads import AnnounceHeads
@@ -58,6 +58,7 @@ from rooms_api.use_cases.rooms import RoomRegistry
 
 _DRAIN_S = 5.0
 _PREPARE_AGAIN_S = 1.0
+_CANCEL_AGAIN_S = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -71,6 +72,7 @@ class _Wired:
     log: MongoMessages
     gif_store: MongoGifs
     publisher: RedisPublisher
+    image_decoder: ImageDecoder
     passwords: Argon2Passwords
     leaderships: tuple[MongoLeadership, ...]
     guards: Guards
@@ -127,7 +129,8 @@ def _wire(settings: Settings) -> _Wired:
     passwords = Argon2Passwords()
     signatures = SignedTokens(settings.session_secrets)
 
-    gifs = Gifs(gif_store, ImageDecoder(), rate_limits, _now)
+    image_decoder = ImageDecoder()
+    gifs = Gifs(gif_store, image_decoder, rate_limits, _now)
     commit = GroupCommit(room_store, log, publisher, _now)
     messages = Messages(
         room_store,
@@ -175,6 +178,7 @@ def _wire(settings: Settings) -> _Wired:
         log=log,
         gif_store=gif_store,
         publisher=publisher,
+        image_decoder=image_decoder,
         passwords=passwords,
         leaderships=(leads_janitor, leads_heads),
         guards=Guards(signatures, admission, settings.allowed_origins, settings.internal_token),
@@ -250,26 +254,41 @@ def _include_routes(app: FastAPI, wired: _Wired) -> None:
 
 @asynccontextmanager
 async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
-    async def work() -> None:
+    async def prepare() -> None:
         await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gif_store.create_indexes)
         wired.prepared.set()
-        await asyncio.gather(wired.janitor.work(), wired.announce_heads.work())
 
-    worker = asyncio.create_task(work(), name="work")
+    async def once_prepared(work: Callable[[], Awaitable[None]]) -> None:
+        await wired.prepared.wait()
+        await work()
+
+    tasks = {
+        asyncio.create_task(prepare(), name="prepare"),
+        asyncio.create_task(once_prepared(wired.janitor.work), name="janitor"),
+        asyncio.create_task(once_prepared(wired.announce_heads.work), name="announce-heads"),
+    }
     _log.info("started")
-    yield
-    await _end(worker)
+    try:
+        yield
+    finally:
+        await _end(tasks)
+        await _close(wired)
+    _log.info("stopped")
+
+
+async def _close(wired: _Wired) -> None:
+    """Close the clients last: nothing that uses them runs any more."""
     for leadership in wired.leaderships:
         await _give_up(leadership)
     try:
-        await asyncio.wait_for(wired.commit.drain(), _DRAIN_S)
+        await wired.commit.aclose(_DRAIN_S)
     except TimeoutError:
         _log.warning("stopped_with_unwritten_messages")
     await wired.publisher.aclose()
+    await wired.image_decoder.aclose()
     wired.passwords.close()
     await wired.redis.aclose()
     await wired.mongo.close()
-    _log.info("stopped")
 
 
 def _mongo_client(url: str) -> AsyncMongoClient[dict[str, Any]]:
@@ -305,6 +324,8 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
         try:
             for create in create_indexes:
                 await create()
+        except StoreClosedError:
+            raise
         except StoreUnavailableError as error:
             _log.warning("waiting_for_mongodb", error=str(error))
             await asyncio.sleep(_PREPARE_AGAIN_S)
@@ -312,12 +333,12 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def _end(task: asyncio.Task[None]) -> None:
-    while not task.done():
-        # Again and again: `asyncio.wait_for` of Python 3.11, which the drivers use, drops a cancellation that comes
-        # at the moment of its result.
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.1)
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    while running := {task for task in tasks if not task.done()}:
+        # More than once: on Python 3.11 `asyncio.wait_for`, which the drivers use, can lose a cancellation.
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
 
 
 async def _give_up(leadership: MongoLeadership) -> None:

@@ -18,6 +18,10 @@ class StoreUnavailableError(Exception):
     """The store cannot be reached; nothing was sent to it, or what was sent only read."""
 
 
+class StoreClosedError(StoreUnavailableError):
+    """The process has closed its connection to the store, so no retry can succeed."""
+
+
 class OutcomeUnknownError(Exception):
     """A write was sent and not confirmed: it may have happened, may yet happen, or may be taken back."""
 

@@ -57,6 +57,12 @@ class ImageDecoder:
         self._command = command
         self._slots = asyncio.Semaphore(self._limits.at_once)
         self._waiting = 0
+        self._seeing_off: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Wait for the children that were killed."""
+        while self._seeing_off:
+            await asyncio.wait(set(self._seeing_off))
 
     async def decode(self, picture: Picture) -> Decoded:
         """See `ports.GifDecoder`."""
@@ -95,12 +101,21 @@ class ImageDecoder:
                 _log.warning("decoder_too_late", format=picture.format.value, deadline_s=self._limits.deadline_s)
                 raise Refused(errors.UNAVAILABLE) from error
             finally:
-                await _end(child)
+                await self._end(child)
         if child.returncode != 0:
             reason = complaint.decode(errors="replace")
             _log.info("gif_not_decoded", format=picture.format.value, exit_code=child.returncode, reason=reason)
             raise Refused(errors.GIF_BROKEN)
         return _decoded(output)
+
+    async def _end(self, child: Process) -> None:
+        """Kill what still runs and see it off, even if the caller has no time for it any more."""
+        if child.returncode is None:
+            child.kill()
+            task = asyncio.create_task(_see_off(child))
+            self._seeing_off.add(task)
+            task.add_done_callback(self._seeing_off.discard)
+            await asyncio.shield(task)
 
 
 async def _exchange(child: Process, data: bytes) -> tuple[bytes, bytes]:
@@ -139,13 +154,6 @@ async def _exchange(child: Process, data: bytes) -> tuple[bytes, bytes]:
         listening.cancel()
         await asyncio.wait({feeding, listening})
     return bytes(output), complaint
-
-
-async def _end(child: Process) -> None:
-    """Kill what still runs and see it off, even if the caller has no time for it any more."""
-    if child.returncode is None:
-        child.kill()
-        await asyncio.shield(_see_off(child))
 
 
 async def _see_off(child: Process) -> None:

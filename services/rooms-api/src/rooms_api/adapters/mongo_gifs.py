@@ -18,12 +18,12 @@ from bson import ObjectId
 from gridfs.asynchronous import AsyncGridFSBucket, AsyncGridOut
 from gridfs.errors import NoFile
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, WriteConcern
-from pymongo.errors import PyMongoError
+from pymongo.errors import InvalidOperation, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from room_contracts.ids import GifId
 from rooms_api.domain.gif import Format, StoredGif
-from rooms_api.ports import GifFile, StoreUnavailableError
+from rooms_api.ports import GifFile, StoreClosedError, StoreUnavailableError
 
 COLLECTION, LEFTOVERS, BUCKET = "gifs", "gif_leftovers", "gif_files"
 MESSAGES = "messages"
@@ -196,6 +196,8 @@ def _mongo(timeout_s: float) -> Iterator[None]:
     try:
         with pymongo.timeout(timeout_s):
             yield
+    except InvalidOperation as error:
+        raise StoreClosedError(str(error)) from error
     except PyMongoError as error:
         raise StoreUnavailableError(str(error)) from error
 

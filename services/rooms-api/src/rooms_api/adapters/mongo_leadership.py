@@ -4,10 +4,10 @@ from typing import Any
 
 import pymongo
 from pymongo import AsyncMongoClient, ReturnDocument
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError, InvalidOperation, PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from rooms_api.ports import StoreUnavailableError
+from rooms_api.ports import StoreClosedError, StoreUnavailableError
 
 _TIMEOUT_S = 2.0
 
@@ -38,6 +38,8 @@ class MongoLeadership:
                 )
         except DuplicateKeyError:  # another replica made the document at the same moment
             return False
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except PyMongoError as error:
             raise StoreUnavailableError(str(error)) from error
         return lease is not None and lease["holder"] == self._holder
@@ -47,5 +49,7 @@ class MongoLeadership:
         try:
             with pymongo.timeout(_TIMEOUT_S):
                 await self._leases.delete_one({"_id": self._task, "holder": self._holder})
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except PyMongoError as error:
             raise StoreUnavailableError(str(error)) from error

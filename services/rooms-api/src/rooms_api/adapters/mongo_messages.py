@@ -15,7 +15,13 @@ import pymongo
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.errors import (
+    BulkWriteError,
+    InvalidOperation,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -34,7 +40,14 @@ from rooms_api.domain.message import (
     SlowModeChange,
     Text,
 )
-from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
+from rooms_api.ports import (
+    Appended,
+    KeyTaken,
+    OutcomeUnknownError,
+    SeqTaken,
+    StoreClosedError,
+    StoreUnavailableError,
+)
 
 COLLECTION = "messages"
 SEQ_INDEX = "room_seq"
@@ -212,6 +225,8 @@ class MongoMessages:
         try:
             with pymongo.timeout(self._timeout_s):
                 yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except PyMongoError as error:
             raise StoreUnavailableError(str(error)) from error
 
@@ -220,6 +235,8 @@ class MongoMessages:
         try:
             with pymongo.timeout(self._timeout_s):
                 yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
             raise StoreUnavailableError(str(error)) from error
         except PyMongoError as error:

@@ -18,14 +18,14 @@ import pymongo
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.errors import InvalidOperation, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from room_contracts.ids import Epoch, RoomId, UserId
 from rooms_api.domain.moderation import FOREVER, Sanction, Until
 from rooms_api.domain.room import Room, RoomChange, folded
-from rooms_api.ports import OutcomeUnknownError, Place, Sort, StoreUnavailableError
+from rooms_api.ports import OutcomeUnknownError, Place, Sort, StoreClosedError, StoreUnavailableError
 
 COLLECTION = "rooms"
 REMOVED_COLLECTION = "removed_rooms"
@@ -182,6 +182,8 @@ class MongoRooms:
         try:
             with pymongo.timeout(self._timeout_s):
                 yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except PyMongoError as error:
             raise StoreUnavailableError(str(error)) from error
 
@@ -190,6 +192,8 @@ class MongoRooms:
         try:
             with pymongo.timeout(self._timeout_s):
                 yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
         except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
             raise StoreUnavailableError(str(error)) from error
         except PyMongoError as error:

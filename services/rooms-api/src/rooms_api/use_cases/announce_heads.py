@@ -14,7 +14,7 @@ import structlog
 from room_contracts import keys
 from room_contracts.codec import Frame, Kind
 from room_contracts.ids import RoomId
-from rooms_api.ports import Leadership, MessageLog, Publisher, StoreUnavailableError
+from rooms_api.ports import Leadership, MessageLog, Publisher, StoreClosedError, StoreUnavailableError
 from rooms_api.use_cases.history import HEADS_MAX_ROOMS
 
 PERIOD_S = 1.0
@@ -43,13 +43,19 @@ class AnnounceHeads:
         self._read_at: datetime | None = None
 
     async def work(self) -> None:
-        """Announce once a period, until cancelled."""
+        """Announce once a period, until cancelled.
+
+        Raises:
+            StoreClosedError: no later round can succeed.
+        """
         while True:
             try:
                 if await self._leadership.acquire(LEASE_S):
                     await self.announce()
                 else:
                     self._read_at = None
+            except StoreClosedError:
+                raise
             except StoreUnavailableError as error:
                 _log.warning("heads_not_announced", error=str(error))
             except Exception:  # the task's boundary: a round that crashes must not be the last one

@@ -50,6 +50,8 @@ REMEMBERED_HEADS = 20_000
 MAX_CONFLICTS = 100
 """Seqs lost to another writer in a row before a batch gives up. Each of them was another writer's progress."""
 
+_CANCEL_AGAIN_S = 0.1
+
 _log = structlog.get_logger(__name__)
 
 Rule = Callable[[Room, datetime], None]
@@ -125,10 +127,22 @@ class GroupCommit:
         lane.append(waiting)
         return await waiting.outcome
 
-    async def drain(self) -> None:
-        """Return when everything that was taken is settled; take nothing new before that."""
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+    async def aclose(self, timeout_s: float) -> None:
+        """Let the writes in flight finish for `timeout_s`, then cancel the rest. Append nothing afterwards.
+
+        Raises:
+            TimeoutError: some drafts were cancelled; their outcome is unknown.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._tasks:
+                    await asyncio.wait(set(self._tasks))
+        finally:
+            while self._tasks:
+                # More than once: on Python 3.11 `asyncio.wait_for`, which the driver uses, can lose a cancellation.
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.wait(set(self._tasks), timeout=_CANCEL_AGAIN_S)
 
     async def _work_off(self, room_id: RoomId, lane: deque[_Waiting]) -> None:
         while lane:
@@ -146,6 +160,10 @@ class GroupCommit:
                 _log.exception("group_commit_failed", room=room_id, entries=len(batch))
                 for waiting in batch:
                     waiting.fail(error)
+            except asyncio.CancelledError:
+                for waiting in (*batch, *lane):
+                    waiting.fail(Refused(errors.OUTCOME_UNKNOWN))
+                raise
         del self._lanes[room_id]
 
     async def _commit(self, room_id: RoomId, batch: list[_Waiting]) -> None:

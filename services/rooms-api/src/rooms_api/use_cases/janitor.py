@@ -19,6 +19,7 @@ from rooms_api.ports import (
     OccupancyUnavailableError,
     OutcomeUnknownError,
     RoomStore,
+    StoreClosedError,
     StoreUnavailableError,
 )
 from rooms_api.use_cases.rooms import RoomRegistry
@@ -66,13 +67,19 @@ class Janitor:
         self._unreferenced_gif_ttl_s = unreferenced_gif_ttl_s
 
     async def work(self) -> None:
-        """Round after round; what fails in one is tried again in the next."""
+        """Round after round; what fails in one is tried again in the next.
+
+        Raises:
+            StoreClosedError: no later round can succeed.
+        """
         round_number = 0
         while True:
             try:
                 if await self._leadership.acquire(LEASE_S):
                     await self.round(with_gifs=round_number % GIF_ROUNDS == 0)
                     round_number += 1
+            except StoreClosedError:
+                raise
             except (StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError) as error:
                 _log.warning("janitor_round_failed", error=str(error))
             except Exception:  # the task's boundary: a round that crashes must not be the last one
