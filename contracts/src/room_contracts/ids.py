@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from typing import NewType
+from typing import NewType, TypeGuard
 
 RoomId = NewType("RoomId", str)
 """24 lower-case hex digits, as MongoDB's ObjectId prints itself (and as the original's URLs had it)."""
@@ -22,6 +22,7 @@ GifId = NewType("GifId", str)
 _HEX_24 = re.compile(r"[0-9a-f]{24}\Z")
 _EPOCH = re.compile(r"[0-9a-f]{16}\Z")
 _GIF = re.compile(r"[0-9a-f]{64}\Z")
+_PID = re.compile(r"[A-Za-z0-9_-]{20}\Z")
 _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -53,6 +54,16 @@ def is_client_message_id(value: object) -> bool:
 def new_epoch() -> Epoch:
     """A random epoch for a new or reset numbering."""
     return Epoch(secrets.token_hex(8))
+
+
+def new_pid() -> str:
+    """A random private id of a session in `/chat`, 120 bits: whoever knows it can restore the session."""
+    return secrets.token_urlsafe(15)
+
+
+def is_pid(value: object) -> TypeGuard[str]:
+    """Whether `value` is a string that can be a private id."""
+    return isinstance(value, str) and _PID.match(value) is not None
 
 
 def new_node_id(name: str) -> NodeId:

@@ -108,6 +108,11 @@ def grant(room_id: RoomId, user_id: UserId) -> str:
     return f"{room_prefix(room_id)}grant:{user_id}"
 
 
+def saved_session(pid: str) -> str:
+    """Hash with an expiry: the rooms of a session in `/chat`, by the private id that its client restores it with."""
+    return f"gifchat:session:{{{pid}}}"
+
+
 def rate_limit(what: str, whom: str) -> str:
     """Hash with an expiry: the token bucket of `whom` (a user, an address, a room) for `what`."""
     return f"gifchat:limit:{what}:{{{whom}}}"

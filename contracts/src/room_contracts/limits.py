@@ -17,6 +17,9 @@ GIF_MAX_FRAMES = 1_000
 GIF_MAX_TOTAL_PIXELS = 200_000_000
 """Width x height x frames."""
 
+ROOMS_OF_A_SESSION = 50
+"""Rooms that one session can be in at once."""
+
 HISTORY_PAGE_DEFAULT = 50
 HISTORY_PAGE_MAX = 500
 ROOMS_PAGE_DEFAULT = 20

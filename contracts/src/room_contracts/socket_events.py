@@ -3,11 +3,14 @@
 `parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEventError`.
 """
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeGuard
 
 from room_contracts import limits
-from room_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_room_id
+from room_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_pid, is_room_id
 from room_contracts.position import Position
 
 DEMO_NAMESPACE = "/"
@@ -87,6 +90,16 @@ class Typing:
     room_id: RoomId
 
 
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """What a client that connects wants of its last session."""
+
+    pid: str | None
+    """The private id that it got then."""
+    positions: Mapping[RoomId, Position]
+    """How far it has read, where it says so."""
+
+
 ClientEvent = Join | Leave | SendText | SendGif | Typing
 
 
@@ -133,6 +146,23 @@ def parse_join(data: object) -> Join:
                 raise BadClientEventError(str(error)) from error
         case _:
             raise BadClientEventError("join takes a room id, or {room, ticket, position}")
+
+
+def parse_restore(auth: object) -> Restore | None:
+    """Read the `auth` of a CONNECT: `{pid?, positions?: {room: position}, restore?}`; None if `restore` is false.
+
+    Other things are in `auth` too, so what cannot be read counts as left out.
+    """
+    if not isinstance(auth, dict):
+        return Restore(None, {})
+    if auth.get("restore") is False:
+        return None
+    pid, positions = auth.get("pid"), auth.get("positions")
+    read: dict[RoomId, Position] = {}
+    for room, position in islice(positions.items(), limits.ROOMS_OF_A_SESSION) if isinstance(positions, dict) else ():
+        with suppress(ValueError):
+            read[_room_id(room)] = Position.from_json(position)
+    return Restore(pid if is_pid(pid) else None, read)
 
 
 def parse_leave(data: object) -> Leave:

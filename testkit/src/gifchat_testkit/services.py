@@ -26,6 +26,8 @@ class Service:
     port: int
     log_file: Path
     process: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    """What it was started with beside what it inherits."""
 
     @property
     def url(self) -> str:
@@ -80,7 +82,7 @@ def running_service(module: str, work_dir: Path, **environment: str) -> Iterator
             start_new_session=True,
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
         )
-    service = Service(module, port, log_file, process)
+    service = Service(module, port, log_file, process, environment)
     try:
         service.wait_until_ready()
         yield service

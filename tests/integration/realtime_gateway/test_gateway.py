@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 import json
-import secrets
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,19 +19,17 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from gifchat_local.servers.valkey import mark_as_new
 from gifchat_testkit import tokens
 from gifchat_testkit.clients import ChatSocket
-from gifchat_testkit.services import Service, running_service
+from gifchat_testkit.gateway_system import DEADLINE_S, ORIGIN, System, Visitor, running_system
+from gifchat_testkit.services import Service
 from realtime_gateway.settings import DEVELOPMENT_TOKEN
 from room_contracts import keys, limits
-from room_contracts.identity import SESSION_COOKIE, Identity
-from room_contracts.ids import RoomId
+from room_contracts.identity import SESSION_COOKIE
 from room_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
 
 pytestmark = pytest.mark.servers
 
-ORIGIN = "https://chat.example"
 FOREIGN = [
     "null",
     "https://evil.example",
@@ -48,41 +43,14 @@ FOREIGN = [
     "*",
 ]
 ENGINE = "/socket.io/?EIO=4&transport="
-DEADLINE_S = 10.0
 NO_ROOM = str(ObjectId())
-
-
-@dataclass(frozen=True)
-class System:
-    """A rooms-api and what gateways need to be started beside it."""
-
-    rooms_api: Service
-    work_dir: Path
-    environment: dict[str, str]
-
-    @contextlib.contextmanager
-    def gateway(self, name: str, **environment: str) -> Iterator[Service]:
-        with running_service(
-            "realtime_gateway", self.work_dir, NODE_NAME=name, **(self.environment | environment)
-        ) as service:
-            yield service
 
 
 @pytest.fixture(scope="module")
 def system(mongo_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     work_dir = tmp_path_factory.mktemp("gateway")
-    mark_as_new(valkey_url)
-    database = f"test_{secrets.token_hex(6)}"
-    with running_service(
-        "rooms_api", work_dir, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
-    ) as rooms_api:
-        environment = {
-            "ROOMS_API_URL": rooms_api.url,
-            "REDIS_URL": valkey_url,
-            "ALLOWED_ORIGINS": ORIGIN,
-            "LOG_LEVEL": "debug",
-        }
-        yield System(rooms_api, work_dir, environment)
+    with running_system(mongo_url, valkey_url, work_dir) as system:
+        yield system
 
 
 @pytest.fixture(scope="module")
@@ -96,25 +64,6 @@ def gateway(system: System) -> Iterator[Service]:
 async def http(gateway: Service) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=gateway.url, timeout=DEADLINE_S) as client:
         yield client
-
-
-class Visitor:
-    """A session in a browser."""
-
-    def __init__(self, system: System) -> None:
-        self.session_id = secrets.token_hex(16)
-        self.who = Identity.of_session(self.session_id)
-        self.cookie = f"{SESSION_COOKIE}={tokens.session_cookie(self.session_id)}"
-        self._url = f"{system.rooms_api.url}/api/v1/rooms"
-
-    async def create_room(self, **wanted: Any) -> RoomId:
-        return RoomId((await self.ask("POST", "", json={"title": "a room"} | wanted))["_id"])
-
-    async def ask(self, method: str, path: str, **how: Any) -> Any:
-        async with httpx.AsyncClient(headers={"Cookie": self.cookie}, timeout=DEADLINE_S) as client:
-            answer = await client.request(method, self._url + path, **how)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
 
 
 @pytest.fixture

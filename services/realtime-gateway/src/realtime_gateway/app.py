@@ -25,6 +25,7 @@ from realtime_gateway.adapters.redis_feed import RedisFeed
 from realtime_gateway.adapters.redis_nodes import RedisNodes
 from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
+from realtime_gateway.adapters.redis_saved_sessions import RedisSavedSessions
 from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
@@ -54,6 +55,8 @@ from realtime_gateway.use_cases.leave_room import LeaveRoom
 from realtime_gateway.use_cases.receive_frames import ReceiveFrames
 from realtime_gateway.use_cases.renew_leases import RenewLeases
 from realtime_gateway.use_cases.repair_rooms import RepairRooms
+from realtime_gateway.use_cases.restore_session import RestoreSession
+from realtime_gateway.use_cases.save_sessions import SaveSessions
 from realtime_gateway.use_cases.send_message import SendMessage
 from realtime_gateway.use_cases.sweep_seats import SweepSeats
 from realtime_gateway.use_cases.tell_lobby import TellLobby
@@ -157,9 +160,21 @@ def create_gateway(settings: Settings) -> Gateway:
         clock=_now,
     )
     send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
+    saved = RedisSavedSessions(redis)
+    save = SaveSessions(saved, rooms, own_tag=tag, grace_s=settings.seat_grace)
+    restore = RestoreSession(saved, nodes, join, sockets)
     check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
-    ChatNamespace(server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send)
+    ChatNamespace(
+        server,
+        sockets=sockets,
+        signatures=signatures,
+        join=join,
+        leave=leave,
+        send=send,
+        save=save,
+        restore=restore,
+    )
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)
     websocket_demo = WebSocketDemo(
@@ -177,6 +192,7 @@ def create_gateway(settings: Settings) -> Gateway:
         feed.run,
         canary.run,
         renew.run,
+        save.run,
         SweepSeats(occupancy, announce).run,
         announce.run,
         fan_out.run,
@@ -189,6 +205,7 @@ def create_gateway(settings: Settings) -> Gateway:
     ends = (
         repair.aclose,
         server.shutdown,
+        save.settle,
         relay.aclose,
         nodes.release,
         rooms_api.aclose,

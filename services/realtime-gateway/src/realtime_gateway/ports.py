@@ -1,11 +1,12 @@
 """What the use cases need from the outside, and what they may rely on. Adapters and fakes keep the same promises."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from realtime_gateway.domain.hosted_room import Group, LogPage, RoomRecord
 from realtime_gateway.domain.occupancy import Admission, Departure, Readmission
+from realtime_gateway.domain.saved_session import SavedSession
 from room_contracts.codec import Frame
 from room_contracts.events import ChatPayload
 from room_contracts.identity import Identity
@@ -130,6 +131,35 @@ class Nodes(Protocol):
 
     async def remembers(self, tag: str) -> bool:
         """Whether the node with this tag is live, or its lease ran out so recently that seats may be in their grace."""
+        ...
+
+
+class ToSave(NamedTuple):
+    """A session to be saved."""
+
+    pid: str
+    session: SavedSession
+    kept_s: float
+    """0: forget it."""
+    takes_over: bool = False
+    """The private id may still be another session's: it is this one's from now on."""
+
+
+class SavedSessions(Protocol):
+    """Sessions that can be restored, for all nodes. Best effort: nothing here raises."""
+
+    async def save(self, sessions: Sequence[ToSave]) -> bool:
+        """Save these, in order; False if it is unknown which of them are saved.
+
+        A session whose private id another one has taken over is left out.
+        """
+        ...
+
+    async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
+        """Return what is saved under `pid`, to one caller only; None if there is nothing for this user.
+
+        A guest's session goes to any guest, because a guest has nothing but the private id.
+        """
         ...
 
 

@@ -48,8 +48,13 @@ class RoomRecord:
 
     def kicked(self, session: Session, room_id: RoomId) -> bool:
         """Whether the session was let in before its user was kicked."""
-        kicked_at, admitted = self.kicked_at.get(session.who.user_id), session.admissions.get(room_id)
-        return kicked_at is not None and admitted is not None and admitted.at < kicked_at
+        admitted = session.admissions.get(room_id)
+        return admitted is not None and self.kicked_since(session.who.user_id, admitted.at)
+
+    def kicked_since(self, user_id: UserId, at: datetime) -> bool:
+        """Whether the user was kicked after `at`."""
+        kicked_at = self.kicked_at.get(user_id)
+        return kicked_at is not None and at < kicked_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """One connected client in `/chat`: who it is, where it is, and how much it may still say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,8 +11,6 @@ from room_contracts.ids import RoomId
 EVENTS_AT_ONCE = 40
 EVENTS_PER_S = 10.0
 TYPING_EVERY_S = 1.0
-MAX_ROOMS = 50
-"""In which one session can be at once."""
 
 
 class Budget:
@@ -58,16 +57,22 @@ class Session:
     connected: bool = True
     budget: Budget = field(default_factory=Budget)
     typed_at_s: float | None = None
+    on_change: Callable[["Session"], None] | None = None
+    """Called after its rooms changed."""
 
     def enter(self, room_id: RoomId, admitted: Admitted) -> None:
         """It is counted in the room from now on."""
         self.rooms.add(room_id)
         self.admissions[room_id] = admitted
+        if self.on_change is not None:
+            self.on_change(self)
 
     def leave(self, room_id: RoomId) -> None:
         """It is counted there no more."""
         self.rooms.discard(room_id)
         self.admissions.pop(room_id, None)
+        if self.on_change is not None:
+            self.on_change(self)
 
     def may_tell_typing(self, now_s: float) -> bool:
         """Whether it is time again to pass on that this user types. `now_s` is monotonic."""

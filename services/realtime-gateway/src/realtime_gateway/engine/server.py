@@ -59,6 +59,8 @@ class EngineServer:
         """
         self.connections: dict[str, Connection] = {}
         self.deflate = deflate
+        self.on_closed: Callable[[str], None] | None = None
+        """Called with the sid at the moment in which a connection ends; `disconnect` handlers follow later."""
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
@@ -162,6 +164,8 @@ class EngineServer:
 
     def closed(self, connection: Connection, reason: str) -> None:
         """See `connection.Owner`."""
+        if self.on_closed is not None:
+            self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)
         if connection.session is None and not connection.busy:
             return

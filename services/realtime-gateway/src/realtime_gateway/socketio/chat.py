@@ -1,27 +1,33 @@
 """Namespace `/chat`: rooms."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
 
 from realtime_gateway.domain.errors import Refused
+from realtime_gateway.domain.saved_session import SavedSession
 from realtime_gateway.domain.session import Session
 from realtime_gateway.ports import Signatures, Sockets
 from realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
-from realtime_gateway.socketio.server import address_of, budget_of, session_in
+from realtime_gateway.socketio.server import ChatServer, address_of, budget_of, session_in
 from realtime_gateway.use_cases.join_room import JoinRoom
 from realtime_gateway.use_cases.leave_room import LeaveRoom
+from realtime_gateway.use_cases.restore_session import RestoreSession
+from realtime_gateway.use_cases.save_sessions import SaveSessions
 from realtime_gateway.use_cases.send_message import SendMessage
 from room_contracts import errors, socket_events
 from room_contracts.events import body
 from room_contracts.identity import Identity
-from room_contracts.ids import is_room_id
-from room_contracts.socket_events import BadClientEventError
+from room_contracts.ids import RoomId, is_room_id, new_pid
+from room_contracts.position import Position
+from room_contracts.socket_events import BadClientEventError, Restore
 
 _IDENTITY = "gifchat.identity"
+_GUEST = "gifchat.guest"
 
 _log = structlog.get_logger(__name__)
 
@@ -31,15 +37,21 @@ class ChatNamespace:
 
     def __init__(
         self,
-        server: Any,
+        server: ChatServer,
         *,
         sockets: Sockets,
         signatures: Signatures,
         join: JoinRoom,
         leave: LeaveRoom,
         send: SendMessage,
+        save: SaveSessions,
+        restore: RestoreSession,
     ) -> None:
-        """Register with `server`, a `socketio.AsyncServer`."""
+        """Register with `server`."""
+        self._server = server
+        self._save = save
+        self._restore = restore
+        self._restoring: dict[str, tuple[SavedSession, Mapping[RoomId, Position]]] = {}
         self._sockets = sockets
         self._signatures = signatures
         self._join = join
@@ -56,18 +68,58 @@ class ChatNamespace:
             socket_events.TYPING: self._on_typing,
             socket_events.PROBE: self._on_probe,
         }.items():
-            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)
+            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)  # type: ignore[no-untyped-call]
+        server.on_opened[socket_events.CHAT_NAMESPACE] = self._on_opened
+        server.eio.on_closed = self._on_closed
 
-    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        wish = socket_events.parse_restore(auth)
+        pid, saved = (None, None) if wish is None else await self._take(wish, environ)
         session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
         self._sessions[sid] = session
+        if wish is not None and pid is not None:
+            self._server.pids[sid] = pid
+            self._save.track(session, pid, guest=environ[_GUEST])
+            if saved is not None:
+                self._restoring[sid] = (saved, wish.positions)
         # A crowd that comes back must not flood the log.
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
+    async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[str, SavedSession | None]:
+        """Take the client's last session if it has one; returns the private id of the new one, too.
+
+        The same id again tells the official client that it is `recovered`: it got everything that it missed.
+        """
+        if wish.pid is None:
+            return new_pid(), None
+        await self._save.settle()
+        saved = await self._restore.take(wish.pid, self._identify(environ).user_id, guest=environ[_GUEST])
+        if saved is None:
+            return new_pid(), None
+        environ[_IDENTITY] = saved.who
+        return wish.pid if saved.rooms.keys() <= wish.positions.keys() else new_pid(), saved
+
+    async def _on_opened(self, sid: str) -> None:
+        session, restoring = self._sessions.get(sid), self._restoring.pop(sid, None)
+        if session is not None and restoring is not None:
+            saved, positions = restoring
+            await self._restore.restore(session, saved, positions, partial(self._tell_refusal, session))
+
+    def _tell_refusal(self, session: Session, room_id: RoomId, refusal: Refused) -> None:
+        refused = {"room": room_id, **refused_ack(refusal, session.language)}
+        self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refused))
+
+    def _on_closed(self, connection: str) -> None:
+        session = self._sessions.get(self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE))
+        if session is not None:
+            self._save.closing(session)
+
     async def _on_disconnect(self, sid: str, reason: str = "") -> None:
         session = self._sessions.pop(sid, None)
+        self._restoring.pop(sid, None)
         if session is not None:
+            self._save.ended(session, for_good=reason == self._server.reason.CLIENT_DISCONNECT)
             _log.debug("disconnected", sid=sid, user=session.who.user_id, reason=reason)
             await self._leave.disconnected(session)
 
@@ -131,6 +183,7 @@ class ChatNamespace:
         known: Identity | None = environ.get(_IDENTITY)
         if known is None:
             session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))
+            environ[_GUEST] = session_id is None
             known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
             environ.pop("HTTP_COOKIE", None)
         return known

@@ -44,6 +44,10 @@ class ChatServer(socketio.AsyncServer):
         super().__init__(*arguments, serializer=Packet, **options)  # type: ignore[no-untyped-call]
         self._held_back: dict[str, list[str | bytes]] = {}
         """By connection that opens a namespace: what has to wait for the answer to that."""
+        self.pids: dict[str, str] = {}
+        """By session that is being opened: the private id that the answer gives the client."""
+        self.on_opened: dict[str, Callable[[str], Awaitable[None]]] = {}
+        """By namespace: called with a session's sid after the answer, and before the client's next packet."""
 
     async def _handle_eio_message(  # type: ignore[override]
         self, eio_sid: str, data: str | bytes
@@ -98,6 +102,8 @@ class ChatServer(socketio.AsyncServer):
             self.eio.admit(eio_sid)
         for message in held_back if connected else _without(namespace or "/", held_back):
             await self.eio.send(eio_sid, message)
+        if connected and (on_opened := self.on_opened.get(namespace or "/")) is not None:
+            await on_opened(self.manager.sid_from_eio_sid(eio_sid, namespace or "/"))
 
     async def _handle_disconnect(self, eio_sid: Any, namespace: Any, reason: Any = None) -> None:
         if reason == self.reason.CLIENT_DISCONNECT:
@@ -137,6 +143,8 @@ class ChatServer(socketio.AsyncServer):
             _log.exception("disconnect_handler_failed", namespace=namespace)
 
     async def _send_packet(self, eio_sid: Any, pkt: Any) -> None:
+        if pkt.packet_type == packets.CONNECT and (pid := self.pids.pop(pkt.data["sid"], None)) is not None:
+            pkt.data["pid"] = pid
         encoded = pkt.encode()
         parts = encoded if isinstance(encoded, list) else [encoded]
         held_back = self._held_back.get(eio_sid)

@@ -14,7 +14,7 @@ from realtime_gateway import metrics
 from realtime_gateway.domain.errors import Refused
 from realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
 from realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
-from realtime_gateway.domain.session import MAX_ROOMS, Admitted, Session
+from realtime_gateway.domain.session import Admitted, Session
 from realtime_gateway.ports import (
     FeedUnavailable,
     HistoryUnavailable,
@@ -87,23 +87,43 @@ class JoinRoom:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
                 `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`.
         """
+        return await self._enter(session, request.room_id, request.position, request.ticket, None)
+
+    async def rejoin(self, session: Session, room_id: RoomId, before: Admitted, seen: Position | None) -> Joined:
+        """Let a session in whose client was admitted `before`: without a ticket, unless the password is a new one.
+
+        Raises:
+            Refused: as `join`, and `KICKED`.
+        """
+        return await self._enter(session, room_id, seen, None, before)
+
+    async def _enter(
+        self, session: Session, room_id: RoomId, seen: Position | None, ticket: str | None, before: Admitted | None
+    ) -> Joined:
         try:
-            room = await self._hosts.host(request.room_id)
+            room = await self._hosts.host(room_id)
             record = await self._hosts.record(room)
-            if request.room_id not in session.rooms:
-                await self._admit(session, room, record, request)
-            return await self._let_in(session, room, request.position)
+            if room_id not in session.rooms:
+                await self._admit(session, room, record, ticket, before)
+            return await self._let_in(session, room, seen)
         except OccupancyUnavailable as error:
             raise Refused(errors.ADMISSION_UNAVAILABLE, detail=str(error)) from error
         except (FeedUnavailable, HistoryUnavailable) as error:
             raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
 
-    async def _admit(self, session: Session, room: HostedRoom, record: RoomRecord, request: Join) -> None:
-        if len(session.rooms) >= MAX_ROOMS:
-            raise Refused(errors.RATE_LIMITED, detail=f"a session is in at most {MAX_ROOMS} rooms at once")
+    async def _admit(
+        self, session: Session, room: HostedRoom, record: RoomRecord, ticket: str | None, before: Admitted | None
+    ) -> None:
+        if len(session.rooms) >= limits.ROOMS_OF_A_SESSION:
+            raise Refused(errors.RATE_LIMITED, detail=f"a session is in at most {limits.ROOMS_OF_A_SESSION} rooms")
         if record.banned(session.who.user_id, self._clock()):
             raise Refused(errors.BANNED)
-        ticket_id = await self._check_access(session, room, record, request.ticket)
+        if before is not None and record.kicked_since(session.who.user_id, before.at):
+            raise Refused(errors.KICKED)
+        if before is not None and before.access_version == record.access_version:
+            ticket_id = None
+        else:
+            ticket_id = await self._check_access(session, room, record, ticket)
         admission = await self._occupancy.admit(
             room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
         )

@@ -6,6 +6,8 @@ export function openSocket(namespace) {
   return io(namespace, {
     transports: ["websocket", "polling"],
     tryAllTransports: true,
+    // The page joins its room again by itself, with its position.
+    auth: { restore: false },
     reconnectionDelay: 500,
     reconnectionDelayMax: 5_000,
     randomizationFactor: 0.7,

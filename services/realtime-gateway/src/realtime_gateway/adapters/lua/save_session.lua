@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Save a session under its private id, unless another session has taken that id over. Allowed while Redis is full: what
+-- is written is small, expires, and mostly replaces itself.
+--
+-- KEYS  1 the saved session, a hash
+-- ARGV  1 Socket.IO sid   2 1: this session takes the id over   3 user   4 1: a guest   5 content
+--       6 how long it is kept, ms; 0: not at all
+-- RETURNS  1 if it was saved, 0 if the id is another session's
+
+local owner = redis.call('HGET', KEYS[1], 'sid')
+if ARGV[2] ~= '1' and owner and owner ~= ARGV[1] then
+  return 0
+end
+if ARGV[6] == '0' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('HSET', KEYS[1], 'sid', ARGV[1], 'user', ARGV[3], 'guest', ARGV[4], 'content', ARGV[5])
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
+return 1

@@ -1,0 +1,82 @@
+"""What a gateway saves of a session in `/chat`, so that any gateway can put its client back into its rooms."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from realtime_gateway.domain.session import Admitted
+from room_contracts.identity import Identity
+from room_contracts.ids import RoomId, UserId
+from room_contracts.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRoom:
+    """A room that the session was in."""
+
+    admitted: Admitted
+    position: Position | None = None
+    """What had been written to the session when it ended; None while it lives."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedSession:
+    """A session as it was saved last."""
+
+    sid: str
+    who: Identity
+    guest: bool
+    """Whether nothing but the private id shows that the client is this user."""
+    node: str
+    """Tag of the gateway that has, or had, the session."""
+    ended: bool
+    rooms: Mapping[RoomId, SavedRoom]
+
+    def as_json(self) -> str:
+        """The shape in which it is stored."""
+        rooms = {
+            room_id: [
+                room.admitted.at.isoformat(),
+                room.admitted.access_version,
+                room.position.as_json() if room.position else None,
+            ]
+            for room_id, room in self.rooms.items()
+        }
+        content = {
+            "sid": self.sid,
+            "user": [self.who.user_id, self.who.color],
+            "guest": self.guest,
+            "node": self.node,
+            "ended": self.ended,
+            "rooms": rooms,
+        }
+        return json.dumps(content, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the shape of `as_json`.
+
+        Raises:
+            ValueError: `text` is anything else.
+        """
+        try:
+            content: dict[str, Any] = json.loads(text)
+            user_id, color = content["user"]
+            rooms = {
+                RoomId(room_id): SavedRoom(
+                    Admitted(datetime.fromisoformat(at), int(version)), Position.from_json(at_end) if at_end else None
+                )
+                for room_id, (at, version, at_end) in content["rooms"].items()
+            }
+            return cls(
+                sid=content["sid"],
+                who=Identity(UserId(user_id), color),
+                guest=content["guest"],
+                node=content["node"],
+                ended=content["ended"],
+                rooms=rooms,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("no saved session") from error

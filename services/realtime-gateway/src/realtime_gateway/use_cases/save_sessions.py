@@ -1,0 +1,140 @@
+"""Save which rooms each session is in, so that its client can be put back into them (`restore_session`).
+
+Rooms are saved as they change, because a gateway that is killed has no time for it. When a session ends, what is saved
+expires with the grace of its seats.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from realtime_gateway.domain.hosted_room import HostedRoom
+from realtime_gateway.domain.saved_session import SavedRoom, SavedSession
+from realtime_gateway.domain.session import Session
+from realtime_gateway.ports import SavedSessions, ToSave
+from room_contracts.ids import RoomId
+from room_contracts.position import Position
+
+SAVE_EVERY_S = 0.02
+"""At most once in this time: a lone change is saved at once, a crowd's changes together."""
+SAVED_AT_ONCE = 500
+LOOK_EVERY_S = 60.0
+"""How often it looks for what is to be saved again."""
+KEPT_S = 3_600.0
+"""How long a living session stays saved; it is saved again long before."""
+AGAIN_AFTER_S = KEPT_S / 3
+RETRY_AFTER_S = 0.5
+
+
+@dataclass(slots=True)
+class _Tracked:
+    pid: str
+    guest: bool
+    takes_over: bool = True
+    """Until it was saved once: the id may still be that of the client's last session."""
+    at_end: dict[RoomId, Position] = field(default_factory=dict)
+
+
+class SaveSessions:
+    """Saves in batches, so that a crowd that joins costs a few commands a second."""
+
+    def __init__(
+        self,
+        saved: SavedSessions,
+        rooms: Mapping[RoomId, HostedRoom],
+        *,
+        own_tag: str,
+        grace_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`own_tag` is this node's; `grace_s`: how long a session that ended can be restored."""
+        self._saved = saved
+        self._rooms = rooms
+        self._own_tag = own_tag
+        self._grace_s = grace_s
+        self._clock = clock
+        self._tracked: dict[str, _Tracked] = {}
+        """By Socket.IO sid."""
+        self._changed: dict[str, Session] = {}
+        self._ended: list[ToSave] = []
+        self._again: deque[tuple[float, Session]] = deque()
+        self._wanted = asyncio.Event()
+
+    def track(self, session: Session, pid: str, *, guest: bool) -> None:
+        """Save the session's rooms under `pid` from now on."""
+        self._tracked[session.sid] = _Tracked(pid, guest)
+        session.on_change = self._on_change
+
+    def closing(self, session: Session) -> None:
+        """Its connection is being closed: what the rooms have now is what was written to it."""
+        tracked = self._tracked.get(session.sid)
+        if tracked is not None:
+            tracked.at_end = {
+                room_id: self._rooms[room_id].stream.position for room_id in session.rooms if room_id in self._rooms
+            }
+
+    def ended(self, session: Session, *, for_good: bool) -> None:
+        """The session is over. `for_good`: its client said so, and will not come back to it."""
+        tracked = self._tracked.pop(session.sid, None)
+        self._changed.pop(session.sid, None)
+        session.on_change = None
+        # A session that was in no room was not saved.
+        if tracked is not None and (session.rooms or not tracked.takes_over):
+            kept_s = 0.0 if for_good else self._grace_s
+            self._ended.append(ToSave(tracked.pid, self._as_saved(session, tracked, ended=True), kept_s))
+            self._wanted.set()
+
+    async def run(self) -> None:
+        """Save what changed, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            while self._again and self._again[0][0] <= self._clock():
+                self._on_change(self._again.popleft()[1])
+            await asyncio.sleep(SAVE_EVERY_S if await self.save() else RETRY_AFTER_S)
+            if self._changed or self._ended:
+                self._wanted.set()
+
+    async def settle(self) -> None:
+        """Save what is left of sessions that ended: one of them is asked for, or this node stops."""
+        while self._ended and await self.save():
+            pass
+
+    async def save(self) -> bool:
+        """Save a batch now; False: it failed, and is tried again."""
+        batch, self._ended = self._ended[:SAVED_AT_ONCE], self._ended[SAVED_AT_ONCE:]
+        sids = list(self._changed)[:SAVED_AT_ONCE]
+        sessions = [self._changed.pop(sid) for sid in sids]
+        for session in sessions:
+            tracked = self._tracked[session.sid]
+            saving = self._as_saved(session, tracked, ended=False)
+            batch.append(ToSave(tracked.pid, saving, KEPT_S, tracked.takes_over))
+        if not await self._saved.save(batch):
+            # What ended is not tried again: it would come back after its grace.
+            self._changed = {session.sid: session for session in sessions if session.sid in self._tracked} | (
+                self._changed
+            )
+            return False
+        again_at_s = self._clock() + AGAIN_AFTER_S
+        for session in sessions:
+            tracked_still = self._tracked.get(session.sid)
+            if tracked_still is not None:
+                tracked_still.takes_over = False
+            self._again.append((again_at_s, session))
+        return True
+
+    def _on_change(self, session: Session) -> None:
+        if session.sid in self._tracked:
+            self._changed[session.sid] = session
+            self._wanted.set()
+
+    def _as_saved(self, session: Session, tracked: _Tracked, *, ended: bool) -> SavedSession:
+        rooms = {
+            room_id: SavedRoom(session.admissions[room_id], tracked.at_end.get(room_id)) for room_id in session.rooms
+        }
+        return SavedSession(session.sid, session.who, tracked.guest, self._own_tag, ended, rooms)

@@ -1,0 +1,110 @@
+"""A Socket.IO client in `/chat` that says and shows what the official clients hide."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import websockets
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+DEADLINE_S = 10.0
+_NAMESPACE = "/chat"
+
+
+class RawChat:
+    """One connection, connected to the namespace."""
+
+    def __init__(self, line: ClientConnection) -> None:
+        self._line = line
+        self.opened: dict[str, Any] = {}
+        """The payload of the CONNECT that the server answered."""
+        self.events: list[tuple[str, Any]] = []
+        """Name and payload of every event, in order."""
+        self._acks: dict[int, Any] = {}
+        self._next_id = 1
+        self._changed = asyncio.Event()
+
+    async def connect(self, auth: dict[str, Any] | None) -> None:
+        """Open the namespace."""
+        await self._line.send(f"40{_NAMESPACE},{'' if auth is None else json.dumps(auth)}")
+        while True:
+            packet = str(await self._line.recv())
+            if packet.startswith(f"40{_NAMESPACE},"):
+                self.opened = json.loads(packet.partition(",")[2])
+                return
+
+    async def listen(self) -> None:
+        """Take in what comes, until the connection ends."""
+        with suppress(ConnectionClosed):
+            async for message in self._line:
+                self._take(str(message))
+                self._changed.set()
+                if message == "2":
+                    await self._line.send("3")
+
+    def _take(self, packet: str) -> None:
+        if packet.startswith(f"42{_NAMESPACE},"):
+            name, *data = json.loads(packet.partition(",")[2])
+            self.events.append((name, data[0] if data else None))
+        elif packet.startswith(f"43{_NAMESPACE},"):
+            head, _, content = packet.partition(",")[2].partition("[")
+            self._acks[int(head)] = json.loads("[" + content)[0]
+
+    async def call(self, event: str, *data: Any) -> Any:
+        """Emit, and return what the ack holds."""
+        number, self._next_id = self._next_id, self._next_id + 1
+        await self._line.send(f"42{_NAMESPACE},{number}{json.dumps([event, *data])}")
+        await self._until(lambda: number in self._acks, f"an ack of {event}")
+        return self._acks.pop(number)
+
+    async def emit(self, event: str, *data: Any) -> None:
+        """Emit without asking for an ack."""
+        await self._line.send(f"42{_NAMESPACE},{json.dumps([event, *data])}")
+
+    async def event(self, name: str, count: int = 1) -> list[Any]:
+        """Return the payloads of the first `count` events of this name, as soon as they are there."""
+        await self._until(lambda: len(self.of(name)) >= count, f"{count} of {name}")
+        return self.of(name)[:count]
+
+    def of(self, name: str) -> list[Any]:
+        """The payloads of the events of this name so far."""
+        return [data for event, data in self.events if event == name]
+
+    def cut(self) -> None:
+        """End the TCP connection without a word."""
+        self._line.transport.abort()
+
+    async def send_packet(self, packet: str) -> None:
+        """Send an Engine.IO packet as it is."""
+        await self._line.send(packet)
+
+    async def _until(self, condition: Any, what: str) -> None:
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"no {what}; there are {self.events}") from None
+
+
+@asynccontextmanager
+async def raw_chat(url: str, cookie: str | None = None, auth: dict[str, Any] | None = None) -> AsyncIterator[RawChat]:
+    """Connect to the gateway or front door at `url`, until the block is left."""
+    where = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
+    async with websockets.connect(
+        where, additional_headers={"Cookie": cookie} if cookie else {}, compression=None, open_timeout=DEADLINE_S
+    ) as line:
+        chat = RawChat(line)
+        await line.recv()
+        await chat.connect(auth)
+        listening = asyncio.create_task(chat.listen())
+        try:
+            yield chat
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
