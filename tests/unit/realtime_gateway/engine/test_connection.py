@@ -15,6 +15,7 @@ from realtime_gateway.engine.connection import (
     MAX_POLLED_PACKETS,
     CloseReason,
     Connection,
+    EndedError,
     OverlapError,
     State,
 )
@@ -157,7 +158,8 @@ async def test_what_waits_is_bounded(polling: Connection, owner: Owner) -> None:
     assert owner.ends == []
     polling.send("4")
     assert owner.ends == [CloseReason.SLOW_CONSUMER]
-    assert await polling.poll() == ["1"], "the rest is dropped"
+    with pytest.raises(EndedError):  # the rest is dropped
+        await polling.poll()
 
 
 async def test_the_bound_counts_what_waits_only(polling: Connection, owner: Owner) -> None:
@@ -170,9 +172,16 @@ async def test_the_bound_counts_what_waits_only(polling: Connection, owner: Owne
 # --------------------------------------------------------------------------------------------------------------- end
 
 
-@pytest.mark.parametrize(
-    ("reason", "packet"), [(CloseReason.CLIENT, "6"), (CloseReason.SERVER, "1"), (CloseReason.PING_TIMEOUT, "1")]
-)
+@pytest.mark.parametrize("reason", [CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER])
+async def test_a_client_that_should_come_back_gets_an_error_for_its_poll(polling: Connection, reason: str) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await settle()
+    polling.close(reason)
+    with pytest.raises(EndedError):
+        await poll
+
+
+@pytest.mark.parametrize(("reason", "packet"), [(CloseReason.CLIENT, "6"), (CloseReason.TRANSPORT_ERROR, "1")])
 async def test_the_end_answers_the_poll_with_a_packet(polling: Connection, reason: str, packet: str) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
@@ -184,7 +193,9 @@ async def test_what_waits_comes_before_the_end(polling: Connection) -> None:
     polling.send("4a")
     polling.close(CloseReason.SERVER)
     polling.send("4b")
-    assert await polling.poll() == ["4a", "1"]
+    assert await polling.poll() == ["4a"]
+    with pytest.raises(EndedError):
+        await polling.poll()
 
 
 async def test_the_end_is_told_once(polling: Connection, websocket: Connection, owner: Owner, link: FakeLink) -> None:

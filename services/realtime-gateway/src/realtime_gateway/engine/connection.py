@@ -38,6 +38,8 @@ _PING = (protocol.PING_PACKET.encode(),)
 _PING_FRAME = text_frame(*_PING)
 _HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
 """The client went: what it said before is handled still."""
+_COMES_BACK = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER)
+"""The client should connect again. A poll fails then: after a close packet python-socketio never reconnects."""
 
 
 class State(Enum):
@@ -54,6 +56,10 @@ class State(Enum):
 
 class OverlapError(Exception):
     """A second poll, or a second POST, while the first one is under way."""
+
+
+class EndedError(Exception):
+    """The connection is over, and there is nothing left to poll."""
 
 
 class Link(Protocol):
@@ -202,6 +208,7 @@ class Connection(Sink):
 
         Raises:
             OverlapError: another poll is waiting.
+            EndedError: the server closed the connection, and the client should connect again.
         """
         if self._poll is not None:
             raise OverlapError
@@ -211,6 +218,8 @@ class Connection(Sink):
                 await self._poll
             finally:
                 self._poll = None
+        if not self._outbox and self.state is State.CLOSED:
+            raise EndedError
         if not self._outbox or self.state is State.WEBSOCKET:
             return [protocol.NOOP_PACKET]
         packets = [self._outbox.popleft() for _ in range(min(len(self._outbox), MAX_POLLED_PACKETS))]
@@ -318,6 +327,7 @@ class Connection(Sink):
         if was is not State.WEBSOCKET:
             if self._outbox is None or reason == CloseReason.SLOW_CONSUMER:
                 self._outbox = deque()
-            self._outbox.append(protocol.NOOP_PACKET if reason == CloseReason.CLIENT else protocol.CLOSE_PACKET)
+            if reason not in _COMES_BACK:
+                self._outbox.append(protocol.NOOP_PACKET if reason == CloseReason.CLIENT else protocol.CLOSE_PACKET)
             self._answer_poll()
         self._owner.closed(self, reason)

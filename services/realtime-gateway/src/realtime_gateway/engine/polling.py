@@ -8,7 +8,7 @@ import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from realtime_gateway.engine import protocol
-from realtime_gateway.engine.connection import CloseReason, Connection, OverlapError, State
+from realtime_gateway.engine.connection import CloseReason, Connection, EndedError, OverlapError, State
 from realtime_gateway.engine.handshake import NODE_HEADER, Elsewhere, Handshake, Problem, Refusal, Registry, query_of
 from realtime_gateway.engine.protocol import InvalidPacketError, Via, action_of
 from realtime_gateway.engine.relay import NodeGoneError, PollingRequest
@@ -184,6 +184,9 @@ class _Poll:
         except OverlapError:
             self._connection.close(CloseReason.TRANSPORT_ERROR)
             await _refuse(self._send, Refusal.of(Problem.BAD_REQUEST), self._origin)
+            return
+        except EndedError:
+            await _refuse(self._send, Refusal.of(Problem.SESSION_UNKNOWN), self._origin)
             return
         finally:
             watching.cancel()
