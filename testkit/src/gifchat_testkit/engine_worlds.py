@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gifchat_testkit.tasks import cancel_until_done
 from realtime_gateway.engine.connection import CloseReason
 from realtime_gateway.engine.fan_out import EndOfTurn, Group
 from realtime_gateway.engine.server import EngineServer
@@ -209,7 +210,7 @@ def served(world: World) -> Iterator[World]:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         running = asyncio.create_task(world.engine.run())
         yield
-        running.cancel()
+        await cancel_until_done(running)
         await world.engine.shutdown()
 
     app = socketio.ASGIApp(world.engine, Starlette(lifespan=lifespan))  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
+from gifchat_testkit.tasks import cancel_until_done
 from realtime_gateway.adapters.redis_feed import RedisFeed
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.ports import Feed, Publisher
@@ -149,5 +150,4 @@ async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterato
         yield feed
         assert not task.done(), f"the feed ended: {task}"
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        await cancel_until_done(task)

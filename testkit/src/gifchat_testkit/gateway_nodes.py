@@ -11,6 +11,7 @@ from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
 from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from gifchat_testkit.fakes.sockets import FakeSockets
+from gifchat_testkit.tasks import cancel_until_done
 from realtime_gateway.adapters.signed_tokens import SignedTokens
 from realtime_gateway.domain.hosted_room import HostedRoom
 from realtime_gateway.domain.session import Session
@@ -165,9 +166,7 @@ class FakeCluster:
             for task in tasks:
                 assert not task.done(), f"{task.get_name()} ended: {task}"
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await cancel_until_done(*tasks)
             await node.repair.aclose()
 
     def publish(self, *frames: Frame, to: RoomId) -> None:

@@ -19,6 +19,7 @@ from gifchat_local.prerequisites import find_valkey_server
 from gifchat_local.servers.valkey import Valkey
 from gifchat_testkit.feed_worlds import Heard, running_feed
 from gifchat_testkit.servers import running
+from gifchat_testkit.tasks import cancel_until_done
 from realtime_gateway.adapters.redis_feed import RedisFeed
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.ports import FeedUnavailable
@@ -268,5 +269,5 @@ async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node:
         await within(BACK_S, lambda: not watch.deaf)
         await node.hears_all(ALWAYS, ROOM, canary)
     finally:
-        watching.cancel()
+        await cancel_until_done(watching)
         await publisher.aclose()

@@ -18,6 +18,7 @@ from gifchat_local.servers.valkey import Valkey, mark_as_new
 from gifchat_testkit.faults.proxy import TcpProxy
 from gifchat_testkit.faults.valkey_set import ValkeySet
 from gifchat_testkit.servers import running
+from gifchat_testkit.tasks import cancel_until_done
 from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from realtime_gateway.adapters.redis_publisher import RedisPublisher
 from realtime_gateway.domain.occupancy import Admission
@@ -324,7 +325,7 @@ async def test_leases_are_renewed_and_restored_by_the_running_loop(redis: Redis,
         assert (await there.occupancy([room_id]))[room_id] == 1
         assert leases.serves(room_id)
     finally:
-        loop.cancel()
+        await cancel_until_done(loop)
 
 
 async def test_a_node_that_stops_leaves_no_seat_behind(redis: Redis) -> None:

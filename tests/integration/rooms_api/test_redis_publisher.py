@@ -13,6 +13,7 @@ from gifchat_local.ports import free_port
 from gifchat_local.prerequisites import find_valkey_server
 from gifchat_local.servers.valkey import Valkey
 from gifchat_testkit.servers import running
+from gifchat_testkit.tasks import cancel_until_done
 from room_contracts import keys
 from room_contracts.codec import Frame, Kind, decode
 from room_contracts.ids import Epoch, RoomId
@@ -54,8 +55,7 @@ async def reader(url: str, *channels: str) -> AsyncIterator[asyncio.Queue[tuple[
         try:
             yield received
         finally:
-            task.cancel()
-            await asyncio.wait({task})
+            await cancel_until_done(task)
 
 
 async def take(received: asyncio.Queue[tuple[str, Frame]], count: int) -> list[tuple[str, Frame]]:

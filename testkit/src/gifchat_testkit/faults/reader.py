@@ -13,6 +13,7 @@ from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.records import How, Recorder, Source, now
 from gifchat_testkit.faults.sockets import Ack, ChatConnection, Event, Transport
 from gifchat_testkit.faults.waiting import reconnect_delay_s
+from gifchat_testkit.tasks import cancel_until_done
 from room_contracts import socket_events
 from room_contracts.position import Position
 
@@ -118,10 +119,7 @@ class Reader:
         self.joined.clear()
         self._write(records.Stopped(t=now(), how=how))
         tasks = [task for task in (self._task, *self._tasks) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_until_done(*tasks)
         self._recorder.close()
         failed = [task for task in tasks if not task.cancelled() and task.exception()]
         if failed:

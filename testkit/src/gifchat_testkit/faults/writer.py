@@ -10,6 +10,7 @@ from gifchat_testkit.faults import records
 from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.records import Recorder, now
 from gifchat_testkit.faults.waiting import until
+from gifchat_testkit.tasks import cancel_until_done
 from room_contracts.identity import MEMBERSHIP_HEADER
 
 TIMEOUT_S = 10.0
@@ -56,8 +57,7 @@ class Writer:
         self._finishing.set()
         if self._task is not None:
             done, _ = await asyncio.wait({self._task}, timeout=timeout_s)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_until_done(self._task)
             if done:
                 self._task.result()
         self._recorder.close()
@@ -132,8 +132,7 @@ class Watcher:
     async def finish(self) -> None:
         """Ask no more."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_until_done(self._task)
             if not self._task.cancelled():
                 self._task.result()
         self._recorder.close()
