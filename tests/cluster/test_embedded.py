@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -268,36 +267,29 @@ async def test_shed_drain_and_a_rolling_restart_move_sockets_and_no_more(cluster
     assert all(p["ready"] and p["pid"] != pids[name] for name, p in after.items())
 
 
-def gateways_behind_nginx(cluster: EmbeddedCluster) -> set[str]:
-    """By the configuration that nginx was last told to read."""
-    upstream = (cluster.data / "nginx" / "nginx.conf").read_text().partition("upstream gateways {")[2].partition("}")[0]
-    ports = set(map(int, re.findall(r"server [^:]+:(\d+)", upstream)))
-    return {name for name, p in cluster.processes().items() if p["kind"] == "gateway" and p["port"] in ports}
-
-
 def test_a_drained_gateway_stays_out_of_nginx_until_it_is_restarted(cluster: EmbeddedCluster) -> None:
     everyone = {"gateway-1", "gateway-2", "gateway-3"}
     cluster.gifchat("drain", "gateway-2")
-    assert gateways_behind_nginx(cluster) == everyone - {"gateway-2"}
+    assert cluster.gateways_behind_nginx() == everyone - {"gateway-2"}
     cluster.scale("gateways", 4)
-    assert gateways_behind_nginx(cluster) == {*everyone, "gateway-4"} - {"gateway-2"}
+    assert cluster.gateways_behind_nginx() == {*everyone, "gateway-4"} - {"gateway-2"}
     cluster.scale("rooms-api", 3)
     cluster.scale("rooms-api", 2)
     cluster.scale("gateways", 3)
     cluster.gifchat("restart", "gateway-1")
-    assert gateways_behind_nginx(cluster) == everyone - {"gateway-2"}
+    assert cluster.gateways_behind_nginx() == everyone - {"gateway-2"}
     assert cluster.processes()["gateway-2"]["state"] == "drained"
     assert "drained" in cluster.gifchat("status")
 
     cluster.gifchat("restart", "gateway-2")
-    assert gateways_behind_nginx(cluster) == everyone
+    assert cluster.gateways_behind_nginx() == everyone
     assert cluster.processes()["gateway-2"]["state"] == "ready"
 
     cluster.gifchat("drain", "gateway-2")
-    assert gateways_behind_nginx(cluster) == everyone - {"gateway-2"}
+    assert cluster.gateways_behind_nginx() == everyone - {"gateway-2"}
     pid = cluster.kill("gateway-2")
     cluster.wait_for("gateway-2", lambda process: process["state"] == "ready" and process["pid"] != pid)
-    wait_until(lambda: gateways_behind_nginx(cluster) == everyone, "nginx with the gateway that came back")
+    wait_until(lambda: cluster.gateways_behind_nginx() == everyone, "nginx with the gateway that came back")
 
 
 def test_the_last_gateway_that_takes_sockets_keeps_them(cluster: EmbeddedCluster) -> None:
@@ -307,9 +299,9 @@ def test_the_last_gateway_that_takes_sockets_keeps_them(cluster: EmbeddedCluster
     assert (answer.returncode, answer.stderr.split(":")[0]) == (1, "gateway-3 is the only gateway that takes sockets")
     answer = gifchat("scale", "gateways=2", "--data", str(cluster.data))
     assert (answer.returncode, answer.stderr.split(":")[0]) == (1, "All gateways that would stay are drained")
-    assert gateways_behind_nginx(cluster) == {"gateway-3"}
+    assert cluster.gateways_behind_nginx() == {"gateway-3"}
     cluster.gifchat("restart", "gateways")
-    assert gateways_behind_nginx(cluster) == {"gateway-1", "gateway-2", "gateway-3"}
+    assert cluster.gateways_behind_nginx() == {"gateway-1", "gateway-2", "gateway-3"}
 
 
 async def test_a_restart_of_all_begins_with_those_that_nobody_uses(cluster: EmbeddedCluster) -> None:
@@ -325,7 +317,7 @@ async def test_a_restart_of_all_begins_with_those_that_nobody_uses(cluster: Embe
             await asyncio.sleep(0.05)
     await restarting
     assert opened > 5
-    assert gateways_behind_nginx(cluster) == {"gateway-1", "gateway-2", "gateway-3"}
+    assert cluster.gateways_behind_nginx() == {"gateway-1", "gateway-2", "gateway-3"}
 
 
 def test_what_is_not_there_cannot_be_restarted(cluster: EmbeddedCluster) -> None:

@@ -6,6 +6,7 @@ Fixture:
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,18 @@ class EmbeddedCluster:
     def log(self, name: str) -> str:
         """The log of a process."""
         return (self.data / "logs" / f"{name}.log").read_text(errors="replace")
+
+    def output(self) -> str:
+        """What `gifchat up` has printed so far."""
+        return (self.data.parent / "output").read_text(errors="replace")
+
+    def gateways_behind_nginx(self) -> set[str]:
+        """The gateways in the configuration that nginx was last told to read."""
+        config = (self.data / "nginx" / "nginx.conf").read_text()
+        ports = set(
+            map(int, re.findall(r"server [^:]+:(\d+)", config.partition("upstream gateways {")[2].partition("}")[0]))
+        )
+        return {name for name, p in self.processes().items() if p["kind"] == "gateway" and p["port"] in ports}
 
     def send(self, name: str, number: signal.Signals) -> int:
         """Send a signal to a process; returns its pid."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from gifchat_local.kinds import Kind
 from gifchat_local.logs import BoundedLog, LineSplitter
 from gifchat_local.parent_death import die_with_parent
-from gifchat_local.restart_policy import GiveUp, Restart, RestartPolicy
+from gifchat_local.restart_policy import CRASH_LOOP_CRASHES, STEADY_S, RestartPolicy
 from gifchat_local.servers.readiness import NotReadyError
 
 _PROBE_EVERY_S = 0.05
@@ -25,6 +25,7 @@ class ChildState(StrEnum):
     STARTING = "starting"
     READY = "ready"
     RESTARTING = "restarting"
+    CRASH_LOOP = "crash loop"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -48,7 +49,8 @@ class Child:
     """One process and its successors under one name.
 
     `on_line(name, kind, line)` gets every line of output, `on_event(sentence)` what happened to the process,
-    `on_ready(child)` is called for each process that became ready, `on_failed(child)` once when it crashed too often.
+    `on_ready(child)` is called for each process that became ready. `on_crash_loop(child)` is called when a crash loop
+    begins: the child keeps trying when it returns True, and fails when it returns False.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Child:
         on_line: Callable[[str, Kind, str], None],
         on_event: Callable[[str], None],
         on_ready: Callable[["Child"], None],
-        on_failed: Callable[["Child"], None],
+        on_crash_loop: Callable[["Child"], bool],
+        steady_s: float = STEADY_S,
     ) -> None:
+        """`steady_s`: how long a process must be ready to end a crash loop."""
         self.spec = spec
         self.state = ChildState.STOPPED
         self.pid: int | None = None
@@ -69,10 +73,11 @@ class Child:
         self._on_line = on_line
         self._on_event = on_event
         self._on_ready = on_ready
-        self._on_failed = on_failed
+        self._on_crash_loop = on_crash_loop
+        self._steady_s = steady_s
         self._policy = RestartPolicy()
         self._stopping = asyncio.Event()
-        self._ready = asyncio.Event()
+        self._settled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -85,9 +90,9 @@ class Child:
         self.state = ChildState.STARTING
         self._task = asyncio.create_task(self._keep_running(), name=f"supervise {self.spec.name}")
 
-    async def wait_until_ready(self) -> None:
-        """Return when the process has become ready; for as long as that takes."""
-        await self._ready.wait()
+    async def wait_until_settled(self) -> None:
+        """Return when the process is ready or in a crash loop, for as long as that takes."""
+        await self._settled.wait()
 
     async def stop(self) -> None:
         """SIGTERM, wait, and SIGKILL after the time that its spec gives it. May be called again."""
@@ -123,21 +128,23 @@ class Child:
             code = await self._run_once()
             if self._stopping.is_set():
                 return
-            match self._policy.crashed(time.monotonic()):
-                case GiveUp(crashes):
+            restart = self._policy.crashed(time.monotonic())
+            ended = f"{self.spec.name} {_how_it_ended(code)}"
+            if restart.crash_loop and self.state is not ChildState.CRASH_LOOP:
+                self.state = ChildState.CRASH_LOOP
+                self._on_event(f"{ended}: {CRASH_LOOP_CRASHES} crashes within a minute.")
+                if not self._on_crash_loop(self):
                     self.state = ChildState.FAILED
-                    self._on_event(f"{self.spec.name} {_how_it_ended(code)}: {crashes} crashes within a minute.")
-                    self._on_failed(self)
                     return
-                case Restart(delay_s):
+                self._settled.set()
+            else:
+                if not restart.crash_loop:
                     self.state = ChildState.RESTARTING
-                    self.restarts += 1
-                    lived_s = time.monotonic() - started_at
-                    self._on_event(
-                        f"{self.spec.name} {_how_it_ended(code)} after {lived_s:.1f} s: started again in {delay_s:g} s."
-                    )
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), delay_s)
+                lived_s = time.monotonic() - started_at
+                self._on_event(f"{ended} after {lived_s:.1f} s: started again in {restart.delay_s:g} s.")
+            self.restarts += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), restart.delay_s)
 
     async def _run_once(self) -> int:
         # A pipe of our own: asyncio's would make `wait` wait for everybody who holds it, such as nginx's workers.
@@ -167,7 +174,8 @@ class Child:
             return await process.wait()
         finally:
             becoming_ready.cancel()
-            self._ready.clear()
+            if self.state is not ChildState.CRASH_LOOP:
+                self._settled.clear()
             self.pid = None
             # nginx's workers would otherwise keep the port after a crash of their master.
             self._kill_group(process.pid)
@@ -175,16 +183,23 @@ class Child:
             reading.cancel()
 
     async def _watch_until_ready(self) -> None:
+        await self._probe_until_ready()
+        if self.state is ChildState.CRASH_LOOP:
+            await asyncio.sleep(self._steady_s)
+            await self._probe_until_ready()
+            self._policy.recovered()
+        if not self._stopping.is_set():
+            self.state = ChildState.READY
+            self._on_ready(self)
+        self._settled.set()
+
+    async def _probe_until_ready(self) -> None:
         while True:
             try:
                 await asyncio.to_thread(self.spec.probe)
             except NotReadyError:
                 await asyncio.sleep(_PROBE_EVERY_S)
             else:
-                if not self._stopping.is_set():
-                    self.state = ChildState.READY
-                    self._on_ready(self)
-                self._ready.set()
                 return
 
     async def _read_output(self, read_end: int) -> None:

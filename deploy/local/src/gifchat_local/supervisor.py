@@ -14,6 +14,7 @@ from gifchat_local.control import Answer, RefusedError, Request, serve
 from gifchat_local.data_folder import DataFolder, State
 from gifchat_local.kinds import SCALABLE, STOP_ORDER, Kind
 from gifchat_local.logs import MAX_BYTES, set_aside, tail
+from gifchat_local.restart_policy import MAX_DELAY_S
 from gifchat_local.servers.gateway import GatewayRefusedError, ask_gateway
 from gifchat_local.servers.nginx import Upstreams
 from gifchat_local.servers.readiness import NotReadyError, get_health
@@ -51,9 +52,11 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._drained: set[str] = set()
         """Gateways that nginx does not know until they are restarted."""
+        self._set_aside: set[str] = set()
+        """Processes in a crash loop, which nginx does not know until they have recovered."""
         self._ready = False
         self._scaling = asyncio.Lock()
-        self._bringing_back: set[asyncio.Task[None]] = set()
+        self._telling_nginx: set[asyncio.Task[None]] = set()
         self._stop_requested = asyncio.Event()
         self._failed: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
 
@@ -68,7 +71,8 @@ class Supervisor:
         """Start everything, call `on_ready(status of the processes)`, and return after a requested stop.
 
         Raises:
-            ClusterError: something did not get ready, or crashed too often; everything is stopped again.
+            ClusterError: something did not get ready, or the last of a kind crashed too often; everything is stopped
+                again.
         """
         control_path = self._folder.socket_path()
         control_path.unlink(missing_ok=True)  # of a supervisor that was killed
@@ -77,6 +81,8 @@ class Supervisor:
         try:
             if await self._unless_stopped(self._start_all()):
                 self._ready = True
+                if self._set_aside:
+                    self._tell_nginx()
                 on_ready(await self.status())
                 await self._unless_stopped(asyncio.Event().wait())
         finally:
@@ -105,7 +111,12 @@ class Supervisor:
         await self._configure_nginx(services)
         await self._start([*services, blueprint.front_door()])
 
-    async def _start(self, specs: Iterable[ProcessSpec]) -> None:
+    async def _start(self, specs: Iterable[ProcessSpec]) -> list[Child]:
+        """Return when each process is ready or in a crash loop; returns those in a crash loop.
+
+        Raises:
+            ClusterError: a process is neither in time.
+        """
         started = []
         for spec in specs:
             child = Child(
@@ -114,25 +125,27 @@ class Supervisor:
                 on_line=self._on_line,
                 on_event=self._say,
                 on_ready=self._on_child_ready,
-                on_failed=self._on_failed,
+                on_crash_loop=self._on_crash_loop,
             )
             self._children[spec.name] = child
             child.start()
             started.append(child)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                await asyncio.gather(*(child.wait_until_ready() for child in started))
+                await asyncio.gather(*(child.wait_until_settled() for child in started))
         except TimeoutError:
-            late = next((child for child in started if child.state is not ChildState.READY), started[0])
+            settled = {ChildState.READY, ChildState.CRASH_LOOP}
+            late = next((child for child in started if child.state not in settled), started[0])
             raise ClusterError(
                 _with_last_lines(f"{late.spec.name} did not get ready within {START_TIMEOUT_S:.0f} s.", late)
             ) from None
+        return [child for child in started if child.state is ChildState.CRASH_LOOP]
 
     async def _unless_stopped(self, work: Any) -> bool:
         """Do `work` to its end: True. False: a stop was requested first.
 
         Raises:
-            ClusterError: a process crashed too often.
+            ClusterError: the last process of a kind crashed too often.
         """
         working = asyncio.ensure_future(work)
         stopping = asyncio.create_task(self._stop_requested.wait())
@@ -152,21 +165,40 @@ class Supervisor:
                 await asyncio.wait({working})
 
     def _on_child_ready(self, child: Child) -> None:
-        """A gateway that was drained, and then crashed, is back: as a new process it takes sockets."""
-        if child.spec.name in self._drained:
-            task = asyncio.create_task(self._bring_back(child.spec.name))
-            self._bringing_back.add(task)
-            task.add_done_callback(self._bringing_back.discard)
+        """Tell nginx about a new process that was drained or in a crash loop before: it takes sockets."""
+        if child.spec.name in self._drained | self._set_aside:
+            self._drained.discard(child.spec.name)
+            if child.spec.name in self._set_aside:
+                self._set_aside.discard(child.spec.name)
+                self._say(f"{child.spec.name} is ready again.")
+            self._tell_nginx()
 
-    async def _bring_back(self, name: str) -> None:
-        async with self._scaling:
-            self._drained.discard(name)
-            if self._ready:
-                await self._reload_nginx()
+    def _on_crash_loop(self, child: Child) -> bool:
+        """Set a process aside: the others of its kind serve, and it is retried. False when no other can serve."""
+        self._set_aside.add(child.spec.name)
+        if self._stop_if_none_serves(child.spec.kind, child):
+            return False
+        sentence = f"{child.spec.name} is set aside; it is retried, at least every {MAX_DELAY_S:g} s."
+        self._say(_with_last_lines(sentence, child))
+        self._tell_nginx()
+        return True
 
-    def _on_failed(self, child: Child) -> None:
+    def _stop_if_none_serves(self, kind: Kind, crashed: Child) -> bool:
+        if any(child.spec.name not in self._hidden for child in self._of_kind(kind)):
+            return False
         if not self._failed.done():
-            self._failed.set_result(child)
+            self._failed.set_result(crashed)
+        return True
+
+    def _tell_nginx(self) -> None:
+        task = asyncio.create_task(self._reload_nginx_when_ready())
+        self._telling_nginx.add(task)
+        task.add_done_callback(self._telling_nginx.discard)
+
+    async def _reload_nginx_when_ready(self) -> None:
+        async with self._scaling:
+            if self._ready and not self._failed.done():
+                await self._reload_nginx()
 
     async def _stop_all(self) -> None:
         for kinds in STOP_ORDER:
@@ -204,22 +236,23 @@ class Supervisor:
         if not self._ready:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         async with self._scaling:
-            running = sorted(self._of_kind(kind), key=_number_of)
+            running = sorted(self._of_kind(kind), key=self._staying_first)
             spec_of = self._blueprint.gateway if kind is Kind.GATEWAY else self._blueprint.rooms_api
             numbers = [number for number in range(1, count + 1) if f"{kind}-{number}" not in self._children]
             if len(running) < count:
-                await self._add([spec_of(number) for number in numbers])
+                await self._add([spec_of(number) for number in numbers[: count - len(running)]])
             else:
                 names = {child.spec.name for child in running[count:]}
-                if self._drained.issuperset(child.spec.name for child in running[:count]):
+                if self._hidden.issuperset(child.spec.name for child in running[:count]):
                     raise RefusedError("All gateways that would stay are drained: `gifchat restart gateways` first.")
                 await self._reload_nginx(without=names)
-                await asyncio.gather(*(self._children[name].stop() for name in names))
-                for name in names:
-                    del self._children[name]
-                self._drained -= names
+                await self._remove(names)
             self._folder.save_state(self._state)
         return {"processes": await self.status()}
+
+    def _staying_first(self, child: Child) -> tuple[bool, int]:
+        """Sorts the processes that `scale` removes to the end: those in a crash loop, then those added last."""
+        return child.spec.name in self._set_aside, _number_of(child)
 
     async def _restart(self, what: str) -> Answer:
         """One after the other, each out of nginx's sight while it is away: the others have its sockets meanwhile."""
@@ -227,16 +260,19 @@ class Supervisor:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         async with self._scaling:
             # Those that nobody uses first: what takes sockets is then never the only one.
-            for name in sorted(self._named(what), key=lambda name: name not in self._drained):
+            for name in sorted(self._named(what), key=lambda name: name not in self._hidden):
                 if self._others_behind_nginx(name):
                     await self._reload_nginx(without={name})
                 await self._children[name].stop()
                 self._drained.discard(name)
+                self._set_aside.discard(name)
                 try:
-                    await self._start([self._children[name].spec])
+                    looping = await self._start([self._children[name].spec])
                 except ClusterError as error:
                     raise RefusedError(str(error)) from error
                 await self._reload_nginx()
+                if looping:
+                    raise RefusedError(_with_last_lines(f"{name} crashed too often: it is set aside.", looping[0]))
         return {"processes": await self.status()}
 
     def _named(self, what: str) -> list[str]:
@@ -253,6 +289,7 @@ class Supervisor:
         """Nginx sends it nothing new, and it moves away what it has; it stays so until it is restarted."""
         async with self._scaling:
             gateway = self._gateway(name)
+            self._refuse_crash_loop(name)
             if not self._others_behind_nginx(name):
                 raise RefusedError(f"{name} is the only gateway that takes sockets: `gifchat scale gateways=2` first.")
             await self._ask(gateway, "/internal/v1/drain", {})
@@ -261,7 +298,9 @@ class Supervisor:
         return {"processes": await self.status()}
 
     async def _shed(self, name: str, share: float) -> Answer:
-        await self._ask(self._gateway(name), "/internal/v1/shed", {"share": share})
+        gateway = self._gateway(name)
+        self._refuse_crash_loop(name)
+        await self._ask(gateway, "/internal/v1/shed", {"share": share})
         return {"processes": await self.status()}
 
     def _gateway(self, name: str) -> Child:
@@ -271,6 +310,10 @@ class Supervisor:
             raise RefusedError(f"There is no gateway {name}; gateways: {known}.")
         return child
 
+    def _refuse_crash_loop(self, name: str) -> None:
+        if name in self._set_aside:
+            raise RefusedError(f"{name} is in a crash loop: it has no sockets to move.")
+
     async def _ask(self, gateway: Child, path: str, content: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(ask_gateway, gateway.spec.port, self._state.internal_token, path, content)
@@ -279,12 +322,25 @@ class Supervisor:
 
     async def _add(self, specs: list[ProcessSpec]) -> None:
         try:
-            await self._start(specs)
-            await self._reload_nginx()
+            looping = await self._start(specs)
         except ClusterError as error:
-            for spec in specs:
-                await self._children.pop(spec.name).stop()
+            await self._remove(spec.name for spec in specs)
             raise RefusedError(str(error)) from error
+        if looping:
+            await self._remove(spec.name for spec in specs)
+            raise RefusedError(_with_last_lines(f"{looping[0].spec.name} crashed too often.", looping[0]))
+        await self._reload_nginx()
+
+    async def _remove(self, names: Iterable[str]) -> None:
+        names = set(names)
+        await asyncio.gather(*(self._children[name].stop() for name in names))
+        for name in names:
+            del self._children[name]
+        self._drained -= names
+        self._set_aside -= names
+        for child in self._children.values():
+            if child.spec.name in self._set_aside:
+                self._stop_if_none_serves(child.spec.kind, child)
 
     def _of_kind(self, kind: Kind) -> list[Child]:
         return [child for child in self._children.values() if child.spec.kind is kind]
@@ -292,7 +348,12 @@ class Supervisor:
     def _others_behind_nginx(self, name: str) -> bool:
         """Whether nginx would still know one of this kind without `name`."""
         kind = self._children[name].spec.kind
-        return any(child.spec.name not in {name, *self._drained} for child in self._of_kind(kind))
+        return any(child.spec.name not in {name, *self._hidden} for child in self._of_kind(kind))
+
+    @property
+    def _hidden(self) -> set[str]:
+        """The processes that nginx does not know."""
+        return self._drained | self._set_aside
 
     # --------------------------------------------------------------------------------------------------- nginx
 
@@ -310,11 +371,11 @@ class Supervisor:
             raise ClusterError(f"nginx refuses its configuration: {check.stderr.strip()}")
 
     async def _reload_nginx(self, without: Collection[str] = ()) -> None:
-        """Tell nginx of all processes but those that are drained and `without`.
+        """Tell nginx of all processes but those that are drained, in a crash loop, and `without`.
 
         New connections go by the new configuration; those that are open stay with their old worker.
         """
-        hidden = {*without, *self._drained}
+        hidden = {*without, *self._hidden}
         await self._configure_nginx(child.spec for child in self._children.values() if child.spec.name not in hidden)
         self._children["nginx"].send(signal.SIGHUP)
 
