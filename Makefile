@@ -49,7 +49,7 @@ screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromi
 
 lock: .venv/.created  ## resolve the dependencies anew, and write requirements/*.lock
 	@test -x $(BIN)/uv || $(PIP) uv
-	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev build)
+	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev old-clients build)
 
 LOCAL_PROJECTS := $(addsuffix /pyproject.toml,$(LOCAL))
 lock-rooms-api: LOCKED := services/rooms-api/pyproject.toml
@@ -57,6 +57,7 @@ lock-realtime-gateway: LOCKED := services/realtime-gateway/pyproject.toml
 lock-web: LOCKED := services/web/pyproject.toml
 lock-local: LOCKED := $(LOCAL_PROJECTS) requirements/build.in
 lock-dev: LOCKED := $(LOCAL_PROJECTS) testkit/pyproject.toml requirements/dev.in
+lock-old-clients: LOCKED := requirements/old-clients.in
 lock-build: LOCKED := requirements/build.in
 lock-%:
 	@echo "Locking requirements/$*.lock"
@@ -86,8 +87,10 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 	@$(PIP) --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
-.venv/.dev: .venv/.local requirements/dev.lock testkit/pyproject.toml
+.venv/.dev: .venv/.local requirements/dev.lock requirements/old-clients.lock testkit/pyproject.toml
 	@echo "Installing what tests need from requirements/dev.lock"
 	@$(PIP) --require-hashes -r requirements/dev.lock
+	@rm -rf .venv/old-clients
+	@$(PIP) --require-hashes --no-deps --target .venv/old-clients -r requirements/old-clients.lock
 	@$(PIP) --no-deps --no-build-isolation -e testkit
 	@touch $@

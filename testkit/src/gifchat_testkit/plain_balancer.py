@@ -48,14 +48,17 @@ http {{
 
 
 @contextmanager
-def plain_balancer(gateways: Sequence[int], work_dir: Path, *, location: str = "/", more: str = "") -> Iterator[str]:
+def plain_balancer(
+    gateways: Sequence[int], work_dir: Path, *, port: int | None = None, location: str = "/", more: str = ""
+) -> Iterator[str]:
     """Balance `location` over these ports on the loopback until the block is left; yields the URL.
 
-    `more` is put into the server's configuration as it is.
+    It listens on `port`, or on a free one. `more` is put into the server's configuration as it is.
     """
-    folder = work_dir / f"balancer-{free_port()}"
+    if port is None:
+        port = free_port()
+    folder = work_dir / f"balancer-{port}"
     folder.mkdir()
-    port = free_port()
     servers = " ".join(f"server {LOOPBACK}:{gateway} max_fails=0;" for gateway in gateways)
     config = folder / "nginx.conf"
     config.write_text(
