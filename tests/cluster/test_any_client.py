@@ -24,6 +24,8 @@ from gifchat_local.servers.valkey import mark_as_new
 from gifchat_testkit.plain_balancer import plain_balancer
 from gifchat_testkit.services import Service, running_service
 from gifchat_testkit.tokens import session_cookie, signed
+from realtime_gateway.engine.relay import PATH as RELAY_PATH
+from realtime_gateway.settings import DEVELOPMENT_TOKEN
 from room_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
 from room_contracts.limits import HISTORY_PAGE_MAX
 
@@ -321,6 +323,33 @@ async def test_every_client_comes_back_without_a_loss_when_a_gateway_is(
         assert own == sorted(set(own)), "a writer's messages keep their order"
     assert any(report["connects"] > 1 for report in reports)
     assert sum(len(report["acked"]) for report in reports) >= 40
+
+
+async def test_a_poll_that_a_balancer_repeats_because_its_relay_died_ends_the_session(cluster: Cluster) -> None:
+    """The first answer died with the relay, so another one would leave a hole: the client is to come back."""
+    owner = f"{cluster.gateways[0].url}/socket.io/?EIO=4&transport=polling"
+    relayed = owner.replace("/socket.io/", RELAY_PATH)
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}) as client:
+        sid = json.loads((await client.get(owner)).text[1:])["sid"]
+
+        async def say(packet: str) -> None:
+            assert (await client.post(f"{owner}&sid={sid}", content=packet)).text == "ok"
+
+        async def poll(url: str, t: str) -> httpx.Response:
+            return await client.get(f"{url}&sid={sid}&t={t}")
+
+        await say("40/chat,")
+        assert (await poll(owner, "one")).text.startswith("40/chat,")
+        # Only the last poll counts, and only if it was relayed.
+        for number, (url, t) in enumerate([(owner, "one"), (relayed, "one"), (relayed, "two"), (owner, "three")]):
+            await say(f'42/chat,{number}["probe"]')
+            assert (await poll(url, t)).text.startswith(f"43/chat,{number}[")
+        await say('42/chat,4["probe"]')
+        assert (await poll(relayed, "four")).text.startswith("43/chat,4[")
+        await say('42/chat,5["probe"]')
+        for url in (owner, relayed):
+            repeated = await poll(url, "four")
+            assert (repeated.status_code, repeated.json()["code"]) == (400, 1)
 
 
 async def until_written(cluster: Cluster, room: str, count: int) -> None:

@@ -126,6 +126,7 @@ class Connection(Sink):
         "environ",
         "link",
         "posting",
+        "relayed_poll",
         "session",
         "session_id",
         "sid",
@@ -145,6 +146,8 @@ class Connection(Sink):
         """Whether the client has opened a namespace. One that never does goes after a while."""
         self.awaits_pong = False
         self.posting = False
+        self.relayed_poll: str | None = None
+        """The `t` of the last poll, where another node relays it."""
         self.session: dict[str, Any] | None = None
         self.session_id: str | None = None
         """The user's session that the connection was opened with: later requests need it too."""

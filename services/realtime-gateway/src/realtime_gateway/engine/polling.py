@@ -50,18 +50,19 @@ class Polling:
     ) -> None:
         # The node that relays answers the browser's question.
         origin = None if relayed else headers.get("origin")
-        found = self._find(scope["method"], query_of(scope["query_string"].decode("latin-1")), headers, relayed=relayed)
+        query = query_of(scope["query_string"].decode("latin-1"))
+        found = self._find(scope["method"], query, headers, relayed=relayed)
         match found:
             case Refusal():
                 await _refuse(send, found, origin)
             case None:
                 await self._open(scope, headers, send, origin)
             case Elsewhere(tag):
-                query = scope["query_string"].decode("latin-1")
-                request = PollingRequest(scope["method"], query, headers, _address(scope))
+                words = scope["query_string"].decode("latin-1")
+                request = PollingRequest(scope["method"], words, headers, _address(scope))
                 await self._relay(tag, request, receive, send, origin)
             case Connection() if scope["method"] == "GET":
-                await _Poll(found, receive, send, origin).run()
+                await self._poll(found, query.get("t"), receive, send, origin, relayed=relayed)
             case Connection():
                 await self._post(found, headers, receive, send, origin)
 
@@ -122,6 +123,18 @@ class Polling:
         finally:
             asking.cancel()
             watching.cancel()
+
+    async def _poll(
+        self, connection: Connection, t: str | None, receive: Receive, send: Send, origin: str | None, *, relayed: bool
+    ) -> None:
+        last, connection.relayed_poll = connection.relayed_poll, t if relayed else None
+        if t is not None and t == last:
+            # Clients put a new `t` into every poll: a balancer repeats this one because its relay died. The answer
+            # died with it, and another answer would leave a hole, so the client has to connect again.
+            connection.close(CloseReason.TRANSPORT_CLOSE)
+            await _refuse(send, Refusal.of(Problem.SESSION_UNKNOWN), origin)
+            return
+        await _Poll(connection, receive, send, origin).run()
 
     async def _post(
         self, connection: Connection, headers: Mapping[str, str], receive: Receive, send: Send, origin: str | None
