@@ -19,6 +19,7 @@ CASES = {
     "memory": "memory",
     "coming-and-going": "coming_and_going",
     "not-hosted": "not_hosted",
+    "relay": "relay",
     "post-to-delivery": "post_to_delivery",
     "group-commit": "group_commit",
     "growth-members": "growth_of_members",
