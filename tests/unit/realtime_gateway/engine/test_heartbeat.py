@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from realtime_gateway.engine.heartbeat import Heartbeat
 
 INTERVAL_S, TIMEOUT_S = 25.0, 20.0
+SHORTEST_PAUSE_S = TIMEOUT_S / 100
+RESOLUTION_S = 0.001 + 1e-6
 
 
 class Clock:
@@ -40,10 +42,10 @@ class Client:
 class Time:
     """A wheel and its clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, interval_s: float = INTERVAL_S, timeout_s: float = TIMEOUT_S) -> None:
         self.clock = Clock()
         self.started_at_s = self.clock()
-        self.wheel = Heartbeat(INTERVAL_S, TIMEOUT_S, self.clock)
+        self.wheel = Heartbeat(interval_s, timeout_s, self.clock)
 
     def client(self, *, answers: bool = True) -> Client:
         client = Client(self.wheel, self.clock, answers=answers)
@@ -132,6 +134,27 @@ def test_a_loop_that_was_held_up_gives_everybody_the_whole_timeout(time: Time) -
     assert len(client.missed) == 1
 
 
+@given(st.lists(st.floats(0, 0.1), max_size=20), st.sampled_from([(0.3, 0.2), (0.2, 0.3), (25.0, 20.0), (20.0, 60.0)]))
+def test_the_pauses_follow_the_interval(arrivals: list[float], times_s: tuple[float, float]) -> None:
+    interval_s, timeout_s = times_s
+    time = Time(interval_s, timeout_s)
+    late_s = min(times_s) / 100 + 1e-6
+    clients, turns = [], 0
+    next_turn_s = time.clock() + time.wheel.turn()
+    for after_s in [0.0, *arrivals, 2 * (interval_s + timeout_s)]:
+        ends_at_s = time.clock() + after_s
+        while next_turn_s < ends_at_s:
+            time.clock.now_s = next_turn_s
+            next_turn_s += time.wheel.turn()
+            turns += 1
+        time.clock.now_s = ends_at_s
+        clients.append((ends_at_s, time.client(answers=False)))
+    for came_at_s, client in clients[:-1]:
+        assert abs(client.pinged[0] - came_at_s - interval_s) <= late_s
+        assert abs(client.missed[0] - came_at_s - interval_s - timeout_s) <= 2 * late_s
+    assert turns <= (time.clock() - time.started_at_s) * max(100 / min(times_s), 4.0) + 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), min_size=1, max_size=20), st.floats(0.05, 3))
 def test_nobody_waits_longer_than_a_tick(arrivals: list[tuple[float, bool]], tick_s: float) -> None:
     time = Time()
@@ -144,11 +167,11 @@ def test_nobody_waits_longer_than_a_tick(arrivals: list[tuple[float, bool]], tic
     # A turn comes after a tick, or after the pause until the next arrival.
     late_s = max([tick_s, *(after_s for after_s, _ in arrivals)]) + 1e-6
     for came_at_s, client in clients:
-        assert client.pinged[0] - came_at_s + 1e-6 >= INTERVAL_S
+        assert client.pinged[0] - came_at_s + RESOLUTION_S >= INTERVAL_S
         assert client.pinged[0] - came_at_s <= INTERVAL_S + late_s
         if client.answers:
             assert client.missed == []
         else:
             assert len(client.pinged) == len(client.missed) == 1
-            assert client.missed[0] - client.pinged[0] + 1e-6 >= TIMEOUT_S
+            assert client.missed[0] - client.pinged[0] + SHORTEST_PAUSE_S + RESOLUTION_S >= TIMEOUT_S
             assert client.missed[0] - client.pinged[0] <= TIMEOUT_S + late_s

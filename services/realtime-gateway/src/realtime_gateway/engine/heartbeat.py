@@ -4,13 +4,18 @@ All connections have the same interval, so those that are due first are those th
 do, and nothing is sorted. A connection that has gone meanwhile, or was put in again, is skipped when its turn comes.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 TICK_S = 0.25
-"""How often the wheel is to be turned."""
+"""The longest time between two turns of the wheel."""
+_TURNS = 100
+"""In the shorter of interval and timeout, at most: connections that are due about the same time share a turn."""
+_EARLY_S = 0.001
+"""The resolution of a loop's timers: what is due within it is not worth another turn."""
 
 
 class Beating(Protocol):
@@ -29,11 +34,15 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """Pings `interval_s` after the last pong, and gives up `timeout_s` after a ping; both up to a tick later."""
+    """Pings `interval_s` after the last pong, and gives up `timeout_s` after that; both up to a pause later."""
 
     def __init__(self, interval_s: float, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
+        shorter_s = min(interval_s, timeout_s)
+        self._shortest_pause_s = min(TICK_S, shorter_s / _TURNS)
+        # Whatever becomes due is in the queue by the turn before.
+        self._longest_pause_s = min(TICK_S, shorter_s / 2)
         self._clock = clock
         self._to_ping: deque[tuple[float, int, Beating]] = deque()
         self._to_pong: deque[tuple[float, int, Beating]] = deque()
@@ -43,16 +52,21 @@ class Heartbeat:
         connection.beat += 1
         self._to_ping.append((self._clock() + self._interval_s, connection.beat, connection))
 
-    def turn(self) -> None:
-        """Do what is due."""
+    def turn(self) -> float:
+        """Do what is due; return how many seconds later to turn again."""
         now_s = self._clock()
-        while self._to_pong and self._to_pong[0][0] <= now_s:
+        until_s = now_s + _EARLY_S
+        while self._to_pong and self._to_pong[0][0] <= until_s:
             _, beat, connection = self._to_pong.popleft()
             if connection.beat == beat:
                 connection.beat += 1
                 connection.ping_missed()
-        while self._to_ping and self._to_ping[0][0] <= now_s:
-            _, beat, connection = self._to_ping.popleft()
+        # A ping that is a little late shortens the timeout; one that a busy loop held up does not.
+        earliest_s = now_s - self._shortest_pause_s
+        while self._to_ping and self._to_ping[0][0] <= until_s:
+            due_s, beat, connection = self._to_ping.popleft()
             if connection.beat == beat:
-                self._to_pong.append((now_s + self._timeout_s, beat, connection))
+                self._to_pong.append((max(due_s, earliest_s) + self._timeout_s, beat, connection))
                 connection.ping()
+        next_s = min((queue[0][0] for queue in (self._to_ping, self._to_pong) if queue), default=math.inf)
+        return min(max(next_s - self._clock(), self._shortest_pause_s), self._longest_pause_s)

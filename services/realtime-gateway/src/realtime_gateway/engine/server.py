@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from realtime_gateway.engine.connection import CloseReason, Connection, Link
 from realtime_gateway.engine.first_request import FirstRequest
 from realtime_gateway.engine.handshake import Handshake
-from realtime_gateway.engine.heartbeat import TICK_S, Heartbeat
+from realtime_gateway.engine.heartbeat import Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
 from realtime_gateway.engine.polling import Polling, RelayedRequests
 from realtime_gateway.engine.relay import Relay
@@ -116,8 +116,7 @@ class EngineServer:
     async def run(self) -> None:
         """Keep the heart beating, and close who never says a word, until cancelled."""
         while True:
-            await asyncio.sleep(TICK_S)
-            self._heartbeat.turn()
+            await asyncio.sleep(self._heartbeat.turn())
             now_s = time.monotonic()
             while self._newcomers and self._newcomers[0][0] <= now_s:
                 connection = self.connections.get(self._newcomers.popleft()[1])
