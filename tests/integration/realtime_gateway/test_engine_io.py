@@ -297,7 +297,7 @@ async def test_one_response_has_at_most_16_packets(calm: World) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["abc", "", "0", "2", "2probe", "5", "6", "7", "4a\x1e", "\x1e4a", "4a\x1eabc", "b???", "bé", b"4\xff", b"\x00"],
+    ["abc", "", "2", "2probe", "7", "4a\x1e", "\x1e4a", "4a\x1eabc", "b???", "bé", b"4\xff", b"\x00"],
 )
 async def test_an_invalid_packet_closes_the_session(calm: World, body: str | bytes) -> None:
     async with polling(calm) as poller, poller.waiting_poll(calm) as poll:
@@ -437,7 +437,7 @@ async def test_each_packet_has_its_own_frame(calm: World) -> None:
         assert [await received(socket) for _ in range(40)] == [f"4{number}" for number in range(40)]
 
 
-@pytest.mark.parametrize("text", ["abc", "", "0", "2", "2probe", "5", "6", "7"])
+@pytest.mark.parametrize("text", ["abc", "", "2", "2probe", "7", "b???"])
 async def test_an_invalid_packet_closes_the_websocket(calm: World, text: str) -> None:
     async with opened(calm) as (socket, sid):
         await socket.send("4note:here")
@@ -655,11 +655,9 @@ async def test_the_server_closes(calm: World) -> None:
 async def test_what_was_sent_before_the_server_closes_arrives(calm: World) -> None:
     async with polling(calm) as poller:
         await poller.say("4many:3", "4close")
-        connection = calm.engine.find(poller.sid)
-        if connection is not None:
-            await connection_ends(calm, poller.sid)
-        answer = await poller.get()
-        assert answer.status_code == 400, "a poll that was not there is too late"
+        await connection_ends(calm, poller.sid)
+        assert await poller.poll() == ["40", "41", "42"]
+        await poller.assert_gone()
     async with opened(calm) as (socket, _):
         await send_all(socket, ["4many:3", "4close"])
         assert [await received(socket) for _ in range(3)] == ["40", "41", "42"]
@@ -667,7 +665,7 @@ async def test_what_was_sent_before_the_server_closes_arrives(calm: World) -> No
 
 
 async def connection_ends(world: World, sid: str) -> None:
-    await until(lambda: world.engine.find(sid) is None)
+    await until(lambda: sid not in world.engine.connections)
 
 
 async def test_a_tcp_connection_that_is_cut(calm: World) -> None:
@@ -717,20 +715,24 @@ async def test_polling_after_an_upgrade_is_refused_and_changes_nothing(calm: Wor
         assert await received(socket) == "4hello"
         assert (await poller.get()).status_code == 400
         assert (await poller.post("4a")).status_code == 400
-        async with raw_websocket(calm.port, f"{WEBSOCKET}&sid={poller.sid}") as second:
-            assert second.status == 400
+        await assert_closed_at_once(calm, poller.sid)
         await socket.send("4still there")
         assert await received(socket) == "4still there"
 
 
-async def test_a_second_websocket_during_an_upgrade_is_refused(calm: World) -> None:
+async def assert_closed_at_once(world: World, sid: str) -> None:
+    """A WebSocket for a session that needs none is accepted and closed, as by the published server."""
+    async with raw_websocket(world.port, f"{WEBSOCKET}&sid={sid}") as second:
+        assert second.status == 101
+        assert await second.closed() == 1005
+
+
+async def test_a_second_websocket_during_an_upgrade_is_closed(calm: World) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
-        async with raw_websocket(calm.port, f"{WEBSOCKET}&sid={poller.sid}") as second:
-            assert second.status == 400
+        await assert_closed_at_once(calm, poller.sid)
         await socket.send("2probe")
         assert await received(socket) == "3probe"
-        async with raw_websocket(calm.port, f"{WEBSOCKET}&sid={poller.sid}") as second:
-            assert second.status == 400
+        await assert_closed_at_once(calm, poller.sid)
         await send_all(socket, ["5", "4hello"])
         assert await received(socket) == "4hello"
 
@@ -856,7 +858,7 @@ async def test_our_origin_may_read_the_answers(calm: World) -> None:
         for answer in answers:
             assert answer.headers["access-control-allow-origin"] == ORIGIN
             assert answer.headers["access-control-allow-credentials"] == "true"
-            assert answer.headers["vary"] == "Origin"
+            assert "Origin" in answer.headers["vary"]
         assert "POST" in answers[-1].headers["access-control-allow-methods"]
     async with raw_websocket(calm.port, WEBSOCKET, {"Origin": ORIGIN}) as socket:
         assert socket.status == 101
@@ -869,17 +871,17 @@ async def test_the_address_is_the_one_that_our_proxy_saw(calm: World, forwarded_
     headers = {"x-forwarded-for": forwarded_for, "cookie": "a=b", "accept-language": "ko"}
     expected = {"REMOTE_ADDR": address, "HTTP_COOKIE": "a=b", "HTTP_ACCEPT_LANGUAGE": "ko"}
     async with client(calm) as http:
-        answer = await http.get(PATH, params=POLLING, headers=headers)
+        answer = await http.get(PATH, params={**POLLING, "a": "&b"}, headers=headers)
         poller = Poller(http, json.loads(answer.text[1:])["sid"])
         await poller.say("4note:here")
         await until(lambda: poller.sid in calm.environs)
-        assert calm.environs[poller.sid] == expected
+        assert calm.environs[poller.sid] == expected | {"QUERY_STRING": "EIO=4&transport=polling&a=%26b"}
     async with raw_websocket(calm.port, WEBSOCKET, dict(headers)) as socket:
         _, handshake = await socket.frame()
         sid = json.loads(handshake[1:])["sid"]
         await socket.text("4note:here")
         await until(lambda: sid in calm.environs)
-        assert calm.environs[sid] == expected
+        assert calm.environs[sid] == expected | {"QUERY_STRING": "EIO=4&transport=websocket"}
 
 
 async def test_a_node_that_drains_sends_newcomers_elsewhere(calm: World) -> None:

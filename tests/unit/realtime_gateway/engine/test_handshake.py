@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_gateway.engine.connection import CloseReason, Connection, State
+from realtime_gateway.engine.connection import Connection, State
 from realtime_gateway.engine.handshake import (
     Accepted,
     Elsewhere,
@@ -217,21 +217,14 @@ def test_an_upgrade_names_its_connection_and_has_no_handshake_of_its_own(world: 
     assert decision.open(_Link()) is polling
 
 
-def test_only_one_websocket_for_a_connection(world: World) -> None:
+def test_a_second_websocket_is_for_a_connection_that_no_longer_polls(world: World) -> None:
     polling = world.registry.add("known", {}, None)
     query = "EIO=4&transport=websocket&sid=known"
     polling.probe()
-    assert refused(world.ask(query)).status == 400
-    polling.probed()
-    assert refused(world.ask(query)).status == 400
-    polling.probe_failed()
-    accepted(world.ask(query))
-    polling.probe()
+    assert accepted(world.ask(query)).upgrades is polling
     polling.probed()
     polling.upgrade(_Link())
-    assert refused(world.ask(query)).status == 400
-    polling.close(CloseReason.SERVER)
-    assert refused(world.ask(query)).status == 400
+    assert accepted(world.ask(query)).upgrades is polling
 
 
 def test_a_refusal_is_a_whole_response() -> None:
@@ -295,8 +288,10 @@ def test_what_handlers_are_told(world: World) -> None:
         "REMOTE_ADDR": "198.51.100.7",
         "HTTP_COOKIE": "a=b",
         "HTTP_ACCEPT_LANGUAGE": "ko",
+        "QUERY_STRING": "EIO=4&transport=websocket",
     }
-    assert accepted(world.ask(peer=None)).open(_Link()).environ == {"REMOTE_ADDR": "unknown"}
+    environ = accepted(world.ask("EIO=4&transport=websocket&a=%26b", peer=None)).open(_Link()).environ
+    assert environ == {"REMOTE_ADDR": "unknown", "QUERY_STRING": "EIO=4&transport=websocket&a=%26b"}
 
 
 # ------------------------------------------------------------------------------------------------------------- parts
@@ -309,13 +304,16 @@ def test_what_handlers_are_told(world: World) -> None:
         ("/socket.io", True),
         ("/socket%2eio/", True),
         ("/ws", False),
-        ("/socket.io/x", False),
+        ("/socket.io/x", True),
+        ("/socket.io/x/y?EIO=4", True),
+        ("/socket.iox", False),
+        ("/x/socket.io/", False),
         ("/", False),
     ],
 )
-def test_the_path(target: str, concerned: bool) -> None:
+def test_the_path(world: World, target: str, concerned: bool) -> None:
     request = read_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-    assert Handshake.concerns(request) is concerned
+    assert world.handshake.concerns(request) is concerned
 
 
 def test_reading_a_request() -> None:

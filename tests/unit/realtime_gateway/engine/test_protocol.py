@@ -31,7 +31,7 @@ def test_packet_types(number: int, name: str) -> None:
     assert parse_packet(str(number)) == Packet(PacketType[name], "")
 
 
-@pytest.mark.parametrize("text", ["", "7", "9", "abc", "b", "-1", " 4", "\u0664", "\u00b2", "\0", "\x1e"])
+@pytest.mark.parametrize("text", ["", "7", "9", "abc", "b?", "-1", " 4", "\u0664", "\u00b2", "\0", "\x1e"])
 def test_no_packets(text: str) -> None:
     with pytest.raises(InvalidPacketError):
         parse_packet(text)
@@ -44,6 +44,11 @@ def test_the_payloads_of_the_document() -> None:
     assert parse_payload("4hello\x1ebAQIDBA==") == binary
     assert encode_payload(["4hello", "2", "4world"]) == "4hello\x1e2\x1e4world"
     assert encode_payload(["4hello", b"\x01\x02\x03\x04"]) == "4hello\x1ebAQIDBA=="
+
+
+@pytest.mark.parametrize("text", ["b/+8BAg==", "b_-8BAg==", "b/+8BAg", "b_-8BAg", "b_-8BAg=", "b/+8\r\nBAg==\r\n"])
+def test_base64_of_either_alphabet_with_or_without_padding(text: str) -> None:
+    assert parse_packet(text) == binary_message(b"\xff\xef\x01\x02")
 
 
 @pytest.mark.parametrize(
@@ -76,13 +81,19 @@ ALLOWED = {
     (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
     (Via.POST, PacketType.PONG): Action.PONG,
     (Via.POST, PacketType.CLOSE): Action.CLOSE,
+    (Via.POST, PacketType.OPEN): Action.IGNORE,
+    (Via.POST, PacketType.UPGRADE): Action.IGNORE,
+    (Via.POST, PacketType.NOOP): Action.IGNORE,
     (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
     (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
     (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Via.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
     (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
     (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
 }
-"""The client's side of the document: pings and noops are the server's, and so is the handshake."""
+"""The client's side of the document, and what the published server ignores."""
 
 
 @pytest.mark.parametrize(("via", "type_"), list(product(Via, PacketType)))

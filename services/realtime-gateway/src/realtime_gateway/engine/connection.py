@@ -121,10 +121,12 @@ class Connection(Sink):
         "_pump",
         "admitted",
         "awaits_pong",
+        "base64",
         "beat",
         "deflates",
         "environ",
         "link",
+        "parting",
         "posting",
         "relayed_poll",
         "session",
@@ -145,6 +147,10 @@ class Connection(Sink):
         self.admitted = False
         """Whether the client has opened a namespace. One that never does goes after a while."""
         self.awaits_pong = False
+        self.base64 = False
+        """Whether the client takes no binary frames: it gets binary messages as text."""
+        self.parting = False
+        """Whether it is over, and something is left for the client's next poll."""
         self.posting = False
         self.relayed_poll: str | None = None
         """The `t` of the last poll, where another node relays it."""
@@ -164,6 +170,12 @@ class Connection(Sink):
         return self.state is State.CLOSED
 
     @property
+    def unread(self) -> bool:
+        """Whether more waits than a poll that is there takes."""
+        waiting = len(self._outbox) if self._outbox else 0
+        return waiting > (0 if self._poll is None else MAX_POLLED_PACKETS)
+
+    @property
     def busy(self) -> bool:
         """Whether a message is being handled."""
         return self._pump is not None
@@ -172,6 +184,8 @@ class Connection(Sink):
 
     def send(self, packet: str | bytes) -> None:
         """Send one packet: its text, or the bytes of a binary message. Never waits."""
+        if self.base64 and isinstance(packet, bytes):
+            packet = protocol.base64_packet(packet)
         if self.link is not None and self.state is State.WEBSOCKET:
             self.link.write(text_frame(packet.encode()) if isinstance(packet, str) else frame(Opcode.BINARY, packet))
         elif self.state is not State.CLOSED:
@@ -227,6 +241,8 @@ class Connection(Sink):
             return [protocol.NOOP_PACKET]
         packets = [self._outbox.popleft() for _ in range(min(len(self._outbox), MAX_POLLED_PACKETS))]
         self._outbox_bytes -= sum(map(len, packets))
+        if not self._outbox:
+            self.parting = False
         return packets
 
     def _answer_poll(self) -> None:
@@ -281,6 +297,8 @@ class Connection(Sink):
                     self._owner.answered(self)
             case Action.CLOSE:
                 self.close(CloseReason.CLIENT, CloseCode.NORMAL)
+            case Action.IGNORE:
+                pass
             case Action.ANSWER_PROBE | Action.UPGRADE:
                 raise protocol.InvalidPacketError("the link handles an upgrade")
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
 from realtime_gateway.engine import protocol
-from realtime_gateway.engine.connection import Connection, Link, State
+from realtime_gateway.engine.connection import Connection, Link
 from realtime_gateway.engine.deflate import negotiate
 from realtime_gateway.engine.relay import PATH as RELAY_PATH
 from realtime_gateway.engine.relay import Relay
@@ -54,6 +54,7 @@ class Request:
     raw: bytes
     method: str
     path: str
+    query_string: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """By lower-case name; repeated ones joined by commas, cookies by semicolons."""
@@ -74,7 +75,7 @@ def read_request(raw: bytes) -> Request:
         name, value = name.strip().lower(), value.strip()
         between = "; " if name == "cookie" else ","
         headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
-    return Request(raw, method, unquote(path), query_of(query), headers)
+    return Request(raw, method, unquote(path), query, query_of(query), headers)
 
 
 @lru_cache(maxsize=256)
@@ -112,7 +113,7 @@ class Accepted:
 
     response: bytes
     upgrades: Connection | None
-    """The polling connection that it wants to take over; None: it is a new one."""
+    """The connection that it wants to take over, which may be no longer polling; None: it is a new one."""
     open: Callable[[Link], Connection]
     """Makes the new connection; its OPEN packet is in `response` already."""
     deflates: bool = False
@@ -154,11 +155,13 @@ class Handshake:
         deflate: bool = False,
         relay: Relay | None = None,
         session_of: Callable[[str], str | None] = lambda _cookies: None,
+        path: str = PATH,
     ) -> None:
         """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed.
 
         With `deflate` clients that offer it may be sent compressed messages. Without `relay` this node has no peers.
         `session_of` reads the id of the user's session out of a `Cookie` header; None if it holds no valid one.
+        `path` has no slash at its end.
         """
         self.max_bytes = max_bytes
         self.deflate = deflate
@@ -174,6 +177,7 @@ class Handshake:
         self.node_tag = relay.own_tag if relay else ""
         """What new sids begin with."""
         self._session_of = session_of
+        self._path = f"{path}/"
 
     def session_of(self, headers: Mapping[str, str]) -> str | None:
         """Return the id of the user's session that the request's cookies hold; None without a valid one."""
@@ -201,10 +205,9 @@ class Handshake:
         code = errors.INTERNAL_ONLY
         return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode())
 
-    @staticmethod
-    def concerns(request: Request) -> bool:
-        """Whether the path is the engine's."""
-        return request.path in (PATH, f"{PATH}/", RELAY_PATH)
+    def concerns(self, request: Request) -> bool:
+        """Whether the path is the engine's. The published server takes every path that begins with its own."""
+        return f"{request.path}/".startswith(self._path) or request.path == RELAY_PATH
 
     def origin_allowed(self, origin: str | None) -> bool:
         """A request without `Origin` is no browser's."""
@@ -263,15 +266,13 @@ class Handshake:
             connection = self.find(sid, headers, relayed=relayed)
             if not isinstance(connection, Connection):
                 return connection
-            if connection.state is not State.POLLING:
-                return Refusal.of(Problem.BAD_REQUEST)
             return Accepted(response + b"\r\n", connection, lambda _link: connection, deflates)
         if relayed:
             return Refusal.of(Problem.BAD_REQUEST)
         if (refusal := self.refuse_new()) is not None:
             return refusal
         sid = new_sid(self.node_tag)
-        environ = self.environ(headers, peer[0] if peer else "unknown")
+        environ = self.environ(headers, peer[0] if peer else "unknown", request.query_string)
         if self.node_tag:
             response += f"{NODE_HEADER}: {self.node_tag}\r\n".encode()
         response += b"\r\n" + text_frame(self.open_packet(sid, ()).encode())
@@ -288,9 +289,12 @@ class Handshake:
         address = self.client_address(peer[0] if peer else "unknown", request.headers.get("x-forwarded-for"))
         return self.relay.carry(tag, request.raw, address, Refusal.of(Problem.SESSION_UNKNOWN).response())
 
-    def environ(self, headers: Mapping[str, str], peer: str) -> dict[str, Any]:
-        """What handlers of `connect` are told: the address, and the headers that they ask for."""
-        environ: dict[str, Any] = {"REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for"))}
+    def environ(self, headers: Mapping[str, str], peer: str, query_string: str) -> dict[str, Any]:
+        """What handlers of `connect` are told: the address, the query, and the headers that they ask for."""
+        environ: dict[str, Any] = {
+            "REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for")),
+            "QUERY_STRING": query_string,
+        }
         for name, key in (("cookie", "HTTP_COOKIE"), ("accept-language", "HTTP_ACCEPT_LANGUAGE")):
             if name in headers:
                 environ[key] = headers[name]

@@ -253,6 +253,10 @@ class WebSocketLink(asyncio.Protocol):
         if accepted.upgrades is None:
             self.connection = accepted.open(self)
             return
+        if accepted.upgrades.state is not State.POLLING:
+            # As the published server: somebody else's WebSocket is there already, or the connection is over.
+            self.close(CloseCode.NO_STATUS)
+            return
         self._probing = accepted.upgrades
         self._probing.probe()
         self._timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, self.close, CloseCode.GOING_AWAY)

@@ -29,10 +29,12 @@ class Polling:
         """Answer a client's request."""
         headers = _headers(scope)
         origin = headers.get("origin")
-        if not self._handshake.origin_allowed(origin):
+        # No browser sends two.
+        origins = sum(name == b"origin" for name, _ in scope["headers"])
+        if origins > 1 or not self._handshake.origin_allowed(origin):
             await _refuse(send, Refusal.of(Problem.FORBIDDEN), None)
         elif scope["method"] == "OPTIONS":
-            await _answer(send, 204, b"", origin, preflight=True)
+            await _answer(send, 204, b"", origin, more=_preflight(headers.get("access-control-request-headers")))
         else:
             await self._serve(scope, receive, send, headers, relayed=False)
 
@@ -87,7 +89,8 @@ class Polling:
 
     async def _open(self, scope: Scope, headers: Mapping[str, str], send: Send, origin: str | None) -> None:
         # uvicorn has looked behind the proxies already.
-        environ = self._handshake.environ({**headers, "x-forwarded-for": ""}, _address(scope))
+        query_string = scope["query_string"].decode("latin-1")
+        environ = self._handshake.environ({**headers, "x-forwarded-for": ""}, _address(scope), query_string)
         sid = new_sid(self._handshake.node_tag)
         self._registry.add(sid, environ, None).session_id = self._handshake.session_of(headers)
         body = self._handshake.open_packet(sid, ["websocket"]).encode()
@@ -154,7 +157,7 @@ class Polling:
                 connection.close(CloseReason.TRANSPORT_ERROR)
                 await _answer(send, 413, b"", origin)
                 return
-            if connection.closed:
+            if connection.closed and not connection.parting:
                 await _refuse(send, Refusal.of(Problem.SESSION_UNKNOWN), origin)
                 return
             try:
@@ -250,6 +253,15 @@ async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes |
             return b"".join(parts)
 
 
+def _preflight(requested: str | None) -> list[tuple[bytes, bytes]]:
+    """The headers that allow what a page of an allowed origin asks for."""
+    return [
+        (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+        (b"access-control-allow-headers", (requested or "content-type").encode("latin-1")),
+        (b"vary", b"Access-Control-Request-Headers"),
+    ]
+
+
 async def _refuse(send: Send, refusal: Refusal, origin: str | None) -> None:
     more = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
     await _answer(send, refusal.status, refusal.body, origin, content_type=b"application/json", more=more)
@@ -262,7 +274,6 @@ async def _answer(
     origin: str | None,
     *,
     content_type: bytes = _TEXT,
-    preflight: bool = False,
     more: list[tuple[bytes, bytes]] | None = None,
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
@@ -272,11 +283,6 @@ async def _answer(
             (b"access-control-allow-origin", origin.encode("latin-1")),
             (b"access-control-allow-credentials", b"true"),
             (b"vary", b"Origin"),
-        ]
-    if preflight:
-        headers += [
-            (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-            (b"access-control-allow-headers", b"content-type"),
         ]
     start: Message = {"type": "http.response.start", "status": status, "headers": headers}
     await send(start)

@@ -58,19 +58,30 @@ class Action(Enum):
     CLOSE = auto()
     ANSWER_PROBE = auto()
     UPGRADE = auto()
+    IGNORE = auto()
 
 
 _ACTIONS: Final = {
     (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
     (Via.POST, PacketType.PONG): Action.PONG,
     (Via.POST, PacketType.CLOSE): Action.CLOSE,
+    (Via.POST, PacketType.OPEN): Action.IGNORE,
+    (Via.POST, PacketType.UPGRADE): Action.IGNORE,
+    (Via.POST, PacketType.NOOP): Action.IGNORE,
     (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
     (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
     (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Via.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
     (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
     (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
 }
-"""Everything that is not in this table closes the connection (or the probing WebSocket alone)."""
+"""Everything that is not in this table closes the connection (or the probing WebSocket alone).
+
+The published server ignores what is ignored here, and some clients send it: arduinoWebSockets opens with UPGRADE.
+"""
+_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n")
 
 
 def action_of(via: Via, packet: Packet) -> Action:
@@ -86,12 +97,14 @@ def action_of(via: Via, packet: Packet) -> Action:
 
 
 def parse_packet(text: str) -> Packet:
-    """A packet from text: a digit and its data.
+    """A packet from text: a digit and its data, or `b` and a binary message in base64.
 
     Raises:
-        InvalidPacketError: empty, or of no known type.
+        InvalidPacketError: empty, of no known type, or no base64.
     """
     digit = text[:1]
+    if digit == "b":
+        return binary_message(_from_base64(text[1:]))
     if not "0" <= digit <= "6":
         raise InvalidPacketError("a packet begins with a digit from 0 to 6")
     return Packet(PacketType(int(digit)), text[1:])
@@ -103,28 +116,31 @@ def binary_message(data: bytes) -> Packet:
 
 
 def parse_payload(body: str) -> list[Packet]:
-    """The packets of a polling payload; binary ones are `b` and base64.
+    """The packets of a polling payload.
 
     Raises:
         InvalidPacketError: one of them is none.
     """
-    packets = []
-    for part in body.split(SEPARATOR):
-        if part.startswith("b"):
-            try:
-                packets.append(Packet(PacketType.MESSAGE, base64.b64decode(part[1:], validate=True)))
-            except ValueError as error:
-                raise InvalidPacketError("no base64") from error
-        else:
-            packets.append(parse_packet(part))
-    return packets
+    return [parse_packet(part) for part in body.split(SEPARATOR)]
+
+
+def _from_base64(text: str) -> bytes:
+    """Decode either alphabet (RFC 4648, 4 and 5), padded or not; line breaks do not count."""
+    digits = text.translate(_STANDARD_ALPHABET).rstrip("=")
+    try:
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except ValueError as error:
+        raise InvalidPacketError("no base64") from error
+
+
+def base64_packet(data: bytes) -> str:
+    """A binary message as text, for polling and for clients that take no binary frames."""
+    return "b" + base64.b64encode(data).decode()
 
 
 def encode_payload(packets: Sequence[str | bytes]) -> str:
     """Join packets for a polling response; each is its text, or the bytes of a binary message."""
-    return SEPARATOR.join(
-        packet if isinstance(packet, str) else "b" + base64.b64encode(packet).decode() for packet in packets
-    )
+    return SEPARATOR.join(packet if isinstance(packet, str) else base64_packet(packet) for packet in packets)
 
 
 def open_packet(

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from realtime_gateway.engine.connection import CloseReason, Connection, Link
 from realtime_gateway.engine.first_request import FirstRequest
-from realtime_gateway.engine.handshake import Handshake
+from realtime_gateway.engine.handshake import PATH, Handshake, query_of
 from realtime_gateway.engine.heartbeat import Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
 from realtime_gateway.engine.polling import Polling, RelayedRequests
@@ -24,6 +24,8 @@ Handler = Callable[..., Awaitable[Any]]
 
 FIRST_WORD_TIMEOUT_S = 45.0
 """A client opens a namespace within this time, or goes."""
+PARTING_S = 30.0
+"""What a client has not polled when the server ends its connection is kept for this time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +53,7 @@ class EngineServer:
         relay: Relay | None = None,
         session_of: Callable[[str], str | None] = lambda _cookies: None,
         first_word_timeout_s: float = FIRST_WORD_TIMEOUT_S,
+        path: str = PATH,
         **_of_engineio: Any,
     ) -> None:
         """See `Handshake` for most of these.
@@ -67,6 +70,10 @@ class EngineServer:
         self._first_word_timeout_s = first_word_timeout_s
         self._newcomers: deque[tuple[float, str]] = deque()
         """Who has not been let in yet, and until when it may take."""
+        self._parting: dict[str, Connection] = {}
+        """Connections that the server ended, with something left for their clients' next poll."""
+        self._partings: deque[tuple[float, str]] = deque()
+        """Their sids, and until when they are kept."""
         self._handshake = Handshake(
             self,
             allowed_origins=allowed_origins,
@@ -78,6 +85,7 @@ class EngineServer:
             deflate=deflate,
             relay=relay,
             session_of=session_of,
+            path=path,
         )
         self._polling = Polling(self._handshake, self)
         self.relayed_requests = RelayedRequests(self._polling)
@@ -122,6 +130,8 @@ class EngineServer:
                 connection = self.connections.get(self._newcomers.popleft()[1])
                 if connection is not None and not connection.admitted:
                     connection.close(CloseReason.SERVER)
+            while self._partings and self._partings[0][0] <= now_s:
+                self._parting.pop(self._partings.popleft()[1], None)
 
     async def ended(self) -> None:
         """Return when every connection that is over has been told of."""
@@ -132,11 +142,18 @@ class EngineServer:
 
     def find(self, sid: str) -> Connection | None:
         """See `handshake.Registry`."""
-        return self.connections.get(sid)
+        connection = self.connections.get(sid)
+        if connection is None:
+            connection = self._parting.get(sid)
+            if connection is not None and not connection.parting:
+                del self._parting[sid]
+                return None
+        return connection
 
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
         """See `handshake.Registry`."""
         connection = self.connections[sid] = Connection(sid, self, environ, link)
+        connection.base64 = bool(query_of(environ.get("QUERY_STRING", "")).get("b64"))
         self._heartbeat.alive(connection)
         self._newcomers.append((time.monotonic() + self._first_word_timeout_s, sid))
         return connection
@@ -152,10 +169,12 @@ class EngineServer:
             # python-socketio's word for a packet that is none.
             _log.debug("invalid_message", why=str(error))
             connection.close(CloseReason.TRANSPORT_ERROR, CloseCode.PROTOCOL_ERROR)
+            self._let_part(connection)
         except Exception:
             # The boundary of a connection: the others go on.
             _log.exception("message_handler_failed", address=connection.environ.get("REMOTE_ADDR"))
             connection.close(CloseReason.TRANSPORT_ERROR, CloseCode.INTERNAL_ERROR)
+            self._let_part(connection)
 
     def answered(self, connection: Connection) -> None:
         """See `connection.Owner`."""
@@ -166,11 +185,20 @@ class EngineServer:
         if self.on_closed is not None:
             self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)
+        if reason == CloseReason.SERVER:
+            self._let_part(connection)
         if connection.session is None and not connection.busy:
             return
         task = asyncio.create_task(self._tell_end(connection, reason))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _let_part(self, connection: Connection) -> None:
+        """Keep what a client that polls has not read of a connection that is over, for its next poll."""
+        if connection.unread:
+            connection.parting = True
+            self._parting[connection.sid] = connection
+            self._partings.append((time.monotonic() + PARTING_S, connection.sid))
 
     async def _tell_end(self, connection: Connection, reason: str) -> None:
         await connection.worked_off()
