@@ -137,6 +137,9 @@ class _Namespace:
             "kick": self._on_kick,
             "close": self._on_close,
             "broken": self._on_broken,
+            "1": self._on_message,
+            "1.5": self._on_message,
+            "unanswered": self._on_unanswered,
         }.items():
             server.on(event, handler, namespace=name)  # type: ignore[no-untyped-call]
 
@@ -162,6 +165,9 @@ class _Namespace:
 
     async def _on_message_with_ack(self, _sid: str, *data: Any) -> tuple[Any, ...]:
         return data
+
+    async def _on_unanswered(self, _sid: str) -> object:
+        return self._server.not_handled
 
     async def _on_nothing(self, sid: str) -> None:
         self._world.told.append(("nothing", self._name, sid))

@@ -236,7 +236,7 @@ async def test_who_opens_no_namespace_goes(how: str) -> None:
             await refused.send("0/random")
             await refused.receive()
             for each in (silent, refused):
-                await until(lambda each=each: world.engine.find(each.sid) is None)  # type: ignore[misc]
+                await until(lambda each=each: each.sid not in world.engine.connections)  # type: ignore[misc]
                 await each.closed()
             await pong(client)
 
@@ -247,6 +247,12 @@ async def test_who_opens_no_namespace_goes(how: str) -> None:
 async def test_an_event(inside: Client) -> None:
     await inside.send('2["message",1,"2",{"3":[true]}]')
     assert await inside.receive() == '2["message-back",1,"2",{"3":[true]}]'
+
+
+@pytest.mark.parametrize("name", ["1", "1.0", '"1"', "1.5"])
+async def test_a_number_names_the_same_event_as_its_digits(inside: Client, name: str) -> None:
+    await inside.send(f'2[{name},"a"]')
+    assert await inside.receive() == '2["message-back","a"]'
 
 
 async def test_an_event_in_another_namespace(client: Client) -> None:
@@ -347,6 +353,23 @@ async def test_an_ack_in_another_namespace(client: Client) -> None:
 async def test_an_ack_may_be_empty_but_comes(inside: Client) -> None:
     await inside.send('212["nothing"]', '213["message-with-ack"]', '214["message-with-ack",null]')
     assert [await inside.receive() for _ in range(3)] == ["312[]", "313[]", "314[null]"]
+
+
+async def test_a_handler_can_leave_an_event_without_an_ack(inside: Client) -> None:
+    await inside.send('21["unanswered"]')
+    await pong(inside)
+
+
+async def test_a_malformed_packet_is_told_to_the_next_poll(world: World) -> None:
+    async with connected(world, "polling") as client:
+        await enter(client)
+        await client.send("abc")
+        await until(lambda: client.sid not in world.engine.connections)
+        async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S, verify=False) as http:
+            query = {"EIO": "4", "transport": "polling", "sid": client.sid}
+            answers = [await http.post(PATH, params=query, content="3"), await http.get(PATH, params=query)]
+            assert [(answer.status_code, answer.text) for answer in answers] == [(200, "ok"), (200, "1")]
+            assert (await http.get(PATH, params=query)).status_code == 400
 
 
 async def test_without_an_id_there_is_no_ack(inside: Client) -> None:
@@ -461,7 +484,8 @@ MALFORMED = [
     "2[]",
     '2"message"',
     "2null",
-    "2[1]",
+    "2[true]",
+    "2[null]",
     '2[["message"]]',
     '2["message"',
     '2["message",]',
@@ -479,6 +503,8 @@ MALFORMED = [
     '2["disconnect"]',
     '2["disconnecting"]',
     '2["connect_error"]',
+    '2["newListener"]',
+    '2["removeListener"]',
     '0/custom,["no object"]',
     '0/custom,"token"',
     "0/custom,null",

@@ -53,6 +53,17 @@ class _Json:
         return _to_json(data)
 
 
+def _is_event_name(value: Any) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def event_name(value: str | float) -> str:
+    """The name of an event as JavaScript has it, where a number names the same event as its digits."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
 class Packet(AnyPacket):
     """python-socketio's packet; what a client sends is read by the rules of the protocol.
 
@@ -116,7 +127,7 @@ class Packet(AnyPacket):
         elif self.packet_type == DISCONNECT:
             right = not text
         elif self.packet_type in (EVENT, BINARY_EVENT):
-            right = isinstance(data, list) and data != [] and isinstance(data[0], str)
+            right = isinstance(data, list) and data != [] and _is_event_name(data[0])
         elif self.packet_type in (ACK, BINARY_ACK):
             # Our ids begin with 1.
             right = isinstance(data, list) and bool(self.id)

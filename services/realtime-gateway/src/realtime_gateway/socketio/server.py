@@ -19,12 +19,14 @@ from realtime_gateway.engine.server import EngineServer
 from realtime_gateway.ports import Signatures
 from realtime_gateway.settings import Settings
 from realtime_gateway.socketio.client_manager import ClientManager
-from realtime_gateway.socketio.packet import Packet
+from realtime_gateway.socketio.packet import Packet, event_name
 from room_contracts import limits
 from room_contracts.identity import SESSION_COOKIE
 
-RESERVED_EVENTS = frozenset({"connect", "connect_error", "disconnect", "disconnecting"})
-"""Names of what happens to a connection; python-socketio would call the handlers of it."""
+RESERVED_EVENTS = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""Names that no client may send, as in the published server; python-socketio would call handlers of the connection."""
 _BUDGET = "gifchat.budget"
 _OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
@@ -117,12 +119,12 @@ class ChatServer(socketio.AsyncServer):
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if sid is None:
             raise ValueError("an event in a namespace that is not connected")
-        handler = self.handlers[namespace].get(data[0])
+        handler = self.handlers[namespace].get(event_name(data[0]))
         if handler is None or not self.manager.is_connected(sid, namespace):
             return
         # Called here, where python-socketio would pass it through three more coroutines.
         answer = await _called(handler, sid, *data[1:])
-        if id is not None:
+        if id is not None and answer is not self.not_handled:
             answers = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
             await self._send_packet(eio_sid, Packet(packets.ACK, answers, namespace, id))  # type: ignore[no-untyped-call]
 
