@@ -20,6 +20,8 @@ from gifchat_local.servers.readiness import NotReadyError
 from gifchat_testkit.protocol_suite import NAMESPACES
 from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websocket
 from gifchat_testkit.servers import running
+from realtime_gateway.engine.pipelining import MAX_EARLY_BYTES
+
 PING_INTERVAL_S, PING_TIMEOUT_S, MAX_PAYLOAD = 0.3, 0.2, 1_000_000
 ORIGIN, OTHER_ORIGIN = "https://suite.example", "https://other.example"
 DEADLINE_S = 10.0
@@ -277,3 +279,92 @@ async def test_two_origins_are_refused(engine_io: Harness, origins: tuple[str, s
     both = {"Origin": origins[0], "origin": origins[1]}
     async with raw_websocket(engine_io.port, engine_io.websocket, both) as websocket:
         assert websocket.status == 403
+
+
+# -------------------------------------------------------------------------------------------------------- pipelining
+
+
+@asynccontextmanager
+async def pipelined(where: Harness, *targets: str, upgrade: str) -> AsyncIterator[RawWebSocket]:
+    """Ask for `targets` and then for a WebSocket, in one piece; `head` is the first response's."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
+    try:
+        host = f"Host: 127.0.0.1:{where.port}\r\n"
+        requests = [f"GET {target} HTTP/1.1\r\n{host}\r\n" for target in targets]
+        writer.write("".join([*requests, f"GET {upgrade} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"]).encode())
+        async with asyncio.timeout(DEADLINE_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+        yield RawWebSocket(reader, writer, head)
+    finally:
+        writer.transport.abort()
+
+
+async def body_and_next_head(websocket: RawWebSocket) -> tuple[bytes, bytes]:
+    """The rest of the first response, and the head of the one after it."""
+    length = next(line for line in websocket.head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    body = await websocket.exactly(int(length.partition(b":")[2]))
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await websocket.exactly(1)
+    return body, head
+
+
+async def test_a_poll_is_answered_before_the_upgrade_behind_it(engine_io: Harness) -> None:
+    async with http(engine_io) as client:
+        session = await opened(engine_io, client)
+        upgrade = session.replace("polling", "websocket")
+        async with pipelined(engine_io, session, upgrade=upgrade) as websocket:
+            assert websocket.status == 200
+            body, head = await body_and_next_head(websocket)
+            assert body == b"2", "the poll waited for the ping"
+            assert head.startswith(b"HTTP/1.1 101 ")
+            await websocket.text("3")
+            assert await websocket.frame() == (8, (1002).to_bytes(2, "big")), "it probes first"
+
+
+async def test_any_requests_are_answered_before_the_upgrade_behind_them(engine_io: Harness) -> None:
+    targets = ("/nowhere", engine_io.polling)
+    async with pipelined(engine_io, *targets, upgrade=engine_io.websocket) as websocket:
+        assert websocket.status == 404
+        _, head = await body_and_next_head(websocket)
+        assert head.startswith(b"HTTP/1.1 200 ")
+        handshake, head = await body_and_next_head(RawWebSocket(websocket._reader, websocket._writer, head))
+        assert handshake.startswith(b'0{"sid":')
+        assert head.startswith(b"HTTP/1.1 101 ")
+        await websocket.frame()
+        await websocket.text("4hello")
+        assert await next_message(websocket) == (1, b"4hello")
+
+
+async def test_what_comes_before_the_upgrade_is_kept_for_it(engine_io: Harness) -> None:
+    async with http(engine_io) as client:
+        session = await opened(engine_io, client)
+        reader, writer = await asyncio.open_connection("127.0.0.1", engine_io.port)
+        host = f"Host: 127.0.0.1:{engine_io.port}\r\n"
+        upgrade = f"GET {engine_io.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
+        writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
+        await writer.drain()
+        # By now the server has read the requests, too.
+        assert (await client.post(session, content="6")).text == "ok"
+        writer.write(client_frame(1, b"4early"))
+        async with asyncio.timeout(DEADLINE_S):
+            head = await reader.readuntil(b"\r\n\r\n")
+            websocket = RawWebSocket(reader, writer, head)
+            await body_and_next_head(websocket)
+            await websocket.frame()
+            assert await next_message(websocket) == (1, b"4early")
+        writer.transport.abort()
+
+
+async def test_far_too_much_before_the_upgrade_closes_the_connection(engine_io: Harness) -> None:
+    async with http(engine_io) as client:
+        session = await opened(engine_io, client)
+        reader, writer = await asyncio.open_connection("127.0.0.1", engine_io.port)
+        host = f"Host: 127.0.0.1:{engine_io.port}\r\n"
+        upgrade = f"GET {engine_io.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
+        writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
+        writer.write(bytes(2 * MAX_EARLY_BYTES))
+        async with asyncio.timeout(DEADLINE_S):
+            with contextlib.suppress(ConnectionError):
+                assert b"101 Switching Protocols" not in await reader.read()
+        writer.transport.abort()

@@ -247,6 +247,8 @@ class WebSocketLink(asyncio.Protocol):
         if raw is not None and transport.get_extra_info("sslcontext") is None:
             self._fd = raw.fileno()
             transport.set_write_buffer_limits(high=0)
+        # A response before this one may still wait; a direct write would overtake it.
+        self._held_back = transport.get_write_buffer_size() > 0
         self.deflates = accepted.deflates
         self._parser = Parser(self._handshake.max_bytes, deflates=accepted.deflates)
         self.write(accepted.response)

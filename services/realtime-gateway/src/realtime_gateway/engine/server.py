@@ -15,6 +15,7 @@ from realtime_gateway.engine.first_request import FirstRequest
 from realtime_gateway.engine.handshake import PATH, Handshake, query_of
 from realtime_gateway.engine.heartbeat import Heartbeat
 from realtime_gateway.engine.link import WebSocketLink
+from realtime_gateway.engine.pipelining import upgrading_in_order
 from realtime_gateway.engine.polling import Polling, RelayedRequests
 from realtime_gateway.engine.relay import Relay
 from realtime_gateway.engine.sid import new_sid
@@ -110,7 +111,7 @@ class EngineServer:
     ) -> Callable[..., asyncio.Protocol]:
         """What `uvicorn.Config(http=…)` takes; `asgi_protocol` serves what is not for the engine's WebSockets."""
         make_link = self.websocket_protocol(asgi_websocket_protocol)
-        make_asgi: Callable[..., asyncio.Protocol] = asgi_protocol
+        make_asgi: Callable[..., asyncio.Protocol] = upgrading_in_order(asgi_protocol)
 
         def make(config: Any, server_state: Any, app_state: dict[str, Any], **more: Any) -> asyncio.Protocol:
             return FirstRequest(
