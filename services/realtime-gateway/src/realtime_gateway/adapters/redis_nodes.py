@@ -63,13 +63,19 @@ class RedisNodes:
     async def run(self) -> None:
         """Renew this node's lease, until cancelled."""
         while True:
-            try:
-                await self._exchange(self._own_tag, await self._address())
-            except OSError as error:
-                # The name of Redis's host cannot be looked up now.
-                _log.warning("own_address_unknown", error=str(error))
-                self._reached = False
+            await self.renew()
             await asyncio.sleep(RENEW_EVERY_S if self._reached else RETRY_AFTER_S)
+
+    async def renew(self) -> None:
+        """Renew this node's lease once, and learn who else is there."""
+        try:
+            address = await self._address()
+        except OSError as error:
+            # The name of Redis's host cannot be looked up now.
+            _log.warning("own_address_unknown", error=str(error))
+            self._reached = False
+        else:
+            await self._exchange(self._own_tag, address)
 
     async def address_of(self, tag: str) -> str | None:
         """See `ports.Nodes`."""

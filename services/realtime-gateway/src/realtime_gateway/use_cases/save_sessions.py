@@ -94,11 +94,15 @@ class SaveSessions:
                 async with asyncio.timeout(LOOK_EVERY_S):
                     await self._wanted.wait()
             self._wanted.clear()
-            while self._again and self._again[0][0] <= self._clock():
-                self._on_change(self._again.popleft()[1])
+            self.look()
             await asyncio.sleep(SAVE_EVERY_S if await self.save() else RETRY_AFTER_S)
             if self._changed or self._ended:
                 self._wanted.set()
+
+    def look(self) -> None:
+        """Find sessions that are to be saved again, because what is saved expires."""
+        while self._again and self._again[0][0] <= self._clock():
+            self._on_change(self._again.popleft()[1])
 
     async def settle(self) -> None:
         """Save what is left of sessions that ended: one of them is asked for, or this node stops."""

@@ -1,0 +1,111 @@
+"""Two TCP connections joined into one, on real sockets."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from realtime_gateway.engine.splice import Half
+
+pytestmark = pytest.mark.timeout(20)
+MUCH = b"x" * (32 * 1024 * 1024)
+"""More than the kernel and both transports hold."""
+
+
+@dataclass
+class Ends:
+    """The two ends that are joined, as their programs see them."""
+
+    client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    server: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    near: Half
+    lost: asyncio.Event
+
+
+@asynccontextmanager
+async def joined(first: bytes = b"") -> AsyncIterator[Ends]:
+    """A client and a server with a relay between them, which sends `first` to the server."""
+    loop = asyncio.get_running_loop()
+    lost = asyncio.Event()
+    halves: asyncio.Queue[Half] = asyncio.Queue()
+    accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+
+    def near() -> Half:
+        half = Half(lost.set)
+        halves.put_nowait(half)
+        return half
+
+    async with AsyncExitStack() as stack:
+        relay = await loop.create_server(near, "127.0.0.1", 0)
+        stack.callback(relay.close)
+        server = await asyncio.start_server(lambda *ends: accepted.put_nowait(ends), "127.0.0.1", 0)
+        stack.callback(server.close)
+        client = await asyncio.open_connection("127.0.0.1", relay.sockets[0].getsockname()[1])
+        stack.callback(client[1].close)
+        half = await halves.get()
+        client[1].write(b"early,")
+        await client[1].drain()
+        _, far = await loop.create_connection(Half, "127.0.0.1", server.sockets[0].getsockname()[1])
+        half.join(far, first)
+        ends = await accepted.get()
+        stack.callback(ends[1].close)
+        yield Ends(client, ends, half, lost)
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[Ends]:
+    async with joined(b"first,") as ends:
+        yield ends
+
+
+async def test_bytes_arrive_in_order_both_ways(ends: Ends) -> None:
+    ends.client[1].write(b"late")
+    assert await ends.server[0].readexactly(16) == b"first,early,late"
+    ends.server[1].write(b"answer")
+    assert await ends.client[0].readexactly(6) == b"answer"
+
+
+async def test_a_slow_reader_stops_the_writer_and_loses_nothing(ends: Ends) -> None:
+    await ends.server[0].readexactly(12)
+    ends.client[1].write(MUCH)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await ends.client[1].drain()
+    assert len(await ends.server[0].readexactly(len(MUCH))) == len(MUCH)
+    await ends.client[1].drain()
+
+
+async def test_an_end_of_one_side_is_passed_on_while_the_other_goes_on(ends: Ends) -> None:
+    ends.client[1].write_eof()
+    assert await ends.server[0].read() == b"first,early,"
+    ends.server[1].write(b"still")
+    assert await ends.client[0].readexactly(5) == b"still"
+    assert not ends.lost.is_set()
+    ends.server[1].close()
+    assert await ends.client[0].read() == b""
+    await ends.lost.wait()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_lost_side_ends_the_other(ends: Ends, side: str) -> None:
+    await ends.server[0].readexactly(12)
+    gone, left = (ends.client, ends.server) if side == "client" else (ends.server, ends.client)
+    # A reset, where a mere close would look like the end of one direction.
+    gone[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone[1].transport.abort()
+    with suppress(ConnectionResetError):
+        assert await left[0].read() == b""
+    await ends.lost.wait()
+
+
+async def test_closing_the_relay_ends_both_after_what_was_written(ends: Ends) -> None:
+    ends.server[1].write(b"last")
+    assert await ends.client[0].readexactly(4) == b"last"
+    ends.near.close()
+    assert await ends.client[0].read() == b""
+    assert await ends.server[0].read() == b"first,early,"
+    await ends.lost.wait()

@@ -1,0 +1,144 @@
+"""`realtime_gateway.ports.Nodes`: the fake and Redis keep one promise."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gifchat_testkit.fakes.nodes import FakeNodes, NodeStore
+from realtime_gateway.adapters.redis_nodes import LOOK_EVERY_S, RedisNodes
+from realtime_gateway.ports import Nodes
+from room_contracts import keys
+
+LEASE_S, REMEMBERED_S = 1_000.0, 500.0
+ONE, TWO = "tag-one-", "tag-two-"
+
+
+class World(Protocol):
+    """What the nodes of a cluster share."""
+
+    def node(self, tag: str) -> Nodes: ...
+
+    async def started(self, tag: str, address: str) -> None: ...
+
+    async def stopped(self, tag: str) -> None:
+        """It gave up its lease."""
+        ...
+
+    async def lease_ran_out(self, tag: str, since_s: float) -> None: ...
+
+    async def go_down(self) -> None: ...
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.store = NodeStore()
+
+    def node(self, tag: str) -> Nodes:
+        return FakeNodes(self.store)
+
+    async def started(self, tag: str, address: str) -> None:
+        self.store.live[tag] = address
+
+    async def stopped(self, tag: str) -> None:
+        self.store.live.pop(tag)
+
+    async def lease_ran_out(self, tag: str, since_s: float) -> None:
+        self.store.live.pop(tag)
+        if since_s < REMEMBERED_S:
+            self.store.remembered.add(tag)
+
+    async def go_down(self) -> None:
+        self.store.down = True
+
+
+class RedisWorld:
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.now_s = 1_000.0
+        self.nodes: dict[str, RedisNodes] = {}
+
+    def node(self, tag: str, address: str = "") -> RedisNodes:
+        if tag not in self.nodes:
+            self.nodes[tag] = RedisNodes(
+                self.redis, tag, address, lease_s=LEASE_S, remembered_s=REMEMBERED_S, clock=self._clock
+            )
+        return self.nodes[tag]
+
+    def _clock(self) -> float:
+        self.now_s += LOOK_EVERY_S
+        return self.now_s
+
+    async def started(self, tag: str, address: str) -> None:
+        await self.node(tag, address).renew()
+
+    async def stopped(self, tag: str) -> None:
+        await self.nodes[tag].release()
+        self.now_s += LEASE_S
+
+    async def lease_ran_out(self, tag: str, since_s: float) -> None:
+        await self.redis.zincrby(keys.NODE_LEASES, -(LEASE_S + since_s) * 1000, tag)
+        self.now_s += LEASE_S + since_s
+
+    async def go_down(self) -> None:
+        self.redis.connection_pool.connection_kwargs["port"] = 1
+        await self.redis.connection_pool.disconnect()
+
+
+@pytest.fixture(params=["fake", pytest.param("valkey", marks=pytest.mark.servers)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(
+            Redis.from_url(request.getfixturevalue("valkey"), socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
+        )
+        yield RedisWorld(redis)
+
+
+async def test_a_node_that_started_is_found_by_the_others(world: World) -> None:
+    here = world.node(ONE)
+    await world.started(TWO, "10.0.0.2:8002")
+    assert await here.address_of(TWO) == "10.0.0.2:8002"
+    assert await here.remembers(TWO)
+
+
+async def test_a_node_that_never_was_is_not(world: World) -> None:
+    assert await world.node(ONE).address_of("tag-none") is None
+    assert not await world.node(ONE).remembers("tag-none")
+
+
+async def test_a_node_that_stopped_is_gone(world: World) -> None:
+    await world.started(TWO, "10.0.0.2:8002")
+    assert await world.node(ONE).address_of(TWO) is not None
+    await world.stopped(TWO)
+    assert await world.node(ONE).address_of(TWO) is None
+
+
+async def test_a_node_whose_lease_ran_out_is_remembered_for_a_while(world: World) -> None:
+    await world.started(TWO, "10.0.0.2:8002")
+    assert await world.node(ONE).address_of(TWO) is not None
+    await world.lease_ran_out(TWO, since_s=REMEMBERED_S / 2)
+    assert await world.node(ONE).address_of(TWO) is None
+    assert await world.node(ONE).remembers(TWO)
+
+
+async def test_and_then_it_is_forgotten(world: World) -> None:
+    await world.started(TWO, "10.0.0.2:8002")
+    await world.lease_ran_out(TWO, since_s=REMEMBERED_S * 2)
+    assert await world.node(ONE).address_of(TWO) is None
+    assert not await world.node(ONE).remembers(TWO)
+
+
+async def test_known_addresses_outlive_redis(world: World) -> None:
+    here = world.node(ONE)
+    await world.started(TWO, "10.0.0.2:8002")
+    assert await here.address_of(TWO) == "10.0.0.2:8002"
+    await world.go_down()
+    assert await here.address_of("tag-none") is None
+    assert await here.address_of(TWO) == "10.0.0.2:8002"

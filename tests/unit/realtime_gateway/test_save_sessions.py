@@ -1,0 +1,129 @@
+"""Sessions are saved when their rooms change, in batches, and for their grace when they end."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gifchat_testkit.fakes.saved_sessions import FakeSavedSessions
+from realtime_gateway.domain.saved_session import SavedSession
+from realtime_gateway.domain.session import Admitted, Session
+from realtime_gateway.use_cases.save_sessions import AGAIN_AFTER_S, KEPT_S, SAVED_AT_ONCE, SaveSessions
+from room_contracts.identity import Identity
+from room_contracts.ids import RoomId
+
+ROOM, OTHER = RoomId("a" * 24), RoomId("b" * 24)
+ADMITTED = Admitted(datetime(2026, 11, 30, tzinfo=UTC), 1)
+GRACE_S = 10.0
+TAG = "tag-one-"
+
+
+class World:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.saved = FakeSavedSessions(lambda: self.now_s)
+        self.save = SaveSessions(self.saved, {}, own_tag=TAG, grace_s=GRACE_S, clock=lambda: self.now_s)
+
+    def session(self, sid: str, *rooms: RoomId, guest: bool = False) -> Session:
+        session = Session(sid, Identity.of_session(sid), "en")
+        self.save.track(session, f"pid of {sid}", guest=guest)
+        for room in rooms:
+            session.enter(room, ADMITTED)
+        return session
+
+    def kept(self, sid: str) -> tuple[SavedSession, float] | None:
+        """What is saved of the session, and for how long."""
+        found = self.saved.saved.get(f"pid of {sid}")
+        return None if found is None else (found[0], found[1] - self.now_s)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_session_is_saved_with_the_rooms_that_it_is_in(world: World) -> None:
+    session = world.session("one", ROOM, OTHER)
+    session.leave(OTHER)
+    assert await world.save.save()
+    kept = world.kept("one")
+    assert kept is not None
+    assert (set(kept[0].rooms), kept[0].node, kept[0].ended, kept[1]) == ({ROOM}, TAG, False, KEPT_S)
+
+
+async def test_changes_are_saved_together_and_only_changes(world: World) -> None:
+    sessions = [world.session(f"{number}", ROOM) for number in range(SAVED_AT_ONCE + 1)]
+    sessions[0].enter(OTHER, ADMITTED)
+    for _ in range(3):
+        await world.save.save()
+    assert [len(batch) for batch in world.saved.calls] == [SAVED_AT_ONCE, 1, 0]
+
+
+async def test_only_the_first_save_takes_the_id_over(world: World) -> None:
+    session = world.session("one", ROOM)
+    await world.save.save()
+    session.enter(OTHER, ADMITTED)
+    await world.save.save()
+    assert [batch[0].takes_over for batch in world.saved.calls] == [True, False]
+
+
+async def test_a_session_that_ends_is_kept_for_its_grace_with_the_rooms_of_its_end(world: World) -> None:
+    session = world.session("one", ROOM)
+    await world.save.save()
+    world.save.ended(session, for_good=False)
+    session.leave(ROOM)
+    await world.save.settle()
+    kept = world.kept("one")
+    assert kept is not None
+    assert (set(kept[0].rooms), kept[0].ended, kept[1]) == ({ROOM}, True, GRACE_S)
+
+
+async def test_a_session_whose_client_said_goodbye_is_forgotten(world: World) -> None:
+    session = world.session("one", ROOM)
+    await world.save.save()
+    world.save.ended(session, for_good=True)
+    await world.save.settle()
+    kept = world.kept("one")
+    assert kept is not None
+    assert kept[1] == 0.0
+
+
+async def test_a_session_that_was_never_in_a_room_costs_nothing(world: World) -> None:
+    world.save.ended(world.session("one"), for_good=False)
+    await world.save.settle()
+    assert world.saved.calls == []
+
+
+async def test_what_could_not_be_saved_is_saved_later(world: World) -> None:
+    session = world.session("one", ROOM)
+    world.saved.down = True
+    assert not await world.save.save()
+    session.enter(OTHER, ADMITTED)
+    world.saved.down = False
+    assert await world.save.save()
+    kept = world.kept("one")
+    assert kept is not None
+    assert kept[0].rooms.keys() == {ROOM, OTHER}
+
+
+async def test_a_session_that_ended_while_it_could_not_be_saved_is_not_saved_as_living(world: World) -> None:
+    session = world.session("one", ROOM)
+    world.saved.down = True
+    await world.save.save()
+    world.save.ended(session, for_good=False)
+    world.saved.down = False
+    await world.save.save()
+    kept = world.kept("one")
+    assert kept is not None
+    assert kept[0].ended
+
+
+async def test_a_living_session_is_saved_again_before_it_expires(world: World) -> None:
+    world.session("one", ROOM)
+    await world.save.save()
+    world.now_s += AGAIN_AFTER_S
+    world.save.look()
+    await world.save.save()
+    kept = world.kept("one")
+    assert kept is not None
+    assert kept[1] == KEPT_S
+    assert AGAIN_AFTER_S < KEPT_S / 2
