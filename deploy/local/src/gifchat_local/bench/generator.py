@@ -18,8 +18,8 @@ SOURCE = Path(__file__).with_name("load_generator.c")
 MAX_CLIENTS = 60_000
 """As in the source."""
 
-ENTER = "40/chat,"
-"""The packet that opens the namespace."""
+ENTER = '40/chat,{"restore":false}'
+"""The packet that opens the namespace, as the page sends it: it joins again by itself."""
 
 STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
 """When, which one in its room, which one in the run: what the generator looks for in a message."""
