@@ -17,6 +17,7 @@ import pytest
 
 from gifchat_local.ports import free_port
 from gifchat_local.servers.readiness import NotReadyError
+from gifchat_testkit.engine_worlds import engine_world, served
 from gifchat_testkit.protocol_suite import NAMESPACES
 from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websocket
 from gifchat_testkit.servers import running
@@ -336,35 +337,61 @@ async def test_any_requests_are_answered_before_the_upgrade_behind_them(engine_i
         assert await next_message(websocket) == (1, b"4hello")
 
 
-async def test_what_comes_before_the_upgrade_is_kept_for_it(engine_io: Harness) -> None:
-    async with http(engine_io) as client:
-        session = await opened(engine_io, client)
-        reader, writer = await asyncio.open_connection("127.0.0.1", engine_io.port)
-        host = f"Host: 127.0.0.1:{engine_io.port}\r\n"
-        upgrade = f"GET {engine_io.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
-        writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
-        await writer.drain()
-        # By now the server has read the requests, too.
-        assert (await client.post(session, content="6")).text == "ok"
-        writer.write(client_frame(1, b"4early"))
-        async with asyncio.timeout(DEADLINE_S):
-            head = await reader.readuntil(b"\r\n\r\n")
-            websocket = RawWebSocket(reader, writer, head)
-            await body_and_next_head(websocket)
-            await websocket.frame()
-            assert await next_message(websocket) == (1, b"4early")
-        writer.transport.abort()
+@pytest.fixture(scope="module")
+def calm() -> Iterator[Harness]:
+    """A server that hardly ever pings: a poll waits until something is posted."""
+    with served(engine_world(ping_interval_s=25.0, ping_timeout_s=20.0)) as world:
+        yield Harness(world.port, "/socket.io/", Path())
 
 
-async def test_far_too_much_before_the_upgrade_closes_the_connection(engine_io: Harness) -> None:
-    async with http(engine_io) as client:
-        session = await opened(engine_io, client)
-        reader, writer = await asyncio.open_connection("127.0.0.1", engine_io.port)
-        host = f"Host: 127.0.0.1:{engine_io.port}\r\n"
-        upgrade = f"GET {engine_io.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
-        writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
-        writer.write(bytes(2 * MAX_EARLY_BYTES))
-        async with asyncio.timeout(DEADLINE_S):
-            with contextlib.suppress(ConnectionError):
-                assert b"101 Switching Protocols" not in await reader.read()
-        writer.transport.abort()
+class WaitingUpgrade:
+    """A request for a WebSocket behind a poll that waits; the server has read both."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, session: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._client = client
+        self._session = session
+
+    async def post(self, packet: str) -> None:
+        """Post it to the session whose poll waits."""
+        assert (await self._client.post(self._session, content=packet)).text == "ok"
+
+
+@asynccontextmanager
+async def waiting_upgrade(where: Harness) -> AsyncIterator[WaitingUpgrade]:
+    async with http(where) as client:
+        session = await opened(where, client)
+        reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
+        waiting = WaitingUpgrade(client, session, reader, writer)
+        try:
+            host = f"Host: 127.0.0.1:{where.port}\r\n"
+            upgrade = f"GET {where.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
+            writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
+            await writer.drain()
+            # The server has one loop: when it answers this later request, it has read the others.
+            await waiting.post("6")
+            async with asyncio.timeout(DEADLINE_S):
+                yield waiting
+        finally:
+            writer.transport.abort()
+
+
+async def test_what_comes_before_the_upgrade_is_kept_for_it(calm: Harness) -> None:
+    async with waiting_upgrade(calm) as waiting:
+        waiting.writer.write(client_frame(1, b"4early"))
+        await waiting.post("4polled")
+        head = await waiting.reader.readuntil(b"\r\n\r\n")
+        websocket = RawWebSocket(waiting.reader, waiting.writer, head)
+        assert (await body_and_next_head(websocket))[0] == b"4polled"
+        await websocket.frame()
+        assert await next_message(websocket) == (1, b"4early")
+
+
+async def test_far_too_much_before_the_upgrade_closes_the_connection(calm: Harness) -> None:
+    async with waiting_upgrade(calm) as waiting:
+        waiting.writer.write(bytes(2 * MAX_EARLY_BYTES))
+        with contextlib.suppress(ConnectionError):
+            assert await waiting.reader.read() == b""
