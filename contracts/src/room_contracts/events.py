@@ -155,6 +155,6 @@ def body(event: str, payload: object) -> bytes:
     """The ready JSON `["event",payload]`, compact, UTF-8, characters unescaped.
 
     Raises:
-        ValueError: a number in it is not finite: JSON has no word for that.
+        ValueError: a number in the payload is not finite; JSON has no such numbers.
     """
     return json.dumps([event, payload], allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

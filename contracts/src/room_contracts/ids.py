@@ -57,12 +57,12 @@ def new_epoch() -> Epoch:
 
 
 def new_pid() -> str:
-    """A random private id of a session in `/chat`, 120 bits: whoever knows it can restore the session."""
+    """A new private id for a session in `/chat`: 120 random bits. A client that knows it can restore the session."""
     return secrets.token_urlsafe(15)
 
 
 def is_pid(value: object) -> TypeGuard[str]:
-    """Whether `value` is a string that can be a private id."""
+    """Whether `value` has the form of a private id."""
     return isinstance(value, str) and _PID.match(value) is not None
 
 

@@ -109,7 +109,7 @@ def grant(room_id: RoomId, user_id: UserId) -> str:
 
 
 def saved_session(pid: str) -> str:
-    """Hash with an expiry: the rooms of a session in `/chat`, by the private id that its client restores it with."""
+    """Hash with an expiry: a saved session of `/chat` with its rooms, by its private id."""
     return f"gifchat:session:{{{pid}}}"
 
 

@@ -23,7 +23,7 @@ NEWS_PERIOD_S = 3.0
 REPLY = "reply"
 
 PROBE = "probe"
-"""From a client in `/chat` or `/room`, without data: answered at once, to show that the line is alive."""
+"""A client in `/chat` or `/room` sends this without data; the ack shows that the connection is alive."""
 
 NEW_ROOM = "newRoom"
 REMOVE_ROOM = "removeRoom"
@@ -92,12 +92,12 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """What a client that connects wants of its last session."""
+    """A connecting client asks to get its last session back."""
 
     pid: str | None
-    """The private id that it got then."""
+    """Private id of that session; None if the client has none."""
     positions: Mapping[RoomId, Position]
-    """How far it has read, where it says so."""
+    """The last position that the client has seen, for each room that it lists."""
 
 
 ClientEvent = Join | Leave | SendText | SendGif | Typing
@@ -151,7 +151,7 @@ def parse_join(data: object) -> Join:
 def parse_restore(auth: object) -> Restore | None:
     """Read the `auth` of a CONNECT: `{pid?, positions?: {room: position}, restore?}`; None if `restore` is false.
 
-    Other things are in `auth` too, so what cannot be read counts as left out.
+    `auth` may hold other fields too, so invalid values are ignored.
     """
     if not isinstance(auth, dict):
         return Restore(None, {})

@@ -56,4 +56,4 @@ JOINS = Counter("gateway_joins", "Sessions let in, by what they were given.", ("
 EVICTIONS = Counter("gateway_evictions", "Sessions taken out of a room.")
 RESUBSCRIPTIONS = Counter("gateway_resubscriptions", "Times that the feed connected anew.")
 REFUSED = Counter("gateway_refused", "Refusals by their code.", ("code",))
-RELAYED = Counter("gateway_relayed", "Requests passed on to the node that holds their session, by kind.", ("kind",))
+RELAYED = Counter("gateway_relayed", "Requests relayed to the node that holds their session, by kind.", ("kind",))

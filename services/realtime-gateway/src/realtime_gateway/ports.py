@@ -123,14 +123,14 @@ class PublishFailed(Exception):  # noqa: N818 - a state that callers answer, not
 
 
 class Nodes(Protocol):
-    """Which gateways there are. Nothing here raises: while Redis is down the answers are the last known ones."""
+    """The gateways of the cluster. Never raises: while Redis is down it answers from memory."""
 
     async def address_of(self, tag: str) -> str | None:
-        """Return `host:port` of the node with this tag; None if its lease ran out or it never had one."""
+        """Return `host:port` of the node with this tag; None if it has no lease or its lease expired."""
         ...
 
     async def remembers(self, tag: str) -> bool:
-        """Whether the node with this tag is live, or its lease ran out so recently that seats may be in their grace."""
+        """Whether the node with this tag is live, or its seats may still be in their grace after its lease expired."""
         ...
 
 
@@ -140,25 +140,25 @@ class ToSave(NamedTuple):
     pid: str
     session: SavedSession
     kept_s: float
-    """0: forget it."""
+    """How long to keep the session; 0 deletes it."""
     takes_over: bool = False
-    """The private id may still be another session's: it is this one's from now on."""
+    """Whether the session takes over the private id, which an earlier session may still own."""
 
 
 class SavedSessions(Protocol):
-    """Sessions that can be restored, for all nodes. Best effort: nothing here raises."""
+    """Sessions that any node can restore. Best effort: never raises."""
 
     async def save(self, sessions: Sequence[ToSave]) -> bool:
-        """Save these, in order; False if it is unknown which of them are saved.
+        """Save these, in order; False if the outcome is unknown.
 
-        A session whose private id another one has taken over is left out.
+        Skips a session whose private id another session has taken over.
         """
         ...
 
     async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
-        """Return what is saved under `pid`, to one caller only; None if there is nothing for this user.
+        """Return and delete the session saved under `pid`; None if this user has no such session.
 
-        A guest's session goes to any guest, because a guest has nothing but the private id.
+        A guest's session goes to any guest, because only the private id identifies a guest.
         """
         ...
 

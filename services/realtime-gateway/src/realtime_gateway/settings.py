@@ -49,8 +49,8 @@ class Settings(BaseSettings):
     )
     relay_address: str = Field(
         default="",
-        description="host:port where other gateways reach this one; empty: HOST (or, if that is a wildcard, this "
-        "machine's address in the network of Redis) and PORT.",
+        description="host:port where other gateways reach this one. Empty: HOST and PORT; a wildcard HOST stands for "
+        "the address from which this machine reaches Redis.",
     )
     rooms_api_url: str = Field(default="http://127.0.0.1:8001", description="Where rooms-api is reached.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="Redis 7, Valkey 8, or later.")

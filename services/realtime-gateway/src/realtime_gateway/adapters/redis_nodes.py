@@ -1,4 +1,4 @@
-"""The nodes of the cluster, in Redis: each one keeps its address there under a lease, and remembers the others'."""
+"""The nodes of the cluster: each one keeps its address in Redis under a lease and caches the others' addresses."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from room_contracts import keys
 RENEW_EVERY_S = 3.0
 RETRY_AFTER_S = 0.5
 LOOK_EVERY_S = 0.1
-"""Sids with made-up tags cost Redis one call in this time, however many there are."""
+"""Minimum time between two look-ups, so that sids with made-up tags cannot flood Redis."""
 
 _log = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 class _Node(NamedTuple):
     address: str
     until_s: float
-    """When its lease runs out, on this node's monotonic clock."""
+    """When its lease expires, on this node's monotonic clock."""
 
 
 class RedisNodes:
@@ -43,7 +43,7 @@ class RedisNodes:
     ) -> None:
         """`own_address` is `host:port`, or the host and port that this node listens on.
 
-        A node is remembered for `remembered_s` after its lease ran out. `redis` needs a `socket_timeout`.
+        This node remembers others for `remembered_s` after their leases expire. `redis` needs a `socket_timeout`.
         """
         self._redis = redis
         self._own_tag = own_tag
@@ -56,7 +56,7 @@ class RedisNodes:
         )
         self._nodes: dict[str, _Node] = {}
         self._reached = False
-        """Whether Redis answered last time; while it does not, no lease runs out."""
+        """Whether Redis answered the last call. While it does not, leases do not expire."""
         self._looked_at_s = clock() - LOOK_EVERY_S
         self._looking: asyncio.Task[None] | None = None
 
@@ -67,11 +67,11 @@ class RedisNodes:
             await asyncio.sleep(RENEW_EVERY_S if self._reached else RETRY_AFTER_S)
 
     async def renew(self) -> None:
-        """Renew this node's lease once, and learn who else is there."""
+        """Renew this node's lease once, and refresh the list of nodes."""
         try:
             address = await self._address()
         except OSError as error:
-            # The name of Redis's host cannot be looked up now.
+            # DNS does not resolve the host name of Redis at the moment.
             _log.warning("own_address_unknown", error=str(error))
             self._reached = False
         else:
@@ -90,7 +90,7 @@ class RedisNodes:
         return tag in self._nodes
 
     async def release(self) -> None:
-        """Give up this node's lease, because it stops. While Redis is down the lease runs out by itself."""
+        """Release this node's lease at shutdown. Best effort: if Redis is down, the lease expires."""
         try:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.zrem(keys.NODE_LEASES, self._own_tag)
@@ -115,7 +115,7 @@ class RedisNodes:
         return node.address
 
     async def _look(self) -> None:
-        """Ask Redis who is there; callers share one question."""
+        """Refresh the list of nodes; concurrent callers share one call."""
         if self._looking is None:
             self._looking = asyncio.create_task(self._look_soon(), name="look for nodes")
             self._looking.add_done_callback(self._looked)
@@ -142,7 +142,7 @@ class RedisNodes:
             self._reached = False
             return
         if not self._reached:
-            # Redis may have come back empty: nodes have a lease's time to register again.
+            # Redis may have restarted empty: give the nodes one lease to register again.
             self._nodes = {
                 tag: node._replace(until_s=max(node.until_s, sent_at_s + self._lease_s))
                 for tag, node in self._nodes.items()
@@ -155,15 +155,15 @@ class RedisNodes:
 
 
 async def _host_towards(host: str, port: int) -> str:
-    """Return the address of this machine in the network that leads to `host`.
+    """Return the local address from which this machine reaches `host`.
 
     Raises:
-        OSError: the name cannot be looked up, or no network leads there.
+        OSError: the name does not resolve, or there is no route to `host`.
     """
     family, kind, protocol, _, address = (
         await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     )[0]
-    # Connecting a datagram socket sends nothing: the kernel only chooses the way.
+    # Connecting a datagram socket sends nothing: the kernel only chooses the route.
     with socket.socket(family, kind, protocol) as probe:
         probe.connect(address)
         found: str = probe.getsockname()[0]

@@ -1,4 +1,4 @@
-"""Saved sessions in Redis or Valkey: a hash for each, which expires."""
+"""Saved sessions in Redis or Valkey: one expiring hash for each."""
 
 from collections.abc import Sequence
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""What a gateway saves of a session in `/chat`, so that any gateway can put its client back into its rooms."""
+"""A saved session of `/chat`, with which any gateway can put the client back into its rooms."""
 
 import json
 from collections.abc import Mapping
@@ -18,24 +18,24 @@ class SavedRoom:
 
     admitted: Admitted
     position: Position | None = None
-    """What had been written to the session when it ended; None while it lives."""
+    """Position of the last event written to the session before it ended; None while the session is live."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedSession:
-    """A session as it was saved last."""
+    """A session at its last save."""
 
     sid: str
     who: Identity
     guest: bool
-    """Whether nothing but the private id shows that the client is this user."""
+    """Whether the user has no session cookie: only the private id identifies a guest."""
     node: str
-    """Tag of the gateway that has, or had, the session."""
+    """Tag of the gateway that saved the session."""
     ended: bool
     rooms: Mapping[RoomId, SavedRoom]
 
     def as_json(self) -> str:
-        """The shape in which it is stored."""
+        """Serialise for storage."""
         rooms = {
             room_id: [
                 room.admitted.at.isoformat(),
@@ -56,10 +56,10 @@ class SavedSession:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the shape of `as_json`.
+        """Parse the output of `as_json`.
 
         Raises:
-            ValueError: `text` is anything else.
+            ValueError: `text` is not a saved session.
         """
         try:
             content: dict[str, Any] = json.loads(text)
@@ -79,4 +79,4 @@ class SavedSession:
                 rooms=rooms,
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("no saved session") from error
+            raise ValueError("not a saved session") from error

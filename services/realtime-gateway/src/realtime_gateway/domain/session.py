@@ -58,7 +58,7 @@ class Session:
     budget: Budget = field(default_factory=Budget)
     typed_at_s: float | None = None
     on_change: Callable[["Session"], None] | None = None
-    """Called after its rooms changed."""
+    """Called after the session entered or left a room."""
 
     def enter(self, room_id: RoomId, admitted: Admitted) -> None:
         """It is counted in the room from now on."""

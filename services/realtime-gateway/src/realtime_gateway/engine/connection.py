@@ -39,7 +39,7 @@ _PING_FRAME = text_frame(*_PING)
 _HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
 """The client went: what it said before is handled still."""
 _COMES_BACK = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER)
-"""The client should connect again. A poll fails then: after a close packet python-socketio never reconnects."""
+"""The client should reconnect, so its poll fails: after a close packet python-socketio never reconnects."""
 
 
 class State(Enum):
@@ -59,7 +59,7 @@ class OverlapError(Exception):
 
 
 class EndedError(Exception):
-    """The connection is over, and there is nothing left to poll."""
+    """The connection is closed, and no packet is left to poll."""
 
 
 class Link(Protocol):
@@ -148,15 +148,15 @@ class Connection(Sink):
         """Whether the client has opened a namespace. One that never does goes after a while."""
         self.awaits_pong = False
         self.base64 = False
-        """Whether the client takes no binary frames: it gets binary messages as text."""
+        """Whether the client cannot receive binary frames, so that it gets binary messages in base64."""
         self.parting = False
-        """Whether it is over, and something is left for the client's next poll."""
+        """Whether it is closed, and packets are left for the client's next poll."""
         self.posting = False
         self.relayed_poll: str | None = None
-        """The `t` of the last poll, where another node relays it."""
+        """The `t` of the last poll if another node relayed it."""
         self.session: dict[str, Any] | None = None
         self.session_id: str | None = None
-        """The user's session that the connection was opened with: later requests need it too."""
+        """The user's session that opened the connection; every later request must carry it."""
         self._owner = owner
         self._outbox: deque[str | bytes] | None = None
         self._outbox_bytes = 0
@@ -171,7 +171,7 @@ class Connection(Sink):
 
     @property
     def unread(self) -> bool:
-        """Whether more waits than a poll that is there takes."""
+        """Whether packets are left in the outbox, beyond those that the waiting poll takes."""
         waiting = len(self._outbox) if self._outbox else 0
         return waiting > (0 if self._poll is None else MAX_POLLED_PACKETS)
 

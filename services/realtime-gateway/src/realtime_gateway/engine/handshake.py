@@ -22,7 +22,7 @@ from room_contracts import errors
 
 PATH = "/socket.io"
 NODE_HEADER = "x-engine-io-node"
-"""With every new connection: this node's tag. A front door can learn which server prefers sids that begin with it."""
+"""Header with this node's tag in the answer to a handshake. A front door learns from it which server owns a sid."""
 _WEBSOCKET_VERSION = "13"
 
 
@@ -113,7 +113,7 @@ class Accepted:
 
     response: bytes
     upgrades: Connection | None
-    """The connection that it wants to take over, which may be no longer polling; None: it is a new one."""
+    """The connection to upgrade, which may no longer be polling; None for a new connection."""
     open: Callable[[Link], Connection]
     """Makes the new connection; its OPEN packet is in `response` already."""
     deflates: bool = False
@@ -122,7 +122,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The session is another node's: relay the request to the node with this tag."""
+    """Another node holds the session: relay the request to the node with this tag."""
 
     tag: str
 
@@ -160,8 +160,8 @@ class Handshake:
         """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed.
 
         With `deflate` clients that offer it may be sent compressed messages. Without `relay` this node has no peers.
-        `session_of` reads the id of the user's session out of a `Cookie` header; None if it holds no valid one.
-        `path` has no slash at its end.
+        `session_of` returns the id of the user's session in a `Cookie` header; None without a valid one.
+        `path` has no trailing slash.
         """
         self.max_bytes = max_bytes
         self.deflate = deflate
@@ -175,20 +175,20 @@ class Handshake:
         self._draining = draining
         self.relay = relay
         self.node_tag = relay.own_tag if relay else ""
-        """What new sids begin with."""
+        """Prefix of new sids."""
         self._session_of = session_of
         self._path = f"{path}/"
 
     def session_of(self, headers: Mapping[str, str]) -> str | None:
-        """Return the id of the user's session that the request's cookies hold; None without a valid one."""
+        """Return the id of the user's session in the request's cookies; None without a valid one."""
         cookies = headers.get("cookie")
         return self._session_of(cookies) if cookies else None
 
     def find(self, sid: str, headers: Mapping[str, str], *, relayed: bool) -> "Connection | Elsewhere | Refusal":
-        """Find the connection that a request is about.
+        """Find the connection with this sid.
 
-        A sid that was opened with a session is of no use with another one, or without one. A request that was `relayed`
-        goes no further.
+        If a session opened the connection, the request must carry the same session. A `relayed` request is not relayed
+        again.
         """
         connection = self._registry.find(sid)
         if connection is None:
@@ -199,14 +199,14 @@ class Handshake:
         return connection
 
     def refuse_stranger(self, headers: Mapping[str, str]) -> "Refusal | None":
-        """Refuse a request on the relay's path that no node of this cluster sent."""
+        """Refuse a relayed request that does not come from a node of this cluster; None if it does."""
         if self.relay is not None and self.relay.authorized(headers):
             return None
         code = errors.INTERNAL_ONLY
         return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode())
 
     def concerns(self, request: Request) -> bool:
-        """Whether the path is the engine's. The published server takes every path that begins with its own."""
+        """Whether the engine serves the path. Like the published server it serves every path below its own."""
         return f"{request.path}/".startswith(self._path) or request.path == RELAY_PATH
 
     def origin_allowed(self, origin: str | None) -> bool:
@@ -290,7 +290,7 @@ class Handshake:
         return self.relay.carry(tag, request.raw, address, Refusal.of(Problem.SESSION_UNKNOWN).response())
 
     def environ(self, headers: Mapping[str, str], peer: str, query_string: str) -> dict[str, Any]:
-        """What handlers of `connect` are told: the address, the query, and the headers that they ask for."""
+        """Build the `environ` of `connect` handlers: the address, the query, and the headers that they use."""
         environ: dict[str, Any] = {
             "REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for")),
             "QUERY_STRING": query_string,

@@ -13,9 +13,9 @@ from typing import Protocol
 TICK_S = 0.25
 """The longest time between two turns of the wheel."""
 _TURNS = 100
-"""In the shorter of interval and timeout, at most: connections that are due about the same time share a turn."""
+"""Most turns within the shorter of interval and timeout. Connections that are due almost together share a turn."""
 _EARLY_S = 0.001
-"""The resolution of a loop's timers: what is due within it is not worth another turn."""
+"""The timer resolution of an event loop. A connection that is due within this time is served at once."""
 
 
 class Beating(Protocol):
@@ -34,14 +34,14 @@ class Beating(Protocol):
 
 
 class Heartbeat:
-    """Pings `interval_s` after the last pong, and gives up `timeout_s` after that; both up to a pause later."""
+    """Pings `interval_s` after the last pong and gives up `timeout_s` after the ping, each up to one pause late."""
 
     def __init__(self, interval_s: float, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
         self._timeout_s = timeout_s
         shorter_s = min(interval_s, timeout_s)
         self._shortest_pause_s = min(TICK_S, shorter_s / _TURNS)
-        # Whatever becomes due is in the queue by the turn before.
+        # Short enough that a connection added between two turns is not due before the next turn.
         self._longest_pause_s = min(TICK_S, shorter_s / 2)
         self._clock = clock
         self._to_ping: deque[tuple[float, int, Beating]] = deque()
@@ -53,7 +53,7 @@ class Heartbeat:
         self._to_ping.append((self._clock() + self._interval_s, connection.beat, connection))
 
     def turn(self) -> float:
-        """Do what is due; return how many seconds later to turn again."""
+        """Send the pings and close the connections that are due; returns the seconds until the next turn."""
         now_s = self._clock()
         until_s = now_s + _EARLY_S
         while self._to_pong and self._to_pong[0][0] <= until_s:
@@ -61,7 +61,7 @@ class Heartbeat:
             if connection.beat == beat:
                 connection.beat += 1
                 connection.ping_missed()
-        # A ping that is a little late shortens the timeout; one that a busy loop held up does not.
+        # A slightly late ping does not extend the timeout. After a busy loop the client gets nearly all of it.
         earliest_s = now_s - self._shortest_pause_s
         while self._to_ping and self._to_ping[0][0] <= until_s:
             due_s, beat, connection = self._to_ping.popleft()

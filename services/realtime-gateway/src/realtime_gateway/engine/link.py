@@ -236,7 +236,7 @@ class WebSocketLink(asyncio.Protocol):
                 self._accept(accepted, transport)
 
     def _hand_over(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
-        """The connection is `inner`'s from now on."""
+        """Let `inner` serve the TCP connection from now on."""
         self._inner = inner
         inner.connection_made(transport)
         # uvicorn makes this object the transport's protocol after this call.
@@ -247,7 +247,7 @@ class WebSocketLink(asyncio.Protocol):
         if raw is not None and transport.get_extra_info("sslcontext") is None:
             self._fd = raw.fileno()
             transport.set_write_buffer_limits(high=0)
-        # A response before this one may still wait; a direct write would overtake it.
+        # An earlier response may still be buffered; a direct write would overtake it.
         self._held_back = transport.get_write_buffer_size() > 0
         self.deflates = accepted.deflates
         self._parser = Parser(self._handshake.max_bytes, deflates=accepted.deflates)
@@ -256,7 +256,7 @@ class WebSocketLink(asyncio.Protocol):
             self.connection = accepted.open(self)
             return
         if accepted.upgrades.state is not State.POLLING:
-            # As the published server: somebody else's WebSocket is there already, or the connection is over.
+            # Another WebSocket has upgraded, or the session is closed. The published server answers the same way.
             self.close(CloseCode.NO_STATUS)
             return
         self._probing = accepted.upgrades

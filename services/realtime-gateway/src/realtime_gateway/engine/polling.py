@@ -29,7 +29,7 @@ class Polling:
         """Answer a client's request."""
         headers = _headers(scope)
         origin = headers.get("origin")
-        # No browser sends two.
+        # No browser sends two `Origin` headers.
         origins = sum(name == b"origin" for name, _ in scope["headers"])
         if origins > 1 or not self._handshake.origin_allowed(origin):
             await _refuse(send, Refusal.of(Problem.FORBIDDEN), None)
@@ -39,7 +39,7 @@ class Polling:
             await self._serve(scope, receive, send, headers, relayed=False)
 
     async def handle_relayed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a client's request that another node relays."""
+        """Answer a client's request that another node relayed."""
         headers = _headers(scope)
         refusal = self._handshake.refuse_stranger(headers)
         if refusal is not None:
@@ -50,7 +50,7 @@ class Polling:
     async def _serve(
         self, scope: Scope, receive: Receive, send: Send, headers: Mapping[str, str], *, relayed: bool
     ) -> None:
-        # The node that relays answers the browser's question.
+        # The relaying node adds the CORS headers.
         origin = None if relayed else headers.get("origin")
         query = query_of(scope["query_string"].decode("latin-1"))
         found = self._find(scope["method"], query, headers, relayed=relayed)
@@ -113,7 +113,7 @@ class Polling:
                 return
             request = replace(request, body=body)
         asking = asyncio.create_task(relay.ask(tag, request))
-        # A client that hangs up has ended the connection: its node notices, because this one hangs up too.
+        # When the client hangs up, this node hangs up on the owner, which then closes the session.
         watching = asyncio.create_task(_until_disconnected(receive))
         try:
             await asyncio.wait({asking, watching}, return_when=asyncio.FIRST_COMPLETED)
@@ -132,8 +132,8 @@ class Polling:
     ) -> None:
         last, connection.relayed_poll = connection.relayed_poll, t if relayed else None
         if t is not None and t == last:
-            # Clients put a new `t` into every poll: a balancer repeats this one because its relay died. The answer
-            # died with it, and another answer would leave a hole, so the client has to connect again.
+            # Clients send a new `t` with every poll, so a balancer repeated this one after its relay died. The packets
+            # of the lost answer are gone, so the client has to reconnect.
             connection.close(CloseReason.TRANSPORT_CLOSE)
             await _refuse(send, Refusal.of(Problem.SESSION_UNKNOWN), origin)
             return
@@ -174,13 +174,13 @@ class Polling:
 
 
 class RelayedRequests:
-    """Polling requests that other nodes relay, as an ASGI application."""
+    """ASGI application for polling requests that other nodes relay: a route takes an object, not a bound method."""
 
     def __init__(self, polling: Polling) -> None:
         self._polling = polling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Handle one request."""
         await self._polling.handle_relayed(scope, receive, send)
 
 
@@ -254,7 +254,7 @@ async def _read(receive: Receive, length: str | None, max_bytes: int) -> bytes |
 
 
 def _preflight(requested: str | None) -> list[tuple[bytes, bytes]]:
-    """The headers that allow what a page of an allowed origin asks for."""
+    """Headers that allow the requested headers to a page of an allowed origin."""
     return [
         (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
         (b"access-control-allow-headers", (requested or "content-type").encode("latin-1")),

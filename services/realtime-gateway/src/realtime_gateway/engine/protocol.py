@@ -79,7 +79,7 @@ _ACTIONS: Final = {
 }
 """Everything that is not in this table closes the connection (or the probing WebSocket alone).
 
-The published server ignores what is ignored here, and some clients send it: arduinoWebSockets opens with UPGRADE.
+Like the published server, this one ignores OPEN, UPGRADE and NOOP: arduinoWebSockets, for example, opens with UPGRADE.
 """
 _STANDARD_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n")
 
@@ -100,7 +100,7 @@ def parse_packet(text: str) -> Packet:
     """A packet from text: a digit and its data, or `b` and a binary message in base64.
 
     Raises:
-        InvalidPacketError: empty, of no known type, or no base64.
+        InvalidPacketError: the text is empty, has an unknown type, or is not valid base64.
     """
     digit = text[:1]
     if digit == "b":
@@ -119,22 +119,22 @@ def parse_payload(body: str) -> list[Packet]:
     """The packets of a polling payload.
 
     Raises:
-        InvalidPacketError: one of them is none.
+        InvalidPacketError: one of them is invalid.
     """
     return [parse_packet(part) for part in body.split(SEPARATOR)]
 
 
 def _from_base64(text: str) -> bytes:
-    """Decode either alphabet (RFC 4648, 4 and 5), padded or not; line breaks do not count."""
+    """Decode either alphabet (RFC 4648, 4 and 5), padded or not, ignoring white space."""
     digits = text.translate(_STANDARD_ALPHABET).rstrip("=")
     try:
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except ValueError as error:
-        raise InvalidPacketError("no base64") from error
+        raise InvalidPacketError("not valid base64") from error
 
 
 def base64_packet(data: bytes) -> str:
-    """A binary message as text, for polling and for clients that take no binary frames."""
+    """Encode a binary message as text, for polling and for clients that cannot receive binary frames."""
     return "b" + base64.b64encode(data).decode()
 
 

@@ -1,8 +1,8 @@
-"""Relay requests for another node's session to that node, so that no client and no balancer needs stickiness.
+"""Relay requests for another node's session to that node, so that clients and balancers need no stickiness.
 
-A sid names its node by a tag (`sid.py`), and `Nodes` knows the node's address. Polling requests are repeated over
-HTTP; a WebSocket that upgrades a polling session is joined to the owner byte for byte. The owner serves both on
-`PATH`, to callers with the internal token only, and never relays them again: one hop.
+A sid starts with the tag of its node (`sid.py`), and `Nodes` knows the node's address. The relay repeats polling
+requests over HTTP. It joins an upgrading WebSocket to the owner byte for byte. The owner serves both on `PATH`, only
+to callers with the internal token, and never relays them again.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from realtime_gateway.engine import protocol
 from realtime_gateway.engine.sid import tag_of
 from realtime_gateway.engine.splice import Half
 
 PATH: Final = "/internal/v1/engine.io/"
-"""Where a node takes what others relay to it. The front door answers 404 to everything below `/internal`."""
+"""Path of relayed requests. The front door answers 404 to everything below `/internal`."""
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 4.0
-"""uvicorn closes idle connections after 5 s: a request never meets one that is closing."""
+"""Shorter than the 5 s after which uvicorn closes idle connections, so no request meets a closing one."""
 MAX_CONNECTIONS = 4_096
-"""Relayed polls that wait at once, to all nodes together."""
+"""Limit of concurrent relayed polling requests, to all nodes together."""
 _PASSED_ON: Final = ("cookie", "content-type", "user-agent", "accept-language")
-"""Headers that a session's node may need."""
+"""Request headers that the owner may need."""
 _OWN_HEADERS: Final = ("authorization", "x-forwarded-for")
-_CLOSE_PACKET: Final = b"1"
 
 _log = structlog.get_logger(__name__)
 
@@ -51,13 +51,13 @@ class PollingRequest:
     headers: Mapping[str, str]
     """By lower-case name."""
     address: str
-    """The client's, behind our proxies."""
+    """The client's address, behind our proxies."""
     body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the session's node answered."""
+    """The answer of the session's node."""
 
     status: int
     content_type: bytes
@@ -69,7 +69,7 @@ class NodeGoneError(Exception):
 
 
 class Relay:
-    """Passes requests on to other nodes, and recognises what they pass on."""
+    """Relays requests to other nodes, and authenticates the requests that they relay."""
 
     def __init__(
         self,
@@ -81,9 +81,10 @@ class Relay:
         on_request: Callable[[], None] = lambda: None,
         on_socket: Callable[[], None] = lambda: None,
     ) -> None:
-        """Make it inside a running event loop.
+        """Needs a running event loop.
 
-        `poll_timeout_s`: how long a node may take to answer a poll. `on_request` and `on_socket` count what is relayed.
+        `poll_timeout_s`: how long a node may take to answer a poll. `on_request` and `on_socket` are called for each
+        relayed polling request and WebSocket.
         """
         self._on_request = on_request
         self._on_socket = on_socket
@@ -98,8 +99,8 @@ class Relay:
             auto_decompress=False,
         )
         self._numbers = count(1)
-        self._carried: dict[str, Callable[[], None]] = {}
-        """What is relayed now, with the way to end it."""
+        self._carried: dict[str, Callable[[], object]] = {}
+        """Functions that end a relayed request or WebSocket, by its id."""
         self._joining: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -109,7 +110,7 @@ class Relay:
         await self._http.close()
 
     def owner_of(self, sid: str) -> str | None:
-        """Return the tag of the other node that holds the session; None if it would be this one's, or nobody's."""
+        """Return the tag in the sid; None if it is this node's tag, or if the sid has none."""
         tag = tag_of(sid)
         return None if tag == self.own_tag else tag
 
@@ -119,11 +120,11 @@ class Relay:
         return hmac.compare_digest(given.encode("latin-1", "replace"), self._authorization.encode())
 
     def carried(self) -> list[str]:
-        """Return ids of the WebSockets and requests that are relayed at this moment."""
+        """Return the ids of the requests and WebSockets that this node relays now."""
         return list(self._carried)
 
     def close(self, carried: str) -> None:
-        """End one of them; harmless if it is over."""
+        """End a relayed request or WebSocket; a no-op if it is over."""
         close = self._carried.get(carried)
         if close is not None:
             close()
@@ -138,10 +139,10 @@ class Relay:
         """
         number = f"request {next(self._numbers)}"
         asking = asyncio.create_task(self._ask(tag, request))
-        self._carried[number] = lambda: _cancel(asking)
+        self._carried[number] = asking.cancel
         self._on_request()
         try:
-            # Ended by this node, which stops: for the client its session is lost, and it connects again.
+            # Cancelled by `close`, because this node stops: the client loses its session and reconnects.
             await asyncio.wait({asking})
             if asking.cancelled():
                 raise NodeGoneError("the relay stops")
@@ -151,15 +152,15 @@ class Relay:
             del self._carried[number]
 
     async def end(self, tag: str, request: PollingRequest) -> None:
-        """Close the session on its node, because this POST was cut or is too large."""
+        """Close the session on its node, because the client's POST was cut off or is too large."""
         try:
-            await self.ask(tag, replace(request, body=_CLOSE_PACKET))
+            await self.ask(tag, replace(request, body=protocol.CLOSE_PACKET.encode()))
         except NodeGoneError as error:
             _log.debug("relay_failed", why=str(error))
 
     async def _ask(self, tag: str, request: PollingRequest) -> Answer:
         node = await self._node(tag)
-        # Encoded already: the owner is to read the same query.
+        # `encoded`: the owner must get the query unchanged.
         url = URL(f"http://{node}{PATH}?{request.query}", encoded=True)
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         headers["x-forwarded-for"] = request.address
@@ -173,9 +174,9 @@ class Relay:
     # -------------------------------------------------------------------------------------------------- WebSockets
 
     def carry(self, tag: str, request: bytes, address: str, refusal: bytes) -> asyncio.Protocol:
-        """Return the protocol for a connection whose request goes to the node with this tag.
+        """Return a protocol that relays a WebSocket to the node with this tag.
 
-        `request` is the whole head of the request; `refusal` is written to a client whose node is gone.
+        `request` is the request with all its headers. The client gets `refusal` if the node is gone.
         """
         number = f"websocket {next(self._numbers)}"
         near = Half(lambda: self._ended(number))
@@ -209,7 +210,7 @@ class Relay:
         return node
 
     def _rewritten(self, request: bytes, address: str) -> bytes:
-        """The request as the owner is to read it: another path, this node's proof, and the client's address."""
+        """The request for the owner: with the relay's path, this node's token and the client's address."""
         head, _, _ = request.partition(b"\r\n\r\n")
         first, *lines = head.split(b"\r\n")
         method, target, version = first.split(b" ")
@@ -218,7 +219,3 @@ class Relay:
         own = (f"authorization: {self._authorization}", f"x-forwarded-for: {address}")
         first = b"%b %b?%b %b" % (method, PATH.encode(), query, version)
         return b"\r\n".join([first, *kept, *(line.encode("latin-1") for line in own), b"", b""])
-
-
-def _cancel(task: "asyncio.Task[Answer]") -> None:
-    task.cancel()

@@ -26,7 +26,7 @@ Handler = Callable[..., Awaitable[Any]]
 FIRST_WORD_TIMEOUT_S = 45.0
 """A client opens a namespace within this time, or goes."""
 PARTING_S = 30.0
-"""What a client has not polled when the server ends its connection is kept for this time."""
+"""How long packets that the client has not polled are kept after the server closed the connection."""
 
 _log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ class EngineServer:
         self.connections: dict[str, Connection] = {}
         self.deflate = deflate
         self.on_closed: Callable[[str], None] | None = None
-        """Called with the sid at the moment in which a connection ends; `disconnect` handlers follow later."""
+        """Called with the sid as soon as a connection closes; the `disconnect` handlers run later."""
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
@@ -72,9 +72,9 @@ class EngineServer:
         self._newcomers: deque[tuple[float, str]] = deque()
         """Who has not been let in yet, and until when it may take."""
         self._parting: dict[str, Connection] = {}
-        """Connections that the server ended, with something left for their clients' next poll."""
+        """Closed connections with packets left for the client's next poll, by sid."""
         self._partings: deque[tuple[float, str]] = deque()
-        """Their sids, and until when they are kept."""
+        """When each of them is dropped, with its sid."""
         self._handshake = Handshake(
             self,
             allowed_origins=allowed_origins,
@@ -195,7 +195,7 @@ class EngineServer:
         task.add_done_callback(self._tasks.discard)
 
     def _let_part(self, connection: Connection) -> None:
-        """Keep what a client that polls has not read of a connection that is over, for its next poll."""
+        """Keep a closed connection for the client's next poll, if packets are left."""
         if connection.unread:
             connection.parting = True
             self._parting[connection.sid] = connection

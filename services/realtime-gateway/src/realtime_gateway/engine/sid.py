@@ -1,7 +1,7 @@
-"""Session ids (`sid`): random, and on a node with peers they start with the node's tag.
+"""Engine.IO session ids (`sid`): random, and on a node with peers they start with the node's tag.
 
-The tag lets any node tell which one holds a session, without asking anybody. It is a digest of the node id, which is
-new at each start, so it reveals no address and never names a later process.
+Any node reads from the tag which node holds the session. The tag is a digest of the node id, which is new at each
+start. So it reveals no address, and a restarted node has another tag.
 """
 
 import base64
@@ -12,15 +12,15 @@ from typing import Final
 TAG_CHARS: Final = 8
 _TAG_BYTES: Final = 6
 _RANDOM_BYTES: Final = 15
-"""A multiple of three: in base64 a whole number of characters."""
+"""A multiple of three, so that base64 needs no padding."""
 _RANDOM_CHARS: Final = 20
 _MADE_AT_ONCE: Final = 256
-"""Random ids that one system call yields."""
+"""Random ids for each system call."""
 _unused: list[str] = []
 
 
 def new_sid(tag: str = "") -> str:
-    """Return `tag` and 120 random bits: knowing a sid is enough to read and write its connection."""
+    """Return `tag` followed by 120 random bits: a client that knows a guest's sid controls the connection."""
     if not _unused:
         random = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES * _MADE_AT_ONCE)).decode()
         _unused.extend(random[at : at + _RANDOM_CHARS] for at in range(0, len(random), _RANDOM_CHARS))

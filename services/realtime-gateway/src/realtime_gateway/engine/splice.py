@@ -1,20 +1,20 @@
-"""Two TCP connections joined into one: what comes from one side is written to the other, in order."""
+"""Joins two TCP connections: data from each side is written to the other, in order."""
 
 import asyncio
 from collections.abc import Callable
 from typing import cast
 
 LINGER_S = 2.0
-"""How long the other side has to take what is left after one side is gone."""
+"""How long one side may take to send the remaining data after the other side closed."""
 
 
 class Half(asyncio.Protocol):
-    """One side. Data that arrives before the other side is joined is kept, and reading rests."""
+    """One side. It pauses reading, and buffers early data, until it is joined to the other side."""
 
     __slots__ = ("_early", "_ended", "_on_lost", "_other", "transport")
 
     def __init__(self, on_lost: Callable[[], None] = lambda: None) -> None:
-        """`on_lost` is called once, when this side is gone."""
+        """`on_lost` is called once, when this side's connection is lost."""
         self._on_lost = on_lost
         self.transport: asyncio.Transport | None = None
         self._other: Half | None = None
@@ -23,7 +23,7 @@ class Half(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        # uvloop's transports are not registered as what they are.
+        # A cast, because uvloop's transports do not subclass `asyncio.Transport`.
         self.transport = cast("asyncio.Transport", transport)
         self.transport.pause_reading()
 
@@ -56,7 +56,7 @@ class Half(asyncio.Protocol):
             self._other._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the other side too: at once after an error, otherwise once it has taken what is left."""
+        """Close the other side too: at once after an error, otherwise after the remaining data."""
         self.transport = None
         other, self._other = self._other, None
         if other is not None:
@@ -65,7 +65,7 @@ class Half(asyncio.Protocol):
         self._on_lost()
 
     def join(self, other: "Half", first: bytes) -> None:
-        """Join the two sides; `first` is written to `other` before what this side has received."""
+        """Join the two sides. Writes `first` to `other`, then the data that this side has buffered."""
         self._other, other._other = other, self
         other.write(first + b"".join(self._early))
         self._early.clear()
@@ -73,12 +73,12 @@ class Half(asyncio.Protocol):
         other._read()
 
     def write(self, data: bytes) -> None:
-        """Write to this side; nothing happens once it is gone."""
+        """Write to this side; a no-op once its connection is closed."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def close(self, *, at_once: bool = False) -> None:
-        """Close this side after what was written to it, within `LINGER_S`; `at_once`: drop what is unwritten."""
+        """Close this side after sending its buffered data, within `LINGER_S`. With `at_once`, drop that data."""
         if self.transport is None:
             return
         if at_once:

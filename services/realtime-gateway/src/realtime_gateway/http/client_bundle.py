@@ -1,4 +1,4 @@
-"""The official client for browsers, where the official server serves it: `/socket.io/socket.io.js` and its variants."""
+"""Serves the official browser client where the official server does: `/socket.io/socket.io.js` and its variants."""
 
 import gzip
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ _HEADERS = {"ETag": _ETAG, "Cache-Control": "public, max-age=0", "Vary": "Accept
 
 
 class ClientBundle:
-    """ASGI middleware that answers for the files of the bundle and passes every other request on."""
+    """ASGI middleware that serves the files of the bundle and passes on every other request."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Read and compress the files."""

@@ -74,7 +74,7 @@ class WebSocketDemo:
 
     async def _serve(self, connection: WebSocket) -> None:
         origins = connection.headers.getlist("origin")
-        # No browser sends two: they are refused, whatever they are.
+        # No browser sends two `Origin` headers: refuse them, even if both are allowed.
         if origins and not (len(origins) == 1 and origins[0] in self._allowed_origins):
             await connection.close(POLICY_VIOLATION)
             return

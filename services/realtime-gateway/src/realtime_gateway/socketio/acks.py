@@ -30,7 +30,7 @@ def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
 
 
 def probed_ack(now: datetime) -> Ack:
-    """The reply to a `probe`: the line is alive, and the server's clock says `now`."""
+    """The reply to a `probe`, with the server's time."""
     return {"ok": True, "time": timestamp(now)}
 
 

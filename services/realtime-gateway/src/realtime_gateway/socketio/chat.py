@@ -87,9 +87,10 @@ class ChatNamespace:
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
     async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[str, SavedSession | None]:
-        """Take the client's last session if it has one; returns the private id of the new one, too.
+        """Take the client's saved session; returns the private id of the new session and the saved one, if any.
 
-        The same id again tells the official client that it is `recovered`: it got everything that it missed.
+        The official client counts as `recovered` if it gets the same private id again. So the id stays the same only if
+        the client sent its position in every room.
         """
         if wish.pid is None:
             return new_pid(), None

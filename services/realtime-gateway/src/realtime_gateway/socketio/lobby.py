@@ -1,4 +1,4 @@
-"""Namespace `/room`: the lobby. Clients listen, and may ask whether the line is alive."""
+"""Namespace `/room`: the lobby. Clients only listen, and may probe their connection."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -26,11 +26,11 @@ _with_names_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _to_json(data: Any) -> str:
-    """JSON as JavaScript's `JSON.stringify` writes it: `null` for a number that is not finite."""
+    """Encode like JavaScript's `JSON.stringify`, which writes `null` for a number that is not finite."""
     try:
         return _strictly_to_json(data)
     except ValueError:
-        # Where such a number is a key, its name is a string, in JavaScript as here.
+        # As a key such a number becomes a string (`"NaN"`), in JavaScript too.
         return _with_names_to_json(_finite(data))
 
 
@@ -58,7 +58,7 @@ def _is_event_name(value: Any) -> bool:
 
 
 def event_name(value: str | float) -> str:
-    """The name of an event as JavaScript has it, where a number names the same event as its digits."""
+    """The name of an event as a string. As in JavaScript, the number 1 names the event `"1"`."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)

@@ -26,7 +26,7 @@ from room_contracts.identity import SESSION_COOKIE
 RESERVED_EVENTS = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
-"""Names that no client may send, as in the published server; python-socketio would call handlers of the connection."""
+"""Event names that clients may not send, as in the published server. They would call the connection's own handlers."""
 _BUDGET = "gifchat.budget"
 _OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
@@ -47,9 +47,9 @@ class ChatServer(socketio.AsyncServer):
         self._held_back: dict[str, list[str | bytes]] = {}
         """By connection that opens a namespace: what has to wait for the answer to that."""
         self.pids: dict[str, str] = {}
-        """By session that is being opened: the private id that the answer gives the client."""
+        """Private ids to send in the answer to CONNECT, by the sid of the new session."""
         self.on_opened: dict[str, Callable[[str], Awaitable[None]]] = {}
-        """By namespace: called with a session's sid after the answer, and before the client's next packet."""
+        """By namespace: called with the sid after the answer to CONNECT and before the client's next packet."""
 
     async def _handle_eio_message(  # type: ignore[override]
         self, eio_sid: str, data: str | bytes
@@ -240,6 +240,6 @@ def address_of(environ: dict[str, Any]) -> str:
 
 
 def session_in(signatures: Signatures, cookies: str) -> str | None:
-    """The id of the user's session in a `Cookie` header, read as the pages read it: whatever else is in the header."""
+    """The id of the user's session in a `Cookie` header, parsed as leniently as the pages do; None if invalid."""
     cookie = cookie_parser(cookies).get(SESSION_COOKIE)
     return signatures.session_of(cookie) if cookie else None

@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Connections(Protocol):
-    """The Engine.IO connections of this node, and those that it relays to others."""
+    """The Engine.IO connections of this node, and the requests that it relays to others."""
 
     def connections(self) -> Collection[str]:
         """Their ids, at this moment."""

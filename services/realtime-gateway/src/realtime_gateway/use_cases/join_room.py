@@ -90,10 +90,10 @@ class JoinRoom:
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
     async def rejoin(self, session: Session, room_id: RoomId, before: Admitted, seen: Position | None) -> Joined:
-        """Let a session in whose client was admitted `before`: without a ticket, unless the password is a new one.
+        """Let in a session whose client was admitted `before`; needs no ticket unless the password has changed.
 
         Raises:
-            Refused: as `join`, and `KICKED`.
+            Refused: like `join`, and `KICKED`.
         """
         return await self._enter(session, room_id, seen, None, before)
 

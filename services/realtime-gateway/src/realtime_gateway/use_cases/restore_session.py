@@ -1,7 +1,7 @@
-"""Put a client that comes back into the rooms that its last connection was in, on whichever gateway.
+"""Put a reconnecting client back into the rooms of its last session, on any gateway.
 
-The official client sends the private id (`pid`) of its last session when it connects again. What it missed follows from
-its position: the one that it sends, else the one that its last gateway had written to it.
+The official client sends the private id (`pid`) of its last session when it reconnects. It gets the events after its
+position: the position that it sends, or else the last one that its old gateway wrote to it.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from room_contracts.position import Position
 
 
 class RestoreSession:
-    """Restores what `SaveSessions` saved."""
+    """Restores sessions that `SaveSessions` saved."""
 
     def __init__(self, saved: SavedSessions, nodes: Nodes, join: JoinRoom, sockets: Sockets) -> None:
         self._saved = saved
@@ -27,9 +27,9 @@ class RestoreSession:
         self._sockets = sockets
 
     async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
-        """Return the session with this private id if this user can have it back, once; None if not."""
+        """Return the saved session with this private id, once; None if this user cannot restore it."""
         saved = await self._saved.take(pid, user_id, guest=guest)
-        # A session that never ended is restored as long as its node's seats may be in their grace.
+        # If the old gateway never saw the session end, its seats may be gone once the node is forgotten.
         if saved is None or saved.ended or await self._nodes.remembers(saved.node):
             return saved
         return None
@@ -41,9 +41,9 @@ class RestoreSession:
         positions: Mapping[RoomId, Position],
         refuse: Callable[[RoomId, Refused], None],
     ) -> None:
-        """Put the session into the saved rooms; `positions` are what the client has seen, where it says so.
+        """Put the session into the saved rooms. `positions` holds the positions that the client sent.
 
-        `refuse` is called for each room that stays closed, with the reason: the client may try to join it.
+        `refuse` is called with the reason for each room that refuses the session. The client may try to join it.
         """
         for room_id, room in saved.rooms.items():
             seen = positions.get(room_id, room.position)
@@ -52,7 +52,7 @@ class RestoreSession:
             except Refused as refusal:
                 refuse(room_id, refusal)
                 continue
-            # Nothing has been waited for since the session began to hear the room: what it missed comes first.
+            # No `await` since the session joined the room's group, so missed events precede live ones.
             if seen is not None and joined.recovered:
                 for frame in joined.recent:
                     self._sockets.deliver([session.sid], frame.body)

@@ -1,7 +1,7 @@
-"""Save which rooms each session is in, so that its client can be put back into them (`restore_session`).
+"""Save the rooms of each session, so that `restore_session` can put its client back into them.
 
-Rooms are saved as they change, because a gateway that is killed has no time for it. When a session ends, what is saved
-expires with the grace of its seats.
+A session is saved whenever its rooms change, because a killed gateway cannot save it. When a session ends, the saved
+session expires with the grace of its seats.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from room_contracts.ids import RoomId
 from room_contracts.position import Position
 
 SAVE_EVERY_S = 0.02
-"""At most once in this time: a lone change is saved at once, a crowd's changes together."""
+"""Minimum time between two batches: a single change is saved at once, a crowd's changes together."""
 SAVED_AT_ONCE = 500
 LOOK_EVERY_S = 60.0
-"""How often it looks for what is to be saved again."""
+"""How often to look for sessions that must be saved again."""
 KEPT_S = 3_600.0
-"""How long a living session stays saved; it is saved again long before."""
+"""Expiry of a live session in the store; it is saved again long before."""
 AGAIN_AFTER_S = KEPT_S / 3
 RETRY_AFTER_S = 0.5
 
@@ -34,12 +34,12 @@ class _Tracked:
     pid: str
     guest: bool
     takes_over: bool = True
-    """Until it was saved once: the id may still be that of the client's last session."""
+    """True until the first save: the client's last session may still own the private id."""
     at_end: dict[RoomId, Position] = field(default_factory=dict)
 
 
 class SaveSessions:
-    """Saves in batches, so that a crowd that joins costs a few commands a second."""
+    """Saves in batches, so that a joining crowd costs a few pipelines a second."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class SaveSessions:
         grace_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`own_tag` is this node's; `grace_s`: how long a session that ended can be restored."""
+        """`own_tag` is this node's tag; `grace_s`: how long an ended session can be restored."""
         self._saved = saved
         self._rooms = rooms
         self._own_tag = own_tag
@@ -69,7 +69,7 @@ class SaveSessions:
         session.on_change = self._on_change
 
     def closing(self, session: Session) -> None:
-        """Its connection is being closed: what the rooms have now is what was written to it."""
+        """Note the rooms' positions when the connection closes: every earlier event was written to it."""
         tracked = self._tracked.get(session.sid)
         if tracked is not None:
             tracked.at_end = {
@@ -77,11 +77,11 @@ class SaveSessions:
             }
 
     def ended(self, session: Session, *, for_good: bool) -> None:
-        """The session is over. `for_good`: its client said so, and will not come back to it."""
+        """Save the session as ended. `for_good`: its client disconnected on purpose, so delete it."""
         tracked = self._tracked.pop(session.sid, None)
         self._changed.pop(session.sid, None)
         session.on_change = None
-        # A session that was in no room was not saved.
+        # A session that was never in a room has not been saved.
         if tracked is not None and (session.rooms or not tracked.takes_over):
             kept_s = 0.0 if for_good else self._grace_s
             self._ended.append(ToSave(tracked.pid, self._as_saved(session, tracked, ended=True), kept_s))
@@ -100,17 +100,17 @@ class SaveSessions:
                 self._wanted.set()
 
     def look(self) -> None:
-        """Find sessions that are to be saved again, because what is saved expires."""
+        """Mark live sessions that must be saved again before they expire in the store."""
         while self._again and self._again[0][0] <= self._clock():
             self._on_change(self._again.popleft()[1])
 
     async def settle(self) -> None:
-        """Save what is left of sessions that ended: one of them is asked for, or this node stops."""
+        """Save all ended sessions now, because a client asks for one of them or this node stops."""
         while self._ended and await self.save():
             pass
 
     async def save(self) -> bool:
-        """Save a batch now; False: it failed, and is tried again."""
+        """Save a batch now; False if it failed. Live sessions are then retried."""
         batch, self._ended = self._ended[:SAVED_AT_ONCE], self._ended[SAVED_AT_ONCE:]
         sids = list(self._changed)[:SAVED_AT_ONCE]
         sessions = [self._changed.pop(sid) for sid in sids]
@@ -119,7 +119,7 @@ class SaveSessions:
             saving = self._as_saved(session, tracked, ended=False)
             batch.append(ToSave(tracked.pid, saving, KEPT_S, tracked.takes_over))
         if not await self._saved.save(batch):
-            # What ended is not tried again: it would come back after its grace.
+            # Do not retry ended sessions: a late retry could make them restorable after their grace.
             self._changed = {session.sid: session for session in sessions if session.sid in self._tracked} | (
                 self._changed
             )

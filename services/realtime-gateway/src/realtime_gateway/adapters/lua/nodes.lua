@@ -1,10 +1,9 @@
 #!lua flags=allow-oom
--- Renew a node's lease on its address, and list the nodes. Allowed while Redis is full: an entry is small, and nodes
--- are few.
+-- Renew a node's lease on its address, and list the nodes. Allowed while Redis is full: the entries are small and few.
 --
 -- KEYS  1 leases, a sorted set (tag → expiry, ms of Redis time)   2 addresses, a hash (tag → host:port)
--- ARGV  1 tag, empty: only list   2 address   3 lease, ms   4 how long a node is listed after its lease, ms
--- RETURNS  { tag, address, ms that its lease still lasts (negative: it ran out), … }
+-- ARGV  1 tag (empty: only list)   2 address   3 lease, ms   4 how long a node is listed after its lease expires, ms
+-- RETURNS  { tag, address, ms left of its lease (negative: expired), … }
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
--- Save a session under its private id, unless another session has taken that id over. Allowed while Redis is full: what
--- is written is small, expires, and mostly replaces itself.
+-- Save a session under its private id, unless another session has taken over that id. Allowed while Redis is full: a
+-- saved session is small, expires, and usually replaces an earlier version.
 --
 -- KEYS  1 the saved session, a hash
--- ARGV  1 Socket.IO sid   2 1: this session takes the id over   3 user   4 1: a guest   5 content
---       6 how long it is kept, ms; 0: not at all
--- RETURNS  1 if it was saved, 0 if the id is another session's
+-- ARGV  1 Socket.IO sid   2 1: this session takes over the id   3 user   4 1: a guest   5 content
+--       6 time to live, ms; 0: delete it
+-- RETURNS  1 if it was saved or deleted, 0 if the id belongs to another session
 
 local owner = redis.call('HGET', KEYS[1], 'sid')
 if ARGV[2] ~= '1' and owner and owner ~= ARGV[1] then
