@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.Nodes`: the fake and Redis keep one promise."""
+"""`realtime_gateway.ports.Nodes`: one suite for the fake and for Redis."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,14 +19,14 @@ ONE, TWO = "tag-one-", "tag-two-"
 
 
 class World(Protocol):
-    """What the nodes of a cluster share."""
+    """A cluster whose nodes start, stop and disappear."""
 
     def node(self, tag: str) -> Nodes: ...
 
     async def started(self, tag: str, address: str) -> None: ...
 
     async def stopped(self, tag: str) -> None:
-        """It gave up its lease."""
+        """The node releases its lease."""
         ...
 
     async def lease_ran_out(self, tag: str, since_s: float) -> None: ...
@@ -101,26 +101,26 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield RedisWorld(redis)
 
 
-async def test_a_node_that_started_is_found_by_the_others(world: World) -> None:
+async def test_the_others_find_a_started_node(world: World) -> None:
     here = world.node(ONE)
     await world.started(TWO, "10.0.0.2:8002")
     assert await here.address_of(TWO) == "10.0.0.2:8002"
     assert await here.remembers(TWO)
 
 
-async def test_a_node_that_never_was_is_not(world: World) -> None:
+async def test_a_node_that_never_started_is_not_found(world: World) -> None:
     assert await world.node(ONE).address_of("tag-none") is None
     assert not await world.node(ONE).remembers("tag-none")
 
 
-async def test_a_node_that_stopped_is_gone(world: World) -> None:
+async def test_a_stopped_node_is_not_found(world: World) -> None:
     await world.started(TWO, "10.0.0.2:8002")
     assert await world.node(ONE).address_of(TWO) is not None
     await world.stopped(TWO)
     assert await world.node(ONE).address_of(TWO) is None
 
 
-async def test_a_node_whose_lease_ran_out_is_remembered_for_a_while(world: World) -> None:
+async def test_a_node_is_remembered_after_its_lease_expired(world: World) -> None:
     await world.started(TWO, "10.0.0.2:8002")
     assert await world.node(ONE).address_of(TWO) is not None
     await world.lease_ran_out(TWO, since_s=REMEMBERED_S / 2)
@@ -128,14 +128,14 @@ async def test_a_node_whose_lease_ran_out_is_remembered_for_a_while(world: World
     assert await world.node(ONE).remembers(TWO)
 
 
-async def test_and_then_it_is_forgotten(world: World) -> None:
+async def test_a_remembered_node_is_forgotten_in_the_end(world: World) -> None:
     await world.started(TWO, "10.0.0.2:8002")
     await world.lease_ran_out(TWO, since_s=REMEMBERED_S * 2)
     assert await world.node(ONE).address_of(TWO) is None
     assert not await world.node(ONE).remembers(TWO)
 
 
-async def test_known_addresses_outlive_redis(world: World) -> None:
+async def test_known_addresses_stay_available_while_redis_is_down(world: World) -> None:
     here = world.node(ONE)
     await world.started(TWO, "10.0.0.2:8002")
     assert await here.address_of(TWO) == "10.0.0.2:8002"

@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.SavedSessions`: the fake and Redis keep one promise."""
+"""`realtime_gateway.ports.SavedSessions`: one suite for the fake and for Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -64,14 +64,14 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
         yield World(RedisSavedSessions(redis), cut_off)
 
 
-async def test_its_user_gets_a_session_back_as_it_was_and_once(world: World) -> None:
+async def test_the_user_gets_the_session_back_unchanged_and_only_once(world: World) -> None:
     pid = new_pid()
     assert await world.saved.save([ToSave(pid, SESSION, KEPT_S)])
     assert await world.saved.take(pid, ANNE.user_id, guest=False) == SESSION
     assert await world.saved.take(pid, ANNE.user_id, guest=False) is None
 
 
-async def test_another_user_gets_nothing_and_spoils_nothing(world: World) -> None:
+async def test_another_user_gets_nothing_and_does_not_delete_the_session(world: World) -> None:
     pid = new_pid()
     await world.saved.save([ToSave(pid, SESSION, KEPT_S)])
     for guest in (True, False):
@@ -79,7 +79,7 @@ async def test_another_user_gets_nothing_and_spoils_nothing(world: World) -> Non
     assert await world.saved.take(pid, ANNE.user_id, guest=False) == SESSION
 
 
-async def test_a_guests_session_goes_to_a_guest_that_knows_the_id(world: World) -> None:
+async def test_a_guests_session_goes_to_any_guest_that_knows_the_private_id(world: World) -> None:
     pid = new_pid()
     saved = replace(SESSION, guest=True)
     await world.saved.save([ToSave(pid, saved, KEPT_S)])
@@ -87,7 +87,7 @@ async def test_a_guests_session_goes_to_a_guest_that_knows_the_id(world: World) 
     assert await world.saved.take(pid, BOB.user_id, guest=True) == saved
 
 
-async def test_one_caller_gets_it(world: World) -> None:
+async def test_only_one_of_several_callers_gets_the_session(world: World) -> None:
     pid = new_pid()
     await world.saved.save([ToSave(pid, SESSION, KEPT_S)])
     taken = await asyncio.gather(*(world.saved.take(pid, ANNE.user_id, guest=False) for _ in range(10)))
@@ -95,14 +95,14 @@ async def test_one_caller_gets_it(world: World) -> None:
     assert taken.count(None) == 9
 
 
-async def test_the_last_one_saved_counts(world: World) -> None:
+async def test_the_last_save_wins(world: World) -> None:
     pid = new_pid()
     later = replace(SESSION, rooms={})
     await world.saved.save([ToSave(pid, SESSION, KEPT_S), ToSave(pid, later, KEPT_S)])
     assert await world.saved.take(pid, ANNE.user_id, guest=False) == later
 
 
-async def test_a_session_that_took_the_id_over_is_not_overwritten_by_the_earlier_one(world: World) -> None:
+async def test_an_earlier_session_cannot_overwrite_one_that_took_over_its_id(world: World) -> None:
     pid = new_pid()
     later = replace(SESSION, sid="sid-2")
     await world.saved.save([ToSave(pid, SESSION, KEPT_S)])
@@ -114,7 +114,7 @@ async def test_a_session_that_took_the_id_over_is_not_overwritten_by_the_earlier
     assert await world.saved.take(pid, ANNE.user_id, guest=False) == later
 
 
-async def test_a_session_is_forgotten_when_told_so_and_after_its_time(world: World) -> None:
+async def test_a_session_is_deleted_on_request_and_when_it_expires(world: World) -> None:
     forgotten, expired = new_pid(), new_pid()
     await world.saved.save([ToSave(forgotten, SESSION, KEPT_S), ToSave(expired, SESSION, 0.05)])
     await world.saved.save([ToSave(forgotten, SESSION, 0.0)])
@@ -126,7 +126,7 @@ async def test_a_session_is_forgotten_when_told_so_and_after_its_time(world: Wor
         await asyncio.sleep(0.1)
 
 
-async def test_while_redis_is_down_nothing_is_saved_and_nothing_raises(world: World) -> None:
+async def test_save_and_take_do_not_raise_while_the_store_is_down(world: World) -> None:
     await world.go_down()
     assert not await world.saved.save([ToSave(new_pid(), SESSION, KEPT_S)])
     assert await world.saved.take(new_pid(), ANNE.user_id, guest=False) is None

@@ -1,4 +1,4 @@
-"""The official client's bundle, from a gateway as a process of its own; `tests/e2e` loads it into a browser."""
+"""A gateway process serves the official client's bundle; `tests/e2e` loads it into a browser."""
 
 import gzip
 import json
@@ -64,19 +64,19 @@ def test_head_has_the_headers_of_get_and_no_body(http: httpx.Client, name: str, 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("known", [ETAG, f"W/{ETAG}", f'"1.0.0", {ETAG}', "*"])
-def test_a_client_that_has_this_version_is_not_sent_it_again(http: httpx.Client, known: str) -> None:
+def test_a_cached_current_version_is_not_modified(http: httpx.Client, known: str) -> None:
     answer = http.get("/socket.io/socket.io.js", headers={"If-None-Match": known})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", ETAG)
 
 
 @pytest.mark.servers
-def test_a_client_that_has_another_version_gets_this_one(http: httpx.Client) -> None:
+def test_a_cached_other_version_is_replaced(http: httpx.Client) -> None:
     assert http.get("/socket.io/socket.io.js", headers={"If-None-Match": '"4.8.0"'}).status_code == 200
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_the_files_can_only_be_read(http: httpx.Client, method: str) -> None:
+def test_the_files_are_read_only(http: httpx.Client, method: str) -> None:
     answer = http.request(method, "/socket.io/socket.io.js")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
@@ -84,7 +84,7 @@ def test_the_files_can_only_be_read(http: httpx.Client, method: str) -> None:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", ["", "socket.io.msgpack.min.js", "socket.io.css", "README.md", "socket.io.js/"])
-def test_every_other_name_below_the_path_stays_the_engines(http: httpx.Client, name: str) -> None:
+def test_the_engine_serves_every_other_path_below_its_own(http: httpx.Client, name: str) -> None:
     answer = http.get(f"/socket.io/{name}")
     assert (answer.status_code, answer.json()["code"]) == (400, 5)
     assert http.get(f"/socket.io/{name}?EIO=4&transport=polling").text.startswith('0{"sid":"')

@@ -641,7 +641,7 @@ async def test_a_client_that_goes_is_heard_out(calm: World) -> None:
 async def test_the_server_closes(calm: World) -> None:
     async with polling(calm) as poller, poller.waiting_poll(calm) as poll:
         await poller.say("4close")
-        # Not a close packet: after one python-socketio does not come back.
+        # Not a close packet, after which python-socketio would not reconnect.
         answer = await poll
         assert (answer.status_code, answer.json()["code"]) == (400, 1)
         assert await ended(calm, poller.sid) == "server disconnect"
@@ -721,7 +721,7 @@ async def test_polling_after_an_upgrade_is_refused_and_changes_nothing(calm: Wor
 
 
 async def assert_closed_at_once(world: World, sid: str) -> None:
-    """A WebSocket for a session that needs none is accepted and closed, as by the published server."""
+    """The server accepts and closes a WebSocket that a session does not need, like the published server."""
     async with raw_websocket(world.port, f"{WEBSOCKET}&sid={sid}") as second:
         assert second.status == 101
         assert await second.closed() == 1005

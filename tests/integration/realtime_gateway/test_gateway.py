@@ -265,7 +265,7 @@ async def test_malformed_payloads_are_answered_as_such(gateway: Service, event: 
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999"])
-async def test_a_number_beyond_what_floats_hold_is_refused_and_not_sent_back(gateway: Service, number: str) -> None:
+async def test_a_number_beyond_the_range_of_floats_is_refused_and_not_echoed(gateway: Service, number: str) -> None:
     position = f'{{"room":"{NO_ROOM}","position":{{"epoch":"{"0" * 16}","seq":{number}}}}}'
     async with ws(gateway, ENGINE + "websocket") as connection:
         await connection.recv()
@@ -394,7 +394,7 @@ async def test_probes_are_charged_to_the_connections_budget(gateway: Service, na
         assert {ack["code"] for ack in refused} == {"rate_limited"}
 
 
-async def test_a_join_says_the_servers_time(gateway: Service, anne: Visitor) -> None:
+async def test_the_ack_of_a_join_has_the_servers_time(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as chat:
         assert is_now((await chat.join(room))["time"])

@@ -1,4 +1,4 @@
-"""Every path of the gateway but the engine's: HEAD is GET without a body, and a 405 says what the path takes."""
+"""Every path of the gateway but the engine's: HEAD is GET without a body, and a 405 lists the allowed methods."""
 
 import asyncio
 import http.client
@@ -21,7 +21,7 @@ CHANGING_NUMBERS = {"/metrics"}
 
 
 def taken() -> dict[str, set[str]]:
-    """The methods of every path; the engine has a route without methods, which decides by itself."""
+    """The methods of every path. The engine's route lists none, because the engine checks them."""
 
     async def made() -> Any:
         return create_gateway(Settings()).app
@@ -77,6 +77,6 @@ def test_a_405_lists_every_method_of_the_path(connection: http.client.HTTPConnec
         assert set(headers["allow"].split(", ")) == TAKEN[path], method
 
 
-def test_head_of_what_is_not_there_is_404(connection: http.client.HTTPConnection) -> None:
+def test_head_of_an_unknown_path_is_404(connection: http.client.HTTPConnection) -> None:
     assert ask(connection, "HEAD", "/nowhere")[0] == 404
     assert ask(connection, "GET", "/health/live")[0] == 200

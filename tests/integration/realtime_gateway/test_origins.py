@@ -29,7 +29,7 @@ def gateway(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.mark.parametrize("origin", [None, OURS, OTHER_OF_OURS])
-async def test_an_allowed_origin_and_none_may_connect(gateway: Service, origin: str | None) -> None:
+async def test_an_allowed_or_missing_origin_may_connect(gateway: Service, origin: str | None) -> None:
     async with raw_websocket(gateway.port, "/ws", {"Origin": origin}) as answer:
         assert answer.status == 101
 
@@ -41,13 +41,13 @@ async def test_a_foreign_origin_is_refused(gateway: Service) -> None:
 
 @pytest.mark.parametrize(("first", "second"), TWO)
 async def test_two_origins_are_refused(gateway: Service, first: str, second: str) -> None:
-    # Names of headers ignore case: these are two lines of one header. The WebSocket library refuses them first.
+    # Header names ignore case, so these are two lines of one header. The WebSocket library refuses them first.
     async with raw_websocket(gateway.port, "/ws", {"Origin": first, "origin": second}) as answer:
         assert answer.status == 400
 
 
 @pytest.mark.parametrize(("first", "second"), TWO)
-async def test_two_origins_are_refused_whatever_library_reads_them(first: str, second: str) -> None:
+async def test_two_origins_are_refused_without_the_library_too(first: str, second: str) -> None:
     demo = WebSocketDemo(
         "node", (OURS, OTHER_OF_OURS), lambda: datetime.now(UTC), draining=lambda: False, online=lambda: 0
     )

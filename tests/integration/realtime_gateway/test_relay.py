@@ -127,7 +127,7 @@ async def test_a_polling_session_is_served_by_every_gateway(
     )
 
 
-async def test_overlapping_polls_are_found_whichever_way_they_come(
+async def test_overlapping_relayed_polls_close_the_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, three = gateways
@@ -151,7 +151,7 @@ async def test_hanging_up_on_a_relayed_poll_ends_the_session(
             await asyncio.sleep(0.02)
 
 
-async def test_a_body_that_is_too_large_or_cut_ends_the_session(
+async def test_a_body_that_is_too_large_or_cut_off_ends_the_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -221,7 +221,7 @@ async def test_an_upgrade_through_another_gateway_carries_text_and_bytes_both_wa
     assert (await get(http, one, sid))[0] == 400
 
 
-async def test_a_relayed_websocket_that_is_cut_ends_the_session_and_leaves_nothing(
+async def test_cutting_a_relayed_websocket_ends_the_session_and_leaks_nothing(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -273,7 +273,7 @@ async def test_a_gateway_that_stops_ends_what_it_relays_and_stops_in_time(
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", f"Basic {DEVELOPMENT_TOKEN}"])
-async def test_the_relays_path_is_for_gateways_alone(
+async def test_only_gateways_may_use_the_relays_path(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service], authorization: str
 ) -> None:
     one = gateways[0]
@@ -293,7 +293,7 @@ async def test_the_relays_path_is_for_gateways_alone(
     assert await post(http, one, sid, "3") == (200, "ok"), "the session is as it was"
 
 
-async def test_a_relayed_request_opens_nothing_and_goes_no_further(
+async def test_a_relayed_request_opens_no_session_and_is_not_relayed_again(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -311,7 +311,7 @@ async def test_a_relayed_request_opens_nothing_and_goes_no_further(
         assert refused.value.response.status_code == 400
 
 
-async def test_the_owner_gets_the_request_with_the_clients_address_and_the_relays_proof(
+async def test_the_owner_gets_the_clients_address_and_the_relays_token(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service], valkey_url: str
 ) -> None:
     one = gateways[0]
@@ -410,7 +410,7 @@ async def test_a_sid_needs_the_session_that_opened_it(
             async with upgrading(asked, sid, **wrong):
                 pass
         assert refused.value.response.status_code == 403
-    # The same session, signed anew, among other cookies.
+    # The same session with a new signature, among other cookies.
     again = {"Cookie": f"a=b; {cookie(session_id, age_s=60)}"}
     assert await post(http, asked, sid, "40/room,", **again) == (200, "ok")
     async with upgrading(asked, sid, **again) as line:
@@ -418,7 +418,7 @@ async def test_a_sid_needs_the_session_that_opened_it(
         assert await line.recv() == "3probe"
 
 
-async def test_a_sid_that_was_opened_without_a_session_takes_any(
+async def test_a_sid_opened_without_a_session_accepts_any_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways

@@ -1,4 +1,4 @@
-"""A client that connects again with its `pid` is put back into the rooms that it was in, on whichever gateway."""
+"""A client that reconnects with its `pid` is put back into its rooms, on any gateway."""
 
 import asyncio
 import json
@@ -48,21 +48,21 @@ def bob(system: System) -> Visitor:
 
 
 async def until_saved(gateway: Service, pid: str, *, there: bool = True) -> None:
-    """Return when Redis has the session, or has it no more."""
+    """Wait until Redis has the session, or with `there=False` until it is deleted."""
     async with asyncio.timeout(DEADLINE_S), Redis.from_url(gateway.environment["REDIS_URL"]) as redis:
         while bool(await redis.exists(keys.saved_session(pid))) != there:
             await asyncio.sleep(0.02)
 
 
 async def said(visitor: Visitor, chat: RawChat, room: str, key: str) -> dict[str, Any]:
-    """A message of the visitor, once it is stored."""
+    """Post a message as the visitor; returns it once it is stored."""
     ack = await chat.call("chat", {"room": room, "client_message_id": key, "text": key})
     assert ack["ok"], ack
     message: dict[str, Any] = ack["message"]
     return message
 
 
-async def test_a_bare_join_is_restored_on_another_gateway_and_misses_nothing(
+async def test_a_client_is_restored_on_another_gateway_and_misses_no_message(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -93,7 +93,7 @@ async def test_a_bare_join_is_restored_on_another_gateway_and_misses_nothing(
 async def joined_and_gone(
     gateway: Service, visitor: Visitor | None, room: str, *, how: str = "cut"
 ) -> tuple[str, dict[str, Any]]:
-    """A client that joins a room and goes; returns its private id and the ack of its join."""
+    """Connect a client, join a room and disconnect; returns its private id and the ack of the join."""
     async with raw_chat(gateway.url, visitor.cookie if visitor else None) as chat:
         ack = await chat.call("join", room)
         assert ack["ok"], ack
@@ -107,14 +107,14 @@ async def joined_and_gone(
 
 
 async def is_back(chat: RawChat, room: str) -> bool:
-    """Whether the client is in the room: only members may write there."""
+    """Whether the client is in the room: only members may post there."""
     key = secrets.token_hex(8)
     ack: dict[str, Any] = await chat.call("chat", {"room": room, "client_message_id": key, "text": key})
     assert ack["ok"] or ack["code"] == "not_a_member", ack
     return bool(ack["ok"])
 
 
-async def test_a_client_that_says_its_position_gets_its_id_again_and_what_it_missed(
+async def test_a_client_that_sends_its_position_keeps_its_pid_and_gets_missed_messages(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -134,7 +134,7 @@ async def test_a_client_that_says_its_position_gets_its_id_again_and_what_it_mis
         assert again.opened["pid"] != pid, "its position is not known"
 
 
-async def test_a_killed_gateway_costs_no_room_and_an_unknown_position_is_said(
+async def test_after_a_gateway_is_killed_its_clients_are_restored_with_resync(
     system: System, gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -149,7 +149,7 @@ async def test_a_killed_gateway_costs_no_room_and_an_unknown_position_is_said(
         assert [event["room"] for event in await after.event("resync")] == [room]
 
 
-async def test_who_was_kicked_or_banned_meanwhile_stays_out(
+async def test_a_user_kicked_or_banned_meanwhile_is_not_put_back(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -166,7 +166,7 @@ async def test_who_was_kicked_or_banned_meanwhile_stays_out(
             assert not await is_back(after, room)
 
 
-async def test_a_kick_that_the_client_saw_is_not_undone(
+async def test_a_kick_before_the_disconnect_is_not_undone(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -184,7 +184,9 @@ async def test_a_kick_that_the_client_saw_is_not_undone(
         assert not await is_back(after, room)
 
 
-async def test_a_new_password_has_to_be_given(gateways: tuple[Service, Service], anne: Visitor, bob: Visitor) -> None:
+async def test_a_room_with_a_new_password_refuses_the_restored_session(
+    gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
+) -> None:
     one, two = gateways
     room = await anne.create_room()
     pid, _ = await joined_and_gone(one, bob, room)
@@ -194,7 +196,7 @@ async def test_a_new_password_has_to_be_given(gateways: tuple[Service, Service],
 
 
 @pytest.mark.parametrize("goodbye", ["41/chat,", CLOSE])
-async def test_a_client_that_said_goodbye_is_not_put_back(
+async def test_a_session_that_its_client_closed_is_not_restored(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor, goodbye: str
 ) -> None:
     room = await anne.create_room()
@@ -204,7 +206,7 @@ async def test_a_client_that_said_goodbye_is_not_put_back(
         assert not await is_back(after, room)
 
 
-async def test_a_goodbye_counts_at_once_on_the_same_gateway(
+async def test_a_closed_session_is_deleted_before_the_same_gateway_restores_it(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -217,7 +219,7 @@ async def test_a_goodbye_counts_at_once_on_the_same_gateway(
             assert not await is_back(chat, room)
 
 
-async def test_nobody_else_can_use_the_id_and_its_user_only_once(
+async def test_only_its_own_user_can_use_a_pid_and_only_once(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -243,7 +245,9 @@ async def test_a_guest_comes_back_as_the_same_guest(gateways: tuple[Service, Ser
         assert (await after.call("join", room))["you"] == ack["you"]
 
 
-async def test_after_the_grace_it_is_too_late(gateways: tuple[Service, Service], anne: Visitor, bob: Visitor) -> None:
+async def test_after_the_grace_a_session_is_not_restored(
+    gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
+) -> None:
     room = await anne.create_room()
     pid, _ = await joined_and_gone(gateways[0], bob, room)
     await until_saved(gateways[0], pid, there=False)
@@ -252,7 +256,7 @@ async def test_after_the_grace_it_is_too_late(gateways: tuple[Service, Service],
         assert not await is_back(after, room)
 
 
-async def test_a_client_can_do_without(gateways: tuple[Service, Service], anne: Visitor) -> None:
+async def test_a_client_can_opt_out_with_restore_false(gateways: tuple[Service, Service], anne: Visitor) -> None:
     async with raw_chat(gateways[0].url, anne.cookie, {"restore": False}) as chat:
         assert "pid" not in chat.opened
     odd_ones: list[dict[str, Any]] = [

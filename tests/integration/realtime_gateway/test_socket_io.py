@@ -360,7 +360,7 @@ async def test_a_handler_can_leave_an_event_without_an_ack(inside: Client) -> No
     await pong(inside)
 
 
-async def test_a_malformed_packet_is_told_to_the_next_poll(world: World) -> None:
+async def test_the_next_poll_after_a_malformed_packet_gets_the_close_packet(world: World) -> None:
     async with connected(world, "polling") as client:
         await enter(client)
         await client.send("abc")

@@ -1,4 +1,4 @@
-"""Two TCP connections joined into one, on real sockets."""
+"""Two TCP connections joined by a relay, on real sockets."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ MUCH = b"x" * (32 * 1024 * 1024)
 
 @dataclass
 class Ends:
-    """The two ends that are joined, as their programs see them."""
+    """The client's and the server's end of the joined connections."""
 
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     server: tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -79,7 +79,7 @@ async def test_a_slow_reader_stops_the_writer_and_loses_nothing(ends: Ends) -> N
     await ends.client[1].drain()
 
 
-async def test_an_end_of_one_side_is_passed_on_while_the_other_goes_on(ends: Ends) -> None:
+async def test_a_half_close_is_passed_on_while_the_other_direction_stays_open(ends: Ends) -> None:
     ends.client[1].write_eof()
     assert await ends.server[0].read() == b"first,early,"
     ends.server[1].write(b"still")
@@ -94,7 +94,7 @@ async def test_an_end_of_one_side_is_passed_on_while_the_other_goes_on(ends: End
 async def test_a_lost_side_ends_the_other(ends: Ends, side: str) -> None:
     await ends.server[0].readexactly(12)
     gone, left = (ends.client, ends.server) if side == "client" else (ends.server, ends.client)
-    # A reset, where a mere close would look like the end of one direction.
+    # A reset, because a plain close would look like a half-close.
     gone[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     gone[1].transport.abort()
     with suppress(ConnectionResetError):
@@ -102,7 +102,7 @@ async def test_a_lost_side_ends_the_other(ends: Ends, side: str) -> None:
     await ends.lost.wait()
 
 
-async def test_closing_the_relay_ends_both_after_what_was_written(ends: Ends) -> None:
+async def test_closing_the_relay_closes_both_sides_after_their_buffered_data(ends: Ends) -> None:
     ends.server[1].write(b"last")
     assert await ends.client[0].readexactly(4) == b"last"
     ends.near.close()

@@ -81,14 +81,14 @@ def test_a_number_that_is_not_finite_beside_an_attachment_is_sent_as_null() -> N
     assert encoded == ['51-["name",null,{"_placeholder":true,"num":0}]', b"bytes"]
 
 
-def test_a_number_beyond_what_floats_hold_is_read_and_goes_back_as_null() -> None:
+def test_a_number_beyond_the_range_of_floats_is_echoed_as_null() -> None:
     data = read('2["name",1e999,-1e999,1e308]').data
     assert data == ["name", math.inf, -math.inf, 1e308]
     assert Packet(EVENT, data).encode() == '2["name",null,null,1e+308]'  # type: ignore[no-untyped-call]
 
 
 @given(st.lists(st.recursive(st.floats(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))))
-def test_what_is_sent_is_json(data: list[Any]) -> None:
+def test_an_encoded_packet_is_valid_json(data: list[Any]) -> None:
     text = Packet(EVENT, ["name", *data]).encode()  # type: ignore[no-untyped-call]
     assert isinstance(text, str)
     json.loads(text[1:], parse_constant=no_constant)

@@ -1,4 +1,4 @@
-"""A client that comes back gets its rooms again, and what it missed where its position is known."""
+"""A reconnecting client is back in its rooms, and gets the missed events if its position is known."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
@@ -26,7 +26,7 @@ TAG = "tag-one-"
 
 
 class World:
-    """One node, and what is saved."""
+    """One node and the saved sessions."""
 
     def __init__(self, cluster: FakeCluster, node: FakeNode) -> None:
         self.node = node
@@ -45,7 +45,7 @@ class World:
         return SavedSession("old", ANNE, False, TAG, ended, kept)
 
     async def back(self, saved: SavedSession, positions: Mapping[RoomId, Position] | None = None) -> Session:
-        """A client of Anne's comes back."""
+        """Reconnect as Anne, and restore the session."""
         session = self.node.session(ANNE)
         await self.restore.restore(session, saved, positions or {}, self._refuse)
         return session
@@ -66,13 +66,13 @@ async def world(cluster: FakeCluster) -> AsyncIterator[World]:
         yield World(cluster, node)
 
 
-async def test_it_is_in_its_rooms_again(world: World) -> None:
+async def test_a_restored_session_is_in_its_rooms(world: World) -> None:
     session = await world.back(world.was_in({ROOM: None, OTHER_ROOM: None}))
     assert session.rooms == {ROOM, OTHER_ROOM}
     assert world.refused == {}
 
 
-async def test_it_gets_what_was_written_after_its_end_and_then_what_is_live(cluster: FakeCluster, world: World) -> None:
+async def test_a_restored_session_gets_missed_messages_and_then_live_ones(cluster: FakeCluster, world: World) -> None:
     session = await world.back(world.was_in({ROOM: world.at(1)}))
     cluster.publish(world.stored.say("4", BOB), to=ROOM)
     await settle()
@@ -80,13 +80,13 @@ async def test_it_gets_what_was_written_after_its_end_and_then_what_is_live(clus
     assert world.node.received(session, "resync") == []
 
 
-async def test_the_position_that_the_client_says_counts_more(world: World) -> None:
+async def test_the_clients_position_overrides_the_saved_one(world: World) -> None:
     session = await world.back(world.was_in({ROOM: world.at(1)}), {ROOM: world.at(2)})
     assert world.texts(session) == ["3"]
 
 
 @pytest.mark.parametrize("seq", [None, 1])
-async def test_where_its_position_is_not_known_or_void_it_is_told_so(world: World, seq: int | None) -> None:
+async def test_without_a_valid_position_the_client_gets_resync(world: World, seq: int | None) -> None:
     position = None if seq is None else Position(Epoch("f" * 16), seq)
     session = await world.back(world.was_in({ROOM: position}))
     assert world.texts(session) == []
@@ -94,14 +94,14 @@ async def test_where_its_position_is_not_known_or_void_it_is_told_so(world: Worl
     assert world.node.received(session, "resync") == [resync]
 
 
-async def test_a_room_that_stays_closed_is_refused_with_the_reason_and_the_others_are_not(world: World) -> None:
+async def test_a_room_that_refuses_the_session_does_not_affect_the_others(world: World) -> None:
     world.stored.banned_until[ANNE.user_id] = FOREVER
     session = await world.back(world.was_in({ROOM: None, OTHER_ROOM: None}))
     assert session.rooms == {OTHER_ROOM}
     assert world.refused == {ROOM: "banned"}
 
 
-async def test_a_kick_after_the_admission_holds_and_one_before_does_not(world: World) -> None:
+async def test_only_a_kick_after_the_admission_counts(world: World) -> None:
     world.stored.kicked_at[ANNE.user_id] = world.admitted.at - timedelta(seconds=1)
     assert (await world.back(world.was_in({ROOM: None}))).rooms == {ROOM}
     world.stored.kicked_at[ANNE.user_id] = world.admitted.at + timedelta(seconds=1)
@@ -111,7 +111,7 @@ async def test_a_kick_after_the_admission_holds_and_one_before_does_not(world: W
     assert world.refused == {ROOM: "kicked"}
 
 
-async def test_a_private_room_takes_it_without_a_ticket_until_the_password_is_a_new_one(world: World) -> None:
+async def test_a_private_room_needs_no_ticket_unless_its_password_changed(world: World) -> None:
     world.stored.payload["private"] = True
     assert (await world.back(world.was_in({ROOM: None}))).rooms == {ROOM}
     world.stored.access_version = 2
@@ -120,7 +120,7 @@ async def test_a_private_room_takes_it_without_a_ticket_until_the_password_is_a_
     assert world.refused == {ROOM: "password_required"}
 
 
-async def test_a_session_that_never_ended_is_restored_as_long_as_its_node_is_remembered(world: World) -> None:
+async def test_a_session_that_never_ended_is_restored_only_while_its_node_is_remembered(world: World) -> None:
     living = world.was_in({ROOM: None}, ended=False)
     for remembered in (True, False):
         world.store.remembered = {TAG} if remembered else set()
@@ -129,7 +129,7 @@ async def test_a_session_that_never_ended_is_restored_as_long_as_its_node_is_rem
         assert taken == (living if remembered else None)
 
 
-async def test_a_session_that_ended_needs_no_node(world: World) -> None:
+async def test_an_ended_session_is_restored_although_its_node_is_forgotten(world: World) -> None:
     ended = replace(world.was_in({ROOM: world.at(2)}), ended=True)
     await world.saved.save([ToSave("pid", ended, 60.0)])
     assert await world.restore.take("pid", ANNE.user_id, guest=False) == ended

@@ -31,7 +31,7 @@ class World:
         return session
 
     def kept(self, sid: str) -> tuple[SavedSession, float] | None:
-        """What is saved of the session, and for how long."""
+        """The saved session, and how long it is kept."""
         found = self.saved.saved.get(f"pid of {sid}")
         return None if found is None else (found[0], found[1] - self.now_s)
 
@@ -41,7 +41,7 @@ def world() -> World:
     return World()
 
 
-async def test_a_session_is_saved_with_the_rooms_that_it_is_in(world: World) -> None:
+async def test_a_session_is_saved_with_its_rooms(world: World) -> None:
     session = world.session("one", ROOM, OTHER)
     session.leave(OTHER)
     assert await world.save.save()
@@ -50,7 +50,7 @@ async def test_a_session_is_saved_with_the_rooms_that_it_is_in(world: World) -> 
     assert (set(kept[0].rooms), kept[0].node, kept[0].ended, kept[1]) == ({ROOM}, TAG, False, KEPT_S)
 
 
-async def test_changes_are_saved_together_and_only_changes(world: World) -> None:
+async def test_only_changed_sessions_are_saved_in_one_batch(world: World) -> None:
     sessions = [world.session(f"{number}", ROOM) for number in range(SAVED_AT_ONCE + 1)]
     sessions[0].enter(OTHER, ADMITTED)
     for _ in range(3):
@@ -58,7 +58,7 @@ async def test_changes_are_saved_together_and_only_changes(world: World) -> None
     assert [len(batch) for batch in world.saved.calls] == [SAVED_AT_ONCE, 1, 0]
 
 
-async def test_only_the_first_save_takes_the_id_over(world: World) -> None:
+async def test_only_the_first_save_takes_over_the_private_id(world: World) -> None:
     session = world.session("one", ROOM)
     await world.save.save()
     session.enter(OTHER, ADMITTED)
@@ -66,7 +66,7 @@ async def test_only_the_first_save_takes_the_id_over(world: World) -> None:
     assert [batch[0].takes_over for batch in world.saved.calls] == [True, False]
 
 
-async def test_a_session_that_ends_is_kept_for_its_grace_with_the_rooms_of_its_end(world: World) -> None:
+async def test_an_ended_session_is_kept_for_the_grace_with_its_last_rooms(world: World) -> None:
     session = world.session("one", ROOM)
     await world.save.save()
     world.save.ended(session, for_good=False)
@@ -77,7 +77,7 @@ async def test_a_session_that_ends_is_kept_for_its_grace_with_the_rooms_of_its_e
     assert (set(kept[0].rooms), kept[0].ended, kept[1]) == ({ROOM}, True, GRACE_S)
 
 
-async def test_a_session_whose_client_said_goodbye_is_forgotten(world: World) -> None:
+async def test_a_session_that_its_client_closed_is_deleted(world: World) -> None:
     session = world.session("one", ROOM)
     await world.save.save()
     world.save.ended(session, for_good=True)
@@ -87,13 +87,13 @@ async def test_a_session_whose_client_said_goodbye_is_forgotten(world: World) ->
     assert kept[1] == 0.0
 
 
-async def test_a_session_that_was_never_in_a_room_costs_nothing(world: World) -> None:
+async def test_a_session_that_was_never_in_a_room_is_not_saved(world: World) -> None:
     world.save.ended(world.session("one"), for_good=False)
     await world.save.settle()
     assert world.saved.calls == []
 
 
-async def test_what_could_not_be_saved_is_saved_later(world: World) -> None:
+async def test_a_failed_save_is_retried(world: World) -> None:
     session = world.session("one", ROOM)
     world.saved.down = True
     assert not await world.save.save()
@@ -105,7 +105,7 @@ async def test_what_could_not_be_saved_is_saved_later(world: World) -> None:
     assert kept[0].rooms.keys() == {ROOM, OTHER}
 
 
-async def test_a_session_that_ended_while_it_could_not_be_saved_is_not_saved_as_living(world: World) -> None:
+async def test_a_session_that_ended_during_a_failed_save_is_not_saved_as_live(world: World) -> None:
     session = world.session("one", ROOM)
     world.saved.down = True
     await world.save.save()
@@ -117,7 +117,7 @@ async def test_a_session_that_ended_while_it_could_not_be_saved_is_not_saved_as_
     assert kept[0].ended
 
 
-async def test_a_living_session_is_saved_again_before_it_expires(world: World) -> None:
+async def test_a_live_session_is_saved_again_before_it_expires(world: World) -> None:
     world.session("one", ROOM)
     await world.save.save()
     world.now_s += AGAIN_AFTER_S

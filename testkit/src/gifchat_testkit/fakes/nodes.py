@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class NodeStore:
-    """What all nodes share; `down`: it does not answer."""
+    """The registry that all nodes share. While `down`, it does not answer."""
 
     live: dict[str, str] = field(default_factory=dict)
     """Tag → address."""
     remembered: set[str] = field(default_factory=set)
-    """Tags of nodes whose lease ran out not long ago."""
+    """Tags of nodes whose leases expired recently."""
     down: bool = False
 
 

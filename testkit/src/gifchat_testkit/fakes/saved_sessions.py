@@ -10,14 +10,14 @@ from room_contracts.ids import UserId
 
 @dataclass
 class FakeSavedSessions:
-    """`realtime_gateway.ports.SavedSessions`, for all nodes; `down`: nothing answers. `clock` is in seconds."""
+    """`realtime_gateway.ports.SavedSessions` for all nodes; does not answer while `down`. `clock` is in seconds."""
 
     clock: Callable[[], float]
     down: bool = False
     saved: dict[str, tuple[SavedSession, float]] = field(default_factory=dict)
-    """By private id, with the time until which it is kept."""
+    """By private id, with its expiry."""
     calls: list[list[ToSave]] = field(default_factory=list)
-    """The batches that were saved."""
+    """All saved batches."""
 
     async def save(self, sessions: Sequence[ToSave]) -> bool:
         """See the port."""

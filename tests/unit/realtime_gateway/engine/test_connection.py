@@ -173,7 +173,7 @@ async def test_the_bound_counts_what_waits_only(polling: Connection, owner: Owne
 
 
 @pytest.mark.parametrize("reason", [CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER])
-async def test_a_client_that_should_come_back_gets_an_error_for_its_poll(polling: Connection, reason: str) -> None:
+async def test_the_poll_of_a_client_that_should_reconnect_fails(polling: Connection, reason: str) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
     polling.close(reason)

@@ -217,7 +217,7 @@ def test_an_upgrade_names_its_connection_and_has_no_handshake_of_its_own(world: 
     assert decision.open(_Link()) is polling
 
 
-def test_a_second_websocket_is_for_a_connection_that_no_longer_polls(world: World) -> None:
+def test_a_second_websocket_for_an_upgraded_connection_is_accepted(world: World) -> None:
     polling = world.registry.add("known", {}, None)
     query = "EIO=4&transport=websocket&sid=known"
     polling.probe()
@@ -311,7 +311,7 @@ def test_what_handlers_are_told(world: World) -> None:
         ("/", False),
     ],
 )
-def test_the_path(world: World, target: str, concerned: bool) -> None:
+def test_the_engine_serves_its_path_and_every_path_below(world: World, target: str, concerned: bool) -> None:
     request = read_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
     assert world.handshake.concerns(request) is concerned
 

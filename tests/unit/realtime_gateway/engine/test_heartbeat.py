@@ -135,7 +135,7 @@ def test_a_loop_that_was_held_up_gives_everybody_the_whole_timeout(time: Time) -
 
 
 @given(st.lists(st.floats(0, 0.1), max_size=20), st.sampled_from([(0.3, 0.2), (0.2, 0.3), (25.0, 20.0), (20.0, 60.0)]))
-def test_the_pauses_follow_the_interval(arrivals: list[float], times_s: tuple[float, float]) -> None:
+def test_pauses_shrink_with_the_interval_and_the_timeout(arrivals: list[float], times_s: tuple[float, float]) -> None:
     interval_s, timeout_s = times_s
     time = Time(interval_s, timeout_s)
     late_s = min(times_s) / 100 + 1e-6

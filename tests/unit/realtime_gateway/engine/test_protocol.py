@@ -47,7 +47,7 @@ def test_the_payloads_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("text", ["b/+8BAg==", "b_-8BAg==", "b/+8BAg", "b_-8BAg", "b_-8BAg=", "b/+8\r\nBAg==\r\n"])
-def test_base64_of_either_alphabet_with_or_without_padding(text: str) -> None:
+def test_base64_is_decoded_in_either_alphabet_with_or_without_padding(text: str) -> None:
     assert parse_packet(text) == binary_message(b"\xff\xef\x01\x02")
 
 

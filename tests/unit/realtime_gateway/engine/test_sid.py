@@ -1,4 +1,4 @@
-"""Session ids: long, random, and on a node with peers with its tag in front."""
+"""Session ids: long and random; on a node with peers they start with its tag."""
 
 from realtime_gateway.engine.sid import TAG_CHARS, new_sid, node_tag, tag_of
 
