@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import httpx
 import socketio
 
@@ -110,18 +111,20 @@ class ChatSocket:
 
 @asynccontextmanager
 async def chat_socket(
-    url: str, cookies: str | None = None, transports: tuple[str, ...] = ("websocket",)
+    url: str, cookies: str | None = None, transports: tuple[str, ...] = ("websocket",), *, browser: bool = True
 ) -> AsyncIterator[ChatSocket]:
-    """A connected `ChatSocket`; it does not reconnect on its own."""
-    client: Any = socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]
-    socket = ChatSocket(client)
-    headers = {"Origin": url, **({"Cookie": cookies} if cookies else {})}
+    """A connected `ChatSocket`; it does not reconnect on its own. `browser`: it sends an `Origin`."""
+    headers = {**({"Origin": url} if browser else {}), **({"Cookie": cookies} if cookies else {})}
     namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]
-    await client.connect(url, headers=headers, transports=list(transports), namespaces=namespaces, wait_timeout=10)
-    try:
-        yield socket
-    finally:
-        # A polling client says goodbye and then waits for the answer to its poll, which may take a ping interval.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_S):
-                await client.disconnect()
+    # `connect(headers=…)` would send the cookie with the first request alone, and a sid needs it in all of them.
+    async with aiohttp.ClientSession(headers=headers) as http:
+        client: Any = socketio.AsyncClient(reconnection=False, http_session=http)  # type: ignore[no-untyped-call]
+        socket = ChatSocket(client)
+        await client.connect(url, transports=list(transports), namespaces=namespaces, wait_timeout=10)
+        try:
+            yield socket
+        finally:
+            # A polling client says goodbye and then waits for the answer to its poll, which may take a ping interval.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await client.disconnect()

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from gifchat_testkit import tokens
-from gifchat_testkit.clients import ChatSocket
+from gifchat_testkit.clients import ChatSocket, chat_socket
 from gifchat_testkit.gateway_system import DEADLINE_S, ORIGIN, System, Visitor, running_system
 from gifchat_testkit.services import Service
 from realtime_gateway.settings import DEVELOPMENT_TOKEN
@@ -80,21 +80,8 @@ def bob(system: System) -> Visitor:
 async def socket(
     gateway: Service, cookie: str | None = None, transport: str = "websocket"
 ) -> AsyncIterator[ChatSocket]:
-    client: Any = socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]
-    chat = ChatSocket(client)
-    await client.connect(
-        gateway.url,
-        headers={"Cookie": cookie} if cookie else {},
-        transports=[transport],
-        namespaces=[CHAT_NAMESPACE, LOBBY_NAMESPACE],
-        wait_timeout=DEADLINE_S,
-    )
-    try:
+    async with chat_socket(gateway.url, cookie, (transport,), browser=False) as chat:
         yield chat
-    finally:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                await client.disconnect()
 
 
 def ws(gateway: Service, path: str, origin: str | None = None, **headers: str) -> Any:
