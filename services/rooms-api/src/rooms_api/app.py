@@ -277,7 +277,7 @@ async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
 
 
 async def _close(wired: _Wired) -> None:
-    """Close the clients last: nothing that uses them runs any more."""
+    """Close the clients, after all tasks that use them have ended."""
     for leadership in wired.leaderships:
         await _give_up(leadership)
     try:
@@ -335,7 +335,7 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
 
 async def _end(tasks: set[asyncio.Task[None]]) -> None:
     while running := {task for task in tasks if not task.done()}:
-        # More than once: on Python 3.11 `asyncio.wait_for`, which the drivers use, can lose a cancellation.
+        # Repeat it: on Python 3.11 `asyncio.wait_for`, which the drivers use, can lose a cancellation.
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)

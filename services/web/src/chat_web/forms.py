@@ -42,7 +42,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
 
 
 def _finite(literal: str) -> float:
-    """The number; `1e999` is none that we can hold, and `NaN` and `Infinity` are no JSON."""
+    """Parse a number; refuse `NaN` and `Infinity`, which are not JSON, and numbers beyond a double (`1e999`)."""
     number = float(literal)
     if not math.isfinite(number):
         raise ValueError(f"{literal} is not a finite number")

@@ -56,8 +56,8 @@ class SecurityHeaders:
 def is_forged(request: HTTPConnection, allowed_origins: Collection[str]) -> bool:
     """Whether another site's page makes a browser send this state-changing request.
 
-    A request without `Origin` is no browser's; `null` is an origin that is not on the list. No browser sends two, so
-    two are refused, whatever they are.
+    A request without `Origin` does not come from a browser. `null` is an origin that is not on the list. No browser
+    sends two `Origin` headers, so a request with two counts as forged, even if both are allowed.
     """
     origins = request.headers.getlist("origin")
     allowed = not origins or (len(origins) == 1 and origins[0] in allowed_origins)

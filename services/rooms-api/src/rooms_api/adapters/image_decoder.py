@@ -57,12 +57,12 @@ class ImageDecoder:
         self._command = command
         self._slots = asyncio.Semaphore(self._limits.at_once)
         self._waiting = 0
-        self._seeing_off: set[asyncio.Task[None]] = set()
+        self._reaping: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Wait for the children that were killed."""
-        while self._seeing_off:
-            await asyncio.wait(set(self._seeing_off))
+        """Wait until all killed child processes are reaped."""
+        while self._reaping:
+            await asyncio.wait(set(self._reaping))
 
     async def decode(self, picture: Picture) -> Decoded:
         """See `ports.GifDecoder`."""
@@ -109,12 +109,12 @@ class ImageDecoder:
         return _decoded(output)
 
     async def _end(self, child: Process) -> None:
-        """Kill what still runs and see it off, even if the caller has no time for it any more."""
+        """Kill the child if it still runs, and reap it even if the caller is cancelled."""
         if child.returncode is None:
             child.kill()
-            task = asyncio.create_task(_see_off(child))
-            self._seeing_off.add(task)
-            task.add_done_callback(self._seeing_off.discard)
+            task = asyncio.create_task(_reap(child))
+            self._reaping.add(task)
+            task.add_done_callback(self._reaping.discard)
             await asyncio.shield(task)
 
 
@@ -156,7 +156,7 @@ async def _exchange(child: Process, data: bytes) -> tuple[bytes, bytes]:
     return bytes(output), complaint
 
 
-async def _see_off(child: Process) -> None:
+async def _reap(child: Process) -> None:
     _, stdout, stderr = _pipes(child)
     await _drain(stdout)
     await _drain(stderr)

@@ -50,9 +50,10 @@ class Guards:
         return Identity.of_session(session_id)
 
     async def same_origin(self, request: Request) -> None:
-        """Refuse what another site's page makes a browser send; without `Origin` it is no browser's.
+        """Refuse state-changing requests that another site's page makes a browser send.
 
-        No browser sends two, so two are refused, whatever they are.
+        A request without `Origin` does not come from a browser and is allowed. No browser sends two `Origin` headers,
+        so a request with two is refused, even if both are allowed.
         """
         origins = request.headers.getlist("origin")
         allowed = not origins or (len(origins) == 1 and origins[0] in self._allowed_origins)

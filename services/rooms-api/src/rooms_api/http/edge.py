@@ -1,4 +1,4 @@
-"""ASGI middleware around everything: requests are counted, bodies are bounded, HEAD and 405 are answered."""
+"""ASGI middleware around every route: counts requests, bounds bodies, answers HEAD, completes 405."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -82,11 +82,11 @@ class BodyLimit:
 class Methods:
     """Answers HEAD where GET is answered, and lists every method of the path in the `Allow` of a 405.
 
-    A route knows its own methods alone: of several routes with one path, the first would answer for all.
+    Starlette's own 405 lists the methods of one route only, even if several routes share the path.
     """
 
     def __init__(self, app: ASGIApp, routes: Sequence[BaseRoute]) -> None:
-        """`routes` are the application's; a mount among them has its own 405 and its own HEAD."""
+        """`routes` are the application's routes. Mounts are skipped: they answer HEAD and 405 by themselves."""
         self._app = app
         self._routes = [route for route in routes if not isinstance(route, Mount)]
 
@@ -104,7 +104,7 @@ class Methods:
                 headers["allow"] = ", ".join(sorted(methods - {""} | ({"HEAD"} if "GET" in methods else set())))
             await send(message)
 
-        # A copy: the server looks at its own scope, sees HEAD, and drops the body.
+        # A copy, because the server still has to see HEAD in its own scope to drop the body.
         inner = {**scope, "method": "GET"} if self._is_for_get(asked) else scope
         try:
             await self._app(inner, receive, send_with_allow)
@@ -116,7 +116,7 @@ class Methods:
         return scope["method"] == "HEAD" and {"GET", "HEAD"} & self._methods(scope) == {"GET"}
 
     def _methods(self, scope: Scope) -> set[str]:
-        """The methods for which the path has a route."""
+        """The methods of all routes that match the path."""
 
         def is_routed(method: str) -> bool:
             return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in self._routes)

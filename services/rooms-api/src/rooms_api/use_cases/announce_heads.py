@@ -46,7 +46,7 @@ class AnnounceHeads:
         """Announce once a period, until cancelled.
 
         Raises:
-            StoreClosedError: no later round can succeed.
+            StoreClosedError: the store is closed, so no later round can succeed.
         """
         while True:
             try:

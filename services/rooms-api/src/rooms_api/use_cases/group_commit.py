@@ -128,10 +128,10 @@ class GroupCommit:
         return await waiting.outcome
 
     async def aclose(self, timeout_s: float) -> None:
-        """Let the writes in flight finish for `timeout_s`, then cancel the rest. Append nothing afterwards.
+        """Wait up to `timeout_s` for the writes in flight, then cancel the rest. Do not append afterwards.
 
         Raises:
-            TimeoutError: some drafts were cancelled; their outcome is unknown.
+            TimeoutError: some writes were cancelled; their outcome is unknown.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -139,7 +139,7 @@ class GroupCommit:
                     await asyncio.wait(set(self._tasks))
         finally:
             while self._tasks:
-                # More than once: on Python 3.11 `asyncio.wait_for`, which the driver uses, can lose a cancellation.
+                # Repeat it: on Python 3.11 `asyncio.wait_for`, which the driver uses, can lose a cancellation.
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.wait(set(self._tasks), timeout=_CANCEL_AGAIN_S)

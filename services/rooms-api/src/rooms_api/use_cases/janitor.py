@@ -67,10 +67,10 @@ class Janitor:
         self._unreferenced_gif_ttl_s = unreferenced_gif_ttl_s
 
     async def work(self) -> None:
-        """Round after round; what fails in one is tried again in the next.
+        """Run rounds until cancelled; the next round retries what failed.
 
         Raises:
-            StoreClosedError: no later round can succeed.
+            StoreClosedError: the store is closed, so no later round can succeed.
         """
         round_number = 0
         while True:

@@ -75,7 +75,7 @@ export class RoomConnection {
     this.#handlers.onRefused(answer);
   }
 
-  /** Close the socket and open it again at once; then join from the reader's position. */
+  /** Close the socket and open it again at once. The page then joins from its position. */
   reopen() {
     if (this.#stopped) return;
     this.#round += 1;

@@ -1,15 +1,15 @@
 /**
- * Finds out, when the page wakes up, whether its line died while it slept: nothing tells a page that a phone dropped its
- * connection. It sends a `probe`; without an ack in time the line counts as dead, and the socket is opened again at once.
+ * Checks, when the page wakes up, whether its connection died while it slept: no event tells a page that a phone dropped
+ * its connection. It sends a `probe`. Without an ack in time the connection is dead, and the socket is reopened at once.
  */
 
 import { Event } from "./protocol.js";
 
 export const ANSWER_MS = 2_500;
-/** Waking up is several events in a row: visibilitychange, pageshow, focus, online. */
+/** A page that wakes up gets several events in a row: visibilitychange, pageshow, focus, online. */
 const BURST_MS = 500;
 const TICK_MS = 1_000;
-/** Timers that did not run for so long: the machine was suspended. */
+/** If no timer ran for this long, the machine was suspended. */
 const ASLEEP_MS = 5_000;
 
 export class LineCheck {
@@ -22,14 +22,14 @@ export class LineCheck {
   #clearTicker;
   #tickedAt;
   #probedAt = -Infinity;
-  /** When the attempt to connect that is under way began. */
+  /** When the current attempt to connect began. */
   #attemptedAt;
   #probing = false;
   #stopped = false;
 
   /**
-   * `reopen()` closes the socket and opens it again. `onDead()`: the line has just been found dead. `onTime(time)`: the
-   * server's clock, from an ack. `now()` is a wall clock, because a monotonic one may stand still in a suspended machine.
+   * `reopen()` closes the socket and opens it again. `onDead()` is called when the connection is dead, `onTime(time)`
+   * with the server's time from an ack. `now()` is a wall clock: a monotonic one may stop while the machine is suspended.
    */
   constructor({
     socket,
@@ -62,11 +62,11 @@ export class LineCheck {
     this.#clearTicker = () => clearTicker(ticker);
   }
 
-  /** The page woke up: probe the line. A socket that waits before it connects again connects now. */
+  /** The page woke up: probe the connection. A socket that waits to reconnect does so now. */
   async check() {
     if (this.#stopped || this.#probing) return;
     if (!this.#socket.connected) {
-      // An attempt that has just begun gets as long as a probe.
+      // Give a new attempt to connect as long as a probe.
       if (!this.#within(ANSWER_MS, this.#attemptedAt)) this.#openAgain();
       return;
     }
@@ -84,7 +84,7 @@ export class LineCheck {
     }
   }
 
-  /** The page needs no line any more. */
+  /** Stop checking, because the page needs no connection any more. */
   stop() {
     this.#stopped = true;
     this.#clearTicker();
@@ -94,7 +94,7 @@ export class LineCheck {
     return this.#document.visibilityState === "visible";
   }
 
-  /** The ack, also of a refusal, which is an answer like any other; null where none came in time. */
+  /** The ack, also if it is a refusal; null if none came in time. */
   async #probe() {
     try {
       return await this.#socket.timeout(ANSWER_MS).emitWithAck(Event.PROBE);
@@ -108,14 +108,14 @@ export class LineCheck {
     this.#attemptedAt = this.#now();
   }
 
-  /** Browsers slow the timers of hidden pages down, so there lateness means nothing. */
+  /** Hidden pages are ignored, because browsers slow down their timers. */
   #tick() {
     const late = this.#now() - this.#tickedAt >= ASLEEP_MS;
     this.#tickedAt = this.#now();
     if (late && this.#visible) this.check();
   }
 
-  /** Whether `moment` was less than `ms` ago. A wall clock that was set back says nothing. */
+  /** Whether `moment` was less than `ms` ago; false if the wall clock was set back since. */
   #within(ms, moment) {
     const passed = this.#now() - moment;
     return passed >= 0 && passed < ms;

@@ -21,7 +21,7 @@ export class RoomsApi {
   #clock;
   #fetch;
 
-  /** `clock`, a `ServerClock`, hears the `Date` of every answer. */
+  /** `clock`: a `ServerClock` that gets the `Date` of every response. */
   constructor(language, { clock = null, fetch = globalThis.fetch.bind(globalThis) } = {}) {
     this.#language = language;
     this.#clock = clock;

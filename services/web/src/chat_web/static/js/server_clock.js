@@ -1,9 +1,9 @@
 /**
- * The server's clock, as its answers tell it. The page's own wall clock may be hours off, so nothing here trusts it:
- * between two answers the monotonic clock runs on.
+ * The server's clock, set by its responses. The page's own wall clock may be hours off, so this clock runs on the
+ * monotonic clock between two responses.
  *
- * An answer is read a little after the server wrote it. So this clock is late by that delay, and never early: a mute is
- * not over here before it is over there.
+ * The page reads a response a little after the server wrote it. So this clock is late by that delay and never early, and
+ * a mute never ends here before it ends on the server.
  */
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -12,7 +12,7 @@ export class ServerClock {
   #monotonic;
   #setTimer;
   #clearTimer;
-  /** Server time minus monotonic time, in ms; null before the first answer. */
+  /** Server time minus monotonic time, in ms; null before the first response. */
   #offset = null;
   #alarms = new Set();
 
@@ -26,24 +26,24 @@ export class ServerClock {
     this.#clearTimer = clearTimer;
   }
 
-  /** Now, in ms since 1970. Before any answer only the page's own clock is there to ask. */
+  /** Now, in ms since 1970; the page's own time before the first response. */
   now() {
     return this.#offset === null ? Date.now() : this.#monotonic() + this.#offset;
   }
 
-  /** The `time` of an ack that has just arrived: the newest one counts. */
+  /** Set the clock to the `time` of an ack that has just arrived. */
   hear(time) {
     const heard = Date.parse(time);
     if (!Number.isNaN(heard)) this.#set(heard);
   }
 
-  /** The `Date` header of an HTTP answer. It has whole seconds, so it counts only where this clock is behind it. */
+  /** Set the clock by an HTTP `Date` header. It has whole seconds, so it only ever moves the clock forward. */
   hearDate(header) {
     const heard = Date.parse(header ?? "");
     if (this.#offset === null ? !Number.isNaN(heard) : heard > this.now()) this.#set(heard);
   }
 
-  /** Call `callback` when this clock says `moment` (ms since 1970), however it is set meanwhile. Returns a way to cancel. */
+  /** Call `callback` when this clock reaches `moment` (ms since 1970), even if it is set meanwhile. Returns a cancel function. */
   at(moment, callback) {
     const alarm = { moment, callback, timer: undefined };
     this.#alarms.add(alarm);

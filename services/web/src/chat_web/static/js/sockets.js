@@ -6,7 +6,7 @@ export function openSocket(namespace) {
   return io(namespace, {
     transports: ["websocket", "polling"],
     tryAllTransports: true,
-    // The page joins its room again by itself, with its position.
+    // The page rejoins its room itself, with its position.
     auth: { restore: false },
     reconnectionDelay: 500,
     reconnectionDelayMax: 5_000,

@@ -27,7 +27,7 @@ export class BannerView {
     else this.#timer = setTimeout(() => this.#render(), PATIENCE_MS);
   }
 
-  /** The line was found dead, which took patience enough. */
+  /** The connection is dead: show the banner without the usual delay. */
   showDead() {
     this.show("lost");
     clearTimeout(this.#timer);

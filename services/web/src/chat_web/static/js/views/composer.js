@@ -74,7 +74,7 @@ export class ComposerView {
     this.say("");
   }
 
-  /** The user may not write until `until` by the server's clock (a Date; null: for ever). */
+  /** The user may not post until `until` by the server's clock (a Date; null: for ever). */
   mute(until, words) {
     this.#muted = words;
     this.#enable(false);
