@@ -48,9 +48,9 @@ class ProcessSpec:
 class Child:
     """One process and its successors under one name.
 
-    `on_line(name, kind, line)` gets every line of output, `on_event(sentence)` what happened to the process,
-    `on_ready(child)` is called for each process that became ready. `on_crash_loop(child)` is called when a crash loop
-    begins: the child keeps trying when it returns True, and fails when it returns False.
+    `on_line(name, kind, line)` gets every line of output, `on_event(sentence)` each event of the process.
+    `on_ready(child)` is called for each process that becomes ready. `on_crash_loop(child)` is called when a crash loop
+    begins: if it returns True, the child keeps restarting the process; if False, it fails.
     """
 
     def __init__(

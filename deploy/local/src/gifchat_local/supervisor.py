@@ -53,7 +53,7 @@ class Supervisor:
         self._drained: set[str] = set()
         """Gateways that nginx does not know until they are restarted."""
         self._set_aside: set[str] = set()
-        """Processes in a crash loop, which nginx does not know until they have recovered."""
+        """Processes in a crash loop. The configuration of nginx leaves them out until they recover."""
         self._ready = False
         self._scaling = asyncio.Lock()
         self._telling_nginx: set[asyncio.Task[None]] = set()
@@ -71,8 +71,7 @@ class Supervisor:
         """Start everything, call `on_ready(status of the processes)`, and return after a requested stop.
 
         Raises:
-            ClusterError: something did not get ready, or the last of a kind crashed too often; everything is stopped
-                again.
+            ClusterError: a process did not get ready, or no process of a kind can serve. Everything is stopped again.
         """
         control_path = self._folder.socket_path()
         control_path.unlink(missing_ok=True)  # of a supervisor that was killed
@@ -112,10 +111,10 @@ class Supervisor:
         await self._start([*services, blueprint.front_door()])
 
     async def _start(self, specs: Iterable[ProcessSpec]) -> list[Child]:
-        """Return when each process is ready or in a crash loop; returns those in a crash loop.
+        """Start processes and wait until each is ready or in a crash loop; returns those in a crash loop.
 
         Raises:
-            ClusterError: a process is neither in time.
+            ClusterError: a process was neither within `START_TIMEOUT_S`.
         """
         started = []
         for spec in specs:
@@ -145,7 +144,7 @@ class Supervisor:
         """Do `work` to its end: True. False: a stop was requested first.
 
         Raises:
-            ClusterError: the last process of a kind crashed too often.
+            ClusterError: no process of a kind can serve.
         """
         working = asyncio.ensure_future(work)
         stopping = asyncio.create_task(self._stop_requested.wait())
@@ -165,7 +164,7 @@ class Supervisor:
                 await asyncio.wait({working})
 
     def _on_child_ready(self, child: Child) -> None:
-        """Tell nginx about a new process that was drained or in a crash loop before: it takes sockets."""
+        """Put a process back into nginx if it was drained or in a crash loop before this start."""
         if child.spec.name in self._drained | self._set_aside:
             self._drained.discard(child.spec.name)
             if child.spec.name in self._set_aside:
@@ -174,7 +173,7 @@ class Supervisor:
             self._tell_nginx()
 
     def _on_crash_loop(self, child: Child) -> bool:
-        """Set a process aside: the others of its kind serve, and it is retried. False when no other can serve."""
+        """Take a crashing process out of nginx and keep retrying it; False if no other of its kind can serve."""
         self._set_aside.add(child.spec.name)
         if self._stop_if_none_serves(child.spec.kind, child):
             return False
@@ -251,7 +250,7 @@ class Supervisor:
         return {"processes": await self.status()}
 
     def _staying_first(self, child: Child) -> tuple[bool, int]:
-        """Sorts the processes that `scale` removes to the end: those in a crash loop, then those added last."""
+        """Sort key: `scale` removes from the end, first processes in a crash loop, then the newest."""
         return child.spec.name in self._set_aside, _number_of(child)
 
     async def _restart(self, what: str) -> Answer:
@@ -352,7 +351,7 @@ class Supervisor:
 
     @property
     def _hidden(self) -> set[str]:
-        """The processes that nginx does not know."""
+        """The processes that the configuration of nginx leaves out."""
         return self._drained | self._set_aside
 
     # --------------------------------------------------------------------------------------------------- nginx

@@ -19,7 +19,7 @@ MAX_CLIENTS = 60_000
 """As in the source."""
 
 ENTER = '40/chat,{"restore":false}'
-"""The packet that opens the namespace, as the page sends it: it joins again by itself."""
+"""Opens the namespace as the page does, without restoring a session: both rejoin their rooms themselves."""
 
 STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
 """When, which one in its room, which one in the run: what the generator looks for in a message."""
