@@ -29,7 +29,7 @@ def test_the_example_shows_the_default(name: str) -> None:
 
 OF_THE_IMAGE = {"HOST", "PORT", "NODE_NAME"}
 OF_ONE_REPLICA = {"RELAY_ADDRESS"}
-"""Every replica finds its own."""
+"""Each replica detects its own value."""
 
 
 @pytest.mark.parametrize(

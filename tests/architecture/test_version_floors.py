@@ -15,7 +15,7 @@ FLOORS = {
     for name, entry in tomllib.loads((ROOT / "requirements/floors.toml").read_text())["python"].items()
 }
 LOCKS = sorted(lock for lock in (ROOT / "requirements").glob("*.lock") if lock.stem != "old-clients")
-"""Without the old clients, which tests run because they are old."""
+"""Without the old clients, which are below the floors on purpose."""
 PROJECTS = sorted(
     path
     for pattern in ("contracts", "services/*", "deploy/*", "testkit")

@@ -1,4 +1,4 @@
-"""A replica that crashes again and again, on embedded clusters of these tests' own: the others serve."""
+"""A replica is in a crash loop and the others serve. Each test starts its own embedded cluster."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ COMES_BACK_S = MAX_DELAY_S + STEADY_S + 20.0
 
 @dataclass
 class Installation:
-    """Lets the services' interpreters fail at their start, by name of the process."""
+    """Makes the interpreter of a process fail at its start, by the name of the process."""
 
     folder: Path
 
@@ -87,7 +87,9 @@ async def assert_it_serves(cluster: EmbeddedCluster) -> None:
             assert (await http.get("/api/v1/rooms")).status_code == 200
 
 
-async def test_the_others_serve_while_a_gateway_crashes_and_it_comes_back_by_itself(installation: Installation) -> None:
+async def test_the_others_serve_while_a_gateway_is_in_a_crash_loop_until_it_recovers(
+    installation: Installation,
+) -> None:
     with cluster_of(installation, gateways=2, rooms_api=1) as cluster:
         installation.break_down("gateway-2")
         cluster.kill("gateway-2")
@@ -111,7 +113,7 @@ async def test_the_others_serve_while_a_gateway_crashes_and_it_comes_back_by_its
 
         before = cluster.processes()["gateway-2"]["restarts"]
         cluster.wait_for("gateway-2", lambda process: process["restarts"] > before + 1)
-        # Once when it crashed, and once when we restarted it.
+        # Once for the crash loop, and once for the restart.
         assert cluster.output().count("The last lines of") == 2
 
         installation.mend("gateway-2")
@@ -138,7 +140,7 @@ async def test_scaling_down_removes_a_replica_in_a_crash_loop_first(installation
         await assert_it_serves(cluster)
 
 
-async def test_a_replica_that_cannot_start_with_the_cluster_is_set_aside_and_a_stop_still_works(
+async def test_a_replica_that_fails_while_the_cluster_starts_is_set_aside(
     installation: Installation,
 ) -> None:
     installation.break_down("gateway-2")

@@ -145,7 +145,7 @@ const cases = {
       const gone = sockets.map((socket) => next(socket, "disconnect"));
       const back = sockets.map((socket) => next(socket, "connect"));
       sockets[0].emit("close");
-      // A poll fails: after a close packet python-socketio would not come back.
+      // The poll fails, because python-socketio would not reconnect after a close packet.
       const why = last === "polling" ? "transport error" : "transport close";
       for (const [reason] of await Promise.all(gone)) assert.equal(reason, why);
       await Promise.all(back);

@@ -282,7 +282,7 @@ WAKE_UP = """() => new Promise((resolve) => {
     }
     dispatchEvent(new Event("focus"));
 })"""
-"""Lets the page go to sleep and wake up; the seconds from then until it shows a banner."""
+"""Puts the page to sleep and wakes it up; returns the seconds until it shows a banner."""
 KNOWN_WITHIN_S = 3.0
 PROBED = re.compile(r'^43/chat,\d+\[\{"ok":true,"time":"[^"]+"\}\]$')
 MUTE_S = 5
@@ -295,7 +295,7 @@ def row_of(window: Window, room: str) -> Locator:
 
 @asynccontextmanager
 async def windows_behind_a_proxy(cluster: EmbeddedCluster, folder: Path) -> AsyncIterator[tuple[Windows, TcpProxy]]:
-    """Windows of a browser of its own, and the proxy between it and the cluster, whose URL stays the same."""
+    """Windows of a separate browser, and the proxy between it and the cluster; the cluster's URL stays the same."""
     port = urlsplit(cluster.url).port
     assert port is not None
     async with TcpProxy(port) as proxy:
@@ -304,7 +304,7 @@ async def windows_behind_a_proxy(cluster: EmbeddedCluster, folder: Path) -> Asyn
             yield windows, proxy
 
 
-async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_gets_what_it_missed(
+async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
     windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     bob = await windows.open()
@@ -336,7 +336,7 @@ async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_gets_what_it_miss
         assert (await same_conversation(alice, bob, 4))[-1] == "다 봤어요"
 
 
-async def test_a_list_that_wakes_up_on_a_dead_line_says_so_and_gets_what_it_missed(
+async def test_a_list_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
     windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     bob = await windows.open()

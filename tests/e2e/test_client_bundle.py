@@ -1,4 +1,4 @@
-"""The official client as the original's pages load it: from `/socket.io/socket.io.js`, through nginx."""
+"""Pages load the official client like the original's pages: from `/socket.io/socket.io.js`, through nginx."""
 
 from typing import Any
 
@@ -26,13 +26,13 @@ TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
 
 
 async def open_page(window: Window, script: str) -> None:
-    """Open a page without sockets of its own, and load the client into it as the original's pages do."""
+    """Open a page that has no sockets, and load the client into it like the original's pages do."""
     await window.go("/room")
     await window.page.add_script_tag(url=f"/socket.io/{script}")
 
 
 async def connect(window: Window, **options: Any) -> str:
-    """Connect the page's own `io` to the lobby; the transport at the end."""
+    """Connect to the lobby with the page's `io`; returns the final transport."""
     return str(await window.page.evaluate(CONNECT, {"path": "/socket.io", **options}))
 
 
@@ -69,7 +69,7 @@ async def test_a_client_without_the_trailing_slash_connects(windows: Windows) ->
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_nginx_passes_the_files_on_as_they_are(cluster: EmbeddedCluster, name: str) -> None:
+async def test_nginx_passes_on_the_files_unchanged(cluster: EmbeddedCluster, name: str) -> None:
     async with httpx.AsyncClient(base_url=cluster.url) as client:
         for encoding in ("identity", "gzip"):
             answer = await client.get(f"/socket.io/{name}", headers={"Accept-Encoding": encoding})

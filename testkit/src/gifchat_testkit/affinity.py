@@ -1,4 +1,4 @@
-"""Which gateway a client is on: the front door's affinity cookie holds its tag, which is new at each start."""
+"""Finds a client's gateway by the tag in the front door's affinity cookie; the tag is new at each start."""
 
 import json
 import re
@@ -14,16 +14,16 @@ _TRIES = 64
 
 
 def tag_in(log: str) -> str:
-    """Return the tag of the gateway whose log this is, as of its last start; empty if it never started."""
+    """Return the tag of a gateway's last start, from its log; empty if it never started."""
     started = _STARTED.findall(re.sub(r"\x1b\[[0-9;]*m", "", log))
     return node_tag(started[-1]) if started else ""
 
 
 async def learn(url: str, tag: str) -> None:
-    """Open and close connections through the front door at `url` until it has met the gateway with this tag.
+    """Open and close connections through the front door at `url` until it has learned the gateway's tag.
 
     Raises:
-        AssertionError: it sends every connection elsewhere.
+        AssertionError: it sent every connection to other gateways.
     """
     async with httpx.AsyncClient(base_url=url) as client:
         sids = []

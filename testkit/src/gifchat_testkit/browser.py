@@ -51,7 +51,7 @@ _CONVERSATION = """() => [...document.querySelectorAll("#message-list > .message
 
 @asynccontextmanager
 async def chromium(folder: Path, *arguments: str) -> AsyncIterator[Browser]:
-    """The browser, headless; `folder` takes its font settings, with which pictures look alike everywhere.
+    """A headless browser. `folder` gets font settings that make screenshots look alike everywhere.
 
     `arguments` are added to its command line.
     """
@@ -189,7 +189,7 @@ class Window:
         await self._api("POST", f"{room.replace('/room/', '/rooms/')}/messages", message)
 
     async def mute(self, room: str, user_id: str, seconds: int) -> datetime:
-        """As the owner: mute a user in the room with this path. Returns when the mute ends."""
+        """Mute a user in the room with this path, as its owner; returns the time at which the mute ends."""
         path = f"{room.replace('/room/', '/rooms/')}/mutes/{user_id}"
         return datetime.fromisoformat((await self._api("PUT", path, {"seconds": seconds}))["until"])
 

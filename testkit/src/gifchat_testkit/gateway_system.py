@@ -1,4 +1,4 @@
-"""A real rooms-api with what gateways need beside it, and visitors who talk to both."""
+"""A real rooms-api, gateways beside it, and visitors that talk to both."""
 
 import contextlib
 import secrets
@@ -21,7 +21,7 @@ DEADLINE_S = 10.0
 
 @dataclass(frozen=True)
 class System:
-    """A rooms-api and what gateways need to be started beside it."""
+    """A running rooms-api, and the settings to start gateways beside it."""
 
     rooms_api: Service
     work_dir: Path
@@ -29,7 +29,7 @@ class System:
 
     @contextlib.contextmanager
     def gateway(self, name: str, **environment: str) -> Iterator[Service]:
-        """A gateway until the block is left."""
+        """Run a gateway until the block is left."""
         with running_service(
             "realtime_gateway", self.work_dir, NODE_NAME=name, **(self.environment | environment)
         ) as service:

@@ -53,7 +53,7 @@ def plain_balancer(
 ) -> Iterator[str]:
     """Balance `location` over these ports on the loopback until the block is left; yields the URL.
 
-    It listens on `port`, or on a free one. `more` is put into the server's configuration as it is.
+    It listens on `port`, or on a free one. `more` is added to the server's configuration unchanged.
     """
     if port is None:
         port = free_port()

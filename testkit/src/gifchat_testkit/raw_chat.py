@@ -1,4 +1,4 @@
-"""A Socket.IO client in `/chat` that says and shows what the official clients hide."""
+"""A Socket.IO client in `/chat` that can send and show what the official clients hide."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ class RawChat:
     def __init__(self, line: ClientConnection) -> None:
         self._line = line
         self.opened: dict[str, Any] = {}
-        """The payload of the CONNECT that the server answered."""
+        """The payload of the server's CONNECT answer."""
         self.events: list[tuple[str, Any]] = []
         """Name and payload of every event, in order."""
         self._acks: dict[int, Any] = {}
@@ -37,7 +37,7 @@ class RawChat:
                 return
 
     async def listen(self) -> None:
-        """Take in what comes, until the connection ends."""
+        """Read packets until the connection ends."""
         with suppress(ConnectionClosed):
             async for message in self._line:
                 self._take(str(message))
@@ -54,7 +54,7 @@ class RawChat:
             self._acks[int(head)] = json.loads("[" + content)[0]
 
     async def call(self, event: str, *data: Any) -> Any:
-        """Emit, and return what the ack holds."""
+        """Emit, and return the payload of the ack."""
         number, self._next_id = self._next_id, self._next_id + 1
         await self._line.send(f"42{_NAMESPACE},{number}{json.dumps([event, *data])}")
         await self._until(lambda: number in self._acks, f"an ack of {event}")
@@ -65,7 +65,7 @@ class RawChat:
         await self._line.send(f"42{_NAMESPACE},{json.dumps([event, *data])}")
 
     async def event(self, name: str, count: int = 1) -> list[Any]:
-        """Return the payloads of the first `count` events of this name, as soon as they are there."""
+        """Wait for the first `count` events of this name, and return their payloads."""
         await self._until(lambda: len(self.of(name)) >= count, f"{count} of {name}")
         return self.of(name)[:count]
 
@@ -74,11 +74,11 @@ class RawChat:
         return [data for event, data in self.events if event == name]
 
     def cut(self) -> None:
-        """End the TCP connection without a word."""
+        """Abort the TCP connection without a closing handshake."""
         self._line.transport.abort()
 
     async def send_packet(self, packet: str) -> None:
-        """Send an Engine.IO packet as it is."""
+        """Send a raw Engine.IO packet."""
         await self._line.send(packet)
 
     async def _until(self, condition: Any, what: str) -> None:

@@ -27,7 +27,7 @@ class Service:
     log_file: Path
     process: subprocess.Popen[bytes]
     environment: dict[str, str]
-    """What it was started with beside what it inherits."""
+    """Environment variables that it was started with, without the inherited ones."""
 
     @property
     def url(self) -> str:

@@ -8,7 +8,7 @@ _CANCEL_AGAIN_S = 0.1
 
 
 async def cancel_until_done(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks until they are done. Their results and errors stay in them.
+    """Cancel tasks until they are done. The tasks keep their results and errors.
 
     One cancellation is not enough: on Python 3.11 `asyncio.wait_for`, which drivers use, can lose it.
     """

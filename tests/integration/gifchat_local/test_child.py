@@ -108,7 +108,7 @@ async def test_after_three_crashes_it_fails_when_no_other_can_serve(tmp_path: Pa
         assert watcher.events[-1] == "thing-1 ended with exit code 3: 3 crashes within a minute."
 
 
-async def test_a_crash_loop_goes_on_until_the_cause_is_gone_and_the_process_stays_ready(tmp_path: Path) -> None:
+async def test_a_crash_loop_ends_once_the_process_stays_ready(tmp_path: Path) -> None:
     mended = tmp_path / "mended"
     program = f"import pathlib, time; pathlib.Path({str(mended)!r}).exists() or exit('no luck'); time.sleep(600)"
     async with child_of(program, tmp_path, ready=mended.exists, steady_s=0.5) as (child, watcher):
@@ -128,7 +128,7 @@ async def test_a_crash_loop_goes_on_until_the_cause_is_gone_and_the_process_stay
     assert watcher.events[-1].endswith("started again in 0.5 s."), "crashes before a recovery count no more"
 
 
-async def test_a_process_that_gets_ready_and_crashes_at_once_stays_in_its_crash_loop(tmp_path: Path) -> None:
+async def test_a_process_that_crashes_soon_after_getting_ready_stays_in_its_crash_loop(tmp_path: Path) -> None:
     async with child_of("import time; time.sleep(0.3); exit(3)", tmp_path) as (child, watcher):
         await child.wait_until_settled()
         await watcher.until(lambda: child.restarts == 4)

@@ -200,7 +200,7 @@ def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoo
 POLLING = "/socket.io/?EIO=4&transport=polling"
 
 
-def test_the_sid_leads_to_its_gateway(door: FrontDoor) -> None:
+def test_nginx_routes_a_sid_to_its_gateway(door: FrontDoor) -> None:
     known = {door.echo(POLLING)["name"] for _ in range(10)}
     assert known == {"gateway-1", "gateway-2"}, "the balancer uses both, and learns their tags"
     for name, tag in TAGS.items():
@@ -209,7 +209,7 @@ def test_the_sid_leads_to_its_gateway(door: FrontDoor) -> None:
         assert {door.echo(f"{POLLING}&sid={nobodys}")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
 
 
-def test_the_affinity_cookie_holds_the_gateways_tag_alone(door: FrontDoor) -> None:
+def test_the_affinity_cookie_holds_only_the_gateways_tag(door: FrontDoor) -> None:
     response, body = door.ask(POLLING)
     name = json.loads(body)["name"]
     assert response.headers.get_all("Set-Cookie") == [f"gifchat_gateway={TAGS[name]}; Path=/; HttpOnly; SameSite=Lax"]
@@ -281,7 +281,7 @@ def test_no_password_of_a_link_is_logged_even_when_the_page_fails(door: FrontDoo
         *((method, "/health/live", "GET, HEAD") for method in ("POST", "PUT", "DELETE", "OPTIONS")),
     ],
 )
-def test_a_method_that_nginx_refuses_is_a_problem_that_says_what_is_allowed(
+def test_a_method_that_nginx_refuses_gets_a_problem_and_the_allowed_methods(
     door: FrontDoor, method: str, path: str, allow: str
 ) -> None:
     response, body = door.ask(path, method=method)
@@ -298,7 +298,7 @@ def test_nginx_answers_head_itself(door: FrontDoor) -> None:
         assert (response.status, response.headers["Content-Length"], body) == (200, "3", b"")
 
 
-def test_errors_of_nginx_have_the_headers_of_all_answers(door: FrontDoor) -> None:
+def test_error_answers_of_nginx_have_the_security_headers(door: FrontDoor) -> None:
     for method, path, status in (("TRACE", "/api/v1/rooms", 405), ("GET", "/api/v1/session", 503)):
         response, _ = door.ask(path, method=method)
         assert response.status == status

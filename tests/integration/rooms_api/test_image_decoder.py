@@ -232,7 +232,7 @@ async def test_who_gives_up_leaves_no_child(pid_file: Path) -> None:
     assert gone(pid)
 
 
-async def test_closing_waits_for_a_child_whose_caller_is_gone(pid_file: Path) -> None:
+async def test_closing_waits_for_the_child_of_a_cancelled_caller(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     waiting = asyncio.create_task(decoder.decode(examine(picture("gif"))))
     pid = int(await asyncio.to_thread(pid_file.read_text))

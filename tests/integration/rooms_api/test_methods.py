@@ -1,4 +1,4 @@
-"""Every path of the service: HEAD is GET without a body, and a 405 says what the path takes."""
+"""Every path of the service: HEAD is GET without a body, and a 405 lists the allowed methods."""
 
 from collections import defaultdict
 from typing import Any
@@ -33,7 +33,7 @@ TAKEN = taken()
 
 @pytest.fixture
 async def filled(api: Api) -> tuple[httpx.AsyncClient, dict[str, Any]]:
-    """A client that may ask everything, and what there is to ask for."""
+    """A client with all permissions, and the values for the paths' parameters."""
     anne = await api.user("anne")
     room_id = (await anne.room())["_id"]
     message = await anne.http.post(f"/rooms/{room_id}/messages", json={"client_message_id": "k", "text": "hi"})

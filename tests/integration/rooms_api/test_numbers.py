@@ -40,7 +40,7 @@ QUERIES = [
 
 @pytest.fixture
 async def owner(api: Api) -> tuple[httpx.AsyncClient, dict[str, str]]:
-    """A client that may ask everything, and its room."""
+    """A client with all permissions, and its room."""
     anne = await api.user("anne")
     room = await anne.room()
     headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}", "Content-Type": "application/json"}
@@ -58,7 +58,7 @@ def no_constant(name: str) -> Any:
     raise AssertionError(f"{name} is no JSON")
 
 
-def test_there_are_routes_to_ask() -> None:
+def test_the_service_has_routes_with_bodies() -> None:
     assert len(ROUTES) == 10
 
 

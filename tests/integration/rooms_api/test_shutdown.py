@@ -1,4 +1,4 @@
-"""The end of the service: it owns its background tasks, and closes its clients after them."""
+"""The service cancels its background tasks at shutdown, and closes its clients after them."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ SEED = 20_260_102
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Takes every other 4 ms of the interpreter's lock."""
+    """Holds the interpreter's lock for every other 4 ms."""
     stopping = threading.Event()
 
     def burn() -> None:
@@ -46,7 +46,7 @@ def busy_thread() -> Iterator[None]:
 
 @pytest.fixture
 def wire(mongo_url: str, mongo_database: str, valkey: str) -> Callable[[], composition._Wired]:
-    """All of the service but its routes, which take longer to build than the rest."""
+    """Builds the service without its routes, because these take longest."""
     settings = Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey)
     return lambda: composition._wire(settings)
 

@@ -1,4 +1,4 @@
-"""Every path of the service: HEAD is GET without a body, and a 405 says what the path takes."""
+"""Every path of the service: HEAD is GET without a body, and a 405 lists the allowed methods."""
 
 import http.client
 from collections import defaultdict
@@ -70,7 +70,7 @@ async def test_a_405_lists_every_method_of_the_path(alice: httpx.AsyncClient, pa
         assert method == "HEAD" or answer.json()["code"] == "method_not_allowed"
 
 
-async def test_head_of_what_is_not_there_is_404(alice: httpx.AsyncClient) -> None:
+async def test_head_of_an_unknown_path_is_404(alice: httpx.AsyncClient) -> None:
     assert (await alice.head("/nowhere")).status_code == 404
     assert (await alice.head("/static/x/nothing.js")).status_code == 404
 

@@ -168,7 +168,7 @@ async def test_a_body_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     "body", ["{}", '{{"title":"a","max":{}}}', '{{"chat":{}}}', '{{"password":{}}}', '{{"x":[{}]}}']
 )
-async def test_a_number_that_is_not_finite_is_no_json(
+async def test_a_form_with_a_number_that_is_not_finite_is_refused(
     alice: httpx.AsyncClient, rooms_api: Any, path: str, number: str, body: str
 ) -> None:
     url = await create(alice)
@@ -180,7 +180,9 @@ async def test_a_number_that_is_not_finite_is_no_json(
     assert len(rooms_api.callers) == asked
 
 
-async def test_a_page_with_a_number_that_is_not_finite_is_not_sent(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+async def test_a_page_with_a_number_that_is_not_finite_is_not_rendered(
+    alice: httpx.AsyncClient, rooms_api: Any
+) -> None:
     await create(alice)
     next(iter(rooms_api.rooms.values()))["members"] = float("nan")
     answer = await alice.get("/")

@@ -177,7 +177,7 @@ test("who loses the seat is told so, and asks for one again", async () => {
   assert.equal(socket.joins.length, 3);
 });
 
-test("a line that was found dead is opened again and joined from the position; what was waited for before is void", async () => {
+test("reopening a dead connection joins from the position and cancels the earlier wait", async () => {
   const socket = new Socket();
   const { connection, log } = connected(socket, { position: () => ({ epoch: "0123456789abcdef", seq: 7 }) });
   socket.connect();
@@ -192,7 +192,7 @@ test("a line that was found dead is opened again and joined from the position; w
   assert.deepEqual(socket.calls.slice(3), ["disconnect"]);
 });
 
-test("a wait before connecting again ends where the line is opened at once", async () => {
+test("reopening ends a wait before the next attempt", async () => {
   const socket = new Socket();
   const passed = [];
   const { connection } = connected(socket, { wait: () => new Promise((resolve) => passed.push(resolve)) });

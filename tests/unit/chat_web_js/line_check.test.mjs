@@ -62,7 +62,7 @@ function pageWith({ connected = true } = {}) {
 
 const PROBE = `probe ${ANSWER_MS}`;
 
-test("a page that wakes up probes its line, and says nothing where it is alive", async () => {
+test("a page that wakes up probes its connection and reports nothing if it is alive", async () => {
   const wakeUps = [
     (world) => world.visibility("visible"),
     (world) => world.document.dispatchEvent(new Event("resume")),
@@ -78,14 +78,14 @@ test("a page that wakes up probes its line, and says nothing where it is alive",
   }
 });
 
-test("a page that goes to sleep, or is shown for the first time, probes nothing", () => {
+test("a page does not probe when it goes to sleep or is first shown", () => {
   const world = pageWith();
   world.visibility("hidden");
   world.page("pageshow", { persisted: false });
   assert.deepEqual(world.log, []);
 });
 
-test("timers that stood still are a pause, but not on a hidden page", async () => {
+test("stopped timers count as sleep, except on a hidden page", async () => {
   const world = pageWith();
   for (let second = 0; second < 10; second += 1) {
     world.now += 1_000;
@@ -102,7 +102,7 @@ test("timers that stood still are a pause, but not on a hidden page", async () =
   assert.deepEqual(world.log, [PROBE, TIME]);
 });
 
-test("without an ack in time the line is dead: that is said before the socket is opened again", async () => {
+test("without an ack in time the page reports a dead connection before it reopens the socket", async () => {
   const world = pageWith();
   assert.ok(ANSWER_MS < 3_000);
   world.visibility("visible");
@@ -110,14 +110,14 @@ test("without an ack in time the line is dead: that is said before the socket is
   assert.deepEqual(world.log, [PROBE, "dead", "reopen"]);
 });
 
-test("a refused probe is a sign of life", async () => {
+test("a refused probe shows that the connection is alive", async () => {
   const world = pageWith();
   world.page("focus");
   await world.answer({ ok: false, code: "rate_limited" });
   assert.deepEqual(world.log, [PROBE]);
 });
 
-test("one waking up is one probe, however many events it is", async () => {
+test("several wake-up events in a row cause one probe", async () => {
   const world = pageWith();
   for (const event of ["online", "focus"]) world.page(event);
   world.visibility("visible");
@@ -131,7 +131,7 @@ test("one waking up is one probe, however many events it is", async () => {
   assert.equal(world.probes.length, 1);
 });
 
-test("a probe from before a pause does not stand for one after it", async () => {
+test("a probe before a pause does not replace one after it", async () => {
   const world = pageWith();
   world.page("focus");
   world.now += 600_000;
@@ -140,7 +140,7 @@ test("a probe from before a pause does not stand for one after it", async () => 
   assert.equal(world.probes.length, 1);
 });
 
-test("a wall clock that is set back does not stop the probing", async () => {
+test("setting the wall clock back does not stop probing", async () => {
   const world = pageWith();
   world.page("focus");
   await world.answer();
@@ -149,7 +149,7 @@ test("a wall clock that is set back does not stop the probing", async () => {
   assert.equal(world.probes.length, 1);
 });
 
-test("a socket that waits before it connects again connects at once", () => {
+test("a socket that waits to reconnect connects at once", () => {
   for (const lost of ["disconnect", "connect_error"]) {
     const world = pageWith({ connected: false });
     world.happens("reconnect_attempt");
@@ -160,7 +160,7 @@ test("a socket that waits before it connects again connects at once", () => {
   }
 });
 
-test("an attempt to connect gets the time to do so: the first one, the client's own, and ours", () => {
+test("every attempt to connect gets enough time", () => {
   const world = pageWith({ connected: false });
   world.page("focus");
   assert.deepEqual(world.log, [], "the first one");
@@ -179,7 +179,7 @@ test("an attempt to connect gets the time to do so: the first one, the client's 
   assert.deepEqual(world.log, ["reopen", "reopen"]);
 });
 
-test("a page that needs its line no more asks nothing, and acts on no answer", async () => {
+test("a stopped check sends no probe and ignores late answers", async () => {
   const world = pageWith();
   world.page("focus");
   world.line.stop();

@@ -117,7 +117,7 @@ async def test_closing_waits_for_the_writes_in_flight() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_cancels_writes_that_take_too_long_even_when_they_lose_a_cancellation(
+async def test_closing_cancels_slow_writes_again_if_they_lose_a_cancellation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()

@@ -71,7 +71,7 @@ class Node:
 
     @property
     def tag(self) -> str:
-        """What the front door knows a gateway by; empty before it started."""
+        """The tag by which the front door knows a gateway; empty before it started."""
         return affinity.tag_in(self.process.log)
 
     @property

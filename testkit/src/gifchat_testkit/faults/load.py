@@ -123,7 +123,7 @@ class Load:
         return room
 
     def readers_on(self, gateway: Node) -> list[Reader]:
-        """Who is connected to this gateway now, by the affinity cookie."""
+        """The readers that are connected to this gateway now, by the affinity cookie."""
         return [reader for reader in self.staying() if reader.joined.is_set() and reader.gateway == gateway.name]
 
     def staying(self) -> list[Reader]:
