@@ -361,14 +361,15 @@ class WaitingUpgrade:
 
 
 @asynccontextmanager
-async def waiting_upgrade(where: Harness) -> AsyncIterator[WaitingUpgrade]:
+async def waiting_upgrade(where: Harness, more: str = "") -> AsyncIterator[WaitingUpgrade]:
+    """`more` is added to the query of the upgrade."""
     async with http(where) as client:
         session = await opened(where, client)
         reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
         waiting = WaitingUpgrade(client, session, reader, writer)
         try:
             host = f"Host: 127.0.0.1:{where.port}\r\n"
-            upgrade = f"GET {where.websocket} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
+            upgrade = f"GET {where.websocket}{more} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
             writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
             await writer.drain()
             # The server has one loop: when it answers this later request, it has read the others.
@@ -395,3 +396,13 @@ async def test_far_too_much_before_the_upgrade_closes_the_connection(calm: Harne
         waiting.writer.write(bytes(2 * MAX_EARLY_BYTES))
         with contextlib.suppress(ConnectionError):
             assert await waiting.reader.read() == b""
+
+
+async def test_data_behind_a_refused_upgrade_is_dropped(calm: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    async with waiting_upgrade(calm, more="&sid=unknown") as waiting:
+        waiting.writer.write(client_frame(1, b"4early"))
+        await waiting.post("4polled")
+        answers = await waiting.reader.read()
+        assert b"4polled" in answers
+        assert answers.endswith(b'{"code": 1, "message": "Session ID unknown"}')
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -39,7 +39,8 @@ class _UpgradesInOrder(_Base):
             self._waits = False
             self._unset_keepalive_if_required()
             super().handle_websocket_upgrade()
-            if self._early:
+            # Refused: what follows the request is nobody's.
+            if self._early and not self.transport.is_closing():
                 protocol = cast("asyncio.Protocol", self.transport.get_protocol())
                 protocol.data_received(self._early)
 
