@@ -1,5 +1,6 @@
 """Sessions are saved when their rooms change, in batches, and for their grace when they end."""
 
+import weakref
 from datetime import UTC, datetime
 
 import pytest
@@ -127,3 +128,25 @@ async def test_a_live_session_is_saved_again_before_it_expires(world: World) -> 
     assert kept is not None
     assert kept[1] == KEPT_S
     assert AGAIN_AFTER_S < KEPT_S / 2
+
+
+async def test_a_session_that_was_saved_meanwhile_is_not_saved_again_early(world: World) -> None:
+    session = world.session("one", ROOM)
+    await world.save.save()
+    world.now_s += AGAIN_AFTER_S / 2
+    session.enter(OTHER, ADMITTED)
+    await world.save.save()
+    world.now_s += AGAIN_AFTER_S / 2
+    world.save.look()
+    await world.save.save()
+    assert [len(batch) for batch in world.saved.calls] == [1, 1, 0]
+
+
+async def test_a_session_that_ended_is_not_kept_in_memory(world: World) -> None:
+    session = world.session("one", ROOM)
+    await world.save.save()
+    world.save.ended(session, for_good=False)
+    await world.save.settle()
+    budget = weakref.ref(session.budget)
+    del session
+    assert budget() is None

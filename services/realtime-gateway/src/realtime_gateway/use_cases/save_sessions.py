@@ -6,7 +6,7 @@ session expires with the grace of its seats.
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -60,7 +60,8 @@ class SaveSessions:
         """By Socket.IO sid."""
         self._changed: dict[str, Session] = {}
         self._ended: list[ToSave] = []
-        self._again: deque[tuple[float, Session]] = deque()
+        self._again: OrderedDict[str, tuple[float, Session]] = OrderedDict()
+        """By Socket.IO sid: when to save the session again, soonest first."""
         self._wanted = asyncio.Event()
 
     def track(self, session: Session, pid: str, *, guest: bool) -> None:
@@ -80,6 +81,7 @@ class SaveSessions:
         """Save the session as ended. `for_good`: its client disconnected on purpose, so delete it."""
         tracked = self._tracked.pop(session.sid, None)
         self._changed.pop(session.sid, None)
+        self._again.pop(session.sid, None)
         session.on_change = None
         # A session that was never in a room has not been saved.
         if tracked is not None and (session.rooms or not tracked.takes_over):
@@ -101,8 +103,12 @@ class SaveSessions:
 
     def look(self) -> None:
         """Mark live sessions that must be saved again before they expire in the store."""
-        while self._again and self._again[0][0] <= self._clock():
-            self._on_change(self._again.popleft()[1])
+        while self._again:
+            sid, (at_s, session) = next(iter(self._again.items()))
+            if at_s > self._clock():
+                return
+            del self._again[sid]
+            self._on_change(session)
 
     async def settle(self) -> None:
         """Save all ended sessions now, because a client asks for one of them or this node stops."""
@@ -129,7 +135,8 @@ class SaveSessions:
             tracked_still = self._tracked.get(session.sid)
             if tracked_still is not None:
                 tracked_still.takes_over = False
-            self._again.append((again_at_s, session))
+                self._again[session.sid] = (again_at_s, session)
+                self._again.move_to_end(session.sid)
         return True
 
     def _on_change(self, session: Session) -> None:
