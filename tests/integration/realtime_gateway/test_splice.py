@@ -6,9 +6,11 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
+from realtime_gateway.engine import splice
 from realtime_gateway.engine.splice import Half
 
 pytestmark = pytest.mark.timeout(20)
@@ -108,4 +110,26 @@ async def test_closing_the_relay_closes_both_sides_after_their_buffered_data(end
     ends.near.close()
     assert await ends.client[0].read() == b""
     assert await ends.server[0].read() == b"first,early,"
+    await ends.lost.wait()
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+async def test_a_side_that_does_not_close_after_the_other_has_ended_is_cut(
+    ends: Ends, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice, "LINGER_S", 0.1)
+    await ends.server[0].readexactly(12)
+    (ends.client if side == "client" else ends.server)[1].write_eof()
+    await ends.lost.wait()
+
+
+async def test_a_side_that_takes_nothing_is_cut_though_the_end_of_the_other_goes_unseen(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice, "STUCK_S", 0.5)
+    await ends.server[0].readexactly(12)
+    cast("asyncio.Transport", ends.client[1].transport).pause_reading()
+    ends.server[1].write(MUCH)
+    await asyncio.sleep(0)
+    ends.server[1].transport.abort()
     await ends.lost.wait()
