@@ -133,3 +133,19 @@ async def test_a_side_that_takes_nothing_is_cut_though_the_end_of_the_other_goes
     await asyncio.sleep(0)
     ends.server[1].transport.abort()
     await ends.lost.wait()
+
+
+async def test_joining_a_side_that_is_gone_closes_the_other() -> None:
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    server = await asyncio.start_server(lambda *ends: accepted.put_nowait(ends), "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    async with server:
+        _, near = await loop.create_connection(Half, *address)
+        _, far = await loop.create_connection(Half, *address)
+        near.close(at_once=True)
+        near.join(far, b"first")
+        for _ in range(2):
+            reader, writer = await accepted.get()
+            assert await reader.read() == b""
+            writer.close()

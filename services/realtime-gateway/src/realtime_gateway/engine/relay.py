@@ -93,7 +93,7 @@ class Relay:
         self._authorization = f"Bearer {internal_token}"
         self._http = aiohttp.ClientSession(
             headers={"Authorization": self._authorization},
-            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S, sock_read=poll_timeout_s),
+            timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S, sock_read=poll_timeout_s),
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

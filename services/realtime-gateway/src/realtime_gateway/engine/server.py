@@ -27,6 +27,8 @@ FIRST_WORD_TIMEOUT_S = 45.0
 """A client opens a namespace within this time, or goes."""
 PARTING_S = 30.0
 """How long packets that the client has not polled are kept after the server closed the connection."""
+MAX_PARTING = 1_000
+"""Closed connections that are kept at once; above this the oldest one goes."""
 
 _log = structlog.get_logger(__name__)
 
@@ -200,6 +202,8 @@ class EngineServer:
             connection.parting = True
             self._parting[connection.sid] = connection
             self._partings.append((time.monotonic() + PARTING_S, connection.sid))
+            if len(self._partings) > MAX_PARTING:
+                self._parting.pop(self._partings.popleft()[1], None)
 
     async def _tell_end(self, connection: Connection, reason: str) -> None:
         await connection.worked_off()

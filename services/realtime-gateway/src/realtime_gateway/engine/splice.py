@@ -72,7 +72,13 @@ class Half(asyncio.Protocol):
         self._on_lost()
 
     def join(self, other: "Half", first: bytes) -> None:
-        """Join the two sides. Writes `first` to `other`, then the data that this side has buffered."""
+        """Join the two sides. Writes `first` to `other`, then the data that this side has buffered.
+
+        Closes `other` if this side is gone already.
+        """
+        if self.transport is None or self.transport.is_closing():
+            other.close()
+            return
         self._other, other._other = other, self
         other.write(first + b"".join(self._early))
         self._early.clear()
