@@ -167,7 +167,13 @@ def test_what_names_no_room_goes_to_any_replica(door: FrontDoor) -> None:
 
 
 def test_the_internal_paths_are_not_reachable_from_outside(door: FrontDoor) -> None:
-    for path in ("/internal/v1/heads", "//internal/v1/heads", "/%69nternal/v1/heads", "/api/../internal/v1/heads"):
+    for path in (
+        "/internal/v1/heads",
+        "/internal/v1/engine.io/",
+        "//internal/v1/heads",
+        "/%69nternal/v1/heads",
+        "/api/../internal/v1/heads",
+    ):
         assert door.ask(path)[0].status == 404, path
     assert door.ask("/metrics")[0].status == 404
     assert door.echo("/internal/v1/heads", internal=True)["path"] == "/internal/v1/heads"

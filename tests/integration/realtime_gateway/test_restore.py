@@ -20,6 +20,7 @@ pytestmark = pytest.mark.servers
 
 GRACE_S = 3.0
 CLOSE = "1"
+"""The Engine.IO packet."""
 
 
 @pytest.fixture(scope="module")
@@ -195,15 +196,23 @@ async def test_a_room_with_a_new_password_refuses_the_restored_session(
         assert (await after.event("joinRefused"))[0]["code"] == "password_required"
 
 
-@pytest.mark.parametrize("goodbye", ["41/chat,", CLOSE])
-async def test_a_session_that_its_client_closed_is_not_restored(
-    gateways: tuple[Service, Service], anne: Visitor, bob: Visitor, goodbye: str
+async def test_a_session_that_its_client_left_is_not_restored(
+    gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
-    pid, _ = await joined_and_gone(gateways[0], bob, room, how=goodbye)
+    pid, _ = await joined_and_gone(gateways[0], bob, room, how="41/chat,")
     await until_saved(gateways[0], pid, there=False)
     async with raw_chat(gateways[1].url, bob.cookie, {"pid": pid}) as after:
         assert not await is_back(after, room)
+
+
+async def test_a_transport_that_its_client_closed_is_no_goodbye(
+    gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
+) -> None:
+    room = await anne.create_room()
+    pid, _ = await joined_and_gone(gateways[0], bob, room, how=CLOSE)
+    async with raw_chat(gateways[1].url, bob.cookie, {"pid": pid}) as after:
+        assert await is_back(after, room)
 
 
 async def test_a_closed_session_is_deleted_before_the_same_gateway_restores_it(

@@ -411,7 +411,7 @@ async def test_disconnecting_one_namespace_keeps_the_others(world: World, inside
     custom = await enter(inside, "/custom")
     await inside.send("1/custom,", '2["message","to the main namespace"]')
     assert await inside.receive() == '2["message-back","to the main namespace"]'
-    assert ("disconnect", "/custom", custom, "client disconnect") in world.told
+    assert ("disconnect", "/custom", custom, "client namespace disconnect") in world.told
     again = await enter(inside, "/custom")
     assert again != custom
     await pong(inside, "/custom")

@@ -13,7 +13,7 @@ from realtime_gateway.domain.saved_session import SavedSession
 from realtime_gateway.domain.session import Session
 from realtime_gateway.ports import Signatures, Sockets
 from realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
-from realtime_gateway.socketio.server import ChatServer, address_of, budget_of, session_in
+from realtime_gateway.socketio.server import GOODBYE, ChatServer, address_of, budget_of, session_in
 from realtime_gateway.use_cases.join_room import JoinRoom
 from realtime_gateway.use_cases.leave_room import LeaveRoom
 from realtime_gateway.use_cases.restore_session import RestoreSession
@@ -120,7 +120,7 @@ class ChatNamespace:
         session = self._sessions.pop(sid, None)
         self._restoring.pop(sid, None)
         if session is not None:
-            self._save.ended(session, for_good=reason == self._server.reason.CLIENT_DISCONNECT)
+            self._save.ended(session, for_good=reason == GOODBYE)
             _log.debug("disconnected", sid=sid, user=session.who.user_id, reason=reason)
             await self._leave.disconnected(session)
 

@@ -27,6 +27,8 @@ RESERVED_EVENTS = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
 """Event names that clients may not send, as in the published server. They would call the connection's own handlers."""
+GOODBYE = "client namespace disconnect"
+"""Why a session ended whose client left the namespace: the published server's words. A lost transport is no goodbye."""
 _BUDGET = "gifchat.budget"
 _OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
@@ -82,7 +84,7 @@ class ChatServer(socketio.AsyncServer):
             case packets.CONNECT:
                 await self._handle_connect(eio_sid, packet.namespace, packet.data)
             case packets.DISCONNECT:
-                await self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
+                await self._handle_disconnect(eio_sid, packet.namespace, GOODBYE)
             case _:
                 await self._handle_ack(eio_sid, packet.namespace, packet.id, packet.data)
 
@@ -108,7 +110,7 @@ class ChatServer(socketio.AsyncServer):
             await on_opened(self.manager.sid_from_eio_sid(eio_sid, namespace or "/"))
 
     async def _handle_disconnect(self, eio_sid: Any, namespace: Any, reason: Any = None) -> None:
-        if reason == self.reason.CLIENT_DISCONNECT:
+        if reason == GOODBYE:
             self._check_admitted(eio_sid)
         await super()._handle_disconnect(eio_sid, namespace, reason)  # type: ignore[no-untyped-call]
 
