@@ -5,6 +5,7 @@ The tests of this file share one stack and run in order; the last one stops it.
 
 import asyncio
 import io
+import json
 import time
 from contextlib import AsyncExitStack
 
@@ -74,6 +75,15 @@ def test_everything_is_healthy(stack: ComposeStack) -> None:
     states = {c["Name"]: c["State"]["Health"]["Status"] for c in stack.containers() if c["State"].get("Health")}
     assert set(states.values()) == {"healthy"}, states
     assert len(stack.containers("realtime-gateway")) == 3
+
+
+def test_a_gateway_relays_to_the_container_that_holds_the_session(stack: ComposeStack) -> None:
+    polling = "/socket.io/?EIO=4&transport=polling"
+    owner, other, *_ = stack.containers("realtime-gateway")
+    sid = json.loads(stack.get(owner, polling)[1:])["sid"]
+    assert httpx.post(f"{stack.url}{polling}&sid={sid}", content="40/room,").text == "ok"
+    assert stack.get(other, f"{polling}&sid={sid}").startswith('40/room,{"sid":')
+
 
 
 def test_pages_and_errors_come_through_the_front_door(stack: ComposeStack) -> None:

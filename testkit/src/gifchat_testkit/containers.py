@@ -116,11 +116,15 @@ class ComposeStack:
 
     def ask(self, container: Inspected, path: str) -> Any:
         """The JSON that a Python service answers to a request from inside its own container."""
+        return json.loads(self.get(container, path))
+
+    def get(self, container: Inspected, path: str) -> str:
+        """The text that a Python service answers to a request from inside its own container."""
         url = f"http://127.0.0.1:8000{path}"
         code = f"from urllib.request import urlopen; print(urlopen({url!r}, timeout=5).read().decode())"
         answer = docker("exec", container["Id"], "python", "-I", "-c", code)
         assert answer.returncode == 0, answer.stderr
-        return json.loads(answer.stdout)
+        return answer.stdout
 
 
 @contextmanager
