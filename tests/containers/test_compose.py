@@ -85,7 +85,6 @@ def test_a_gateway_relays_to_the_container_that_holds_the_session(stack: Compose
     assert stack.get(other, f"{polling}&sid={sid}").startswith('40/room,{"sid":')
 
 
-
 def test_pages_and_errors_come_through_the_front_door(stack: ComposeStack) -> None:
     with httpx.Client(base_url=stack.url) as client:
         assert client.get("/").status_code == 200
