@@ -8,10 +8,10 @@ ROOMS_API ?= 2
 
 BIN := .venv/bin
 SERVICES := services/rooms-api services/realtime-gateway services/web
-WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/realtime_gateway/engine/write_loop.c
-LOCAL := contracts $(SERVICES) deploy/local
+WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
+LOCAL := contracts $(SERVICES) cli
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
-TYPED := contracts/src $(addsuffix /src,$(SERVICES)) deploy/local/src testkit/src tests benchmarks
+TYPED := contracts/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help up test faults lint format docs bench screenshots lock system clean
@@ -62,7 +62,7 @@ lock-build: LOCKED := requirements/build.in
 lock-%:
 	@echo "Locking requirements/$*.lock"
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-local \
+	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-cli \
 	  $(LOCKED) -o requirements/$*.lock
 
 system:  ## install the system packages that tests can use (Debian and Ubuntu, as root)
@@ -70,7 +70,7 @@ system:  ## install the system packages that tests can use (Debian and Ubuntu, a
 
 clean:  ## remove the environment, caches and the data of the embedded cluster
 	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
-	rm -f services/realtime-gateway/src/realtime_gateway/engine/_write_loop.*.so
+	rm -f services/realtime-gateway/src/gifchat_realtime_gateway/engine/_write_loop.*.so
 	rm -rf .venv $(DATA) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

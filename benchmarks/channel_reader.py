@@ -15,11 +15,11 @@ from pathlib import Path
 import uvloop
 from redis.asyncio import Redis
 
-from gifchat_local.ports import free_port
-from gifchat_local.prerequisites import find_valkey_server
-from gifchat_local.servers.valkey import Valkey
+from gifchat_cli.ports import free_port
+from gifchat_cli.prerequisites import find_valkey_server
+from gifchat_cli.servers.valkey import Valkey
+from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_testkit.servers import running
-from realtime_gateway.adapters.redis_feed import RedisFeed
 
 ROUNDS, MESSAGES, PER_SECOND = 5, 12_000, 4_000
 CHANNEL = "gifchat:{p00}:room:0123456789abcdef01234567:events"

@@ -11,8 +11,8 @@ from benchmarks.harness import machine, product, servers
 from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result, interleaved
-from gifchat_local.bench.generator import stamp
-from room_contracts.ids import RoomId
+from gifchat_cli.bench.generator import stamp
+from gifchat_contracts.ids import RoomId
 
 TITLE = "From a POST to the last delivery in a room of 1,000"
 MEMBERS = 1_000

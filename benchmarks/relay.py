@@ -18,11 +18,11 @@ from benchmarks.harness import machine, servers
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailed
 from benchmarks.harness.rounds import Figure, Options, Result, interleaved
+from gifchat_contracts import events, keys, socket_events
+from gifchat_contracts.codec import Frame, Kind, encode
+from gifchat_realtime_gateway.domain.session import EVENTS_AT_ONCE
+from gifchat_realtime_gateway.engine.websocket import text_frame
 from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websocket
-from realtime_gateway.domain.session import EVENTS_AT_ONCE
-from realtime_gateway.engine.websocket import text_frame
-from room_contracts import events, keys, socket_events
-from room_contracts.codec import Frame, Kind, encode
 
 TITLE = "A relayed poll and a relayed WebSocket, beside direct ones"
 POLLERS = 50

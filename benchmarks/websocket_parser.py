@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 from wsproto.connection import Connection, ConnectionType
 
-from realtime_gateway.engine.websocket import Parser
+from gifchat_realtime_gateway.engine.websocket import Parser
 
 ROUNDS, MESSAGES, CONNECTIONS = 5, 20_000, 2_000
 MAX_BYTES = 65_536

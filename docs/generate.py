@@ -12,10 +12,10 @@ from typing import Any
 
 from pydantic_settings import BaseSettings
 
-from chat_web.settings import Settings as WebSettings
-from realtime_gateway.settings import Settings as GatewaySettings
-from room_contracts import errors
-from rooms_api.settings import Settings as RoomsApiSettings
+from gifchat_contracts import errors
+from gifchat_realtime_gateway.settings import Settings as GatewaySettings
+from gifchat_rooms_api.settings import Settings as RoomsApiSettings
+from gifchat_web.settings import Settings as WebSettings
 
 DOCS = Path(__file__).parent
 SERVICES: dict[str, type[BaseSettings]] = {

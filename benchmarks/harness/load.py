@@ -9,9 +9,9 @@ from typing import Any, Literal
 from benchmarks.harness import machine
 from benchmarks.harness.servers import Server, built, write_clients
 from benchmarks.harness.wire import write_messages
-from gifchat_local.bench import generator
-from gifchat_local.bench.generator import GeneratorError, LoadGenerator
-from room_contracts.ids import RoomId
+from gifchat_cli.bench import generator
+from gifchat_cli.bench.generator import GeneratorError, LoadGenerator
+from gifchat_contracts.ids import RoomId
 
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0

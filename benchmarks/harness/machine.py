@@ -10,7 +10,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from gifchat_local.bench.machine import memory_gb, processor
+from gifchat_cli.bench.machine import memory_gb, processor
 
 BENCHMARKS = Path(__file__).resolve().parent.parent
 ROOT = BENCHMARKS.parent

@@ -11,13 +11,13 @@ import httpx
 
 from benchmarks.harness import machine
 from benchmarks.harness.servers import Stage, wait_for, with_environment
-from gifchat_local.prerequisites import find_mongod
-from gifchat_local.servers.mongod import Mongod
+from gifchat_cli.prerequisites import find_mongod
+from gifchat_cli.servers.mongod import Mongod
+from gifchat_contracts import identity, limits
+from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE
+from gifchat_contracts.ids import RoomId
 from gifchat_testkit.servers import running
 from gifchat_testkit.tokens import session_cookie, signed
-from room_contracts import identity, limits
-from room_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE
-from room_contracts.ids import RoomId
 
 SESSION = "bench-owner"
 
@@ -69,7 +69,7 @@ def membership(room_id: RoomId) -> dict[str, str]:
 
 
 @contextmanager
-def rooms_api(stage: Stage, mongo_url: str, core: int, module: str = "rooms_api") -> Iterator[RoomsApi]:
+def rooms_api(stage: Stage, mongo_url: str, core: int, module: str = "gifchat_rooms_api") -> Iterator[RoomsApi]:
     """A rooms-api; `module` is what is run."""
     port = stage.port()
     environment = {

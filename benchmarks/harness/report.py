@@ -34,7 +34,7 @@ compiled without them, as pyenv does by default, a connect took the Python serve
 ## How it is measured
 
 - The server that is measured has one core to itself; the load, Valkey, mongod and stand-ins have the other.
-- The load generator is [a C program on epoll](../deploy/local/src/gifchat_local/bench/load_generator.c), the same
+- The load generator is [a C program on epoll](../cli/src/gifchat_cli/bench/load_generator.c), the same
   that `gifchat bench` uses. It counts every delivery on every connection and checks its order; **a run in which one is
   missing, doubled or out of order fails**. It says how busy it was itself.
 - All servers get the same chat event from a real Valkey, on the channel and in the format of their own, as if another

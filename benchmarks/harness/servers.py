@@ -21,22 +21,22 @@ from typing import Any
 from benchmarks.harness import machine
 from benchmarks.harness.wire import Message, msgpack, resp
 from benchmarks.peers.rooms_api_stand_in import EPOCH
-from gifchat_local.bench.generator import STAMP, client_line
-from gifchat_local.ports import choose_port
-from gifchat_local.prerequisites import find_valkey_server
-from gifchat_local.servers.readiness import NotReadyError, get_health
-from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_cli.bench.generator import STAMP, client_line
+from gifchat_cli.ports import choose_port
+from gifchat_cli.prerequisites import find_valkey_server
+from gifchat_cli.servers.readiness import NotReadyError, get_health
+from gifchat_cli.servers.valkey import Valkey, mark_as_new
+from gifchat_contracts import events, keys
+from gifchat_contracts.codec import Frame, Kind, encode
+from gifchat_contracts.identity import SESSION_COOKIE
+from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_testkit.servers import running
 from gifchat_testkit.tokens import session_cookie
-from room_contracts import events, keys
-from room_contracts.codec import Frame, Kind, encode
-from room_contracts.identity import SESSION_COOKIE
-from room_contracts.ids import Epoch, RoomId
 
 EVENT = "chat"
 KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
 _SEQ_AT = 10
-"""Where the seq is in a frame on a channel; see `room_contracts.codec`."""
+"""Where the seq is in a frame on a channel; see `gifchat_contracts.codec`."""
 
 
 def room_id(room: int) -> RoomId:
@@ -179,7 +179,7 @@ def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
         "ROOMS_API_URL": f"http://127.0.0.1:{stage.rooms_api_port}",
         "NODE_NAME": f"bench-{port}",
     }
-    return with_environment(environment, [sys.executable, "-m", "realtime_gateway"])
+    return with_environment(environment, [sys.executable, "-m", "gifchat_realtime_gateway"])
 
 
 def _engine_command(_stage: Stage, port: int, _control: int) -> list[str]:

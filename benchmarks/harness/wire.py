@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from gifchat_local.bench.generator import STAMP
+from gifchat_cli.bench.generator import STAMP
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from bson import ObjectId
 from pymongo import ReturnDocument
 from pymongo.write_concern import WriteConcern
 
-import rooms_api.app
-from room_contracts import errors, keys
-from room_contracts.ids import RoomId
-from rooms_api.__main__ import main
-from rooms_api.adapters.mongo_messages import MongoMessages
-from rooms_api.domain.errors import Refused
-from rooms_api.domain.message import Draft, LogEntry, frame_of
-from rooms_api.ports import Publisher, Rooms
-from rooms_api.use_cases.group_commit import Committed, Rule
+import gifchat_rooms_api.app
+from gifchat_contracts import errors, keys
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.__main__ import main
+from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.domain.message import Draft, LogEntry, frame_of
+from gifchat_rooms_api.ports import Publisher, Rooms
+from gifchat_rooms_api.use_cases.group_commit import Committed, Rule
 
 
 class CounterAndInsert:
@@ -59,6 +59,6 @@ class CounterAndInsert:
 
 
 if __name__ == "__main__":
-    parts: Any = rooms_api.app
+    parts: Any = gifchat_rooms_api.app
     parts.GroupCommit = CounterAndInsert
     raise SystemExit(main())

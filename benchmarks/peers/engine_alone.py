@@ -15,10 +15,10 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from realtime_gateway.adapters.signed_tokens import SignedTokens
-from realtime_gateway.settings import Settings
-from realtime_gateway.socketio.client_manager import ClientManager
-from realtime_gateway.socketio.server import create_server
+from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
+from gifchat_realtime_gateway.settings import Settings
+from gifchat_realtime_gateway.socketio.client_manager import ClientManager
+from gifchat_realtime_gateway.socketio.server import create_server
 
 rooms: dict[str, set[str]] = {}
 room_of: dict[str, str] = {}

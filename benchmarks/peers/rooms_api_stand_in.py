@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from room_contracts import limits
+from gifchat_contracts import limits
 
 EPOCH = "00000000000000aa"
 OWNER = "f" * 24

@@ -8,7 +8,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-ENGINE = Path("src", "realtime_gateway", "engine")
+ENGINE = Path("src", "gifchat_realtime_gateway", "engine")
 
 
 class WriteLoop(BuildHookInterface[Any]):
@@ -40,4 +40,4 @@ class WriteLoop(BuildHookInterface[Any]):
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["force_include"][str(built)] = str(Path("realtime_gateway", "engine", built.name))
+        build_data["force_include"][str(built)] = str(Path("gifchat_realtime_gateway", "engine", built.name))

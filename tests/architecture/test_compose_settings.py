@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from chat_web.settings import Settings as WebSettings
+from gifchat_contracts.identity import DEVELOPMENT_SECRET
+from gifchat_realtime_gateway.settings import Settings as GatewaySettings
+from gifchat_rooms_api.settings import Settings as RoomsApiSettings
 from gifchat_testkit.containers import BASE_IMAGES
-from realtime_gateway.settings import Settings as GatewaySettings
-from room_contracts.identity import DEVELOPMENT_SECRET
-from rooms_api.settings import Settings as RoomsApiSettings
+from gifchat_web.settings import Settings as WebSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text()

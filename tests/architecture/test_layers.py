@@ -20,7 +20,7 @@ def test_the_import_contracts_hold() -> None:
 def test_every_package_is_under_them() -> None:
     packages = {
         init.parent.name
-        for pattern in ("contracts", "services/*", "deploy/*", "testkit")
+        for pattern in ("contracts", "services/*", "cli", "testkit")
         for init in ROOT.glob(f"{pattern}/src/*/__init__.py")
     }
     assert packages == set(tomllib.loads(CONFIG.read_text())["tool"]["importlinter"]["root_packages"])
@@ -28,8 +28,8 @@ def test_every_package_is_under_them() -> None:
 
 def test_the_contracts_use_the_standard_library_alone() -> None:
     """Importing every shared module brings in nothing that a package index has."""
-    modules = [path.stem for path in (ROOT / "contracts/src/room_contracts").glob("[a-z]*.py")]
-    code = f"import {', '.join(f'room_contracts.{name}' for name in modules)}"
+    modules = [path.stem for path in (ROOT / "contracts/src/gifchat_contracts").glob("[a-z]*.py")]
+    code = f"import {', '.join(f'gifchat_contracts.{name}' for name in modules)}"
     subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(ROOT / 'contracts/src')!r}); {code}"],
         check=True,

@@ -19,15 +19,15 @@ from typing import Any
 import httpx
 import pytest
 
-from gifchat_local.ports import free_port
-from gifchat_local.servers.valkey import mark_as_new
+from gifchat_cli.ports import free_port
+from gifchat_cli.servers.valkey import mark_as_new
+from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
+from gifchat_contracts.limits import HISTORY_PAGE_MAX
+from gifchat_realtime_gateway.engine.relay import PATH as RELAY_PATH
+from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit.plain_balancer import plain_balancer
 from gifchat_testkit.services import Service, running_service
 from gifchat_testkit.tokens import session_cookie, signed
-from realtime_gateway.engine.relay import PATH as RELAY_PATH
-from realtime_gateway.settings import DEVELOPMENT_TOKEN
-from room_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
-from room_contracts.limits import HISTORY_PAGE_MAX
 
 E2E = Path(__file__).parents[1] / "e2e"
 OLD_CLIENTS = Path(sys.prefix) / "old-clients"
@@ -140,7 +140,7 @@ def running_cluster(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator
     with ExitStack() as stack:
         rooms_api = stack.enter_context(
             running_service(
-                "rooms_api",
+                "gifchat_rooms_api",
                 work_dir,
                 MONGO_URL=mongo_url,
                 MONGO_DATABASE=f"test_{secrets.token_hex(6)}",
@@ -150,7 +150,7 @@ def running_cluster(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator
         gateways = [
             stack.enter_context(
                 running_service(
-                    "realtime_gateway",
+                    "gifchat_realtime_gateway",
                     work_dir,
                     NODE_NAME=f"gateway-{number}",
                     ROOMS_API_URL=rooms_api.url,

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gifchat_local.restart_policy import MAX_DELAY_S, STEADY_S
+from gifchat_cli.restart_policy import MAX_DELAY_S, STEADY_S
 from gifchat_testkit.clients import chat_socket
 from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gifchat_local.ports import free_port
+from gifchat_cli.ports import free_port
 from gifchat_testkit.clients import ChatSocket, chat_socket, cookie_header, visitor
 from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
 
@@ -114,7 +114,7 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
             "--data",
             str(tmp_path / "data"),
         ]
-        process = subprocess.Popen([sys.executable, "-m", "gifchat_local", "up", *arguments], stdout=stream)
+        process = subprocess.Popen([sys.executable, "-m", "gifchat_cli", "up", *arguments], stdout=stream)
     try:
         wait_until(lambda: "Ready: http://localhost:" in output.read_text(), "readiness", timeout_s=90)
         pids = descendants(process.pid)
@@ -144,9 +144,9 @@ def test_a_server_that_cannot_load_a_library_is_one_sentence_with_the_remedy(tmp
     mongod.write_text("#!/bin/sh\necho 'mongod: error while loading shared libraries: libcurl.so.4' >&2\nexit 127\n")
     mongod.chmod(0o755)
     program = (
-        "import sys; from pathlib import Path; from gifchat_local import prerequisites;"
+        "import sys; from pathlib import Path; from gifchat_cli import prerequisites;"
         "prerequisites._in_package = lambda *_: None;"
-        "from gifchat_local.__main__ import main; sys.exit(main(sys.argv[1:]))"
+        "from gifchat_cli.__main__ import main; sys.exit(main(sys.argv[1:]))"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program, "up", "--data", str(tmp_path / "data"), "--port", str(free_port())],
@@ -374,7 +374,7 @@ def test_a_bench_says_how_many_viewers_are_held_and_leaves_nothing_behind(cluste
 def test_ctrl_c_ends_a_bench_with_what_it_knows_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
     bench = subprocess.Popen(
         [
-            *(sys.executable, "-m", "gifchat_local", "bench", "--url", cluster.url, "--json"),
+            *(sys.executable, "-m", "gifchat_cli", "bench", "--url", cluster.url, "--json"),
             *("--data", str(cluster.data), "--step", "5", "--hold", "100"),
         ],
         stdout=subprocess.PIPE,

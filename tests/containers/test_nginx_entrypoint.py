@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gifchat_local.blueprint import NGINX_TEMPLATE
-from gifchat_local.servers.nginx import render
+from gifchat_cli.blueprint import NGINX_TEMPLATE
+from gifchat_cli.servers.nginx import render
 
 ENTRYPOINT = NGINX_TEMPLATE.with_name("docker-entrypoint.sh")
 

@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gifchat_realtime_gateway.http.client_bundle import FILES, FOLDER, VERSION
 from gifchat_testkit.browser import CHROMIUM, Window, Windows
 from gifchat_testkit.cluster import EmbeddedCluster
-from realtime_gateway.http.client_bundle import FILES, FOLDER, VERSION
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")

@@ -8,7 +8,11 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
+from gifchat_contracts import keys
+from gifchat_contracts.codec import Frame, Kind, encode
+from gifchat_contracts.events import body
+from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_testkit.faults.cluster import FaultCluster, Shape
 from gifchat_testkit.faults.failing_rooms_api import MODULE, keep_quiet
 from gifchat_testkit.faults.load import Load
@@ -16,10 +20,6 @@ from gifchat_testkit.faults.looks import readers_go_on
 from gifchat_testkit.faults.measuring import total
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
-from room_contracts import keys
-from room_contracts.codec import Frame, Kind, encode
-from room_contracts.events import body
-from room_contracts.ids import Epoch, RoomId, UserId
 
 GOES_ON_WITHIN_S = 5.0
 LASTS_S = 3.0

@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
+from gifchat_contracts import limits, socket_events
 from gifchat_testkit import affinity
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.checker import Limits, percentile
@@ -24,7 +25,6 @@ from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.sockets import Ack, ChatConnection, Event, Transport
 from gifchat_testkit.faults.waiting import until
 from gifchat_testkit.raw_websocket import RawWebSocket, raw_websocket
-from room_contracts import limits, socket_events
 
 SETTLED_WITHIN_S = 10.0
 TICKET_WITHIN_S = 30.0

@@ -7,7 +7,8 @@ from math import ceil
 
 import httpx
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
+from gifchat_contracts import limits
 from gifchat_testkit import affinity
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Node, Shape
@@ -20,7 +21,6 @@ from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.sockets import Transport
 from gifchat_testkit.faults.waiting import until
-from room_contracts import limits
 
 EXIT_WITHIN_S = 20.0
 NOTICED_WITHIN_S = limits.LEASE_TTL_S + 1.5

@@ -4,6 +4,7 @@ import asyncio
 import random
 from contextlib import suppress
 
+from gifchat_contracts import socket_events
 from gifchat_testkit.faults.cluster import FaultCluster, Shape
 from gifchat_testkit.faults.load import Load
 from gifchat_testkit.faults.looks import error_seconds, slowest_answer_s, writers_go_on
@@ -11,7 +12,6 @@ from gifchat_testkit.faults.proxy import BOTH, Direction
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.sockets import ChatConnection, Event
-from room_contracts import socket_events
 
 ELECTS_WITHIN_S = 20.0
 WRITES_WITHIN_S = 20.0

@@ -7,13 +7,13 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gifchat_contracts import keys
+from gifchat_contracts.ids import RoomId
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Shape
 from gifchat_testkit.faults.load import Load, LoadShape
 from gifchat_testkit.faults.mutant_gateway import MODULE, VARIABLE
 from gifchat_testkit.faults.rows import Figures, Row
-from room_contracts import keys
-from room_contracts.ids import RoomId
 
 REPEAT_S = 1.0
 UNCHANGED: dict[str, Any] = {"shape": Shape(), "caught_by": frozenset(), "limits": Limits(), "catch_up_s": 20.0}

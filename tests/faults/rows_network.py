@@ -3,6 +3,7 @@
 import asyncio
 import random
 
+from gifchat_contracts import limits
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Shape
 from gifchat_testkit.faults.load import Load
@@ -10,7 +11,6 @@ from gifchat_testkit.faults.looks import back_elsewhere
 from gifchat_testkit.faults.network import lose_nothing, lose_packets
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
-from room_contracts import limits
 
 BACK_WITHIN_S = 15.0
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gifchat_contracts import limits
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import FaultCluster, Shape
 from gifchat_testkit.faults.load import Load, LoadShape
@@ -15,7 +16,6 @@ from gifchat_testkit.faults.reader import Reader
 from gifchat_testkit.faults.records import now
 from gifchat_testkit.faults.rows import Figures, Row
 from gifchat_testkit.faults.waiting import until
-from room_contracts import limits
 
 HEALS_WITHIN_S = 2.0
 DEAF_WITHIN_S = 5.0

@@ -7,7 +7,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
 from gifchat_testkit import affinity
 from gifchat_testkit.faults.checker import Limits
 from gifchat_testkit.faults.cluster import DATABASE, FaultCluster, Shape

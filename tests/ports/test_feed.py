@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.Feed` and `Publisher`: the fakes and sharded pub/sub on a real server keep one promise."""
+"""`Feed` and `Publisher`: the fakes and sharded pub/sub on a real server pass one suite."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gifchat_contracts.codec import Frame, Kind, encode
+from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
+from gifchat_realtime_gateway.ports import FeedUnavailable, Publisher, PublishFailed
 from gifchat_testkit.fakes.feed import Channels, FakePublisher
 from gifchat_testkit.feed_worlds import DEADLINE_S, FakeFeedWorld, FeedWorld, RedisFeedWorld
-from realtime_gateway.adapters.redis_publisher import RedisPublisher
-from realtime_gateway.ports import FeedUnavailable, Publisher, PublishFailed
-from room_contracts.codec import Frame, Kind, encode
 
 ONE, TWO, NEVER = "gifchat:{p01}:one", "gifchat:{p02}:two", "gifchat:{p03}:never"
 

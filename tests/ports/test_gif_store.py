@@ -1,4 +1,4 @@
-"""`rooms_api.ports.GifStore`: the fake and MongoDB are held to the same promises."""
+"""`gifchat_rooms_api.ports.GifStore`: the fake and MongoDB are held to the same promises."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,13 +11,13 @@ import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 
+from gifchat_contracts.ids import GifId, RoomId, UserId
+from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
+from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.domain.gif import Format, StoredGif
+from gifchat_rooms_api.domain.message import Draft, Gif, LogEntry, Message
+from gifchat_rooms_api.ports import GifFile, GifStore
 from gifchat_testkit.fakes.gif_store import FakeGifStore
-from room_contracts.ids import GifId, RoomId, UserId
-from rooms_api.adapters.mongo_gifs import MongoGifs
-from rooms_api.adapters.mongo_messages import MongoMessages
-from rooms_api.domain.gif import Format, StoredGif
-from rooms_api.domain.message import Draft, Gif, LogEntry, Message
-from rooms_api.ports import GifFile, GifStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""`rooms_api.ports.MessageLog`: the fake and MongoDB are held to the same promises."""
+"""`gifchat_rooms_api.ports.MessageLog`: the fake and MongoDB are held to the same promises."""
 
 import asyncio
 import secrets
@@ -10,11 +10,10 @@ import pytest
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 
-from gifchat_testkit.fakes.message_log import FakeMessageLog
-from room_contracts.ids import Epoch, GifId, RoomId, UserId
-from room_contracts.position import Position
-from rooms_api.adapters.mongo_messages import MongoMessages
-from rooms_api.domain.message import (
+from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.domain.message import (
     Content,
     Deletion,
     Draft,
@@ -27,7 +26,8 @@ from rooms_api.domain.message import (
     Text,
     deletion_key,
 )
-from rooms_api.ports import Appended, KeyTaken, MessageLog, SeqTaken
+from gifchat_rooms_api.ports import Appended, KeyTaken, MessageLog, SeqTaken
+from gifchat_testkit.fakes.message_log import FakeMessageLog
 
 ROOM, OTHER, MISSING = (RoomId(str(ObjectId())) for _ in range(3))
 EPOCHS = {ROOM: Epoch("0123456789abcdef"), OTHER: Epoch("fedcba9876543210")}

@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.Nodes`: one suite for the fake and for Redis."""
+"""`gifchat_realtime_gateway.ports.Nodes`: one suite for the fake and for Redis."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -9,10 +9,10 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gifchat_contracts import keys
+from gifchat_realtime_gateway.adapters.redis_nodes import LOOK_EVERY_S, RedisNodes
+from gifchat_realtime_gateway.ports import Nodes
 from gifchat_testkit.fakes.nodes import FakeNodes, NodeStore
-from realtime_gateway.adapters.redis_nodes import LOOK_EVERY_S, RedisNodes
-from realtime_gateway.ports import Nodes
-from room_contracts import keys
 
 LEASE_S, REMEMBERED_S = 1_000.0, 500.0
 ONE, TWO = "tag-one-", "tag-two-"

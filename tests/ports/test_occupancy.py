@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.Occupancy`: the fake and the Lua on real servers are held to the same promises."""
+"""`gifchat_realtime_gateway.ports.Occupancy`: the fake and the Lua on real servers are held to the same promises."""
 
 import asyncio
 import shutil
@@ -10,13 +10,13 @@ import pytest
 from bson import ObjectId
 from redis.asyncio import Redis
 
-from gifchat_local.ports import free_port
-from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_cli.ports import free_port
+from gifchat_cli.servers.valkey import Valkey, mark_as_new
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
 from gifchat_testkit.seat_worlds import READMISSION_S, RECOVERING_S, FakeSeatWorld, RedisSeatWorld, SeatWorld
 from gifchat_testkit.servers import running
-from realtime_gateway.ports import Occupancy, OccupancyUnavailable
-from room_contracts.identity import Identity
-from room_contracts.ids import RoomId, UserId
 
 ROOM, OTHER_ROOM = RoomId(str(ObjectId())), RoomId(str(ObjectId()))
 REDIS_SERVER = shutil.which("redis-server")

@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 )
 from redis.asyncio import Redis
 
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, UserId
 from gifchat_testkit.seat_worlds import FakeSeatWorld, RedisSeatWorld, SeatWorld
-from room_contracts.identity import Identity
-from room_contracts.ids import RoomId, UserId
 
 pytestmark = pytest.mark.servers
 

@@ -1,4 +1,4 @@
-"""`rooms_api.ports.RateLimits`: buckets of one process and buckets in Redis give the same answers."""
+"""`gifchat_rooms_api.ports.RateLimits`: buckets of one process and buckets in Redis give the same answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from rooms_api.adapters.redis_admission import LocalRateLimits, RedisRateLimits
-from rooms_api.ports import Rate, RateLimits
+from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits, RedisRateLimits
+from gifchat_rooms_api.ports import Rate, RateLimits
 
 SLOW = Rate("test-slow", burst=3, every_s=60.0)
 QUICK = Rate("test-quick", burst=2, every_s=0.05)

@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.RoomHistory` and `MessageRelay`: the fake, and the client of a real rooms-api."""
+"""`gifchat_realtime_gateway.ports.RoomHistory` and `MessageRelay`: the fake, and the client of a real rooms-api."""
 
 import asyncio
 import secrets
@@ -12,20 +12,20 @@ import httpx
 import pytest
 from bson import ObjectId
 
+from gifchat_contracts import errors, identity, limits
+from gifchat_contracts.codec import Kind
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, is_epoch
+from gifchat_contracts.position import Position
+from gifchat_contracts.socket_events import SendGif, SendText
+from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever
+from gifchat_realtime_gateway.ports import HistoryUnavailable, MessageRelay, RoomHistory
+from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import tokens
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from gifchat_testkit.services import Service, running_service
-from realtime_gateway.adapters.rooms_api_client import RoomsApiClient
-from realtime_gateway.domain.errors import Refused
-from realtime_gateway.domain.hosted_room import FOREVER, Forever
-from realtime_gateway.ports import HistoryUnavailable, MessageRelay, RoomHistory
-from realtime_gateway.settings import DEVELOPMENT_TOKEN
-from room_contracts import errors, identity, limits
-from room_contracts.codec import Kind
-from room_contracts.identity import Identity
-from room_contracts.ids import RoomId, is_epoch
-from room_contracts.position import Position
-from room_contracts.socket_events import SendGif, SendText
 
 NO_ROOM = RoomId(str(ObjectId()))
 NOW = datetime.now(UTC)
@@ -122,19 +122,19 @@ def rooms_api(mongo_url: str, valkey_url: str, tmp_path_factory: pytest.TempPath
     folder: Path = tmp_path_factory.mktemp("rooms-api")
     database = f"test_{secrets.token_hex(6)}"
     with running_service(
-        "rooms_api", folder, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
+        "gifchat_rooms_api", folder, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
     ) as service:
         yield service
 
 
-@pytest.fixture(params=["fake", pytest.param("rooms_api", marks=pytest.mark.servers)])
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.servers)])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     if request.param == "fake":
         yield FakeWorld()
         return
     async with AsyncExitStack() as stack:
         request.getfixturevalue("valkey")
-        yield RealWorld(request.getfixturevalue(request.param), stack)
+        yield RealWorld(request.getfixturevalue("rooms_api"), stack)
 
 
 def user() -> Identity:

@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.SavedSessions`: one suite for the fake and for Redis."""
+"""`gifchat_realtime_gateway.ports.SavedSessions`: one suite for the fake and for Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,14 +11,14 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import Epoch, RoomId, new_pid
+from gifchat_contracts.position import Position
+from gifchat_realtime_gateway.adapters.redis_saved_sessions import RedisSavedSessions
+from gifchat_realtime_gateway.domain.saved_session import SavedRoom, SavedSession
+from gifchat_realtime_gateway.domain.session import Admitted
+from gifchat_realtime_gateway.ports import SavedSessions, ToSave
 from gifchat_testkit.fakes.saved_sessions import FakeSavedSessions
-from realtime_gateway.adapters.redis_saved_sessions import RedisSavedSessions
-from realtime_gateway.domain.saved_session import SavedRoom, SavedSession
-from realtime_gateway.domain.session import Admitted
-from realtime_gateway.ports import SavedSessions, ToSave
-from room_contracts.identity import Identity
-from room_contracts.ids import Epoch, RoomId, new_pid
-from room_contracts.position import Position
 
 ANNE, BOB = Identity.of_session("anne"), Identity.of_session("bob")
 ADMITTED = Admitted(datetime(2026, 11, 30, 12, tzinfo=UTC), 3)

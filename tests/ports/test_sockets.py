@@ -1,4 +1,4 @@
-"""`realtime_gateway.ports.Sockets` and its groups: the fake, and our client manager on the engine's connections."""
+"""`Sockets` and its groups: the fake and our client manager on real connections pass one suite."""
 
 import asyncio
 import json
@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import pytest
 
+from gifchat_contracts.events import body
+from gifchat_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
+from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
+from gifchat_realtime_gateway.engine.fan_out import CHUNK
+from gifchat_realtime_gateway.ports import Sockets
+from gifchat_realtime_gateway.settings import Settings
+from gifchat_realtime_gateway.socketio.client_manager import ClientManager
+from gifchat_realtime_gateway.socketio.server import create_server
 from gifchat_testkit.fakes.sockets import Event, FakeSockets
-from realtime_gateway.adapters.signed_tokens import SignedTokens
-from realtime_gateway.engine.fan_out import CHUNK
-from realtime_gateway.ports import Sockets
-from realtime_gateway.settings import Settings
-from realtime_gateway.socketio.client_manager import ClientManager
-from realtime_gateway.socketio.server import create_server
-from room_contracts.events import body
-from room_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
 
 MARK = ("mark", None)
 

@@ -5,7 +5,7 @@ import re
 
 import httpx
 
-from realtime_gateway.engine.sid import node_tag
+from gifchat_realtime_gateway.engine.sid import node_tag
 
 COOKIE = "gifchat_gateway"
 _STARTED = re.compile(r"""node_id["']?[=:]\s*["']?([A-Za-z0-9.-]+)""")

@@ -11,7 +11,7 @@ import aiohttp
 import httpx
 import socketio
 
-from room_contracts import socket_events
+from gifchat_contracts import socket_events
 
 DEADLINE_S = 15.0
 GOODBYE_S = 2.0

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from gifchat_local.parent_death import die_with_parent
-from gifchat_local.ports import free_port
+from gifchat_cli.parent_death import die_with_parent
+from gifchat_cli.ports import free_port
 
 START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 90.0
@@ -34,7 +34,7 @@ Process = dict[str, Any]
 def gifchat(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command line to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "gifchat_local", *arguments],
+        [sys.executable, "-m", "gifchat_cli", *arguments],
         env={**os.environ, **(env or {})},
         capture_output=True,
         text=True,
@@ -135,7 +135,7 @@ def running_cluster(*arguments: str, env: Mapping[str, str] | None = None) -> It
         with output.open("wb") as stream:
             supervisor = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "gifchat_local", "up"),
+                    *(sys.executable, "-m", "gifchat_cli", "up"),
                     *("--data", str(data), "--port", str(port), *arguments),
                 ],
                 env={**os.environ, **(env or {})},

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from testcontainers.compose import DockerCompose
 
-from gifchat_local.ports import free_port
+from gifchat_cli.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 BUILT_SERVICES = ("rooms-api", "realtime-gateway", "web", "nginx")

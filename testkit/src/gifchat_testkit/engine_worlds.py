@@ -17,12 +17,12 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gifchat_realtime_gateway.engine.connection import CloseReason
+from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group
+from gifchat_realtime_gateway.engine.server import EngineServer
+from gifchat_realtime_gateway.socketio.client_manager import ClientManager
+from gifchat_realtime_gateway.socketio.server import ChatServer
 from gifchat_testkit.tasks import cancel_until_done
-from realtime_gateway.engine.connection import CloseReason
-from realtime_gateway.engine.fan_out import EndOfTurn, Group
-from realtime_gateway.engine.server import EngineServer
-from realtime_gateway.socketio.client_manager import ClientManager
-from realtime_gateway.socketio.server import ChatServer
 
 ORIGIN = "http://chat.example"
 PING_INTERVAL_S = 0.3

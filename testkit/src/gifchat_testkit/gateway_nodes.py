@@ -1,4 +1,4 @@
-"""Gateways on the fakes: the use cases, wired as `realtime_gateway.app` does it."""
+"""Gateways on the fakes: the use cases, wired as `gifchat_realtime_gateway.app` does it."""
 
 import asyncio
 import secrets
@@ -7,35 +7,35 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gifchat_contracts import keys, limits
+from gifchat_contracts.codec import Frame, encode
+from gifchat_contracts.errors import Language
+from gifchat_contracts.identity import DEVELOPMENT_SECRET, Identity
+from gifchat_contracts.ids import NodeId, RoomId
+from gifchat_contracts.position import Position
+from gifchat_contracts.socket_events import Join
+from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
+from gifchat_realtime_gateway.use_cases.fan_out import FanOut
+from gifchat_realtime_gateway.use_cases.hear_channels import HearChannels
+from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
+from gifchat_realtime_gateway.use_cases.join_room import Joined, JoinRoom
+from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
+from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
+from gifchat_realtime_gateway.use_cases.send_message import SendMessage
+from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
+from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
+from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
 from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
 from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from gifchat_testkit.fakes.sockets import FakeSockets
 from gifchat_testkit.tasks import cancel_until_done
-from realtime_gateway.adapters.signed_tokens import SignedTokens
-from realtime_gateway.domain.hosted_room import HostedRoom
-from realtime_gateway.domain.session import Session
-from realtime_gateway.use_cases.announce_presence import AnnouncePresence
-from realtime_gateway.use_cases.evict_sessions import EvictSessions
-from realtime_gateway.use_cases.fan_out import FanOut
-from realtime_gateway.use_cases.hear_channels import HearChannels
-from realtime_gateway.use_cases.host_rooms import HostRooms
-from realtime_gateway.use_cases.join_room import Joined, JoinRoom
-from realtime_gateway.use_cases.leave_room import LeaveRoom
-from realtime_gateway.use_cases.receive_frames import ReceiveFrames
-from realtime_gateway.use_cases.renew_leases import RenewLeases
-from realtime_gateway.use_cases.repair_rooms import RepairRooms
-from realtime_gateway.use_cases.send_message import SendMessage
-from realtime_gateway.use_cases.sweep_seats import SweepSeats
-from realtime_gateway.use_cases.tell_lobby import TellLobby
-from realtime_gateway.use_cases.watch_hearing import WatchHearing
-from room_contracts import keys, limits
-from room_contracts.codec import Frame, encode
-from room_contracts.errors import Language
-from room_contracts.identity import DEVELOPMENT_SECRET, Identity
-from room_contracts.ids import NodeId, RoomId
-from room_contracts.position import Position
-from room_contracts.socket_events import Join
 
 
 def now_s() -> float:

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from gifchat_local.servers.valkey import mark_as_new
+from gifchat_cli.servers.valkey import mark_as_new
+from gifchat_contracts.identity import SESSION_COOKIE, Identity
+from gifchat_contracts.ids import RoomId
 from gifchat_testkit import tokens
 from gifchat_testkit.services import Service, running_service
-from room_contracts.identity import SESSION_COOKIE, Identity
-from room_contracts.ids import RoomId
 
 ORIGIN = "https://chat.example"
 DEADLINE_S = 10.0
@@ -31,7 +31,7 @@ class System:
     def gateway(self, name: str, **environment: str) -> Iterator[Service]:
         """Run a gateway until the block is left."""
         with running_service(
-            "realtime_gateway", self.work_dir, NODE_NAME=name, **(self.environment | environment)
+            "gifchat_realtime_gateway", self.work_dir, NODE_NAME=name, **(self.environment | environment)
         ) as service:
             yield service
 
@@ -42,7 +42,7 @@ def running_system(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator[
     mark_as_new(valkey_url)
     database = f"test_{secrets.token_hex(6)}"
     with running_service(
-        "rooms_api", work_dir, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
+        "gifchat_rooms_api", work_dir, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
     ) as rooms_api:
         environment = {
             "ROOMS_API_URL": rooms_api.url,

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gifchat_local.ports import LOOPBACK, free_port
-from gifchat_local.prerequisites import find_nginx
-from gifchat_local.servers.readiness import NotReadyError, get_health
+from gifchat_cli.ports import LOOPBACK, free_port
+from gifchat_cli.prerequisites import find_nginx
+from gifchat_cli.servers.readiness import NotReadyError, get_health
 from gifchat_testkit.servers import running
 
 READY_WITHIN_S = 15.0

@@ -20,10 +20,10 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from realtime_gateway.engine.server import EngineServer
-from realtime_gateway.logs import configure_logs
-from realtime_gateway.socketio.client_manager import ClientManager
-from realtime_gateway.socketio.server import ChatServer
+from gifchat_realtime_gateway.engine.server import EngineServer
+from gifchat_realtime_gateway.logs import configure_logs
+from gifchat_realtime_gateway.socketio.client_manager import ClientManager
+from gifchat_realtime_gateway.socketio.server import ChatServer
 
 NAMESPACES = ("/", "/custom")
 BACKLOG = 1_024

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from gifchat_contracts import keys
+from gifchat_contracts.ids import NodeId, RoomId, UserId
+from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
+from gifchat_realtime_gateway.ports import Occupancy
 from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
-from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
-from realtime_gateway.ports import Occupancy
-from room_contracts import keys
-from room_contracts.ids import NodeId, RoomId, UserId
 
 LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
 """So long that nothing runs out by itself."""

@@ -19,12 +19,12 @@ import pytest
 from pymongo import MongoClient
 from redis import Redis
 
-from gifchat_local.parent_death import die_with_parent
-from gifchat_local.ports import free_port
-from gifchat_local.prerequisites import find_mongod, find_valkey_server
-from gifchat_local.servers.mongod import Mongod
-from gifchat_local.servers.readiness import NotReadyError
-from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_cli.parent_death import die_with_parent
+from gifchat_cli.ports import free_port
+from gifchat_cli.prerequisites import find_mongod, find_valkey_server
+from gifchat_cli.servers.mongod import Mongod
+from gifchat_cli.servers.readiness import NotReadyError
+from gifchat_cli.servers.valkey import Valkey, mark_as_new
 
 STOP_TIMEOUT_S = 15.0
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gifchat_local.parent_death import die_with_parent
-from gifchat_local.ports import LOOPBACK, free_port
-from gifchat_local.servers.readiness import NotReadyError, get_health
+from gifchat_cli.parent_death import die_with_parent
+from gifchat_cli.ports import LOOPBACK, free_port
+from gifchat_cli.servers.readiness import NotReadyError, get_health
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0

@@ -6,8 +6,8 @@ from typing import Any
 
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
-from room_contracts import identity
-from room_contracts.ids import RoomId, UserId
+from gifchat_contracts import identity
+from gifchat_contracts.ids import RoomId, UserId
 
 
 def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.DEVELOPMENT_SECRET) -> str:

@@ -1,10 +1,10 @@
-"""The twins of `realtime_gateway.adapters.redis_feed` and `redis_publisher`: channels in memory, with a plug."""
+"""The fakes of `redis_feed` and `redis_publisher`: channels in memory that a test can unplug."""
 
 import asyncio
 from collections.abc import Callable, Collection
 
-from realtime_gateway.ports import FeedUnavailable, PublishFailed
-from room_contracts.codec import Frame, encode
+from gifchat_contracts.codec import Frame, encode
+from gifchat_realtime_gateway.ports import FeedUnavailable, PublishFailed
 
 
 class Channels:
@@ -41,7 +41,7 @@ class Channels:
 
 
 class FakeFeed:
-    """`realtime_gateway.ports.Feed` of one node."""
+    """`gifchat_realtime_gateway.ports.Feed` of one node."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class FakeFeed:
 
 
 class FakePublisher:
-    """`realtime_gateway.ports.Publisher`."""
+    """`gifchat_realtime_gateway.ports.Publisher`."""
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels

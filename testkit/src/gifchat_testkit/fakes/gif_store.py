@@ -1,20 +1,20 @@
-"""`rooms_api.ports.GifStore` in memory."""
+"""`gifchat_rooms_api.ports.GifStore` in memory."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from room_contracts.ids import GifId
-from rooms_api.domain.gif import StoredGif
-from rooms_api.ports import GifFile
+from gifchat_contracts.ids import GifId
+from gifchat_rooms_api.domain.gif import StoredGif
+from gifchat_rooms_api.ports import GifFile
 
 PIECE_BYTES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class FakeGifFile:
-    """`rooms_api.ports.GifFile` over bytes."""
+    """`gifchat_rooms_api.ports.GifFile` over bytes."""
 
     content_type: str
     data: bytes

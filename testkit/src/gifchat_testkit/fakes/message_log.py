@@ -1,4 +1,4 @@
-"""The twin of `rooms_api.adapters.mongo_messages`, with a switch for faults."""
+"""The twin of `gifchat_rooms_api.adapters.mongo_messages`, with a switch for faults."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from room_contracts.ids import Epoch, RoomId, UserId
-from room_contracts.position import Position
-from rooms_api.domain.message import LogEntry, Message, Redacted
-from rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
+from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_rooms_api.domain.message import LogEntry, Message, Redacted
+from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class ReplyLost:
 
 
 class FakeMessageLog:
-    """`rooms_api.ports.MessageLog` in memory; several writers may share one.
+    """`gifchat_rooms_api.ports.MessageLog` in memory; several writers may share one.
 
     Every step gives way to other tasks, so writers of one room really collide.
     """

@@ -15,7 +15,7 @@ class NodeStore:
 
 
 class FakeNodes:
-    """`realtime_gateway.ports.Nodes`."""
+    """`gifchat_realtime_gateway.ports.Nodes`."""
 
     def __init__(self, store: NodeStore) -> None:
         self._store = store

@@ -1,14 +1,14 @@
-"""The twin of `realtime_gateway.adapters.redis_occupancy`: seats in memory, on a clock that a test turns."""
+"""The twin of `gifchat_realtime_gateway.adapters.redis_occupancy`: seats in memory, on a clock that a test turns."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
-from realtime_gateway.ports import OccupancyUnavailable
-from room_contracts import keys
-from room_contracts.identity import Identity
-from room_contracts.ids import NodeId, RoomId, UserId
+from gifchat_contracts import keys
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import NodeId, RoomId, UserId
+from gifchat_realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
+from gifchat_realtime_gateway.ports import OccupancyUnavailable
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class SeatStore:
 
 
 class FakeOccupancy:
-    """`realtime_gateway.ports.Occupancy` of one node, in memory."""
+    """`gifchat_realtime_gateway.ports.Occupancy` of one node, in memory."""
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from room_contracts.ids import Epoch, RoomId, UserId
-from rooms_api.domain.room import Room
+from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_rooms_api.domain.room import Room
 
 OWNER = UserId("0" * 24)
 

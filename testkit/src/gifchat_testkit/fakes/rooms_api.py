@@ -1,4 +1,4 @@
-"""The twin of `realtime_gateway.adapters.rooms_api_client`: rooms and their logs in memory, with faults."""
+"""The twin of `gifchat_realtime_gateway.adapters.rooms_api_client`: rooms and their logs in memory, with faults."""
 
 import asyncio
 from collections import Counter
@@ -6,16 +6,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from realtime_gateway.domain.errors import Refused
-from realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
-from realtime_gateway.ports import HistoryUnavailable
-from room_contracts import errors, socket_events
-from room_contracts.codec import Frame, Kind
-from room_contracts.events import ChatDeletedPayload, ChatPayload, RoomPayload, body
-from room_contracts.identity import Identity
-from room_contracts.ids import Epoch, RoomId, UserId
-from room_contracts.position import Position
-from room_contracts.socket_events import SendGif, SendText
+from gifchat_contracts import errors, socket_events
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.events import ChatDeletedPayload, ChatPayload, RoomPayload, body
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_contracts.socket_events import SendGif, SendText
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
+from gifchat_realtime_gateway.ports import HistoryUnavailable
 
 CREATED_AT = "2026-01-01T00:00:00.000Z"
 FIRST_EPOCH = Epoch("e" * 16)
@@ -83,7 +83,7 @@ class StoredRoom:
 
 
 class FakeRoomsApi:
-    """`realtime_gateway.ports.RoomHistory` and `MessageRelay` in memory."""
+    """`gifchat_realtime_gateway.ports.RoomHistory` and `MessageRelay` in memory."""
 
     def __init__(self) -> None:
         self.rooms: dict[RoomId, StoredRoom] = {}

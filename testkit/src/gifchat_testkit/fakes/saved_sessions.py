@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from realtime_gateway.domain.saved_session import SavedSession
-from realtime_gateway.ports import ToSave
-from room_contracts.ids import UserId
+from gifchat_contracts.ids import UserId
+from gifchat_realtime_gateway.domain.saved_session import SavedSession
+from gifchat_realtime_gateway.ports import ToSave
 
 
 @dataclass
 class FakeSavedSessions:
-    """`realtime_gateway.ports.SavedSessions` for all nodes; does not answer while `down`. `clock` is in seconds."""
+    """`ports.SavedSessions` for all nodes; does not answer while `down`. `clock` is in seconds."""
 
     clock: Callable[[], float]
     down: bool = False

@@ -1,4 +1,4 @@
-"""The twin of `realtime_gateway.socketio.client_manager`: what was written to whom."""
+"""The twin of `gifchat_realtime_gateway.socketio.client_manager`: what was written to whom."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ Event = tuple[str, Any]
 
 
 class FakeSockets:
-    """`realtime_gateway.ports.Sockets`."""
+    """`gifchat_realtime_gateway.ports.Sockets`."""
 
     def __init__(self, *, late: bool = False) -> None:
         """With `late` groups write as late as the port allows."""
@@ -37,7 +37,7 @@ class FakeSockets:
 
 
 class FakeGroup:
-    """`realtime_gateway.domain.hosted_room.Group`."""
+    """`gifchat_realtime_gateway.domain.hosted_room.Group`."""
 
     def __init__(self, sockets: FakeSockets, *, late: bool) -> None:
         self._sockets = sockets

@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
+from gifchat_contracts import limits
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.dump import Dump
 from gifchat_testkit.faults.judge_delivery import Problem, acked_of, reader_problems, stored_problems
 from gifchat_testkit.faults.judge_seats import ghosts_s, lost_seats, over_admissions, readers_of
 from gifchat_testkit.faults.judge_times import heal_s, leaks, peak_reconnects_per_s, resumes_s
 from gifchat_testkit.faults.records import Record
-from room_contracts import limits
 
 _TEXTS_OF_A_KIND = 5
 

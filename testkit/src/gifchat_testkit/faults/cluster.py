@@ -14,20 +14,20 @@ from typing import Any, Literal, Self
 
 from pymongo import MongoClient
 
-from gifchat_local.blueprint import NGINX_TEMPLATE, raise_file_limit
-from gifchat_local.ports import LOOPBACK
-from gifchat_local.prerequisites import find_mongod, find_nginx, find_valkey_server
-from gifchat_local.servers.mongod import Mongod
-from gifchat_local.servers.nginx import Nginx, Upstreams
-from gifchat_local.servers.readiness import get_health
-from gifchat_local.servers.valkey import Valkey, mark_as_new
+from gifchat_cli.blueprint import NGINX_TEMPLATE, raise_file_limit
+from gifchat_cli.ports import LOOPBACK
+from gifchat_cli.prerequisites import find_mongod, find_nginx, find_valkey_server
+from gifchat_cli.servers.mongod import Mongod
+from gifchat_cli.servers.nginx import Nginx, Upstreams
+from gifchat_cli.servers.readiness import get_health
+from gifchat_cli.servers.valkey import Valkey, mark_as_new
+from gifchat_contracts.identity import DEVELOPMENT_SECRET
 from gifchat_testkit import affinity
 from gifchat_testkit.faults.mongod_set import MongodSet, ping
 from gifchat_testkit.faults.processes import READY_TIMEOUT_S, ServerProcess, lasting_port
 from gifchat_testkit.faults.proxy import TcpProxy
 from gifchat_testkit.faults.valkey_set import ValkeySet
 from gifchat_testkit.faults.waiting import until
-from room_contracts.identity import DEVELOPMENT_SECRET
 
 DATABASE = "gifchat"
 _RELOAD_TIMEOUT_S = 10.0
@@ -47,9 +47,9 @@ class Shape:
     gateway_env: Mapping[str, str] = field(default_factory=dict)
     """Settings of the gateways: `{"PING_INTERVAL": "2"}`."""
     rooms_api_env: Mapping[str, str] = field(default_factory=dict)
-    gateway_module: str = "realtime_gateway"
+    gateway_module: str = "gifchat_realtime_gateway"
     """What `python -m` runs: a mutant or one with failpoints is a module of its own."""
-    rooms_api_module: str = "rooms_api"
+    rooms_api_module: str = "gifchat_rooms_api"
     worker_shutdown_timeout: str = "24h"
     """How long nginx's old workers keep their sockets after a reload, in nginx's words."""
 

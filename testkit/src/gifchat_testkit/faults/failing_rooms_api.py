@@ -15,17 +15,17 @@ from typing import Any, Literal
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
+from gifchat_contracts.codec import Frame, decode
+from gifchat_contracts.ids import RoomId
+from gifchat_contracts.keys import room_of_channel
+from gifchat_rooms_api import __main__ as service
+from gifchat_rooms_api import app
+from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
+from gifchat_rooms_api.domain.message import LogEntry
+from gifchat_rooms_api.ports import Appended
 from gifchat_testkit.faults.cluster import Node
-from room_contracts.codec import Frame, decode
-from room_contracts.ids import RoomId
-from room_contracts.keys import room_of_channel
-from rooms_api import __main__ as service
-from rooms_api import app
-from rooms_api.adapters.mongo_messages import MongoMessages
-from rooms_api.adapters.redis_publisher import RedisPublisher
-from rooms_api.domain.message import LogEntry
-from rooms_api.ports import Appended
 
 MODULE = "gifchat_testkit.faults.failing_rooms_api"
 PATH = "/failpoints"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gifchat_contracts.codec import Kind
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.cluster import DATABASE, FaultCluster, Node
 from gifchat_testkit.faults.dump import Dump, Stored
@@ -15,7 +16,6 @@ from gifchat_testkit.faults.records import Recorder, now
 from gifchat_testkit.faults.sockets import Transport
 from gifchat_testkit.faults.waiting import until
 from gifchat_testkit.faults.writer import Watcher, Writer
-from room_contracts.codec import Kind
 
 BEGIN_TIMEOUT_S = 20.0
 

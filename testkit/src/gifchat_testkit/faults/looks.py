@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.cluster import Node
 from gifchat_testkit.faults.load import Load

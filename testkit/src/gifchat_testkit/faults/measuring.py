@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.cluster import FaultCluster, Node
 from gifchat_testkit.faults.load import Load

@@ -7,9 +7,9 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from gifchat_local.ports import LOOPBACK
-from gifchat_local.servers.mongod import REPLICA_SET, Mongod
-from gifchat_local.servers.readiness import NotReadyError
+from gifchat_cli.ports import LOOPBACK
+from gifchat_cli.servers.mongod import REPLICA_SET, Mongod
+from gifchat_cli.servers.readiness import NotReadyError
 from gifchat_testkit.faults.processes import ServerProcess
 
 _NOT_YET_INITIALIZED = 94

@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from realtime_gateway import __main__ as gateway
-from realtime_gateway.adapters.redis_occupancy import RedisOccupancy
-from realtime_gateway.domain.occupancy import Admission
-from realtime_gateway.domain.stream import Deliver, Outcome, Stream
-from realtime_gateway.settings import Settings
-from realtime_gateway.use_cases.repair_rooms import RepairRooms
-from realtime_gateway.use_cases.sweep_seats import SweepSeats
-from room_contracts.codec import Frame
+from gifchat_contracts.codec import Frame
+from gifchat_realtime_gateway import __main__ as gateway
+from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
+from gifchat_realtime_gateway.domain.occupancy import Admission
+from gifchat_realtime_gateway.domain.stream import Deliver, Outcome, Stream
+from gifchat_realtime_gateway.settings import Settings
+from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
+from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
 
 MODULE = "gifchat_testkit.faults.mutant_gateway"
 VARIABLE = "MUTANT"

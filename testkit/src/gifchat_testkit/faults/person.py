@@ -5,9 +5,9 @@ from typing import Any
 
 import httpx
 
+from gifchat_contracts import limits
+from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
 from gifchat_testkit.tokens import session_cookie
-from room_contracts import limits
-from room_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
 
 
 class Person:

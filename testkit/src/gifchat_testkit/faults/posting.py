@@ -5,12 +5,12 @@ from typing import Any, Self
 
 import httpx
 
+from gifchat_contracts.identity import MEMBERSHIP_HEADER
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.load import Load
 from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.reader import Reader
 from gifchat_testkit.faults.records import now
-from room_contracts.identity import MEMBERSHIP_HEADER
 
 _AGAIN_S = 0.1
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gifchat_local.parent_death import die_with_parent
-from gifchat_local.ports import is_free
-from gifchat_local.servers.readiness import NotReadyError
+from gifchat_cli.parent_death import die_with_parent
+from gifchat_cli.ports import is_free
+from gifchat_cli.servers.readiness import NotReadyError
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0

@@ -7,7 +7,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from gifchat_local.ports import LOOPBACK
+from gifchat_cli.ports import LOOPBACK
 
 Direction = Literal["up", "down"]
 """`up`: from the client to the server."""

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gifchat_contracts import socket_events
+from gifchat_contracts.position import Position
 from gifchat_testkit import affinity
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.links import ConnectionLostError
@@ -14,8 +16,6 @@ from gifchat_testkit.faults.records import How, Recorder, Source, now
 from gifchat_testkit.faults.sockets import Ack, ChatConnection, Event, Transport
 from gifchat_testkit.faults.waiting import reconnect_delay_s
 from gifchat_testkit.tasks import cancel_until_done
-from room_contracts import socket_events
-from room_contracts.position import Position
 
 ACK_TIMEOUT_S = 5.0
 _DURABLE = {socket_events.CHAT, socket_events.CHAT_DELETED, socket_events.NOTICE}

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from gifchat_contracts.socket_events import CHAT_NAMESPACE
 from gifchat_testkit.faults.links import ConnectionLostError, FinishedError, Link, PollingLink, WebSocketLink
 from gifchat_testkit.faults.person import Person
-from room_contracts.socket_events import CHAT_NAMESPACE
 
 Transport = Literal["websocket", "polling", "upgrade"]
 OPEN_TIMEOUT_S = 5.0

@@ -6,8 +6,8 @@ from typing import Any
 
 from redis import Redis
 
-from gifchat_local.ports import LOOPBACK
-from gifchat_local.servers.valkey import Valkey
+from gifchat_cli.ports import LOOPBACK
+from gifchat_cli.servers.valkey import Valkey
 from gifchat_testkit.faults.processes import ServerProcess
 from gifchat_testkit.faults.proxy import TcpProxy
 

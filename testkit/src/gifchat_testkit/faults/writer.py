@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import httpx
 
+from gifchat_contracts.identity import MEMBERSHIP_HEADER
 from gifchat_testkit.faults import records
 from gifchat_testkit.faults.person import Person
 from gifchat_testkit.faults.records import Recorder, now
 from gifchat_testkit.faults.waiting import until
 from gifchat_testkit.tasks import cancel_until_done
-from room_contracts.identity import MEMBERSHIP_HEADER
 
 TIMEOUT_S = 10.0
 MEMBERSHIP_TIMEOUT_S = 30.0

@@ -1,0 +1,182 @@
+"""The viewers, and the one who writes to them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TextIO
+
+from gifchat_cli.bench import generator
+from gifchat_cli.bench.generator import LoadGenerator, client_line, stamp
+from gifchat_cli.bench.ramp import Step
+from gifchat_cli.bench.visitor import FrontDoor, RefusedError, Room
+
+TITLE = "gifchat bench (removed when it ends)"
+SETTLE_S = 2.0
+"""After the last arrival, so that its announcements are over."""
+_SLOWEST = 50
+"""Viewers a second: who comes in more slowly than this counts as not let in."""
+_PATIENCE_S = 30.0
+_LATE_S = 15.0
+"""How much later than its step a delivery may come, and still count as late rather than lost."""
+_LEAVE_AT_ONCE = 250
+_PACED = 50
+"""Viewers a second, where the front door has limited how fast they come."""
+
+
+class AudienceError(Exception):
+    """The audience could not be made larger, or broke; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the front door is, for those who connect by themselves."""
+
+    ip: str
+    host: str
+    port: int
+
+
+class Audience:
+    """Viewers in rooms of `room_size`, which are made as they are needed."""
+
+    def __init__(
+        self, door: FrontDoor, load: LoadGenerator, clients: TextIO, rooms: list[Room], room_size: int
+    ) -> None:
+        self._door = door
+        self._load = load
+        self._clients = clients
+        self._rooms = rooms
+        self._room_size = room_size
+        self._numbers: list[int] = []
+        """How many messages each room has had."""
+        self._posted = count()
+        self._at_once: int | None = None
+        self._asked = 0
+        """Viewers that came, those that were not let in included: each has a place in a room of its own."""
+        self.viewers = 0
+        self.gateways = 0
+        """Over how many the front door has spread the viewers, as far as its cookies tell."""
+
+    def grow_to(self, viewers: int) -> None:
+        """Let more viewers in, more slowly where the front door limits how fast they come.
+
+        Raises:
+            AudienceError: not all were let in, or somebody was lost meanwhile.
+        """
+        while self.viewers < viewers:
+            missing = viewers - self.viewers
+            answer = self._let_in(min(missing, self._at_once or missing))
+            if answer["joined"] < answer["asked"]:
+                why = answer["why"] or "not in time"
+                if " 429" not in why or (self._at_once and not answer["joined"]):
+                    raise AudienceError(f"{answer['asked'] - answer['joined']} viewers were not let in: {why}")
+                self._at_once = _PACED
+            if self._at_once:
+                self._idle(1.0)
+        self._idle(SETTLE_S)
+
+    def write(self, rate: float, seconds: float, on_message: Callable[[float], None]) -> Step:
+        """Post at `rate` for some seconds, to the rooms in turn, and wait for all deliveries.
+
+        A message's time counts from when it was due: a reply that is late delays those after it, and that is seen.
+
+        Raises:
+            AudienceError: the writer was refused.
+        """
+        messages = max(2, round(rate * seconds))
+        timeout_s = messages / rate + _LATE_S
+        self._load.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
+        began = time.monotonic()
+        for at in range(messages):
+            due = began + at / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+            room = at % len(self._rooms)
+            self._numbers[room] += 1
+            posted = next(self._posted)
+            text = stamp(int(due * 1e6), self._numbers[room], posted)
+            try:
+                self._door.post(self._rooms[room], text, f"bench-{posted}")
+            except RefusedError as error:
+                raise AudienceError(f"the writer was refused: {error}") from error
+            on_message((at + 1) / messages)
+        heard = self._load.answer(timeout_s)
+        return Step(
+            viewers=self.viewers,
+            messages=messages,
+            deliveries=heard["delivered"],
+            expected=heard["expected"],
+            out_of_order=heard["out_of_order"],
+            lost_viewers=heard["lost_clients"],
+            deliveries_per_s=round(heard["delivered"] / max(heard["seconds"], messages / rate), 1),
+            p50_ms=heard["took"]["p50_us"] / 1e3,
+            p99_ms=heard["took"]["p99_us"] / 1e3,
+            load_share=heard["cpu_share"],
+        )
+
+    def leave(self) -> None:
+        """Let everybody go, not all at once: a gateway that loses thousands in a moment has time for nothing else."""
+        while self.viewers:
+            leaving = min(self.viewers, _LEAVE_AT_ONCE)
+            self._load.ask(f"drop {leaving}", 0.0)
+            self._load.ask("idle 0.25", 0.25)
+            self.viewers -= leaving
+
+    def _let_in(self, viewers: int) -> dict[str, Any]:
+        try:
+            for _ in range(viewers):
+                room = self._asked // self._room_size
+                self._asked += 1
+                if room == len(self._rooms):
+                    self._rooms.append(self._door.new_room(TITLE, max(2, self._room_size)))
+                    self._numbers.append(0)
+                self._clients.write(client_line(room, self._door.new_session(), self._rooms[room].id))
+        except RefusedError as error:
+            raise AudienceError(f"a viewer was refused: {error}") from error
+        finally:
+            self._clients.flush()
+        timeout_s = _PATIENCE_S + viewers / _SLOWEST
+        answer = self._load.ask(f"connect {viewers} {timeout_s}", timeout_s)
+        self.viewers += answer["joined"]
+        self.gateways = answer["gateways"]
+        return answer
+
+    def _idle(self, seconds: float) -> None:
+        answer = self._load.ask(f"idle {seconds}", seconds)
+        if answer["lost_clients"]:
+            raise AudienceError(f"{answer['lost_clients']} viewers were lost: {answer['why']}")
+
+
+@contextmanager
+def audience(door: FrontDoor, address: Address, room_size: int, say: Callable[[str], None]) -> Iterator[Audience]:
+    """Nobody yet; afterwards everybody is gone, and so are the rooms.
+
+    Raises:
+        PrerequisiteError: the load generator cannot be built.
+    """
+    rooms: list[Room] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
+        program, clients = folder / "load_generator", folder / "clients"
+        generator.build(program)
+        stack.callback(_remove, door, rooms, say)
+        lines = stack.enter_context(clients.open("w"))
+        command = [
+            *(str(program), "--address", address.ip, "--host", address.host, "--port", str(address.port)),
+            *("--clients", str(clients)),
+        ]
+        load = stack.enter_context(generator.started(command))
+        viewers = Audience(door, load, clients=lines, rooms=rooms, room_size=room_size)
+        yield viewers
+        viewers.leave()
+
+
+def _remove(door: FrontDoor, rooms: list[Room], say: Callable[[str], None]) -> None:
+    for room in rooms:
+        try:
+            door.delete(room)
+        except RefusedError as error:
+            say(f"The room {room.id} could not be removed ({error}); it goes by itself once it has been empty.")

@@ -1,0 +1,177 @@
+"""The command: checks what is there, ramps, cleans up, and says what it found."""
+
+import argparse
+import json
+import shlex
+import signal
+import socket
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gifchat_cli.bench import machine, page
+from gifchat_cli.bench.arguments import DEFAULT_URL
+from gifchat_cli.bench.audience import Address, Audience, AudienceError, audience
+from gifchat_cli.bench.generator import GeneratorError
+from gifchat_cli.bench.progress import Progress
+from gifchat_cli.bench.ramp import Plan, Step, Stop, held, verdict
+from gifchat_cli.bench.visitor import FrontDoor, NotThereError
+from gifchat_cli.control import NotRunningError, call
+from gifchat_cli.data_folder import DataFolder
+
+_EXIT_OK, _EXIT_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do it.
+
+    Returns:
+        The exit code: 0 where something was found out, whatever it was; 1 where nothing is there, 130 after Ctrl-C.
+
+    Raises:
+        PrerequisiteError: the load generator cannot be built.
+    """
+    try:
+        address = _address(options.url)
+        with FrontDoor(options.url) as door:
+            door.look()
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
+            result = _ramp(options, door, address)
+    except (NotThereError, GeneratorError) as error:
+        print(error, file=sys.stderr)
+        return _EXIT_FAILED
+    except KeyboardInterrupt:  # before there was anything to say
+        return _EXIT_INTERRUPTED
+    print(json.dumps(asdict(result), indent=2, ensure_ascii=False) if options.json else page.render(result))
+    return _EXIT_INTERRUPTED if result.stopped_by is Stop.INTERRUPTED else _EXIT_OK
+
+
+def _address(url: str) -> Address:
+    parts = urlsplit(url)
+    try:
+        port = parts.port or 80
+    except ValueError:
+        port = 0
+    if parts.scheme != "http" or not parts.hostname or not port or parts.path not in ("", "/"):
+        raise NotThereError(
+            f"{url}: an address looks like {DEFAULT_URL}. The load speaks HTTP without TLS: "
+            "name nginx itself where something in front of it has the certificate."
+        )
+    try:
+        ip = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        raise NotThereError(f"{parts.hostname} has no IPv4 address ({error.strerror}): check --url.") from error
+    return Address(str(ip), parts.hostname, port)
+
+
+def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> page.Result:
+    sockets = machine.sockets_of_a_process()
+    most = options.max if sockets is None else min(options.max, sockets)
+    plan = Plan(min(options.step, most), most, options.p99)
+    room_size = options.room_size or most
+    cluster = _cluster(options.data, address)
+    progress = Progress(most)
+    steps: list[Step] = []
+    stop, why, gateways = Stop.INTERRUPTED, "Ctrl-C.", 0
+    try:
+        with progress.shown(), audience(door, address, room_size, progress.say) as viewers:
+            try:
+                stop, why = _climb(viewers, plan, options, steps, progress)
+            finally:
+                gateways = viewers.gateways
+    except KeyboardInterrupt:
+        progress.say("Stopped by Ctrl-C; the rooms are removed.")
+    if stop is Stop.MOST and most < options.max:
+        stop = Stop.FILES
+        why = (
+            f"a process has {most:,} sockets here at most, by the hard limit of open files (`ulimit -Hn`), to which "
+            "the soft one was raised: raise the hard one for more."
+        )
+    best = held(steps, plan)
+    return page.Result(
+        url=options.url,
+        viewers=best.viewers if best else 0,
+        deliveries_per_s=best.deliveries_per_s if best else 0.0,
+        p50_ms=best.p50_ms if best else None,
+        p99_ms=best.p99_ms if best else None,
+        stopped_by=stop,
+        why=why,
+        machine=machine.facts(),
+        cluster=cluster,
+        gateways=gateways,
+        room_size=room_size,
+        rooms=-(-steps[-1].viewers // room_size) if steps else 1,
+        rate=options.rate,
+        hold_s=options.hold,
+        p99_limit_ms=options.p99,
+        steps=steps,
+        repeat=_again(options),
+    )
+
+
+def _climb(
+    viewers: Audience, plan: Plan, options: argparse.Namespace, steps: list[Step], progress: Progress
+) -> tuple[Stop, str]:
+    """Step by step, until one is the last."""
+    for target in plan.targets():
+        progress.begins(target)
+        try:
+            viewers.grow_to(target)
+            step = viewers.write(options.rate, options.hold, progress.part)
+        except AudienceError as error:
+            why = str(error).rstrip(".")
+            return Stop.REFUSED, f"at {viewers.viewers:,} of {target:,} viewers, {why}.{_hint(why)}"
+        steps.append(step)
+        progress.ends(step)
+        stop = verdict(step, plan)
+        if stop is not None:
+            return stop, _why(stop, step, plan)
+    raise AssertionError("the last target is the plan's most")
+
+
+def _why(stop: Stop, step: Step, plan: Plan) -> str:
+    if stop is Stop.LATE:
+        return f"at {step.viewers:,} viewers p99 was {step.p99_ms:.1f} ms, above {plan.p99_ms:g} ms."
+    if stop is Stop.LOSS:
+        return (
+            f"at {step.viewers:,} viewers {step.lost:,} of {step.expected:,} deliveries did not come, "
+            f"{step.out_of_order:,} came out of order or twice, {step.lost_viewers:,} connections broke."
+        )
+    return f"{step.viewers:,} viewers is all that was asked for: more with --max."
+
+
+def _hint(why: str) -> str:
+    """What to do about it."""
+    if " 429" in why:
+        return (
+            " nginx limits the requests and connections of one address (REQUESTS_PER_SECOND, CONNECTIONS_PER_ADDRESS: "
+            "deploy/nginx/README.md), and all viewers of a bench come from this machine: raise them where you test, "
+            "not where people are."
+        )
+    if "hung up" in why or "reset" in why:
+        return " `gifchat logs nginx` says whether its connections or files ran out: each viewer takes two."
+    return ""
+
+
+def _cluster(data: Path, address: Address) -> dict[str, int] | None:
+    """What the embedded cluster of the data folder consists of, if that is what was measured."""
+    try:
+        status = call(DataFolder(data).socket_path(), {"command": "status"})
+    except NotRunningError:
+        return None
+    if not address.ip.startswith("127.") or urlsplit(status["url"]).port != address.port:
+        return None
+    counts: dict[str, int] = {}
+    for process in status["processes"]:
+        if process["ready"] and process["kind"] in ("gateway", "rooms-api"):
+            counts[process["kind"]] = counts.get(process["kind"], 0) + 1
+    return counts
+
+
+def _again(options: argparse.Namespace) -> str:
+    words = ["gifchat", "bench", "--url", options.url]
+    if options.room_size:
+        words += ["--room-size", str(options.room_size)]
+    words += ["--rate", f"{options.rate:g}", "--p99", f"{options.p99:g}", "--step", str(options.step)]
+    return shlex.join([*words, "--max", str(options.max), "--hold", f"{options.hold:g}"])

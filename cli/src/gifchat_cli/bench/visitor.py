@@ -1,0 +1,139 @@
+"""What the bench asks of the public API: sessions, rooms, messages; as any client would."""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+
+from gifchat_contracts.identity import SESSION_COOKIE
+from gifchat_contracts.ids import RoomId
+
+_TIMEOUT_S = 10.0
+_PATIENCE_S = 30.0
+_LATER = (429, 503)
+
+
+class NotThereError(Exception):
+    """Nobody is at the address, or somebody else; `str()` is for a person."""
+
+
+class RefusedError(Exception):
+    """The cluster does not do it; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A room, and the cookie of who owns it."""
+
+    id: RoomId
+    owner: str
+
+
+class FrontDoor:
+    """The public API."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        # No proxy: the generator's connections have none either.
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def look(self) -> None:
+        """See that GIF Chat is there.
+
+        Raises:
+            NotThereError: it is not.
+        """
+        try:
+            answer = self._http.get("/api/v1/rooms", params={"limit": 1})
+            known = answer.status_code in _LATER or "items" in answer.json()
+        except httpx.TransportError as error:
+            raise NotThereError(
+                f"Nothing answers on {self._url} ({error}): `gifchat up` starts a cluster, --url names another one."
+            ) from error
+        except (ValueError, TypeError):
+            known = False
+        if not known:
+            raise NotThereError(
+                f"What answers on {self._url} is not GIF Chat (GET /api/v1/rooms: {answer.status_code}): "
+                "name the address of its front door with --url."
+            )
+
+    def new_session(self) -> str:
+        """The cookie of a user that nobody was before: `name=value`.
+
+        Raises:
+            RefusedError: not within half a minute.
+        """
+        answer = self._ask("POST", "/api/v1/session")
+        return f"{SESSION_COOKIE}={answer.cookies[SESSION_COOKIE]}"
+
+    def new_room(self, title: str, members: int) -> Room:
+        """A room of an owner of its own.
+
+        Raises:
+            RefusedError: not within half a minute.
+        """
+        owner = self.new_session()
+        answer = self._ask("POST", "/api/v1/rooms", owner, {"title": title, "max": members})
+        return Room(RoomId(answer.json()["_id"]), owner)
+
+    def post(self, room: Room, text: str, client_message_id: str) -> None:
+        """Write into the room as its owner; where it is not known what came of it, once more.
+
+        Raises:
+            RefusedError: too many, or not within half a minute.
+        """
+        content = {"client_message_id": client_message_id, "text": text}
+        self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, later=(503,))
+
+    def delete(self, room: Room) -> None:
+        """Remove the room and all that is in it.
+
+        Raises:
+            RefusedError: not within half a minute.
+        """
+        self._ask("DELETE", f"/api/v1/rooms/{room.id}", room.owner)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        cookie: str | None = None,
+        content: Mapping[str, Any] | None = None,
+        later: tuple[int, ...] = _LATER,
+    ) -> httpx.Response:
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            self._http.cookies.clear()  # everybody has his own
+            wait_s = 1.0
+            try:
+                answer = self._http.request(method, path, json=content, headers={"Cookie": cookie} if cookie else None)
+            except httpx.TransportError as error:
+                why = f"{method} {path}: {type(error).__name__} {error}"
+            else:
+                if answer.is_success:
+                    return answer
+                why = f"{method} {path}: {answer.status_code} {_reason(answer)}"
+                if answer.status_code not in later:
+                    raise RefusedError(why)
+                with suppress(KeyError, ValueError):
+                    wait_s = float(answer.headers["Retry-After"])
+            if time.monotonic() + wait_s > deadline:
+                raise RefusedError(why)
+            time.sleep(wait_s)
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["title"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason_phrase

@@ -1,0 +1,119 @@
+"""Logs of the processes: bounded files, and what of them a person wants to see in the terminal."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from gifchat_cli.kinds import Kind
+
+MAX_BYTES = 8 * 1024 * 1024
+"""A log file is moved to `NAME.log.1` beyond this size; the file moved before is gone."""
+
+_MAX_LINE_BYTES = 16 * 1024
+_HARMLESS_IN_VALKEY = ("Memory overcommit must be enabled", "ready to exit, bye bye", "User requested shutdown")
+"""Warnings about saving to disk, which it never does here, and its farewell."""
+
+_COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
+
+
+class LineSplitter:
+    """Bytes as they come → whole lines. A line without an end is cut at 16 KiB, so that memory is bounded."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that `data` completes, without their ends."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        yield from lines
+        if len(rest) > _MAX_LINE_BYTES:
+            yield rest
+            rest = b""
+        self._rest = rest
+
+    def end(self) -> Iterator[bytes]:
+        """What is left at the end of the stream."""
+        if self._rest:
+            yield self._rest
+        self._rest = b""
+
+
+class BoundedLog:
+    """A log file that is at most twice `max_bytes` on disk, the older half in `NAME.log.1`."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._file = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+    def write(self, line: bytes) -> None:
+        """Append one line."""
+        if self._size > self._max_bytes:
+            self._file.close()
+            set_aside(self.path)
+            self._file = self.path.open("ab", buffering=0)
+            self._size = 0
+        self._file.write(line + b"\n")
+        self._size += len(line) + 1
+
+    def close(self) -> None:
+        """Nothing is written afterwards."""
+        self._file.close()
+
+
+def set_aside(path: Path) -> None:
+    """Move a log file to `NAME.log.1`."""
+    path.replace(path.with_name(path.name + ".1"))
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last `lines` lines of a log; reads no more than its last 256 KiB."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        file.seek(max(0, end - 256 * 1024))
+        return file.read().decode(errors="replace").splitlines()[-lines:]
+
+
+def for_terminal(kind: Kind, line: str) -> str | None:
+    """What of a log line is worth a person's attention while the cluster runs; None: nothing, it is in the file.
+
+    Our own services, and nginx's errors, are shown as they are. MongoDB and Valkey tell much; only warnings count.
+    """
+    match kind:
+        case Kind.MONGODB:
+            return _mongod_warning(line)
+        case Kind.VALKEY:
+            is_warning = " # " in line[:64] and not any(words in line for words in _HARMLESS_IN_VALKEY)
+            return line if is_warning else None
+        case _:
+            return line if line.strip() else None
+
+
+def _mongod_warning(line: str) -> str | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line if line.strip() else None
+    if not isinstance(entry, dict) or entry.get("s") not in ("E", "F"):
+        return None
+    return f"{entry.get('s')} {entry.get('c')}: {entry.get('msg')} {json.dumps(entry.get('attr', {}))}"
+
+
+class Prefixes:
+    """A prefix of one width, and a colour of its own, for each process."""
+
+    def __init__(self, colored: bool, width: int = 11) -> None:
+        self._colored = colored
+        self._width = width
+        self._color_of: dict[str, int] = {}
+
+    def line(self, name: str, text: str) -> str:
+        """`name │ text`."""
+        prefix = f"{name:<{self._width}} │"
+        if self._colored:
+            color = self._color_of.setdefault(name, _COLORS[len(self._color_of) % len(_COLORS)])
+            prefix = f"\x1b[{color}m{prefix}\x1b[0m"
+        return f"{prefix} {text}"

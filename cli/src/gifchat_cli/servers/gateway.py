@@ -1,0 +1,31 @@
+"""What an operator asks of one gateway."""
+
+import http.client
+import json
+from typing import Any
+
+from gifchat_cli.ports import LOOPBACK
+
+
+class GatewayRefusedError(Exception):
+    """The gateway did not do it; `str()` says why."""
+
+
+def ask_gateway(port: int, internal_token: str, path: str, content: dict[str, Any]) -> None:
+    """POST to an internal route of the gateway on `port`. Blocks, for 5 s at most.
+
+    Raises:
+        GatewayRefusedError: no answer, or another status than 202.
+    """
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5.0)
+    headers = {"Authorization": f"Bearer {internal_token}", "Content-Type": "application/json"}
+    try:
+        connection.request("POST", path, json.dumps(content), headers)
+        response = connection.getresponse()
+        body = response.read(2_000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise GatewayRefusedError(f"port {port} does not answer: {error}") from error
+    finally:
+        connection.close()
+    if response.status != http.client.ACCEPTED:
+        raise GatewayRefusedError(f"port {port} answers {response.status} to {path}: {body}")

@@ -1,0 +1,111 @@
+"""nginx, the front door: its configuration rendered from the one template in `deploy/nginx/`."""
+
+import os
+import pwd
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gifchat_cli.ports import LOOPBACK
+
+_PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
+
+
+def render(template: str, values: Mapping[str, str]) -> str:
+    """Put `values` in the place of `${NAME}`; nginx's own `$variables` stay.
+
+    Raises:
+        ValueError: the template has a placeholder without a value, or a value has no placeholder.
+    """
+    named = set(_PLACEHOLDER.findall(template))
+    if missing := sorted(named - values.keys()):
+        raise ValueError(f"the template asks for {', '.join(missing)}")
+    if unknown := sorted(values.keys() - named):
+        raise ValueError(f"the template does not know {', '.join(unknown)}")
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    """Which loopback ports serve what; a front door without a gateway or a rooms-api is none."""
+
+    gateways: Sequence[int]
+    rooms_api: Sequence[int]
+    web: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """One nginx whose files all live in `work_dir`; it needs no root."""
+
+    binary: Path
+    template: Path
+    port: int
+    internal_port: int
+    work_dir: Path
+    access_log: Path
+    max_files: int
+    """How many file descriptors a process may have here."""
+    ipv6: bool
+    """Whether `::1` exists here."""
+
+    @property
+    def config(self) -> Path:
+        """Where `write_config` puts the configuration."""
+        return self.work_dir / "nginx.conf"
+
+    @property
+    def internal_url(self) -> str:
+        """Where services reach rooms-api."""
+        return f"http://{LOOPBACK}:{self.internal_port}"
+
+    def command(self) -> list[str]:
+        """The command line: in the foreground, so that it can be supervised.
+
+        Started by root, its workers stay root: the data folder is root's then, and need not be open to others.
+        """
+        user = f" user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
+        return [str(self.binary), "-p", str(self.work_dir), "-c", str(self.config), "-g", f"daemon off;{user}"]
+
+    def check_command(self) -> list[str]:
+        """The command line that checks the configuration and ends."""
+        return [str(self.binary), "-t", "-q", "-p", str(self.work_dir), "-c", str(self.config)]
+
+    def write_config(self, upstreams: Upstreams) -> None:
+        """Render the template for `upstreams`, and make the folders that it names."""
+        for folder in ("temp", "cache"):
+            (self.work_dir / folder).mkdir(parents=True, exist_ok=True)
+        self.config.write_text(render(self.template.read_text(), self.values(upstreams)))
+
+    def values(self, upstreams: Upstreams) -> dict[str, str]:
+        """A value for every placeholder of the template."""
+        listen = [f"listen {LOOPBACK}:{self.port} backlog=4096;"]
+        if self.ipv6:
+            listen.append(f"listen [::1]:{self.port} backlog=4096;")
+        return {
+            "WORKER_PROCESSES": "2",
+            "WORKER_FILES": str(self.max_files),
+            "WORKER_CONNECTIONS": str(min(16_384, max(512, self.max_files - 64))),
+            # Sockets of people who stay connected live in old workers after a reload: as long as they like.
+            "WORKER_SHUTDOWN_TIMEOUT": "24h",
+            "RUN_DIR": str(self.work_dir),
+            "TEMP_DIR": str(self.work_dir / "temp"),
+            "CACHE_DIR": str(self.work_dir / "cache"),
+            "ACCESS_LOG": str(self.access_log),
+            "RESOLVER": "",
+            "REAL_IP": "",
+            "LISTEN": " ".join(listen),
+            "INTERNAL_LISTEN": f"listen {LOOPBACK}:{self.internal_port} backlog=4096;",
+            "GATEWAY_SERVERS": _servers(upstreams.gateways, "max_fails=0"),
+            "ROOMS_API_SERVERS": _servers(upstreams.rooms_api),
+            "WEB_SERVERS": _servers(upstreams.web),
+            "REQUESTS_PER_SECOND": "1000",
+            "REQUESTS_BURST": "4000",
+            "CONNECTIONS_PER_ADDRESS": "20000",
+            "GIF_BODY_MAX": "10304k",
+        }
+
+
+def _servers(ports: Sequence[int], failures: str = "max_fails=2 fail_timeout=2s") -> str:
+    return " ".join(f"server {LOOPBACK}:{port} {failures};" for port in ports)

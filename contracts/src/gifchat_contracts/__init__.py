@@ -1,0 +1,4 @@
+"""What the services of GIF Chat agree on. Standard library only; no I/O.
+
+Import the modules, not this package: `from gifchat_contracts import keys`.
+"""

@@ -1,0 +1,36 @@
+"""How far a reader has got in a room: (epoch, seq)."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from gifchat_contracts.ids import Epoch, is_epoch
+
+MAX_SEQ = 2**53 - 1
+"""JavaScript counts exactly up to here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a room's log. `seq` 0 is the place before the first entry."""
+
+    epoch: Epoch
+    seq: int
+
+    def as_json(self) -> dict[str, str | int]:
+        """`{"epoch": "<16 hex>", "seq": <int>}`, the shape on every wire."""
+        return {"epoch": self.epoch, "seq": self.seq}
+
+    @classmethod
+    def from_json(cls, value: object) -> Self:
+        """Read the shape of `as_json`.
+
+        Raises:
+            ValueError: `value` is anything else.
+        """
+        match value:
+            case {"epoch": str(epoch), "seq": int(seq)} if (
+                is_epoch(epoch) and not isinstance(seq, bool) and 0 <= seq <= MAX_SEQ
+            ):
+                return cls(Epoch(epoch), seq)
+            case _:
+                raise ValueError("a position is {'epoch': 16 hex digits, 'seq': a whole number from 0}")

@@ -1,0 +1,194 @@
+"""Names of namespaces and events on the sockets, and what a client may say, as a closed union.
+
+`parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEventError`.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeGuard
+
+from gifchat_contracts import limits
+from gifchat_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_pid, is_room_id
+from gifchat_contracts.position import Position
+
+DEMO_NAMESPACE = "/"
+LOBBY_NAMESPACE = "/room"
+CHAT_NAMESPACE = "/chat"
+
+NEWS = "news"
+NEWS_TEXT = "Hello Socket.IO"
+NEWS_PERIOD_S = 3.0
+REPLY = "reply"
+
+PROBE = "probe"
+"""A client in `/chat` or `/room` sends this without data; the ack shows that the connection is alive."""
+
+NEW_ROOM = "newRoom"
+REMOVE_ROOM = "removeRoom"
+ROOM_CHANGED = "roomChanged"
+OCCUPANCY = "occupancy"
+
+JOIN = "join"
+EXIT = "exit"
+LEAVE = "leave"
+CHAT = "chat"
+CHAT_DELETED = "chatDeleted"
+NOTICE = "notice"
+TYPING = "typing"
+PRESENCE = "presence"
+SANCTION = "sanction"
+JOIN_REFUSED = "joinRefused"
+"""To a client that joined without an ack and was refused: the body of the ack it did not ask for."""
+RESYNC = "resync"
+"""`{room, position}`: drop what is shown of the room, load it anew."""
+
+
+class BadClientEventError(ValueError):
+    """What the client sent has not the shape that its event asks for; `str()` says what is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Enter a room: a bare room id as in the original, or an object."""
+
+    room_id: RoomId
+    ticket: str | None = None
+    position: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Leave a room and stay connected."""
+
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class SendText:
+    """`chat` with `text`."""
+
+    room_id: RoomId
+    client_message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendGif:
+    """`chat` with the id of a GIF that was uploaded before."""
+
+    room_id: RoomId
+    client_message_id: str
+    gif_id: GifId
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """The user is typing."""
+
+    room_id: RoomId
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A connecting client asks to get its last session back."""
+
+    pid: str | None
+    """Private id of that session; None if the client has none."""
+    positions: Mapping[RoomId, Position]
+    """The last position that the client has seen, for each room that it lists."""
+
+
+ClientEvent = Join | Leave | SendText | SendGif | Typing
+
+
+def _room_id(value: object) -> RoomId:
+    if not is_room_id(value):
+        raise BadClientEventError("a room id is 24 lower-case hex digits")
+    return RoomId(str(value))
+
+
+def _is_text(value: object, max_chars: int) -> TypeGuard[str]:
+    """JSON can hold half a surrogate pair, which no UTF-8 can."""
+    if not isinstance(value, str) or not 0 < len(value) <= max_chars:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _named_room(data: object) -> RoomId:
+    match data:
+        case {"room": room}:
+            return _room_id(room)
+        case _:
+            return _room_id(data)
+
+
+def parse_join(data: object) -> Join:
+    """`"<room id>"` or `{room, ticket?, position?}`."""
+    match data:
+        case str():
+            return Join(_room_id(data))
+        case {"room": room, **rest}:
+            ticket = rest.get("ticket")
+            if ticket is not None and not _is_text(ticket, 1_024):
+                raise BadClientEventError("a ticket is a string")
+            position = rest.get("position")
+            try:
+                return Join(_room_id(room), ticket, None if position is None else Position.from_json(position))
+            except BadClientEventError:
+                raise
+            except ValueError as error:
+                raise BadClientEventError(str(error)) from error
+        case _:
+            raise BadClientEventError("join takes a room id, or {room, ticket, position}")
+
+
+def parse_restore(auth: object) -> Restore | None:
+    """Read the `auth` of a CONNECT: `{pid?, positions?: {room: position}, restore?}`; None if `restore` is false.
+
+    `auth` may hold other fields too, so invalid values are ignored.
+    """
+    if not isinstance(auth, dict):
+        return Restore(None, {})
+    if auth.get("restore") is False:
+        return None
+    pid, positions = auth.get("pid"), auth.get("positions")
+    read: dict[RoomId, Position] = {}
+    for room, position in islice(positions.items(), limits.ROOMS_OF_A_SESSION) if isinstance(positions, dict) else ():
+        with suppress(ValueError):
+            read[_room_id(room)] = Position.from_json(position)
+    return Restore(pid if is_pid(pid) else None, read)
+
+
+def parse_leave(data: object) -> Leave:
+    """`"<room id>"` or `{room}`."""
+    return Leave(_named_room(data))
+
+
+def parse_typing(data: object) -> Typing:
+    """`"<room id>"` or `{room}`."""
+    return Typing(_named_room(data))
+
+
+def parse_chat(data: object) -> SendText | SendGif:
+    """`{room, client_message_id, text}` or `{room, client_message_id, gif}`."""
+    match data:
+        case {"room": room, "client_message_id": key, "text": str(text), **rest} if "gif" not in rest:
+            if not is_client_message_id(key):
+                raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
+            if not _is_text(text, limits.TEXT_MAX_CHARS):
+                raise BadClientEventError(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
+            return SendText(_room_id(room), str(key), text)
+        case {"room": room, "client_message_id": key, "gif": gif, **rest} if "text" not in rest:
+            if not is_client_message_id(key):
+                raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
+            if not is_gif_id(gif):
+                raise BadClientEventError("a gif is the id that its upload returned")
+            return SendGif(_room_id(room), str(key), GifId(str(gif)))
+        case _:
+            raise BadClientEventError("chat takes {room, client_message_id} and either text or gif")

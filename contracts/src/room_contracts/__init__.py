@@ -1,4 +1,0 @@
-"""What the services of GIF Chat agree on. Standard library only; no I/O.
-
-Import the modules, not this package: `from room_contracts import keys`.
-"""

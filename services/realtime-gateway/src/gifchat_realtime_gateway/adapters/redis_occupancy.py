@@ -1,0 +1,394 @@
+"""Seats in Redis or Valkey: one Lua script per decision, all keys of a room and its partition in one slot.
+
+Scripts are told how many sessions of a user this node has, not to count one up or down: a script that ran twice because
+its reply was lost changes nothing the second time. That makes the order of one user's scripts matter, so they take
+turns. Where the outcome of a script is unknown, the next renewal tells Redis how things are.
+"""
+
+import asyncio
+import secrets
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.commands.core import AsyncScript
+from redis.exceptions import NoScriptError, RedisError
+
+from gifchat_contracts import keys, limits
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import NodeId, RoomId, UserId
+from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
+from gifchat_realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
+from gifchat_realtime_gateway.ports import OccupancyUnavailable
+
+USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
+"""A ticket is refused by its age after its time to live; the rest is for clocks that differ."""
+
+CALLS_AT_ONCE = 32
+"""More wait: a pool of connections that is used up raises, and a storm of joins must not look like a fault."""
+
+Seat = tuple[RoomId, UserId]
+
+
+def _script_text(name: str) -> str:
+    """The script, its first line (the engine and its flags) kept first, then what all scripts begin with."""
+    folder = files("gifchat_realtime_gateway.adapters") / "lua"
+    engine, _, own = (folder / f"{name}.lua").read_text(encoding="utf-8").partition("\n")
+    shared = (folder / "seats.lua").read_text(encoding="utf-8")
+    return f"{engine}\n{shared}\n{own}"
+
+
+def _partition_keys(partition: int) -> list[str]:
+    return [keys.generation(partition), keys.leases(partition), keys.grace(partition), keys.occupancy(partition)]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+class _Turn:
+    """One script at a time over a user's seat; a turn that ends in an error leaves the seat unsettled."""
+
+    __slots__ = ("_lock", "_seat", "_turns", "_unsettled", "_users")
+
+    def __init__(self, seat: Seat, turns: "dict[Seat, _Turn]", unsettled: set[Seat]) -> None:
+        """It is in `turns` for as long as somebody has it or waits for it."""
+        self._seat = seat
+        self._turns = turns
+        self._unsettled = unsettled
+        self._lock = asyncio.Lock()
+        self._users = 0
+
+    async def __aenter__(self) -> None:
+        self._users += 1
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self._end(failed=True)
+            raise
+
+    async def __aexit__(self, error: type[BaseException] | None, *_more: object) -> None:
+        self._lock.release()
+        self._end(failed=error is not None)
+
+    def _end(self, *, failed: bool) -> None:
+        self._users -= 1
+        if not self._users:
+            del self._turns[self._seat]
+        if failed:
+            self._unsettled.add(self._seat)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Whatever Redis says no with, seats cannot be decided over."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise OccupancyUnavailable(str(error)) from error
+
+
+class RedisOccupancy:
+    """`ports.Occupancy` on Redis 7, Valkey 8 and later."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        node_id: NodeId,
+        lease_ttl_s: float,
+        grace_s: float,
+        recovering_s: float,
+        *,
+        readmission_s: float = 0.0,
+    ) -> None:
+        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error.
+
+        The last `readmission_s` of a recovery are for the seats of nodes that were late.
+        """
+        self._redis = redis
+        self._node_id = node_id
+        self._lease_ms = _ms(lease_ttl_s)
+        self._grace_ms = _ms(grace_s)
+        self._recovering_ms = _ms(recovering_s)
+        self._readmission_ms = _ms(readmission_s)
+
+        self._admit, self._leave, self._remove, self._renew, self._restore, self._release, self._sweep, self._rest = (
+            redis.register_script(_script_text(name))
+            for name in ("admit", "leave", "remove", "renew", "restore", "release", "sweep", "recovering")
+        )
+        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._pipelining = Pipelining(redis)
+        # A crowd that comes asks for the same ones again and again.
+        self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)
+        self._held = HeldSeats()
+        self._lost: set[RoomId] = set()
+        self._servers: dict[RoomId, str] = {}
+        """By room that is held: the server that had it when this node last asked, and since when it had."""
+        self._unsettled: set[Seat] = set()
+        self._turns: dict[Seat, _Turn] = {}
+        self._reaped_before: list[Departure] = []
+        """Found gone by an admission; the next sweep tells of them, with the numbers that hold then."""
+
+    async def aclose(self) -> None:
+        """Close what it has of connections beside `redis`."""
+        self._pipelining.close()
+
+    async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
+        """See `ports.Occupancy`."""
+        script_keys = self._room_keys(room_id)
+        if ticket_id is not None:
+            script_keys += (keys.used_ticket(room_id, ticket_id),)
+        async with self._turn(room_id, who.user_id):
+            outcome, occupancy, arrived, retry_ms, lease_lost, gone, server = await self._run(
+                self._admit,
+                script_keys,
+                [
+                    room_id,
+                    self._node_id,
+                    who.user_id,
+                    who.color,
+                    max_members,
+                    self._held.sessions(room_id, who.user_id) + 1,
+                    self._lease_ms,
+                    self._recovering_ms,
+                    int(room_id in self._held),
+                    "" if ticket_id is None else secrets.token_hex(8),
+                    _ms(USED_TICKET_KEPT_S),
+                ],
+            )
+            self._reaped_before += self._departures(gone)
+            match _text(outcome):
+                case "admitted":
+                    if room_id not in self._held:
+                        self._servers[room_id] = _text(server)
+                    elif lease_lost or self._servers.setdefault(room_id, _text(server)) != _text(server):
+                        self._lost.add(room_id)
+                    self._held.add(room_id, who)
+                    return Admission("admitted", int(occupancy), arrived=bool(arrived))
+                case "recovering":
+                    return Admission("recovering", int(occupancy), retry_after_s=int(retry_ms) / 1000)
+                case "room_full":
+                    return Admission("room_full", int(occupancy))
+                case _:
+                    return Admission("ticket_used", int(occupancy))
+
+    def holds(self, room_id: RoomId, user_id: UserId) -> bool:
+        """See `ports.Occupancy`."""
+        return self._held.sessions(room_id, user_id) > 0
+
+    async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
+        """See `ports.Occupancy`."""
+        self._held.take(room_id, user_id)
+        async with self._turn(room_id, user_id):
+            reply = await self._run(self._leave, self._room_keys(room_id), self._leave_args(room_id, user_id))
+        return self._departure(room_id, user_id, reply)
+
+    async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
+        """See `ports.Occupancy`."""
+        self._held.drop(room_id, user_id)
+        async with self._turn(room_id, user_id):
+            reply = await self._run(self._remove, self._room_keys(room_id), [room_id, self._node_id, user_id])
+        return self._departure(room_id, user_id, reply)
+
+    async def renew(self) -> Collection[RoomId]:
+        """See `ports.Occupancy`. One pipeline: a script per partition, and one per seat that is unsettled."""
+        by_partition: dict[int, list[RoomId]] = defaultdict(list)
+        for room_id in self._held.rooms():
+            by_partition[keys.partition_of(room_id)].append(room_id)
+        self._servers = {room_id: server for room_id, server in self._servers.items() if room_id in self._held}
+
+        async with AsyncExitStack() as turns:
+            settling = [seat for seat in self._unsettled if seat not in self._turns]
+            for seat in settling:
+                await turns.enter_async_context(self._turn(*seat))
+            pipeline = self._redis.pipeline(transaction=False)
+            for partition, room_ids in by_partition.items():
+                await self._renew(
+                    _partition_keys(partition),
+                    [self._node_id, self._lease_ms, self._recovering_ms, *room_ids],
+                    client=pipeline,
+                )
+            for room_id, user_id in settling:
+                await self._leave(self._room_keys(room_id), self._leave_args(room_id, user_id), client=pipeline)
+            replies = await self._execute(pipeline)
+            self._unsettled.difference_update(settling)
+
+        for partition, (server, *lost) in zip(by_partition, replies, strict=False):
+            self._lost.update(RoomId(_text(room_id)) for room_id in lost)
+            for room_id in by_partition[partition]:
+                if self._servers.setdefault(room_id, _text(server)) != _text(server):
+                    self._servers[room_id] = _text(server)
+                    self._lost.add(room_id)
+        self._lost.intersection_update(self._held.rooms())
+        return frozenset(self._lost)
+
+    async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
+        """See `ports.Occupancy`."""
+        for who, sessions in seats.items():
+            self._held.put(room_id, who, sessions)
+        occupancy, *_ = await self._register(room_id, seats, max_members=None)
+        return int(occupancy)
+
+    async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
+        """See `ports.Occupancy`."""
+        for who, sessions in seats.items():
+            self._held.put(room_id, who, sessions)
+        occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
+        for user_id in refused:
+            self._held.drop(room_id, user_id)
+        if rest_s:
+            return Readmission("recovering", refused, occupancy, rest_s)
+        return Readmission("readmitted", refused, occupancy)
+
+    def held(self, room_id: RoomId) -> Mapping[Identity, int]:
+        """See `ports.Occupancy`."""
+        return self._held.in_room(room_id)
+
+    async def sweep(self) -> list[Departure]:
+        """See `ports.Occupancy`. One pipeline over all partitions."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for partition in range(keys.PARTITIONS):
+            await self._sweep(_partition_keys(partition), [self._recovering_ms], client=pipeline)
+        reaped, self._reaped_before = self._reaped_before, []
+        for departure in reaped:
+            pipeline.zscore(keys.occupancy(keys.partition_of(departure.room_id)), departure.room_id)
+        try:
+            replies = await self._execute(pipeline)
+        except BaseException:
+            self._reaped_before += reaped
+            raise
+        swept = [departure for gone in replies[: keys.PARTITIONS] for departure in self._departures(gone)]
+        return swept + [
+            replace(departure, occupancy=int(members or 0))
+            for departure, members in zip(reaped, replies[keys.PARTITIONS :], strict=True)
+        ]
+
+    async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
+        """See `ports.Occupancy`."""
+        room_ids = list(rooms)
+        pipeline = self._redis.pipeline(transaction=False)
+        for room_id in room_ids:
+            pipeline.zscore(keys.occupancy(keys.partition_of(room_id)), room_id)
+        return {
+            room_id: int(members or 0) for room_id, members in zip(room_ids, await self._execute(pipeline), strict=True)
+        }
+
+    async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+        """See `ports.Occupancy`."""
+        async with self._calls:
+            with _unavailable():
+                granted = await self._redis.get(keys.grant(room_id, user_id))
+        return granted is not None and _text(granted) == str(access_version)
+
+    async def recovering_for_s(self) -> float:
+        """See `ports.Occupancy`."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for partition in range(keys.PARTITIONS):
+            await self._rest(_partition_keys(partition), [self._recovering_ms], client=pipeline)
+        return max(int(rest_ms) for rest_ms in await self._execute(pipeline)) / 1000
+
+    async def release_node(self) -> None:
+        """See `ports.Occupancy`. One pipeline: a script per room."""
+        rooms = {*self._held.rooms(), *(room_id for room_id, _ in self._unsettled)}
+        pipeline = self._redis.pipeline(transaction=False)
+        for room_id in rooms:
+            await self._release(self._room_keys(room_id), [room_id, self._node_id, self._grace_ms], client=pipeline)
+        if rooms:
+            await self._execute(pipeline)
+        self._held.clear()
+        self._unsettled.clear()
+        self._lost.clear()
+
+    async def _register(
+        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int | None
+    ) -> tuple[int, frozenset[UserId], float]:
+        args: list[Any] = [
+            room_id,
+            self._node_id,
+            self._lease_ms,
+            self._recovering_ms,
+            self._readmission_ms,
+            "" if max_members is None else max_members,
+        ]
+        for who, sessions in seats.items():
+            args += (who.user_id, who.color, sessions)
+        outcome, occupancy, refused, gone, strangers, rest_ms = await self._run(
+            self._restore, self._room_keys(room_id), args
+        )
+        self._reaped_before += self._departures(gone)
+        if _text(outcome) != "recovering":
+            self._lost.discard(room_id)
+        # A leave that was sent meanwhile may have come to Redis first.
+        self._unsettled.update((room_id, who.user_id) for who in seats if not self._held.sessions(room_id, who.user_id))
+        for stranger in strangers:
+            await self._end(room_id, UserId(_text(stranger)))
+        return int(occupancy), frozenset(UserId(_text(user_id)) for user_id in refused), int(rest_ms) / 1000
+
+    async def _end(self, room_id: RoomId, user_id: UserId) -> None:
+        """Whoever left before Redis lost it has been away long enough; who is coming in this very moment stays."""
+        async with self._turn(room_id, user_id):
+            args = [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), 0]
+            reply = await self._run(self._leave, self._room_keys(room_id), args)
+        departure = self._departure(room_id, user_id, reply)
+        if departure.outcome == "gone":
+            self._reaped_before.append(departure)
+
+    def _keys_of(self, room_id: RoomId) -> tuple[str, ...]:
+        return (
+            *_partition_keys(keys.partition_of(room_id)),
+            keys.members(room_id),
+            keys.nodes(room_id),
+            keys.node_sessions(room_id, self._node_id),
+        )
+
+    def _leave_args(self, room_id: RoomId, user_id: UserId) -> list[Any]:
+        return [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), self._grace_ms]
+
+    def _turn(self, room_id: RoomId, user_id: UserId) -> _Turn:
+        """To be entered at once."""
+        seat = (room_id, user_id)
+        turn = self._turns.get(seat)
+        if turn is None:
+            turn = self._turns[seat] = _Turn(seat, self._turns, self._unsettled)
+        return turn
+
+    async def _run(self, script: AsyncScript, script_keys: Sequence[str], args: Sequence[Any]) -> Any:
+        words = ("EVALSHA", str(script.sha), len(script_keys), *script_keys, *args)
+        with _unavailable():
+            try:
+                return await self._pipelining.call(*words)
+            except NoScriptError:
+                # A server that does not know it yet.
+                await self._pipelining.call("SCRIPT", "LOAD", str(script.script))
+                return await self._pipelining.call(*words)
+
+    async def _execute(self, pipeline: Pipeline) -> list[Any]:
+        async with self._calls:
+            with _unavailable():
+                return await pipeline.execute()
+
+    @staticmethod
+    def _departure(room_id: RoomId, user_id: UserId, reply: Sequence[Any]) -> Departure:
+        outcome, occupancy, color = _text(reply[0]), int(reply[1]), _text(reply[2])
+        match outcome:
+            case "held" | "grace" | "gone":
+                return Departure(room_id, user_id, color, outcome, occupancy)
+            case _:
+                return Departure(room_id, user_id, "", "absent", occupancy)
+
+    @staticmethod
+    def _departures(gone: Iterable[Sequence[Any]]) -> list[Departure]:
+        return [
+            Departure(RoomId(_text(room_id)), UserId(_text(user_id)), _text(color), "gone", int(occupancy))
+            for room_id, user_id, color, occupancy in gone
+        ]

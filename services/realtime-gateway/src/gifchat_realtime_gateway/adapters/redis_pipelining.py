@@ -1,0 +1,179 @@
+"""Commands over one connection, without waiting for the answer to one before the next is sent (pipelining).
+
+redis-py gives every command a connection of its own for its time, or makes a pipeline of those that are known
+together. A storm of joins is neither: hundreds of scripts that are asked for one by one, each by somebody else.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hiredis import ReplyError
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
+
+from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
+
+UNDER_WAY = 256
+"""More wait: a script takes Redis some 50 µs, and none is to wait for so long that it looks like a silent server."""
+TIMEOUT_S = 1.0
+
+Word = str | bytes | int
+_Command = tuple[Word, ...]
+
+
+class _NotSentError(RedisConnectionError):
+    """The connection was lost before the command was written to it."""
+
+
+class Pipelining:
+    """A connection that is made at the first need, and made again when it was lost."""
+
+    def __init__(self, redis: Redis) -> None:
+        """`redis` says where, and is not used itself."""
+        self._make_connection: Callable[[], AbstractConnection] = redis.connection_pool.make_connection
+        self._line: _Line | None = None
+        self._connecting: asyncio.Task[_Line] | None = None
+
+    async def call(self, *command: Word, once: bool = False) -> Any:
+        """The answer, as hiredis reads it.
+
+        Who stops waiting leaves a command that may still run. Where an answer is lost with the connection the command
+        is sent again, unless it must not run twice (`once`).
+
+        Raises:
+            RedisError: the server refuses it, or cannot be reached, or does not answer within `TIMEOUT_S`.
+            NoScriptError: it does not know the script.
+        """
+        try:
+            answer = await self._asked(command)
+        except RedisConnectionError as error:
+            if once and not isinstance(error, _NotSentError):
+                raise
+            answer = await self._asked(command)
+        if isinstance(answer, ReplyError):
+            text = str(answer)
+            raise NoScriptError(text) if text.startswith("NOSCRIPT") else ResponseError(text)
+        return answer
+
+    def close(self) -> None:
+        """Close the connection; whoever waits for an answer gets none."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._line is not None:
+            self._line.fail("closed")
+
+    async def _asked(self, command: _Command) -> Any:
+        line = self._line
+        if line is None or line.lost:
+            line = await self._connected()
+        return await line.ask(command)
+
+    async def _connected(self) -> "_Line":
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="connect to Redis")
+            self._connecting.add_done_callback(self._no_more_connecting)
+        return await asyncio.shield(self._connecting)
+
+    async def _connect(self) -> "_Line":
+        line = _Line()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                line.begin(await connect(self._make_connection(), line.answered))
+        except OSError as error:
+            raise RedisConnectionError(str(error) or type(error).__name__) from error
+        self._line = line
+        return line
+
+    def _no_more_connecting(self, task: "asyncio.Task[_Line]") -> None:
+        self._connecting = None
+        if not task.cancelled():
+            # Who waited for it may have gone meanwhile.
+            task.exception()
+
+
+class _Line:
+    """A connection with the commands that it owes answers to: whoever still has one that is lost shifts nobody's."""
+
+    def __init__(self) -> None:
+        self._connection: Connection | None = None
+        self._under_way: deque[tuple[asyncio.Future[Any], float]] = deque()
+        """In the order of their answers, with the time at which they were sent."""
+        self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
+        self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether nothing can be asked over it any more."""
+        return self._connection is None or self._connection.lost.done()
+
+    def begin(self, connection: Connection) -> None:
+        """From now on commands go over `connection`, whose replies come to `answered`."""
+        self._connection = connection
+        connection.lost.add_done_callback(lambda why: self._give_up(str(why.result())))
+
+    def fail(self, why: str) -> None:
+        """End it."""
+        if self._connection is not None:
+            self._connection.fail(why)
+
+    async def ask(self, command: _Command) -> Any:
+        """The answer, which can be a `ReplyError`.
+
+        Raises:
+            RedisConnectionError: it was lost before there was one.
+        """
+        connection = self._connection
+        if connection is None or connection.lost.done():
+            raise _NotSentError("lost")
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if len(self._under_way) < UNDER_WAY:
+            self._send(connection, command, reply)
+        else:
+            self._waiting.append((command, reply))
+        return await reply
+
+    def answered(self, answer: Any) -> None:
+        """What the oldest command has waited for."""
+        if not self._under_way:
+            self.fail("an answer to nothing")
+            return
+        reply, _ = self._under_way.popleft()
+        if not reply.done():
+            reply.set_result(answer)
+        while self._waiting and self._connection is not None and len(self._under_way) < UNDER_WAY:
+            command, waiting = self._waiting.popleft()
+            if not waiting.done():
+                self._send(self._connection, command, waiting)
+
+    def _send(self, connection: Connection, command: _Command, reply: "asyncio.Future[Any]") -> None:
+        loop = asyncio.get_running_loop()
+        self._under_way.append((reply, loop.time()))
+        connection.send(*command)
+        if self._watch is None:
+            self._watch = loop.call_later(TIMEOUT_S, self._look)
+
+    def _look(self) -> None:
+        """Whether the oldest command waits for too long."""
+        self._watch = None
+        if self._under_way:
+            loop = asyncio.get_running_loop()
+            due_s = self._under_way[0][1] + TIMEOUT_S
+            if due_s <= loop.time():
+                self.fail(f"no answer within {TIMEOUT_S} s")
+            else:
+                self._watch = loop.call_at(due_s, self._look)
+
+    def _give_up(self, why: str) -> None:
+        unanswered: list[tuple[asyncio.Future[Any], RedisConnectionError]] = [
+            *((reply, RedisConnectionError(why)) for reply, _ in self._under_way),
+            *((reply, _NotSentError(why)) for _, reply in self._waiting),
+        ]
+        self._under_way.clear()
+        self._waiting.clear()
+        for reply, error in unanswered:
+            if not reply.done():
+                reply.set_exception(error)

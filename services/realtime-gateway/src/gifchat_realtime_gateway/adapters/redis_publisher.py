@@ -1,0 +1,27 @@
+"""Publishing ephemeral events: sharded pub/sub, one try."""
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gifchat_contracts.codec import Frame, encode
+from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
+from gifchat_realtime_gateway.ports import PublishFailed
+
+
+class RedisPublisher:
+    """`ports.Publisher` on Redis or Valkey 7 and later."""
+
+    def __init__(self, redis: Redis) -> None:
+        """`redis` says where to publish, and is not used itself."""
+        self._pipelining = Pipelining(redis)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self._pipelining.close()
+
+    async def publish(self, channel: str, frame: Frame) -> None:
+        """See `ports.Publisher`."""
+        try:
+            await self._pipelining.call("SPUBLISH", channel, encode(frame), once=True)
+        except (RedisError, OSError) as error:
+            raise PublishFailed(str(error)) from error

@@ -1,0 +1,288 @@
+"""The composition root: everything is built and wired here. Building does no I/O; the lifespan connects and stops."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import socketio
+import structlog
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.applications import Starlette
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gifchat_contracts import keys, limits
+from gifchat_contracts.ids import NodeId, RoomId, new_node_id
+from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.adapters.redis_connection import telling_loss
+from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
+from gifchat_realtime_gateway.adapters.redis_nodes import RedisNodes
+from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
+from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
+from gifchat_realtime_gateway.adapters.redis_saved_sessions import RedisSavedSessions
+from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
+from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.engine.relay import PATH as RELAY_PATH
+from gifchat_realtime_gateway.engine.relay import Relay
+from gifchat_realtime_gateway.engine.sid import node_tag
+from gifchat_realtime_gateway.engine.write_loop import WRITE_LOOP
+from gifchat_realtime_gateway.http.admin import admin_routes
+from gifchat_realtime_gateway.http.client_bundle import ClientBundle
+from gifchat_realtime_gateway.http.health import health_routes
+from gifchat_realtime_gateway.http.websocket_demo import WebSocketDemo
+from gifchat_realtime_gateway.settings import Settings
+from gifchat_realtime_gateway.socketio.chat import ChatNamespace
+from gifchat_realtime_gateway.socketio.client_manager import ClientManager
+from gifchat_realtime_gateway.socketio.demo import DemoNamespace
+from gifchat_realtime_gateway.socketio.lobby import LobbyNamespace
+from gifchat_realtime_gateway.socketio.server import create_server
+from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
+from gifchat_realtime_gateway.use_cases.drain_node import DrainNode
+from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
+from gifchat_realtime_gateway.use_cases.fan_out import FanOut
+from gifchat_realtime_gateway.use_cases.hear_channels import HearChannels
+from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
+from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
+from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
+from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
+from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
+from gifchat_realtime_gateway.use_cases.save_sessions import SaveSessions
+from gifchat_realtime_gateway.use_cases.send_message import SendMessage
+from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
+from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
+from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
+
+REDIS_CONNECTIONS = 72
+"""Above what the adapters use at once: a command never waits for a connection."""
+
+CANCEL_AGAIN_S = 0.1
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """The service: an ASGI application, and the way to end it without losing anybody."""
+
+    app: ASGIApp
+    http_protocol: Callable[[type[asyncio.Protocol], type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
+    """Makes what `uvicorn.Config(http=…)` takes, of protocols for the application's requests and WebSockets."""
+    websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
+    """Makes what `uvicorn.Config(ws=…)` takes, of a protocol for the WebSockets that the application serves."""
+    drain: Callable[[], Awaitable[None]]
+    failed: asyncio.Event
+    """A task died that should not: the node drains and stops, and not with success."""
+
+
+def create_gateway(settings: Settings) -> Gateway:
+    """Build and wire everything."""
+    node_id = new_node_id(settings.node_name)
+    redis = _redis_client(settings.redis_url)
+    rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
+    signatures = SignedTokens(settings.session_secrets)
+    publisher = RedisPublisher(redis)
+    occupancy = RedisOccupancy(
+        redis,
+        node_id,
+        limits.LEASE_TTL_S,
+        settings.seat_grace,
+        recovering_s=limits.RECOVERING_S,
+        readmission_s=limits.READMISSION_S,
+    )
+    tag = node_tag(node_id)
+    nodes = RedisNodes(
+        redis,
+        tag,
+        settings.relay_address or (settings.host, settings.port),
+        lease_s=limits.LEASE_TTL_S,
+        remembered_s=settings.seat_grace,
+    )
+    relay = Relay(
+        tag,
+        nodes,
+        settings.internal_token,
+        poll_timeout_s=settings.ping_interval + settings.ping_timeout,
+        on_request=metrics.RELAYED.labels("polling").inc,
+        on_socket=metrics.RELAYED.labels("websocket").inc,
+    )
+    sockets = ClientManager(relay)
+    drain = DrainNode(sockets, occupancy, settings.drain_seconds)
+    server = create_server(settings, sockets, lambda: drain.moving or canary.deaf, signatures, relay)
+
+    rooms: dict[RoomId, HostedRoom] = {}
+    announce = AnnouncePresence(publisher)
+    evict = EvictSessions(sockets, rooms, occupancy, announce, _now)
+    renew = RenewLeases(occupancy, evict)
+    fan_out = FanOut(sockets, rooms, renew.serves)
+    repair = RepairRooms(rooms_api, fan_out, rooms)
+    lobby = TellLobby(sockets, rooms)
+
+    # The feed hands on what hosts want to hear, and hosts tell the feed what to hear.
+    def on_data(channel: str, data: bytes) -> None:
+        hear.on_data(channel, data)
+
+    def on_reconnected(channels: Collection[str]) -> None:
+        hear.on_reconnected(channels)
+
+    canary_channel = keys.canary_channel(node_id)
+    feed = RedisFeed(
+        redis.connection_pool.make_connection,
+        on_data,
+        on_reconnected,
+        always=[keys.LOBBY_CHANNEL, canary_channel],
+    )
+    canary = WatchHearing(publisher, canary_channel, on_deaf=feed.restart)
+    hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict, new_group=sockets.group)
+    hear = HearChannels(hosts, lobby, repair, canary, canary_channel)
+    leave = LeaveRoom(occupancy, rooms, announce)
+    join = JoinRoom(
+        hosts=hosts,
+        rooms=rooms,
+        occupancy=occupancy,
+        signatures=signatures,
+        history=rooms_api,
+        repair=repair,
+        announce=announce,
+        leave=leave,
+        clock=_now,
+    )
+    send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
+    saved = RedisSavedSessions(redis)
+    save = SaveSessions(saved, rooms, own_tag=tag, grace_s=settings.seat_grace)
+    restore = RestoreSession(saved, nodes, join, sockets)
+    check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
+
+    ChatNamespace(
+        server,
+        sockets=sockets,
+        signatures=signatures,
+        join=join,
+        leave=leave,
+        send=send,
+        save=save,
+        restore=restore,
+    )
+    LobbyNamespace(server)
+    demo = DemoNamespace(server, sockets.broadcast)
+    websocket_demo = WebSocketDemo(
+        settings.node_name,
+        settings.allowed_origins,
+        _now,
+        draining=lambda: drain.draining,
+        online=lambda: len(server.eio.connections),
+    )
+    metrics.SOCKETS.set_function(lambda: len(server.eio.connections))
+
+    works = (
+        server.eio.run,
+        nodes.run,
+        feed.run,
+        canary.run,
+        renew.run,
+        save.run,
+        SweepSeats(occupancy, announce).run,
+        announce.run,
+        fan_out.run,
+        repair.run,
+        hosts.run,
+        lobby.run,
+        demo.run,
+        websocket_demo.run,
+    )
+    ends = (
+        repair.aclose,
+        server.shutdown,
+        save.settle,
+        relay.aclose,
+        nodes.release,
+        rooms_api.aclose,
+        publisher.aclose,
+        occupancy.aclose,
+        redis.aclose,
+    )
+
+    failed = asyncio.Event()
+
+    async def drain_all() -> None:
+        await drain.drain()
+        await websocket_demo.close()
+
+    routes = [
+        *health_routes(lambda: len(server.eio.connections), check_ready),
+        *admin_routes(drain_all, drain.shed, settings.internal_token),
+        Route(RELAY_PATH, server.eio.relayed_requests),
+        websocket_demo.route(),
+    ]
+    app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
+        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends, failed))
+    )
+    return Gateway(ClientBundle(app), server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
+
+
+@asynccontextmanager
+async def _lifespan(
+    node_id: NodeId,
+    works: Collection[Work],
+    ends: Collection[Callable[[], Awaitable[None]]],
+    failed: asyncio.Event,
+) -> AsyncIterator[None]:
+    stopping = asyncio.Event()
+    tasks = _keep_running(works, failed, stopping)
+    _log.info("started", node_id=node_id, write_loop=WRITE_LOOP)
+    yield
+    stopping.set()
+    while running := [task for task in tasks if not task.done()]:
+        # On Python 3.11 `wait_for`, which drivers use, loses a cancellation that comes together with its result.
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+    for end in ends:
+        await end()
+    _log.info("stopped")
+
+
+def _keep_running(works: Collection[Work], failed: asyncio.Event, stopping: asyncio.Event) -> list[asyncio.Task[None]]:
+    """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not stopping.is_set():
+            cause = None if task.cancelled() else task.exception()
+            _log.critical("task_died", task=task.get_name(), exc_info=cause)
+            failed.set()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in works]
+    for task in tasks:
+        task.add_done_callback(ended)
+    return tasks
+
+
+def _redis_client(url: str) -> Redis:
+    # Whoever waits for Redis waits for a person: one attempt more for a connection that went stale, and no longer.
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=1.0,
+        socket_timeout=1.0,
+        socket_connect_timeout=1.0,
+        retry=Retry(NoBackoff(), 1),
+    )
+    pool.connection_class = telling_loss(pool.connection_class)
+    return Redis.from_pool(pool)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,82 @@
+"""One connected client in `/chat`: who it is, where it is, and how much it may still say."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from gifchat_contracts.errors import Language
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId
+
+EVENTS_AT_ONCE = 40
+EVENTS_PER_S = 10.0
+TYPING_EVERY_S = 1.0
+
+
+class Budget:
+    """A token bucket for what one connection says."""
+
+    def __init__(self, at_once: float = EVENTS_AT_ONCE, per_s: float = EVENTS_PER_S) -> None:
+        self._at_once = at_once
+        self._per_s = per_s
+        self._tokens = at_once
+        self._at_s: float | None = None
+        self.spent = False
+        """Whether there was no token at the last attempt."""
+
+    def spend(self, now_s: float) -> bool:
+        """Take one token; False where there is none. `now_s` is monotonic."""
+        if self._at_s is not None:
+            self._tokens = min(self._at_once, self._tokens + (now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        self.spent = self._tokens < 1
+        if self.spent:
+            return False
+        self._tokens -= 1
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """When a session was let into a room, and by which password."""
+
+    at: datetime
+    access_version: int
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A Socket.IO session. Two tabs of one user are two of them."""
+
+    sid: str
+    who: Identity
+    language: Language
+    rooms: set[RoomId] = field(default_factory=set)
+    """Rooms in which this session is counted."""
+    admissions: dict[RoomId, Admitted] = field(default_factory=dict)
+    connected: bool = True
+    budget: Budget = field(default_factory=Budget)
+    typed_at_s: float | None = None
+    on_change: Callable[["Session"], None] | None = None
+    """Called after the session entered or left a room."""
+
+    def enter(self, room_id: RoomId, admitted: Admitted) -> None:
+        """It is counted in the room from now on."""
+        self.rooms.add(room_id)
+        self.admissions[room_id] = admitted
+        if self.on_change is not None:
+            self.on_change(self)
+
+    def leave(self, room_id: RoomId) -> None:
+        """It is counted there no more."""
+        self.rooms.discard(room_id)
+        self.admissions.pop(room_id, None)
+        if self.on_change is not None:
+            self.on_change(self)
+
+    def may_tell_typing(self, now_s: float) -> bool:
+        """Whether it is time again to pass on that this user types. `now_s` is monotonic."""
+        if self.typed_at_s is not None and now_s - self.typed_at_s < TYPING_EVERY_S:
+            return False
+        self.typed_at_s = now_s
+        return True

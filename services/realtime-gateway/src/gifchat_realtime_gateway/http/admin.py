@@ -1,0 +1,59 @@
+"""For operators: move sockets away, some or all of them. Not reachable through the public listener."""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gifchat_contracts import errors
+from gifchat_contracts.errors import ErrorCode
+
+
+def admin_routes(
+    drain: Callable[[], Awaitable[None]], shed: Callable[[float], Awaitable[None]], internal_token: str
+) -> list[Route]:
+    """`POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`; both answer 202 and go on."""
+    authorization = f"Bearer {internal_token}".encode()
+    working: set[asyncio.Task[None]] = set()
+
+    def start(work: Awaitable[None]) -> Response:
+        task = asyncio.ensure_future(work)
+        working.add(task)
+        task.add_done_callback(working.discard)
+        return JSONResponse({"ok": True}, 202)
+
+    def for_operators(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            given = request.headers.get("authorization", "").encode("latin-1", "replace")
+            if not hmac.compare_digest(given, authorization):
+                return _problem(errors.INTERNAL_ONLY)
+            return await handle(request)
+
+        return checked
+
+    async def drain_node(_request: Request) -> Response:
+        return start(drain())
+
+    async def shed_share(request: Request) -> Response:
+        try:
+            content = await request.json()
+        except (ValueError, RecursionError):
+            return _problem(errors.MALFORMED)
+        match content:
+            case {"share": int() | float() as share} if not isinstance(share, bool) and 0 < share <= 1:
+                return start(shed(share))
+            case _:
+                return _problem(errors.VALIDATION_FAILED)
+
+    return [
+        Route("/internal/v1/drain", for_operators(drain_node), methods=["POST"]),
+        Route("/internal/v1/shed", for_operators(shed_share), methods=["POST"]),
+    ]
+
+
+def _problem(code: ErrorCode) -> Response:
+    body = {"title": code.en, "status": code.status, "code": code.code, "action": code.action, "retry": code.retry}
+    return JSONResponse(body, code.status, media_type="application/problem+json")

@@ -1,0 +1,114 @@
+"""`/ws`, the plain WebSocket of the original's first part: a small status for everybody every 3 s, by one timer."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+import structlog
+from prometheus_client import Counter
+from starlette.responses import JSONResponse
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from gifchat_contracts import errors
+from gifchat_contracts.events import timestamp
+from gifchat_contracts.socket_events import NEWS_PERIOD_S
+
+MESSAGES = Counter("gateway_ws_messages", "Messages that came on /ws.")
+POLICY_VIOLATION = 1008
+CLOSE_TIMEOUT_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class WebSocketDemo:
+    """Keeps who is connected, and speaks to them."""
+
+    def __init__(
+        self,
+        node_name: str,
+        allowed_origins: tuple[str, ...],
+        clock: Callable[[], datetime],
+        *,
+        draining: Callable[[], bool],
+        online: Callable[[], int],
+    ) -> None:
+        self._node_name = node_name
+        self._allowed_origins = allowed_origins
+        self._clock = clock
+        self._draining = draining
+        self._online = online
+        self._connections: set[WebSocket] = set()
+        self._sending: dict[WebSocket, asyncio.Task[None]] = {}
+
+    def route(self) -> WebSocketRoute:
+        """`/ws`."""
+        return WebSocketRoute("/ws", self._serve)
+
+    async def run(self) -> None:
+        """Speak, until cancelled."""
+        while True:
+            await asyncio.sleep(NEWS_PERIOD_S)
+            self.tell()
+
+    def tell(self) -> None:
+        """Send the status to everybody; who has not read the last one yet is left out."""
+        status = {
+            "time": timestamp(self._clock()),
+            "node": self._node_name,
+            "online": self._online() + len(self._connections),
+        }
+        text = json.dumps(status)
+        for connection in self._connections - self._sending.keys():
+            task = asyncio.create_task(self._send(connection, text))
+            self._sending[connection] = task
+            task.add_done_callback(partial(self._sent, connection))
+
+    async def close(self) -> None:
+        """The node stops: clients may come back elsewhere."""
+        closing = [asyncio.create_task(_quietly_close(connection)) for connection in self._connections]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
+
+    async def _serve(self, connection: WebSocket) -> None:
+        origins = connection.headers.getlist("origin")
+        # No browser sends two `Origin` headers: refuse them, even if both are allowed.
+        if origins and not (len(origins) == 1 and origins[0] in self._allowed_origins):
+            await connection.close(POLICY_VIOLATION)
+            return
+        if self._draining():
+            code = errors.NODE_DRAINING
+            body = {"code": code.code, "message": code.en}
+            await connection.send_denial_response(JSONResponse(body, code.status, {"Retry-After": "1"}))
+            return
+        await connection.accept()
+        address = connection.client.host if connection.client else "unknown"
+        _log.info("ws_connected", address=address)
+        self._connections.add(connection)
+        try:
+            while (await connection.receive())["type"] != "websocket.disconnect":
+                MESSAGES.inc()
+                _log.debug("ws_message", address=address)
+        finally:
+            self._connections.discard(connection)
+            _log.info("ws_disconnected", address=address)
+
+    def _sent(self, connection: WebSocket, _task: asyncio.Task[None]) -> None:
+        self._sending.pop(connection, None)
+
+    @staticmethod
+    async def _send(connection: WebSocket, text: str) -> None:
+        try:
+            await connection.send_text(text)
+        except (WebSocketDisconnect, RuntimeError):
+            # It is closing; `_serve` notices.
+            return
+
+
+async def _quietly_close(connection: WebSocket) -> None:
+    try:
+        await connection.close(1001)
+    except (WebSocketDisconnect, RuntimeError):
+        return

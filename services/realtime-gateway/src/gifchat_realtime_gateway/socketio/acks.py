@@ -1,0 +1,50 @@
+"""What a client gets in an ack."""
+
+from datetime import datetime
+from typing import Any
+
+from gifchat_contracts.errors import Language
+from gifchat_contracts.events import timestamp
+from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.recovery import items_of
+from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.use_cases.join_room import Joined
+
+Ack = dict[str, Any]
+
+
+def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
+    """The reply to a `join` that was let in."""
+    return {
+        "ok": True,
+        "room": joined.room,
+        "position": joined.position.as_json(),
+        "recovered": joined.recovered,
+        "recent": items_of(joined.recent),
+        "occupancy": joined.occupancy,
+        "you": {"user_id": session.who.user_id, "color": session.who.color},
+        "membership": joined.membership,
+        "time": timestamp(now),
+    }
+
+
+def probed_ack(now: datetime) -> Ack:
+    """The reply to a `probe`, with the server's time."""
+    return {"ok": True, "time": timestamp(now)}
+
+
+def refused_ack(refusal: Refused, language: Language) -> Ack:
+    """The reply to what was refused: a code for programs, a sentence for people."""
+    metrics.REFUSED.labels(refusal.code.code).inc()
+    ack: Ack = {
+        "ok": False,
+        "code": refusal.code.code,
+        "message": refusal.code.text(language),
+        "retry": refusal.code.retry,
+    }
+    if refusal.retry_after_s is not None:
+        ack["retry_after_s"] = refusal.retry_after_s
+    if refusal.detail is not None:
+        ack["detail"] = refusal.detail
+    return ack

@@ -1,0 +1,194 @@
+"""Namespace `/chat`: rooms."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import structlog
+
+from gifchat_contracts import errors, socket_events
+from gifchat_contracts.events import body
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, is_room_id, new_pid
+from gifchat_contracts.position import Position
+from gifchat_contracts.socket_events import BadClientEventError, Restore
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.saved_session import SavedSession
+from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.ports import Signatures, Sockets
+from gifchat_realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
+from gifchat_realtime_gateway.socketio.server import GOODBYE, ChatServer, address_of, budget_of, session_in
+from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
+from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
+from gifchat_realtime_gateway.use_cases.save_sessions import SaveSessions
+from gifchat_realtime_gateway.use_cases.send_message import SendMessage
+
+_IDENTITY = "gifchat.identity"
+_GUEST = "gifchat.guest"
+
+_log = structlog.get_logger(__name__)
+
+
+class ChatNamespace:
+    """Turns what clients emit into calls of use cases, and what comes of them into acks."""
+
+    def __init__(
+        self,
+        server: ChatServer,
+        *,
+        sockets: Sockets,
+        signatures: Signatures,
+        join: JoinRoom,
+        leave: LeaveRoom,
+        send: SendMessage,
+        save: SaveSessions,
+        restore: RestoreSession,
+    ) -> None:
+        """Register with `server`."""
+        self._server = server
+        self._save = save
+        self._restore = restore
+        self._restoring: dict[str, tuple[SavedSession, Mapping[RoomId, Position]]] = {}
+        self._sockets = sockets
+        self._signatures = signatures
+        self._join = join
+        self._leave = leave
+        self._send = send
+        self._sessions: dict[str, Session] = {}
+        # Functions, not a namespace class: those call a handler again that raised a TypeError.
+        for event, handler in {
+            "connect": self._on_connect,
+            "disconnect": self._on_disconnect,
+            socket_events.JOIN: self._on_join,
+            socket_events.LEAVE: self._on_leave,
+            socket_events.CHAT: self._on_chat,
+            socket_events.TYPING: self._on_typing,
+            socket_events.PROBE: self._on_probe,
+        }.items():
+            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)  # type: ignore[no-untyped-call]
+        server.on_opened[socket_events.CHAT_NAMESPACE] = self._on_opened
+        server.eio.on_closed = self._on_closed
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        wish = socket_events.parse_restore(auth)
+        pid, saved = (None, None) if wish is None else await self._take(wish, environ)
+        session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
+        self._sessions[sid] = session
+        if wish is not None and pid is not None:
+            self._server.pids[sid] = pid
+            self._save.track(session, pid, guest=environ[_GUEST])
+            if saved is not None:
+                self._restoring[sid] = (saved, wish.positions)
+        # A crowd that comes back must not flood the log.
+        _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
+
+    async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[str, SavedSession | None]:
+        """Take the client's saved session; returns the private id of the new session and the saved one, if any.
+
+        The official client counts as `recovered` if it gets the same private id again. So the id stays the same only if
+        the client sent its position in every room.
+        """
+        if wish.pid is None:
+            return new_pid(), None
+        await self._save.settle()
+        saved = await self._restore.take(wish.pid, self._identify(environ).user_id, guest=environ[_GUEST])
+        if saved is None:
+            return new_pid(), None
+        environ[_IDENTITY] = saved.who
+        return wish.pid if saved.rooms.keys() <= wish.positions.keys() else new_pid(), saved
+
+    async def _on_opened(self, sid: str) -> None:
+        session, restoring = self._sessions.get(sid), self._restoring.pop(sid, None)
+        if session is not None and restoring is not None:
+            saved, positions = restoring
+            await self._restore.restore(session, saved, positions, partial(self._tell_refusal, session))
+
+    def _tell_refusal(self, session: Session, room_id: RoomId, refusal: Refused) -> None:
+        refused = {"room": room_id, **refused_ack(refusal, session.language)}
+        self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refused))
+
+    def _on_closed(self, connection: str) -> None:
+        session = self._sessions.get(self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE))
+        if session is not None:
+            self._save.closing(session)
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        session = self._sessions.pop(sid, None)
+        self._restoring.pop(sid, None)
+        if session is not None:
+            self._save.ended(session, for_good=reason == GOODBYE)
+            _log.debug("disconnected", sid=sid, user=session.who.user_id, reason=reason)
+            await self._leave.disconnected(session)
+
+    async def _on_join(self, sid: str, *data: Any) -> Ack:
+        async def join(session: Session) -> Ack:
+            joined = await self._join.join(session, socket_events.parse_join(_first(data)))
+            return joined_ack(joined, session, datetime.now(UTC))
+
+        ack = await self._answer(sid, join)
+        # A client of the original's asks for no ack.
+        room = _first(data)
+        if not ack["ok"] and is_room_id(room):
+            self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
+        return ack
+
+    async def _on_leave(self, sid: str, *data: Any) -> Ack:
+        async def leave(session: Session) -> Ack:
+            await self._leave.leave(session, socket_events.parse_leave(_first(data)).room_id)
+            return {"ok": True}
+
+        return await self._answer(sid, leave)
+
+    async def _on_chat(self, sid: str, *data: Any) -> Ack:
+        async def chat(session: Session) -> Ack:
+            return {"ok": True, "message": await self._send.send(session, socket_events.parse_chat(_first(data)))}
+
+        return await self._answer(sid, chat)
+
+    async def _on_typing(self, sid: str, *data: Any) -> Ack:
+        async def typing(session: Session) -> Ack:
+            await self._send.typing(session, socket_events.parse_typing(_first(data)))
+            return {"ok": True}
+
+        return await self._answer(sid, typing)
+
+    async def _on_probe(self, sid: str, *_data: Any) -> Ack:
+        async def probe(_session: Session) -> Ack:
+            return probed_ack(datetime.now(UTC))
+
+        return await self._answer(sid, probe)
+
+    async def _answer(self, sid: str, handle: Callable[[Session], Awaitable[Ack]]) -> Ack:
+        session = self._sessions.get(sid)
+        if session is None:
+            return refused_ack(Refused(errors.UNAVAILABLE), "en")
+        if session.budget.spent:
+            return refused_ack(Refused(errors.RATE_LIMITED, 1.0), session.language)
+        try:
+            return await handle(session)
+        except BadClientEventError as error:
+            return refused_ack(Refused(errors.VALIDATION_FAILED, detail=str(error)), session.language)
+        except Refused as refusal:
+            return refused_ack(refusal, session.language)
+        except Exception:
+            # The boundary of a connection: without an answer the client would wait for nothing.
+            _log.exception("handler_failed", sid=sid)
+            return refused_ack(Refused(errors.INTERNAL), session.language)
+
+    def _identify(self, environ: dict[str, Any]) -> Identity:
+        """Who the session cookie says; without one, a guest for the time of this connection, in all its sessions."""
+        known: Identity | None = environ.get(_IDENTITY)
+        if known is None:
+            session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))
+            environ[_GUEST] = session_id is None
+            known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
+            environ.pop("HTTP_COOKIE", None)
+        return known
+
+
+def _first(data: tuple[Any, ...]) -> Any:
+    return data[0] if data else None

@@ -1,0 +1,42 @@
+"""Namespace `/`: the original's demo. `news` for everybody every 3 s, by one timer; `reply` is counted."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from prometheus_client import Counter
+
+from gifchat_contracts.events import body
+from gifchat_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S, NEWS_TEXT, REPLY
+from gifchat_realtime_gateway.socketio.server import address_of
+
+REPLIES = Counter("gateway_demo_replies", "Events `reply` of the demo.")
+
+_log = structlog.get_logger(__name__)
+
+
+class DemoNamespace:
+    """Speaks to whoever listens."""
+
+    def __init__(self, server: Any, broadcast: Callable[[str, bytes], None]) -> None:
+        """Register with `server`, a `socketio.AsyncServer`; `broadcast` writes an event to a whole namespace."""
+        self._broadcast = broadcast
+        server.on("connect", self._on_connect, namespace=DEMO_NAMESPACE)
+        server.on("disconnect", self._on_disconnect, namespace=DEMO_NAMESPACE)
+        server.on(REPLY, self._on_reply, namespace=DEMO_NAMESPACE)
+
+    async def run(self) -> None:
+        """Tell the news, until cancelled."""
+        while True:
+            await asyncio.sleep(NEWS_PERIOD_S)
+            self._broadcast(DEMO_NAMESPACE, body(NEWS, NEWS_TEXT))
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+        _log.info("demo_connected", sid=sid, address=address_of(environ))
+
+    async def _on_disconnect(self, sid: str, reason: str = "") -> None:
+        _log.info("demo_disconnected", sid=sid, reason=reason)
+
+    async def _on_reply(self, _sid: str, *_data: Any) -> None:
+        REPLIES.inc()

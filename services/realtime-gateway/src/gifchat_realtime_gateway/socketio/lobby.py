@@ -1,0 +1,30 @@
+"""Namespace `/room`: the lobby. Clients only listen, and may probe their connection."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from gifchat_contracts import errors
+from gifchat_contracts.socket_events import LOBBY_NAMESPACE, PROBE
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.socketio.acks import Ack, probed_ack, refused_ack
+from gifchat_realtime_gateway.socketio.server import budget_of
+
+
+class LobbyNamespace:
+    """Lets everybody in."""
+
+    def __init__(self, server: Any) -> None:
+        """Register with `server`, a `socketio.AsyncServer`."""
+        self._server = server
+        server.on("connect", self._on_connect, namespace=LOBBY_NAMESPACE)
+        server.on(PROBE, self._on_probe, namespace=LOBBY_NAMESPACE)
+
+    async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
+        """Being connected is being in the lobby."""
+
+    async def _on_probe(self, sid: str, *_data: Any) -> Ack:
+        environ: dict[str, Any] = self._server.get_environ(sid, LOBBY_NAMESPACE)
+        if budget_of(environ).spent:
+            language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+            return refused_ack(Refused(errors.RATE_LIMITED, 1.0), language)
+        return probed_ack(datetime.now(UTC))

@@ -1,0 +1,87 @@
+"""Stop without losing anybody: no new sockets, move those that are here, leave the seats in their grace."""
+
+import asyncio
+import random
+from collections.abc import Collection, Sequence
+from math import ceil
+from typing import Protocol
+
+import structlog
+
+from gifchat_realtime_gateway.domain.drain import WAVE_S, waves
+from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+
+COME_BACK_S = 2.0
+"""Within this time those who were moved have come back: clients make their first attempt within 1.5 s."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Connections(Protocol):
+    """The Engine.IO connections of this node, and the requests that it relays to others."""
+
+    def connections(self) -> Collection[str]:
+        """Their ids, at this moment."""
+        ...
+
+    async def close_connection(self, connection: str) -> None:
+        """Close one in the way that makes a client connect again by itself. Must not raise."""
+        ...
+
+
+class DrainNode:
+    """Moves sockets to other nodes: all of them, once, or a share. `moving` is asked by whoever lets sockets in."""
+
+    def __init__(self, connections: Connections, occupancy: Occupancy, over_s: float) -> None:
+        """Moving takes `over_s` seconds."""
+        self._connections = connections
+        self._occupancy = occupancy
+        self._over_s = over_s
+        self._drained: asyncio.Task[None] | None = None
+        self._shedding = 0
+
+    @property
+    def moving(self) -> bool:
+        """Whether new sockets are to go to other nodes: who is moved away has a cookie that leads back here."""
+        return self.draining or self._shedding > 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether this node is stopping."""
+        return self._drained is not None
+
+    async def drain(self) -> None:
+        """Move all sockets away, then put every seat that is left into its grace; a second call waits for the first."""
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain(), name="drain")
+        await asyncio.shield(self._drained)
+
+    async def shed(self, share: float) -> None:
+        """Move a random share (0–1) of the sockets away, and go on serving the others."""
+        connections = list(self._connections.connections())
+        random.shuffle(connections)
+        self._shedding += 1
+        try:
+            await self._move(connections[: ceil(len(connections) * share)])
+            await asyncio.sleep(COME_BACK_S)
+        finally:
+            self._shedding -= 1
+
+    async def _drain(self) -> None:
+        connections = list(self._connections.connections())
+        random.shuffle(connections)
+        await self._move(connections)
+        # Who had come in before the door was closed and connected after the list was made.
+        await asyncio.gather(*map(self._connections.close_connection, self._connections.connections()))
+        try:
+            await self._occupancy.release_node()
+        except OccupancyUnavailable as error:
+            _log.warning("seats_not_released", error=str(error))
+        _log.info("drained")
+
+    async def _move(self, connections: Sequence[str]) -> None:
+        moving = waves(connections, self._over_s)
+        _log.info("moving", sockets=len(connections), waves=len(moving))
+        for wave in moving:
+            await asyncio.gather(*map(self._connections.close_connection, wave))
+            await asyncio.sleep(WAVE_S)

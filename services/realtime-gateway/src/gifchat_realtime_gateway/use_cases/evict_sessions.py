@@ -1,0 +1,111 @@
+"""Take sessions out of a room that they may not be in any more."""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+from typing import Literal
+
+import structlog
+
+from gifchat_contracts import errors, socket_events
+from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.events import body
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable, Sockets
+from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+
+_log = structlog.get_logger(__name__)
+
+
+class EvictSessions:
+    """Ends sessions in a room; who is evicted stays connected, and hears why."""
+
+    def __init__(
+        self,
+        sockets: Sockets,
+        rooms: Mapping[RoomId, HostedRoom],
+        occupancy: Occupancy,
+        announce: AnnouncePresence,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._sockets = sockets
+        self._rooms = rooms
+        self._occupancy = occupancy
+        self._announce = announce
+        self._clock = clock
+
+    def max_members(self, room_id: RoomId) -> int:
+        """See `renew_leases.SeatedSessions`."""
+        room = self._rooms.get(room_id)
+        return room.record.max_members if room else 0
+
+    async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
+        """See `renew_leases.SeatedSessions`: their seats are others' now."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            for user_id in user_ids:
+                self._take_out(room, user_id, errors.ROOM_FULL)
+
+    async def unseat(self, room: HostedRoom, user_id: UserId) -> None:
+        """A user was kicked or banned: end the user's sessions here, and free the seat at once.
+
+        Every node that has sessions of the user does this; one of them frees the seat, and tells of it.
+        """
+        sessions = room.audience.sessions_of(user_id)
+        if not sessions:
+            return
+        self._take_out(room, user_id, None)
+        try:
+            departure = await self._occupancy.remove(room.room_id, user_id)
+        except OccupancyUnavailable as error:
+            _log.warning("seat_not_freed", room=room.room_id, error=str(error))
+            return
+        room.occupancy = departure.occupancy
+        if departure.outcome == "gone":
+            who = Identity(user_id, departure.color or sessions[0].who.color)
+            await self._announce.left(room.room_id, who, departure.occupancy)
+
+    async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
+        """End the sessions of users who are banned or were kicked: the event of it may have been lost."""
+        now = self._clock()
+        gone: dict[UserId, Literal["banned", "kicked"]] = {}
+        for session in room.audience.sessions():
+            if record.banned(session.who.user_id, now):
+                gone[session.who.user_id] = "banned"
+            elif record.kicked(session, room.room_id):
+                gone[session.who.user_id] = "kicked"
+        for user_id, code in gone.items():
+            payload = {"room": room.room_id, "code": code, "until": None}
+            self._sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
+            await self.unseat(room, user_id)
+
+    async def close(self, room: HostedRoom) -> None:
+        """The room is gone: tell those who are in it, and nobody is any more."""
+        self._announce.forget(room.room_id)
+        sessions = room.audience.sessions()
+        # Not by the group: who leaves it hears nothing more of it.
+        sids = [session.sid for session in sessions]
+        self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
+        for session in sessions:
+            room.audience.discard(session)
+            session.leave(room.room_id)
+        users = {session.who.user_id for session in sessions}
+        outcomes = await asyncio.gather(
+            *(self._occupancy.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
+        )
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if failed:
+            _log.warning("seats_not_freed", room=room.room_id, seats=len(failed), error=str(failed[0]))
+
+    def _take_out(self, room: HostedRoom, user_id: UserId, code: ErrorCode | None) -> None:
+        for session in room.audience.sessions_of(user_id):
+            if code is not None:
+                refusal = {"room": room.room_id, "ok": False, "code": code.code, "retry": code.retry}
+                refusal["message"] = code.text(session.language)
+                self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refusal))
+            room.audience.discard(session)
+            session.leave(room.room_id)
+            metrics.EVICTIONS.inc()

@@ -1,0 +1,190 @@
+"""Which rooms this node hosts: it hears their channels, and keeps their newest events."""
+
+import asyncio
+import time
+from collections.abc import Callable, MutableMapping, Sequence
+
+import structlog
+
+from gifchat_contracts import keys, limits
+from gifchat_contracts.codec import Frame
+from gifchat_contracts.ids import RoomId
+from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
+from gifchat_realtime_gateway.ports import Feed, HistoryUnavailable, RoomHistory
+from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
+from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
+
+LINGER_S = 30.0
+"""How long a room without sessions is kept: a refresh comes back to it. Longer than any join takes."""
+RECORD_MAX_AGE_S = 30.0
+"""A ban whose event was lost holds after this at the latest."""
+PERIOD_S = 5.0
+RECORDS_AT_ONCE = 200
+
+_log = structlog.get_logger(__name__)
+
+
+class HostRooms:
+    """Opens rooms for their first session here and closes them some time after the last one."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        history: RoomHistory,
+        rooms: MutableMapping[RoomId, HostedRoom],
+        receive: ReceiveFrames,
+        evict: EvictSessions,
+        *,
+        new_group: Callable[[], Group],
+        linger_s: float = LINGER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`rooms` are read by others too; they change here alone."""
+        self._feed = feed
+        self._history = history
+        self._rooms = rooms
+        self._receive = receive
+        self._evict = evict
+        self._new_group = new_group
+        self._linger_s = linger_s
+        self._clock = clock
+        self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
+        self._early: dict[RoomId, list[Frame]] = {}
+        self._reading: dict[HostedRoom, asyncio.Task[None]] = {}
+
+    async def host(self, room_id: RoomId) -> HostedRoom:
+        """The room; however many ask at once, it is opened once.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`.
+            FeedUnavailable: its channel cannot be heard.
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        room = self._rooms.get(room_id)
+        if room is None:
+            opening = self._opening.get(room_id)
+            if opening is None:
+                opening = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
+                self._opening[room_id] = opening
+                opening.add_done_callback(lambda _task: self._opening.pop(room_id, None))
+            # Who asked first may go away; the others still wait.
+            room = await asyncio.shield(opening)
+        room.used_at_s = self._clock()
+        return room
+
+    async def record(self, room: HostedRoom) -> RoomRecord:
+        """The room's record, read again where it changed or is old; however many ask at once, it is read once.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`.
+            HistoryUnavailable: rooms-api cannot be asked.
+        """
+        # Again where it changed while it was read: what was read may be from before.
+        while not self._is_fresh(room):
+            reading = self._reading.get(room)
+            if reading is None:
+                reading = asyncio.create_task(self._read(room), name=f"record {room.room_id}")
+                self._reading[room] = reading
+            await asyncio.shield(reading)
+        return room.record
+
+    def receive(self, room_id: RoomId, frame: Frame) -> None:
+        """A frame on a room's channel."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            self._receive.receive(room, frame)
+        elif room_id in self._early:
+            self._early[room_id].append(frame)
+
+    async def tidy(self) -> None:
+        """Close what has been idle for long, and look again at old records: somebody may have been banned."""
+        in_use = [room for room in self._rooms.values() if room.audience]
+        for room in in_use:
+            room.used_at_s = self._clock()
+        for room in list(self._rooms.values()):
+            if not room.audience and self._clock() - room.used_at_s >= self._linger_s:
+                await self._close(room)
+        old = [room for room in in_use if room not in self._reading and not self._is_fresh(room)]
+        for at in range(0, len(old), RECORDS_AT_ONCE):
+            await self._look_again(old[at : at + RECORDS_AT_ONCE])
+
+    async def run(self) -> None:
+        """Tidy up once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.tidy()
+
+    async def _open(self, room_id: RoomId) -> HostedRoom:
+        early = self._early[room_id] = []
+        channel = keys.room_channel(room_id)
+        try:
+            # Subscribe first: what is published after the log is read is heard.
+            await self._feed.subscribe(channel)
+            now_s = self._clock()
+            record, page = await asyncio.gather(
+                self._history.record(room_id), self._history.newest(room_id, limits.RECENT_ON_JOIN)
+            )
+        except BaseException:
+            del self._early[room_id]
+            await self._feed.unsubscribe(channel)
+            raise
+        room = HostedRoom(room_id, record, page, self._new_group(), now_s)
+        self._rooms[room_id] = room
+        del self._early[room_id]
+        metrics.HOSTED_ROOMS.set(len(self._rooms))
+        for frame in early:
+            self._receive.receive(room, frame)
+        return room
+
+    async def _close(self, room: HostedRoom) -> None:
+        del self._rooms[room.room_id]
+        metrics.HOSTED_ROOMS.set(len(self._rooms))
+        await self._feed.unsubscribe(keys.room_channel(room.room_id))
+
+    def _is_fresh(self, room: HostedRoom) -> bool:
+        read_at_s = room.record_read_at_s
+        return room not in self._reading and read_at_s is not None and self._clock() - read_at_s < RECORD_MAX_AGE_S
+
+    async def _read(self, room: HostedRoom) -> None:
+        # Before the request: what changes meanwhile marks the record as outdated again.
+        room.record_read_at_s = self._clock()
+        try:
+            room.record = await self._history.record(room.room_id)
+        except BaseException:
+            room.record_read_at_s = None
+            raise
+        finally:
+            del self._reading[room]
+        await self._evict.enforce(room, room.record)
+
+    async def _look_again(self, rooms: Sequence[HostedRoom]) -> None:
+        """Read the records of many rooms in one request."""
+        reading = asyncio.create_task(self._read_many(rooms), name=f"{len(rooms)} records")
+        self._reading.update(dict.fromkeys(rooms, reading))
+        try:
+            # Whoever asks for one of them meanwhile waits for the same.
+            await asyncio.shield(reading)
+        except HistoryUnavailable as error:
+            _log.warning("records_not_read", rooms=len(rooms), error=str(error))
+
+    async def _read_many(self, rooms: Sequence[HostedRoom]) -> None:
+        for room in rooms:
+            room.record_read_at_s = self._clock()
+        try:
+            records = await self._history.records([room.room_id for room in rooms])
+        except BaseException:
+            for room in rooms:
+                room.record_read_at_s = None
+            raise
+        finally:
+            for room in rooms:
+                del self._reading[room]
+        for room in rooms:
+            record = records.get(room.room_id)
+            if record is None:
+                room.record_read_at_s = None
+                await self._evict.close(room)
+            else:
+                room.record = record
+                await self._evict.enforce(room, record)

@@ -1,0 +1,62 @@
+"""What a member says over a socket: messages, relayed to rooms-api, and that it types."""
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from gifchat_contracts import errors, keys, limits, socket_events
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.events import ChatPayload, TypingPayload, body
+from gifchat_contracts.ids import RoomId
+from gifchat_contracts.socket_events import SendGif, SendText, Typing
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailed
+
+_log = structlog.get_logger(__name__)
+
+
+class SendMessage:
+    """Lets members speak: who has a seat in the room, on a node that can rely on it."""
+
+    def __init__(
+        self,
+        relay: MessageRelay,
+        publisher: Publisher,
+        rooms: Mapping[RoomId, HostedRoom],
+        serves: Callable[[RoomId], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` is monotonic, in seconds."""
+        self._relay = relay
+        self._publisher = publisher
+        self._rooms = rooms
+        self._serves = serves
+        self._clock = clock
+
+    async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
+        """Post the message; it comes to all members, the sender too, by the room's channel.
+
+        Raises:
+            Refused: `NOT_A_MEMBER`, `RECOVERING`, or what rooms-api refuses it with.
+        """
+        if message.room_id not in session.rooms:
+            raise Refused(errors.NOT_A_MEMBER)
+        if not self._serves(message.room_id):
+            raise Refused(errors.RECOVERING)
+        return await self._relay.relay(message, session.who)
+
+    async def typing(self, session: Session, event: Typing) -> None:
+        """Tell the others, at most every few seconds, and not in a big room. Lost without harm."""
+        room = self._rooms.get(event.room_id)
+        if room is None or event.room_id not in session.rooms or not self._serves(event.room_id):
+            return
+        if room.occupancy > limits.PRESENCE_ONE_BY_ONE_MEMBERS or not session.may_tell_typing(self._clock()):
+            return
+        payload: TypingPayload = {"room": event.room_id, "user": session.who.color, "user_id": session.who.user_id}
+        frame = Frame(Kind.TYPING, body(socket_events.TYPING, payload), subject=session.who.user_id)
+        try:
+            await self._publisher.publish(keys.room_channel(event.room_id), frame)
+        except PublishFailed as error:
+            _log.debug("typing_not_published", error=str(error))

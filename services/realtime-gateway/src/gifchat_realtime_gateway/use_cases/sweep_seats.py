@@ -1,0 +1,40 @@
+"""Free the seats of dead nodes and of users who did not come back, and tell of it."""
+
+import asyncio
+
+import structlog
+
+from gifchat_contracts.identity import Identity
+from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+
+PERIOD_S = 0.75
+"""Ghosts are gone within a lease and a second: a sweep takes its time, too."""
+
+_log = structlog.get_logger(__name__)
+
+
+class SweepSeats:
+    """Every node sweeps all rooms: who finds a departure announces it, nobody else."""
+
+    def __init__(self, occupancy: Occupancy, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
+        self._occupancy = occupancy
+        self._announce = announce
+        self._period_s = period_s
+
+    async def sweep(self) -> None:
+        """Sweep once; while Redis is away there is nothing to sweep."""
+        try:
+            departures = await self._occupancy.sweep()
+        except OccupancyUnavailable as error:
+            _log.warning("sweep_failed", error=str(error))
+            return
+        for departure in departures:
+            who = Identity(departure.user_id, departure.color)
+            await self._announce.left(departure.room_id, who, departure.occupancy)
+
+    async def run(self) -> None:
+        """Sweep once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            await self.sweep()

@@ -1,0 +1,58 @@
+"""What the lobby hears: rooms that come, change and go, and how many are in them."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from gifchat_contracts import socket_events
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.events import body
+from gifchat_contracts.ids import RoomId
+from gifchat_realtime_gateway.domain.coalesce import OccupancyMerge, read_occupancies
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.ports import Sockets
+
+PERIOD_S = 1.0
+
+
+class TellLobby:
+    """Passes on the lobby's channel: events at once, occupancies of all nodes merged to one event a period."""
+
+    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom], period_s: float = PERIOD_S) -> None:
+        self._sockets = sockets
+        self._rooms = rooms
+        self._period_s = period_s
+        self._occupancy = OccupancyMerge()
+
+    def receive(self, frame: Frame) -> None:
+        """One frame of the lobby's channel.
+
+        Raises:
+            ValueError: it cannot be read, or it is of a kind that the lobby's channel does not carry.
+        """
+        match frame.kind:
+            case Kind.OCCUPANCY:
+                members = read_occupancies(frame.body)
+                self._occupancy.add(members)
+                for room_id in members.keys() & self._rooms.keys():
+                    self._rooms[room_id].occupancy = members[room_id]
+            case Kind.ROOM_REMOVED:
+                _, room_id = json.loads(frame.body)
+                self._occupancy.forget(room_id)
+                self._sockets.deliver_to_lobby(frame.body)
+            case Kind.NEW_ROOM | Kind.ROOM_CHANGED:
+                self._sockets.deliver_to_lobby(frame.body)
+            case kind:
+                raise ValueError(f"{kind.name} on the lobby's channel")
+
+    def flush(self) -> None:
+        """Tell the occupancies that changed since the last time."""
+        members = self._occupancy.take()
+        if members:
+            self._sockets.deliver_to_lobby(body(socket_events.OCCUPANCY, members))
+
+    async def run(self) -> None:
+        """Flush once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(self._period_s)
+            self.flush()

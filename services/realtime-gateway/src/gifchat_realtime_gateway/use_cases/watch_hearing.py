@@ -1,0 +1,67 @@
+"""Find out whether this node hears what is published, by publishing to itself.
+
+A connection can be alive and deaf: a subscription that was lost on the server's side looks like a quiet room.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_realtime_gateway.ports import Publisher, PublishFailed
+
+PERIOD_S = 1.0
+DEAF_AFTER_S = 3.5
+"""With a period more it is found within 5 s, also on a busy node."""
+
+_log = structlog.get_logger(__name__)
+
+
+class WatchHearing:
+    """A canary: published every second, missed after a few."""
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        channel: str,
+        on_deaf: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_deaf` is called when the canary is missed, and again as long as it is; `clock` is monotonic."""
+        self._publisher = publisher
+        self._channel = channel
+        self._on_deaf = on_deaf
+        self._clock = clock
+        self._heard_at_s = clock()
+        self._deaf = False
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the canary is missed."""
+        return self._deaf
+
+    def heard(self) -> None:
+        """The canary came back."""
+        self._heard_at_s = self._clock()
+        self._deaf = False
+
+    async def sing(self) -> None:
+        """Publish once. What Redis did not take cannot be heard: that is no deafness."""
+        try:
+            await self._publisher.publish(self._channel, Frame(Kind.CANARY, b""))
+        except PublishFailed:
+            self._heard_at_s = self._clock()
+            return
+        if self._clock() - self._heard_at_s > DEAF_AFTER_S:
+            _log.warning("deaf", silent_s=round(self._clock() - self._heard_at_s, 1))
+            self._deaf = True
+            self._heard_at_s = self._clock()
+            self._on_deaf()
+
+    async def run(self) -> None:
+        """Sing once a period, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.sing()

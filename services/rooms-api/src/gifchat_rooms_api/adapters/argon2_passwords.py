@@ -1,0 +1,61 @@
+"""Argon2id in a pool of threads that is bounded in both directions: how many work, and how many may wait.
+
+argon2-cffi gives up the GIL while it hashes. Each hash takes 19 MiB, so the pool also bounds memory.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from gifchat_rooms_api.ports import PasswordsBusyError
+
+WORKERS = 2
+MAX_WAITING = 64
+"""At some 20 ms each, the last in the queue waits less than a second."""
+
+_Result = TypeVar("_Result")
+
+
+class Argon2Passwords:
+    """`ports.Passwords` with the parameters that OWASP recommends: 19 MiB, two passes, one lane."""
+
+    def __init__(self, workers: int = WORKERS, max_waiting: int = MAX_WAITING) -> None:
+        self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
+        self._max_taken = workers + max_waiting
+        self._taken = 0
+
+    async def hash(self, password: str) -> str:
+        """See `ports.Passwords`."""
+        return await self._run(lambda: self._hasher.hash(password))
+
+    async def matches(self, password: str, password_hash: str) -> bool:
+        """See `ports.Passwords`."""
+        return await self._run(lambda: self._matches(password, password_hash))
+
+    def close(self) -> None:
+        """End the threads; what waits is dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _matches(self, password: str, password_hash: str) -> bool:
+        try:
+            return self._hasher.verify(password_hash, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    async def _run(self, work: Callable[[], _Result]) -> _Result:
+        if self._taken >= self._max_taken:
+            raise PasswordsBusyError(f"{self._taken} passwords are being hashed")
+        # Counted until the thread is done, not until somebody has stopped waiting for it.
+        future = self._pool.submit(work)
+        self._taken += 1
+        loop = asyncio.get_running_loop()
+        future.add_done_callback(lambda _future: loop.call_soon_threadsafe(self._give_back))
+        return await asyncio.wrap_future(future)
+
+    def _give_back(self) -> None:
+        self._taken -= 1

@@ -1,0 +1,324 @@
+"""The rooms' logs in MongoDB: collection `messages`, one document per entry.
+
+{_id, room: ObjectId, seq, kind: <codec.Kind>, created_at, user_id, client_message_id: <the draft's key>,
+CHAT:         color, and one of text | gif: {id, file, width, height} | deleted: true
+CHAT_DELETED: target_seq, target_id
+NOTICE:       slow_mode_s}
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pymongo
+from bson import ObjectId
+from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import (
+    BulkWriteError,
+    InvalidOperation,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+    WaitQueueTimeoutError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from gifchat_contracts.codec import Kind
+from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_rooms_api.domain.message import (
+    Content,
+    Deletion,
+    Draft,
+    Fact,
+    Gif,
+    LogEntry,
+    Message,
+    Redacted,
+    SlowModeChange,
+    Text,
+)
+from gifchat_rooms_api.ports import (
+    Appended,
+    KeyTaken,
+    OutcomeUnknownError,
+    SeqTaken,
+    StoreClosedError,
+    StoreUnavailableError,
+)
+
+COLLECTION = "messages"
+SEQ_INDEX = "room_seq"
+KEY_INDEX = "room_user_key"
+INDEXES = [
+    IndexModel([("room", 1), ("seq", -1)], name=SEQ_INDEX, unique=True),
+    IndexModel(
+        [("room", 1), ("user_id", 1), ("client_message_id", 1)],
+        name=KEY_INDEX,
+        unique=True,
+        partialFilterExpression={"client_message_id": {"$exists": True}},
+    ),
+    IndexModel([("room", 1), ("user_id", 1), ("created_at", -1)], name="room_user_created_at"),
+    IndexModel([("gif.id", 1)], name="gif", sparse=True),
+    IndexModel([("created_at", -1), ("room", 1)], name="created_at_room"),
+]
+
+_DUPLICATE_KEY = 11_000
+_TIMEOUT_S = 5.0
+
+_Document = dict[str, Any]
+
+
+class MongoMessages:
+    """`ports.MessageLog` on MongoDB.
+
+    Reads ask for what a majority has, so no reader is shown an entry that a failover takes back. After a conflict they
+    also run in the session of the failed write: they wait until a majority has the entry that was in the way, so the
+    head that they return is neither older than the conflict nor in danger of a rollback.
+    """
+
+    def __init__(self, client: AsyncMongoClient[_Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+        self._rooms = client[database].get_collection("rooms", read_concern=ReadConcern("majority"))
+        self._messages = client[database].get_collection(
+            COLLECTION,
+            read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern(w="majority", j=True),
+        )
+
+    async def create_indexes(self) -> None:
+        """Create what the guarantees of this class rest on; does nothing where it is there already."""
+        with self._reading():
+            await self._messages.create_indexes(INDEXES)
+
+    async def head(self, room_id: RoomId) -> int:
+        """See `ports.MessageLog`."""
+        with self._reading():
+            return await self._head(ObjectId(room_id), None)
+
+    async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
+        """See `ports.MessageLog`."""
+        room = ObjectId(room_id)
+        async with self._writing(), self._client.start_session(causal_consistency=True) as session:
+            try:
+                await self._messages.insert_many([_document(room, entry) for entry in entries], session=session)
+            except BulkWriteError as error:
+                stored, pattern = _duplicate(error)
+                try:
+                    return Appended(stored, await self._conflict(room, entries[stored].draft, pattern, session))
+                except (PyMongoError, KeyError) as later:
+                    raise OutcomeUnknownError("a part was stored, and what is there now cannot be read") from later
+        return Appended(len(entries), None)
+
+    async def find(
+        self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
+    ) -> Mapping[tuple[UserId, str], LogEntry]:
+        """See `ports.MessageLog`."""
+        with self._reading():
+            return await self._find(ObjectId(room_id), identities, None)
+
+    async def last_posted(
+        self, room_id: RoomId, user_ids: Collection[UserId], since: datetime
+    ) -> Mapping[UserId, datetime]:
+        """See `ports.MessageLog`."""
+        pipeline: list[_Document] = [
+            {
+                "$match": {
+                    "room": ObjectId(room_id),
+                    "user_id": {"$in": list(user_ids)},
+                    "created_at": {"$gt": since},
+                    "kind": int(Kind.CHAT),
+                }
+            },
+            {"$group": {"_id": "$user_id", "last": {"$max": "$created_at"}}},
+        ]
+        with self._reading():
+            cursor = await self._messages.aggregate(pipeline)
+            return {UserId(row["_id"]): _utc(row["last"]) async for row in cursor}
+
+    async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
+        """See `ports.MessageLog`."""
+        async with self._writing():
+            document = await self._messages.find_one_and_update(
+                {"room": ObjectId(room_id), "seq": seq, "kind": int(Kind.CHAT)},
+                {"$set": {"deleted": True}, "$unset": {"text": "", "gif": ""}},
+                return_document=ReturnDocument.AFTER,
+            )
+        return None if document is None else _entry(document)
+
+    async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
+        """See `ports.MessageLog`."""
+        with self._reading():
+            cursor = self._messages.find({"room": ObjectId(room_id), "seq": {"$gt": seq}}).sort("seq", 1).limit(limit)
+            return [_entry(document) async for document in cursor]
+
+    async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
+        """See `ports.MessageLog`."""
+        query: _Document = {"room": ObjectId(room_id)}
+        if seq is not None:
+            query["seq"] = {"$lt": seq}
+        with self._reading():
+            cursor = self._messages.find(query).sort("seq", -1).limit(limit)
+            return [_entry(document) async for document in cursor][::-1]
+
+    async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
+        """See `ports.MessageLog`."""
+        pipeline: list[_Document] = [
+            {"$match": {"_id": {"$in": [ObjectId(room_id) for room_id in room_ids]}}},
+            {
+                "$lookup": {
+                    "from": COLLECTION,
+                    "localField": "_id",
+                    "foreignField": "room",
+                    "pipeline": [{"$sort": {"seq": -1}}, {"$limit": 1}, {"$project": {"_id": 0, "seq": 1}}],
+                    "as": "newest",
+                }
+            },
+            {"$project": {"epoch": 1, "seq": {"$ifNull": [{"$first": "$newest.seq"}, 0]}}},
+        ]
+        with self._reading():
+            cursor = await self._rooms.aggregate(pipeline)
+            return {RoomId(str(row["_id"])): Position(Epoch(row["epoch"]), row["seq"]) async for row in cursor}
+
+    async def written_since(self, moment: datetime) -> Collection[RoomId]:
+        """See `ports.MessageLog`. Reads the index alone."""
+        pipeline: list[_Document] = [
+            {"$match": {"created_at": {"$gte": moment}}},
+            {"$group": {"_id": "$room"}},
+        ]
+        with self._reading():
+            cursor = await self._messages.aggregate(pipeline)
+            return {RoomId(str(row["_id"])) async for row in cursor}
+
+    async def remove_room(self, room_id: RoomId) -> None:
+        """See `ports.MessageLog`."""
+        async with self._writing():
+            await self._messages.delete_many({"room": ObjectId(room_id)})
+
+    async def _conflict(
+        self, room: ObjectId, draft: Draft, index: Mapping[str, Any], session: AsyncClientSession
+    ) -> SeqTaken | KeyTaken:
+        if "seq" in index:
+            return SeqTaken(await self._head(room, session))
+        found = await self._find(room, [(draft.user_id, draft.key)], session)
+        return KeyTaken(found[draft.user_id, draft.key])
+
+    async def _head(self, room: ObjectId, session: AsyncClientSession | None) -> int:
+        newest = await self._messages.find_one(
+            {"room": room}, projection={"_id": 0, "seq": 1}, sort=[("seq", -1)], session=session
+        )
+        return 0 if newest is None else int(newest["seq"])
+
+    async def _find(
+        self, room: ObjectId, identities: Collection[tuple[UserId, str]], session: AsyncClientSession | None
+    ) -> dict[tuple[UserId, str], LogEntry]:
+        wanted = [{"room": room, "user_id": user_id, "client_message_id": key} for user_id, key in identities]
+        cursor = self._messages.find({"$or": wanted}, session=session)
+        entries = [_entry(document) async for document in cursor]
+        return {(entry.draft.user_id, entry.draft.key): entry for entry in entries}
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with pymongo.timeout(self._timeout_s):
+                yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
+        except PyMongoError as error:
+            raise StoreUnavailableError(str(error)) from error
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        try:
+            with pymongo.timeout(self._timeout_s):
+                yield
+        except InvalidOperation as error:
+            raise StoreClosedError(str(error)) from error
+        except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
+            raise StoreUnavailableError(str(error)) from error
+        except PyMongoError as error:
+            raise OutcomeUnknownError(str(error)) from error
+
+
+def _duplicate(error: BulkWriteError) -> tuple[int, Mapping[str, Any]]:
+    """How many were stored before the duplicate, and the index that it hit.
+
+    Raises:
+        OutcomeUnknownError: something else happened, or a majority did not confirm what was stored.
+    """
+    write_errors = error.details["writeErrors"] if error.details else []
+    if error.details and not error.details["writeConcernErrors"] and len(write_errors) == 1:
+        first = write_errors[0]
+        if first["code"] == _DUPLICATE_KEY:
+            return int(first["index"]), first["keyPattern"]
+    raise OutcomeUnknownError(str(error)) from error
+
+
+def _utc(moment: datetime) -> datetime:
+    """As PyMongo reads it: naive unless the client is `tz_aware`, always UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _document(room: ObjectId, entry: LogEntry) -> _Document:
+    draft = entry.draft
+    document: _Document = {
+        "_id": ObjectId(draft.entry_id),
+        "room": room,
+        "seq": entry.seq,
+        "created_at": entry.created_at,
+        "user_id": draft.user_id,
+        "client_message_id": draft.key,
+    }
+    match draft.fact:
+        case Message(color, content):
+            document |= {"kind": int(Kind.CHAT), "color": color}
+            match content:
+                case Text(text):
+                    document["text"] = text
+                case Gif(gif_id, file, width, height):
+                    document["gif"] = {"id": gif_id, "file": file, "width": width, "height": height}
+                case Redacted():
+                    document["deleted"] = True
+        case Deletion(target_seq, target_id):
+            document |= {"kind": int(Kind.CHAT_DELETED), "target_seq": target_seq, "target_id": target_id}
+        case SlowModeChange(slow_mode_s):
+            document |= {"kind": int(Kind.NOTICE), "slow_mode_s": slow_mode_s}
+    return document
+
+
+def _entry(document: _Document) -> LogEntry:
+    return LogEntry(
+        seq=int(document["seq"]),
+        created_at=_utc(document["created_at"]),
+        draft=Draft(
+            entry_id=str(document["_id"]),
+            user_id=UserId(document["user_id"]),
+            key=document["client_message_id"],
+            fact=_fact(document),
+        ),
+    )
+
+
+def _fact(document: _Document) -> Fact:
+    match Kind(document["kind"]):
+        case Kind.CHAT:
+            return Message(document["color"], _content(document))
+        case Kind.CHAT_DELETED:
+            return Deletion(document["target_seq"], document["target_id"])
+        case Kind.NOTICE:
+            return SlowModeChange(document["slow_mode_s"])
+        case kind:
+            raise ValueError(f"{kind.name} is not kept in a log")
+
+
+def _content(document: _Document) -> Content:
+    match document:
+        case {"text": str(text)}:
+            return Text(text)
+        case {"gif": gif}:
+            return Gif(GifId(gif["id"]), gif["file"], gif["width"], gif["height"])
+        case _:
+            return Redacted()

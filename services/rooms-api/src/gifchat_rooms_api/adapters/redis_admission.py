@@ -1,0 +1,82 @@
+"""Grants and token buckets in Redis."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from importlib.resources import files
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gifchat_contracts import keys, limits
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.domain.token_bucket import TokenBucket
+from gifchat_rooms_api.ports import AdmissionUnavailableError, Rate
+
+LOCAL_BUCKETS = 10_000
+
+_log = structlog.get_logger(__name__)
+
+
+class RedisGrants:
+    """`ports.Grants` on Redis or Valkey."""
+
+    def __init__(self, redis: Redis) -> None:
+        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        self._redis = redis
+
+    async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+        """See `ports.Grants`."""
+        try:
+            await self._redis.set(keys.grant(room_id, user_id), access_version, ex=limits.GRANT_TTL_S)
+        except (RedisError, OSError) as error:
+            raise AdmissionUnavailableError(str(error)) from error
+
+    async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+        """See `ports.Grants`."""
+        try:
+            granted = await self._redis.get(keys.grant(room_id, user_id))
+        except (RedisError, OSError) as error:
+            raise AdmissionUnavailableError(str(error)) from error
+        return granted is not None and int(granted) == access_version
+
+
+class LocalRateLimits:
+    """`ports.RateLimits` of this process alone."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_buckets: int = LOCAL_BUCKETS) -> None:
+        self._clock = clock
+        self._max_buckets = max_buckets
+        self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
+
+    async def take(self, rate: Rate, whom: str) -> float:
+        """See `ports.RateLimits`."""
+        now_s = self._clock()
+        before = self._buckets.pop((rate.what, whom), TokenBucket(rate.burst, now_s))
+        self._buckets[rate.what, whom], wait_s = before.take(rate.burst, rate.every_s, now_s)
+        if len(self._buckets) > self._max_buckets:
+            self._buckets.popitem(last=False)
+        return wait_s
+
+
+class RedisRateLimits:
+    """`ports.RateLimits` on Redis or Valkey, and on `LocalRateLimits` while it is away."""
+
+    def __init__(self, redis: Redis, local: LocalRateLimits) -> None:
+        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        self._take = redis.register_script(
+            (files("gifchat_rooms_api.adapters") / "lua" / "take_token.lua").read_text(encoding="utf-8")
+        )
+        self._local = local
+
+    async def take(self, rate: Rate, whom: str) -> float:
+        """See `ports.RateLimits`."""
+        try:
+            wait_ms = await self._take(
+                keys=[keys.rate_limit(rate.what, whom)], args=[rate.burst, round(rate.every_s * 1000)]
+            )
+        except (RedisError, OSError) as error:
+            _log.warning("rate_limit_is_local", what=rate.what, error=str(error))
+            return await self._local.take(rate, whom)
+        return int(wait_ms) / 1000

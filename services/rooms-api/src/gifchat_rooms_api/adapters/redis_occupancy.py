@@ -1,0 +1,94 @@
+"""Seats as the gateways keep them in Redis: read, never written (see `gifchat_contracts.keys`)."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gifchat_contracts import keys
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.ports import OccupancySnapshot, OccupancyUnavailableError, Seats
+
+
+class RedisOccupancy:
+    """`ports.Occupancy` on Redis or Valkey."""
+
+    def __init__(self, redis: Redis) -> None:
+        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        self._redis = redis
+
+    async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
+        """See `ports.Occupancy`."""
+        by_partition: dict[int, list[RoomId]] = defaultdict(list)
+        for room_id in room_ids:
+            by_partition[keys.partition_of(room_id)].append(room_id)
+        if not by_partition:
+            return {}
+        with _unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            for partition, rooms in by_partition.items():
+                pipeline.zmscore(keys.occupancy(partition), list(rooms))
+            replies = await pipeline.execute()
+        return {
+            room_id: int(score or 0)
+            for rooms, scores in zip(by_partition.values(), replies, strict=True)
+            for room_id, score in zip(rooms, scores, strict=True)
+        }
+
+    async def seats(self, room_id: RoomId, user_id: UserId) -> Seats:
+        """See `ports.Occupancy`."""
+        with _unavailable():
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hlen(keys.members(room_id))
+            pipeline.hexists(keys.members(room_id), user_id)
+            members, seated = await pipeline.execute()
+        return Seats(int(members), bool(seated))
+
+    async def snapshot(self) -> OccupancySnapshot:
+        """See `ports.Occupancy`."""
+        with _unavailable():
+            now_ms = await self._now_ms()
+            pipeline = self._redis.pipeline(transaction=False)
+            for partition in range(keys.PARTITIONS):
+                pipeline.zrange(keys.occupancy(partition), 0, -1, withscores=True)
+                # After the members: a partition that is emptied in between shows as unsettled.
+                pipeline.get(keys.generation(partition))
+            replies = await pipeline.execute()
+        members = {RoomId(_text(room)): int(score) for scores in replies[::2] for room, score in scores}
+        settled = frozenset(
+            partition for partition, generation in enumerate(replies[1::2]) if _settled(generation, now_ms)
+        )
+        return OccupancySnapshot(members, settled)
+
+    async def certainly_empty(self, room_id: RoomId) -> bool:
+        """See `ports.Occupancy`."""
+        with _unavailable():
+            now_ms = await self._now_ms()
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.hlen(keys.members(room_id))
+            pipeline.get(keys.generation(keys.partition_of(room_id)))
+            members, generation = await pipeline.execute()
+        return int(members) == 0 and _settled(generation, now_ms)
+
+    async def _now_ms(self) -> int:
+        seconds, microseconds = await self._redis.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def _settled(generation: object, now_ms: int) -> bool:
+    """Whether the marker is there and its time is over; a missing one means that Redis came back empty."""
+    return generation is not None and int(_text(generation)) <= now_ms
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise OccupancyUnavailableError(str(error)) from error

@@ -1,0 +1,137 @@
+"""WebP: lossy, lossless and extended (RFC 9649)."""
+
+from dataclasses import dataclass, field
+
+from gifchat_rooms_api.domain.gif_containers.exif import orientation_of
+from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor, PixelBudget, Walked
+
+RIFF, WEBP = b"RIFF", b"WEBP"
+
+_PIXELS = frozenset((b"VP8 ", b"VP8L"))
+_ANIMATED, _XMP, _EXIF = 0x02, 0x04, 0x08
+_LOSSY_START = b"\x9d\x01\x2a"
+_LOSSLESS_START = 0x2F
+
+
+def walk(data: bytes) -> Walked:
+    """Measure a WebP and leave out EXIF, XMP, unknown chunks, and what follows the RIFF container.
+
+    Raises:
+        BrokenError: see `reading`; also pixels of another size than declared.
+        TooManyPixelsError: see `reading`.
+    """
+    header = Cursor(data, len(RIFF))
+    size = int.from_bytes(header.take(4), "little")
+    cursor = Cursor(data, header.position, header.position + size)
+    if cursor.end > len(data) or cursor.take(4) != WEBP:
+        raise BrokenError(f"{size} bytes declared, {len(data) - 8} there")
+    name, content = _chunk(cursor)
+    picture = _extended(cursor, content) if name == b"VP8X" else _simple(name, content)
+    body = WEBP + picture.clean
+    return Walked(
+        picture.budget.width,
+        picture.budget.height,
+        picture.budget.frames,
+        picture.orientation,
+        RIFF + len(body).to_bytes(4, "little") + body,
+    )
+
+
+@dataclass(slots=True)
+class _Picture:
+    budget: PixelBudget
+    clean: bytearray = field(default_factory=bytearray)
+    orientation: int = 1
+
+
+def _simple(name: bytes, content: bytes) -> _Picture:
+    if name not in _PIXELS:
+        raise BrokenError(f"a picture does not start with {name!r}")
+    picture = _Picture(PixelBudget(*_sides(name, content)))
+    picture.budget.add_frame()
+    picture.clean += _as_chunk(name, content)
+    return picture
+
+
+def _extended(cursor: Cursor, header: bytes) -> _Picture:
+    if len(header) < 10:
+        raise BrokenError("VP8X without its sides")
+    flags = header[0] & ~(_XMP | _EXIF)
+    width, height = _u24(header, 4) + 1, _u24(header, 7) + 1
+    picture = _Picture(PixelBudget(width, height))
+    picture.clean += _as_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + header[4:10])
+    animated = bool(flags & _ANIMATED)
+    while not cursor.at_end:
+        name, content = _chunk(cursor)
+        match name:
+            case b"ANMF" if animated:
+                _add_frame(picture, content)
+            case b"VP8 " | b"VP8L" if not animated:
+                if picture.budget.frames or _sides(name, content) != (width, height):
+                    raise BrokenError("a second picture, or one of another size than its canvas")
+                picture.budget.add_frame()
+                picture.clean += _as_chunk(name, content)
+            case b"ALPH" if not animated:
+                picture.clean += _as_chunk(name, content)
+            case b"ICCP" | b"ANIM":
+                picture.clean += _as_chunk(name, content)
+            case b"EXIF":
+                picture.orientation = orientation_of(content.removeprefix(b"Exif\x00\x00"))
+            case b"ANMF" | b"VP8 " | b"VP8L" | b"VP8X":
+                raise BrokenError(f"{name.decode()} is not expected here")
+            case _:
+                pass
+    if picture.budget.frames == 0:
+        raise BrokenError("no picture")
+    return picture
+
+
+def _add_frame(picture: _Picture, content: bytes) -> None:
+    cursor = Cursor(content)
+    header = cursor.take(16)
+    left, top = _u24(header, 0) * 2, _u24(header, 3) * 2
+    width, height = _u24(header, 6) + 1, _u24(header, 9) + 1
+    picture.budget.require(width, height, left, top)
+    picture.budget.add_frame()
+    clean = bytearray(header)
+    pictures = 0
+    while not cursor.at_end:
+        name, inner = _chunk(cursor)
+        if name in _PIXELS:
+            pictures += 1
+            if _sides(name, inner) != (width, height):
+                raise BrokenError("a frame's pixels of another size than declared")
+        if name in _PIXELS or name == b"ALPH":
+            clean += _as_chunk(name, inner)
+    if pictures != 1:
+        raise BrokenError(f"a frame of {pictures} pictures")
+    picture.clean += _as_chunk(b"ANMF", bytes(clean))
+
+
+def _chunk(cursor: Cursor) -> tuple[bytes, bytes]:
+    name = cursor.take(4)
+    length = int.from_bytes(cursor.take(4), "little")
+    content = cursor.take(length)
+    if length % 2 and not cursor.at_end:
+        cursor.skip(1)
+    return name, content
+
+
+def _as_chunk(name: bytes, content: bytes) -> bytes:
+    return name + len(content).to_bytes(4, "little") + content + bytes(len(content) % 2)
+
+
+def _sides(name: bytes, content: bytes) -> tuple[int, int]:
+    """Width and height in the header of the pixels' own bit stream."""
+    if name == b"VP8 ":
+        if len(content) < 10 or content[3:6] != _LOSSY_START:
+            raise BrokenError("VP8 without a key frame's header")
+        return int.from_bytes(content[6:8], "little") & 0x3FFF, int.from_bytes(content[8:10], "little") & 0x3FFF
+    if len(content) < 5 or content[0] != _LOSSLESS_START:
+        raise BrokenError("VP8L without its header")
+    bits = int.from_bytes(content[1:5], "little")
+    return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+
+
+def _u24(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 3], "little")

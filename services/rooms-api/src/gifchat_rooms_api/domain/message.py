@@ -1,0 +1,220 @@
+"""A room's log: what an entry says, the rules for a text, and the event that readers get.
+
+An entry is a `Draft` until the group commit gives it a seq; stored, it is a `LogEntry` and never changes its place.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from gifchat_contracts import events, limits, socket_events
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
+
+EntryPayload = events.ChatPayload | events.ChatDeletedPayload | events.NoticePayload
+
+
+class BadTextError(ValueError):
+    """A text that no message can have; `str()` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a text message says; made by `text_of`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gif:
+    """The GIF that a message shows: what a page needs before it has loaded it."""
+
+    gif_id: GifId
+    file: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """What is left of a message that the owner deleted."""
+
+
+Content = Text | Gif | Redacted
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a user wrote."""
+
+    color: str
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The owner deleted the message at `target_seq`."""
+
+    target_seq: int
+    target_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlowModeChange:
+    """The owner set how long each user waits between two messages; 0 ends it."""
+
+    slow_mode_s: int
+
+
+Fact = Message | Deletion | SlowModeChange
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An entry before it has a place in the log.
+
+    (`user_id`, `key`) is its identity within the room: a second draft with the same pair is the same entry again.
+    Messages use the sender's `client_message_id` as key; `deletion_key` and `notice_key` cannot collide with one.
+    """
+
+    entry_id: str
+    """24 hex digits, unique over all rooms."""
+    user_id: UserId
+    key: str
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry at its place."""
+
+    seq: int
+    created_at: datetime
+    """UTC, whole milliseconds, as MongoDB keeps it."""
+    draft: Draft
+
+
+def text_of(raw: str) -> Text:
+    """Check what somebody wrote; CR LF becomes a newline, everything else stays as it was typed.
+
+    Raises:
+        BadTextError: nothing but white space, over `TEXT_MAX_CHARS`, a control character other than newline and tab,
+            or half of a surrogate pair (which UTF-8 cannot carry).
+    """
+    text = raw.replace("\r\n", "\n")
+    if not text.strip():
+        raise BadTextError("a text needs at least one character that can be seen")
+    if len(text) > limits.TEXT_MAX_CHARS:
+        raise BadTextError(f"a text has at most {limits.TEXT_MAX_CHARS} characters")
+    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t" for character in text):
+        raise BadTextError("a text has no control characters other than newline and tab")
+    return Text(text)
+
+
+def slow_mode_wait_s(slow_mode_s: int, last: datetime | None, now: datetime) -> float:
+    """Seconds until a user who wrote at `last` (None: never) may write again; 0 if that is now."""
+    if last is None:
+        return 0.0
+    return max(0.0, slow_mode_s - (now - last).total_seconds())
+
+
+def deletion_key(target_seq: int) -> str:
+    """The key of the one deletion that a message can have."""
+    return f"deletion:{target_seq}"
+
+
+def notice_key(entry_id: str) -> str:
+    """The key of a notice; each is an entry of its own."""
+    return f"notice:{entry_id}"
+
+
+def kind_of(entry: LogEntry) -> Kind:
+    """What the entry is to a gateway."""
+    match entry.draft.fact:
+        case Message():
+            return Kind.CHAT
+        case Deletion():
+            return Kind.CHAT_DELETED
+        case SlowModeChange():
+            return Kind.NOTICE
+        case other:
+            assert_never(other)
+
+
+def event_of(entry: LogEntry) -> str:
+    """The event's name on the wire."""
+    match kind_of(entry):
+        case Kind.CHAT:
+            return socket_events.CHAT
+        case Kind.CHAT_DELETED:
+            return socket_events.CHAT_DELETED
+        case _:
+            return socket_events.NOTICE
+
+
+def payload_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> EntryPayload:
+    """The event's payload, the same in a POST's reply, in the history and on a channel."""
+    match entry.draft.fact:
+        case Message() as message:
+            return chat_payload(room_id, epoch, entry, message)
+        case Deletion(target_seq, target_id):
+            return {
+                "room": room_id,
+                "epoch": epoch,
+                "seq": entry.seq,
+                "target_seq": target_seq,
+                "target_id": target_id,
+                "createdAt": events.timestamp(entry.created_at),
+            }
+        case SlowModeChange(slow_mode_s):
+            return {
+                "room": room_id,
+                "epoch": epoch,
+                "seq": entry.seq,
+                "code": "slow_mode_changed",
+                "slow_mode_s": slow_mode_s,
+                "createdAt": events.timestamp(entry.created_at),
+            }
+        case other:
+            assert_never(other)
+
+
+def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Message) -> events.ChatPayload:
+    """The payload of event `chat`."""
+    payload: events.ChatPayload = {
+        "_id": entry.draft.entry_id,
+        "room": room_id,
+        "epoch": epoch,
+        "seq": entry.seq,
+        "user": message.color,
+        "user_id": entry.draft.user_id,
+        "createdAt": events.timestamp(entry.created_at),
+        "client_message_id": entry.draft.key,
+    }
+    match message.content:
+        case Text(text):
+            payload["chat"] = text
+        case Gif(gif_id, file, width, height):
+            payload["gif"] = file
+            payload["gif_info"] = {
+                "url": events.gif_url(file),
+                "still_url": events.still_url(gif_id),
+                "width": width,
+                "height": height,
+            }
+        case Redacted():
+            payload["deleted"] = True
+        case other:
+            assert_never(other)
+    return payload
+
+
+def frame_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> Frame:
+    """The entry as it travels on the room's channel."""
+    return Frame(
+        kind=kind_of(entry),
+        body=events.body(event_of(entry), payload_of(room_id, epoch, entry)),
+        epoch=epoch,
+        seq=entry.seq,
+    )

@@ -1,0 +1,95 @@
+"""What routes ask about a request before they act: who sends it, from where, and whether it may change something."""
+
+import hmac
+from collections.abc import Collection
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.security import APIKeyCookie
+
+from gifchat_contracts import errors
+from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.http.message_schemas import RoomIdText
+from gifchat_rooms_api.ports import Signatures
+from gifchat_rooms_api.use_cases.admission import Admission
+from gifchat_rooms_api.use_cases.group_commit import Rule
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_session_cookie = APIKeyCookie(
+    name=SESSION_COOKIE, scheme_name="session", description="Set by `POST /api/v1/session`.", auto_error=False
+)
+Membership = Annotated[
+    str | None,
+    Header(
+        alias=MEMBERSHIP_HEADER,
+        max_length=1_024,
+        description="The `membership` of the join ack. Not needed by the owner or while the session has a seat.",
+    ),
+]
+
+
+class Guards:
+    """Dependencies of routes; each refuses what it does not let through."""
+
+    def __init__(
+        self, signatures: Signatures, admission: Admission, allowed_origins: Collection[str], internal_token: str
+    ) -> None:
+        self._signatures = signatures
+        self._admission = admission
+        self._allowed_origins = frozenset(allowed_origins)
+        self._internal_authorization = f"Bearer {internal_token}".encode()
+
+    async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
+        """Who is behind the session cookie; `SESSION_REQUIRED`."""
+        session_id = self._signatures.session_of(cookie) if cookie else None
+        if session_id is None:
+            raise Refused(errors.SESSION_REQUIRED)
+        return Identity.of_session(session_id)
+
+    async def same_origin(self, request: Request) -> None:
+        """Refuse state-changing requests that another site's page makes a browser send.
+
+        A request without `Origin` does not come from a browser and is allowed. No browser sends two `Origin` headers,
+        so a request with two is refused, even if both are allowed.
+        """
+        origins = request.headers.getlist("origin")
+        allowed = not origins or (len(origins) == 1 and origins[0] in self._allowed_origins)
+        if request.method not in _SAFE_METHODS and not allowed:
+            raise Refused(errors.ORIGIN_REFUSED)
+
+    async def from_a_service(self, request: Request) -> None:
+        """Refuse who does not know the internal token."""
+        given = request.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, self._internal_authorization):
+            raise Refused(errors.INTERNAL_ONLY)
+
+    async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
+        """The rule by which the caller may read the room's log."""
+        who = await self.caller(await _session_cookie(request))
+        return await self._admission.reader_rule(RoomId(room_id), who.user_id, membership)
+
+    async def writer_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
+        """The rule by which the caller may write into the room."""
+        who = await self.caller(await _session_cookie(request))
+        return await self._admission.writer_rule(RoomId(room_id), who.user_id, membership)
+
+
+def address_of(request: Request) -> str:
+    """The client's address as uvicorn found it behind the proxies that it trusts.
+
+    Returns:
+        What limits count by: an IPv4 address, or the /64 network of an IPv6 address.
+    """
+    host = request.client.host if request.client else "unknown"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ip_network((address, 64), strict=False).network_address)
+    return str(address)

@@ -1,0 +1,80 @@
+"""For gateways: what one needs to know of a room that it hosts."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+
+from gifchat_contracts import errors, events
+from gifchat_contracts.events import RoomPayload
+from gifchat_contracts.ids import RoomId
+from gifchat_contracts.position import Position
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
+from gifchat_rooms_api.domain.room import Room
+from gifchat_rooms_api.http.message_schemas import RoomIdText, RoomsQuery
+from gifchat_rooms_api.use_cases.history import History
+from gifchat_rooms_api.use_cases.rooms import RoomRegistry
+
+
+def internal_router(
+    rooms: RoomRegistry, history: History, *, clock: Callable[[], datetime], from_a_service: Callable[..., Any]
+) -> APIRouter:
+    """The hosting record; `from_a_service` refuses whoever has not the internal token."""
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(from_a_service)])
+
+    @router.get("/rooms/{room_id}")
+    async def hosting_record(room_id: RoomIdText) -> JSONResponse:
+        """The room, its position, and what decides over who may be in it."""
+        room = await rooms.record(RoomId(room_id))
+        positions = await history.heads([room.room_id])
+        if room.room_id not in positions:
+            raise Refused(errors.ROOM_NOT_FOUND)
+        return JSONResponse(_record(room, await rooms.payload(room), positions[room.room_id], clock()))
+
+    @router.post("/records")
+    async def hosting_records(query: RoomsQuery) -> JSONResponse:
+        """The hosting records of these rooms; those that do not exist are left out."""
+        found = await rooms.records([RoomId(room_id) for room_id in query.rooms])
+        positions = await history.heads([room.room_id for room in found])
+        payloads, now = await rooms.payloads(found), clock()
+        return JSONResponse(
+            {
+                "records": {
+                    room.room_id: _record(room, payloads[room.room_id], positions[room.room_id], now)
+                    for room in found
+                    if room.room_id in positions
+                }
+            }
+        )
+
+    return router
+
+
+def _record(room: Room, payload: RoomPayload, position: Position, now: datetime) -> dict[str, Any]:
+    sanctions = {user_id: sanction.pruned(now) for user_id, sanction in room.sanctions.items()}
+    return {
+        "room": payload,
+        "epoch": room.epoch,
+        "head": position.seq,
+        "access_version": room.access_version,
+        "owner_id": room.owner_id,
+        "sanctions": {
+            user_id: _sanction(sanction) for user_id, sanction in sanctions.items() if sanction != NO_SANCTION
+        },
+    }
+
+
+def _sanction(sanction: Sanction) -> dict[str, str]:
+    ends = {
+        "banned_until": sanction.banned_until,
+        "muted_until": sanction.muted_until,
+        "kicked_at": sanction.kicked_at,
+    }
+    return {name: _moment(value) for name, value in ends.items() if value is not None}
+
+
+def _moment(value: Until) -> str:
+    return events.timestamp(value) if isinstance(value, datetime) else value.value

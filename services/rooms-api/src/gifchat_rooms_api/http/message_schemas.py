@@ -1,0 +1,196 @@
+"""Shapes of messages at the HTTP edge.
+
+What comes in is checked by these models. What goes out is built by `domain.message` (the same bytes that travel on a
+channel); the models of it are for the OpenAPI document alone.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from gifchat_contracts import limits
+from gifchat_rooms_api.domain.message import event_of, kind_of, payload_of, text_of
+from gifchat_rooms_api.use_cases.history import HEADS_MAX_ROOMS, Page
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_ROOM = "65f0c0ffee0123456789abcd"
+_USER = "940711f9d7f81caa95f84290"
+_EPOCH = "0123456789abcdef"
+_MESSAGE = "65f0c0ffee00000000000001"
+_KEY = "0b8f6a4e-0000-4000-8000-000000000001"
+_AT = "2026-01-02T03:04:05.678Z"
+_GIF = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+RoomIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_ROOM])]
+UserIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_USER])]
+EpochText = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=[_EPOCH])]
+ColorText = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", examples=["#86362d"])]
+Moment = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.", examples=[_AT])]
+Seq = Annotated[int, Field(ge=1, description="The entry's number in its room.", examples=[1])]
+ClientMessageId = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="The sender's idempotency key: the same key again returns the message that was stored first.",
+        examples=[_KEY],
+    ),
+]
+MessageText = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=limits.TEXT_MAX_CHARS,
+        description="At least one visible character; of the control characters only newline and tab.",
+        examples=["안녕하세요"],
+    ),
+    AfterValidator(lambda text: text_of(text).text),
+]
+GifIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="What the upload returned.", examples=[_GIF])]
+
+
+class PostText(BaseModel):
+    """A text message."""
+
+    model_config = _STRICT
+
+    client_message_id: ClientMessageId
+    text: MessageText
+
+
+class PostGif(BaseModel):
+    """A message that shows a GIF which was uploaded before."""
+
+    model_config = _STRICT
+
+    client_message_id: ClientMessageId
+    gif: GifIdText
+
+
+class RelayText(PostText):
+    """A text message of a member whom a gateway has admitted."""
+
+    user_id: UserIdText
+    color: ColorText
+
+
+class RelayGif(PostGif):
+    """A GIF message of a member whom a gateway has admitted."""
+
+    user_id: UserIdText
+    color: ColorText
+
+
+class RoomsQuery(BaseModel):
+    """Rooms that are asked for, many at once."""
+
+    model_config = _STRICT
+
+    rooms: list[RoomIdText] = Field(max_length=HEADS_MAX_ROOMS)
+
+
+class GifInfo(BaseModel):
+    """What a page needs before it has loaded the GIF."""
+
+    url: str = Field(examples=[f"/gif/{_GIF}.gif"])
+    still_url: str = Field(examples=[f"/gif/{_GIF}.still.png"])
+    width: int = Field(examples=[320])
+    height: int = Field(examples=[240])
+
+
+class Chat(BaseModel):
+    """Event `chat`: a message, with `chat` or `gif`, or neither where the owner deleted it."""
+
+    id: str = Field(alias="_id", examples=[_MESSAGE])
+    room: RoomIdText
+    epoch: EpochText
+    seq: Seq
+    user: ColorText
+    user_id: UserIdText
+    chat: str | None = Field(default=None, examples=["안녕하세요"])
+    gif: str | None = Field(default=None, description="File name; served at `/gif/<file name>`.")
+    gif_info: GifInfo | None = None
+    deleted: Literal[True] | None = None
+    createdAt: Moment  # noqa: N815 - the original's name
+    client_message_id: ClientMessageId
+
+
+class ChatDeleted(BaseModel):
+    """Event `chatDeleted`: the message at `target_seq` is gone."""
+
+    room: RoomIdText
+    epoch: EpochText
+    seq: Seq
+    target_seq: Seq
+    target_id: str = Field(examples=[_MESSAGE])
+    createdAt: Moment  # noqa: N815 - the original's name
+
+
+class Notice(BaseModel):
+    """Event `notice`: what the owner changed."""
+
+    room: RoomIdText
+    epoch: EpochText
+    seq: Seq
+    code: Literal["slow_mode_changed"]
+    slow_mode_s: int = Field(ge=0, examples=[30])
+    createdAt: Moment  # noqa: N815 - the original's name
+
+
+class ChatItem(BaseModel):
+    """A message in the history."""
+
+    event: Literal["chat"]
+    data: Chat
+
+
+class ChatDeletedItem(BaseModel):
+    """A deletion in the history."""
+
+    event: Literal["chatDeleted"]
+    data: ChatDeleted
+
+
+class NoticeItem(BaseModel):
+    """A notice in the history."""
+
+    event: Literal["notice"]
+    data: Notice
+
+
+class HistoryPage(BaseModel):
+    """A part of the room's log without holes, in rising order of seq."""
+
+    epoch: EpochText
+    head: int = Field(ge=0, description="The highest seq of the room.", examples=[1])
+    items: list[Annotated[ChatItem | ChatDeletedItem | NoticeItem, Field(discriminator="event")]]
+    has_more: bool = Field(description="Whether there is more in the direction that was asked for.")
+
+
+def history_page(page: Page) -> Mapping[str, Any]:
+    """The JSON of `HistoryPage`."""
+    return {
+        "epoch": page.epoch,
+        "head": page.head,
+        "items": [
+            {"event": event_of(entry), "data": payload_of(page.room_id, page.epoch, entry)} for entry in page.entries
+        ],
+        "has_more": page.has_more,
+    }
+
+
+def log_page(page: Page) -> Mapping[str, Any]:
+    """The JSON that gateways repair from: as `history_page`, with what a frame's header needs beside each event."""
+    return {
+        "epoch": page.epoch,
+        "head": page.head,
+        "items": [
+            {
+                "event": event_of(entry),
+                "seq": entry.seq,
+                "kind": int(kind_of(entry)),
+                "data": payload_of(page.room_id, page.epoch, entry),
+            }
+            for entry in page.entries
+        ],
+    }

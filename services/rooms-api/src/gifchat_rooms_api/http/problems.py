@@ -1,0 +1,168 @@
+"""Problem documents (RFC 9457): how every refusal and failure looks over HTTP, and how the API documents them."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from gifchat_contracts import errors
+from gifchat_contracts.errors import ErrorCode
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 1
+"""Where nothing better is known."""
+
+_BY_STATUS = {
+    400: errors.MALFORMED,
+    404: errors.NOT_FOUND,
+    405: errors.METHOD_NOT_ALLOWED,
+    413: errors.PAYLOAD_TOO_LARGE,
+}
+_SCHEMA: Mapping[str, Any] = {
+    "title": "Problem",
+    "description": "What went wrong and what to do about it (RFC 9457).",
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "Names the code."},
+        "title": {"type": "string", "description": "A sentence for people, Korean or English by `Accept-Language`."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "Stable: programs decide by it."},
+        "action": {"type": "string", "enum": ["fix", "stop", "retry", "reconnect"]},
+        "retry": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "instance": {"type": "string", "description": "The path that was asked for."},
+        "errors": {
+            "type": "array",
+            "description": "With `validation_failed`: each thing that is wrong.",
+            "items": {
+                "type": "object",
+                "properties": {"where": {"type": "string"}, "message": {"type": "string"}},
+                "required": ["where", "message"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "code", "action", "retry", "instance"],
+}
+_log = structlog.get_logger(__name__)
+
+
+def problem(
+    request: Request,
+    code: ErrorCode,
+    *,
+    detail: str | None = None,
+    retry_after_s: float | None = None,
+    wrong: Sequence[Mapping[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The answer for `code`, in the language that the client prefers."""
+    language = errors.language_of(request.headers.get("accept-language"))
+    body = _body(code, language, request.url.path, detail)
+    if wrong:
+        body["errors"] = list(wrong)
+    response = JSONResponse(body, code.status, headers, media_type=MEDIA_TYPE)
+    response.headers["Content-Language"] = language
+    response.headers["Vary"] = "Accept-Language"
+    response.headers["Cache-Control"] = "no-store"
+    if code.retry:
+        response.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s or RETRY_AFTER_S)))
+    return response
+
+
+def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
+    """A route's `responses`: every answer other than the good one, with an example for each code.
+
+    What any route can answer (a wrong parameter, a broken store) is there without being named.
+    """
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for code in dict.fromkeys((*codes, errors.VALIDATION_FAILED, errors.UNAVAILABLE)):
+        answer = by_status.setdefault(
+            code.status,
+            {"description": "", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
+        )
+        answer["description"] += f"{' · ' if answer['description'] else ''}`{code.code}`: {code.en}"
+        examples = answer["content"][MEDIA_TYPE].setdefault("examples", {})
+        examples[code.code] = {"value": _body(code, "ko", "/api/v1/rooms/65f0c0ffee0123456789abcd", None)}
+        if code.retry:
+            answer["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
+            }
+    return by_status
+
+
+def document_problems(app: FastAPI) -> None:
+    """Put the schema that `problems` refers to into the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = dict(_SCHEMA)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Turn everything that a route can raise into a problem document."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, refusal: Refused) -> Response:
+        return problem(request, refusal.code, detail=refusal.detail, retry_after_s=refusal.retry_after_s)
+
+    @app.exception_handler(StoreUnavailableError)
+    async def store_unavailable(request: Request, error: StoreUnavailableError) -> Response:
+        _log.warning("store_unavailable", error=str(error))
+        return problem(request, errors.UNAVAILABLE)
+
+    @app.exception_handler(OutcomeUnknownError)
+    async def outcome_unknown(request: Request, error: OutcomeUnknownError) -> Response:
+        _log.warning("outcome_unknown", error=str(error))
+        return problem(request, errors.OUTCOME_UNKNOWN)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        found = error.errors()
+        if any(each["type"] == "json_invalid" for each in found):
+            return problem(request, errors.MALFORMED, detail="The body is not JSON.")
+        return problem(request, errors.VALIDATION_FAILED, wrong=_what_is_wrong(found))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        code = _BY_STATUS.get(error.status_code, errors.MALFORMED)
+        return problem(request, code, headers=error.headers)
+
+    @app.exception_handler(Exception)
+    async def crashed(request: Request, _error: Exception) -> Response:
+        return problem(request, errors.INTERNAL)
+
+
+def _body(code: ErrorCode, language: errors.Language, path: str, detail: str | None) -> dict[str, Any]:
+    text = code.text(language)
+    return {
+        "type": f"urn:gifchat:error:{code.code}",
+        "title": text,
+        "status": code.status,
+        "detail": detail or text,
+        "code": code.code,
+        "action": code.action.value,
+        "retry": code.retry,
+        "instance": quote(path, safe="/:@!$&'()*+,;=~"),
+    }
+
+
+def _what_is_wrong(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Where and why, without what was sent: it may be a password."""
+    wrong = [
+        {"where": ".".join(map(str, each["loc"])).encode("ascii", "replace").decode(), "message": each["msg"]}
+        for each in found
+    ]
+    return wrong[:20]

@@ -1,0 +1,82 @@
+"""The composition root: everything is built and wired here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from gifchat_contracts import errors
+from gifchat_web.health import operations_router, session_router
+from gifchat_web.methods import Methods
+from gifchat_web.metrics import Metrics, RequestMetrics
+from gifchat_web.pages import pages_router, room_actions_router
+from gifchat_web.ports import RoomsApi, RoomsApiError
+from gifchat_web.rendering import Pages
+from gifchat_web.rooms_client import RoomsClient
+from gifchat_web.security import SecurityHeaders, is_forged
+from gifchat_web.session import SessionCookies, Sessions
+from gifchat_web.settings import Settings
+from gifchat_web.static_files import HashedFiles
+
+_WITHOUT_SESSION = ("/static/", "/health/", "/metrics")
+_BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED, 400: errors.MALFORMED}
+_log = structlog.get_logger("gifchat_web")
+
+
+def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp:
+    """The service as an ASGI application; `gifchat_rooms_api` in place of the HTTP client for tests."""
+    client = RoomsClient(settings.rooms_api_url)
+    static_files = HashedFiles()
+    pages = Pages(static_files, secure_cookies=settings.secure_cookies)
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        _log.info("started", rooms_api=settings.rooms_api_url, static_version=static_files.version)
+        yield
+        await client.close()
+
+    async def refuse_foreign_origins(request: Request) -> None:
+        if is_forged(request, settings.allowed_origins):
+            raise RoomsApiError(errors.ORIGIN_REFUSED)
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None, dependencies=[Depends(refuse_foreign_origins)])
+    app.include_router(operations_router(metrics))
+    app.include_router(session_router())
+    app.include_router(pages_router(rooms_api or client, pages))
+    app.include_router(room_actions_router(rooms_api or client))
+    app.mount("/static/{version}", static_files)
+    _answer_errors(app, pages)
+
+    cookies = SessionCookies(settings.session_secrets, secure=settings.secure_cookies)
+    sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION)
+    return SecurityHeaders(RequestMetrics(sessions, metrics))
+
+
+def _answer_errors(app: FastAPI, pages: Pages) -> None:
+    @app.exception_handler(RoomsApiError)
+    async def refused(request: Request, error: RoomsApiError) -> Response:
+        if error.code.status >= 500:
+            _log.warning("rooms_api_failed", code=error.code.code, path=request.url.path, cause=repr(error.__cause__))
+        return pages.problem(request, error.code, error.retry_after)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, _error: RequestValidationError) -> Response:
+        return pages.problem(request, errors.VALIDATION_FAILED)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        response = pages.problem(request, _BY_STATUS.get(error.status_code, errors.MALFORMED))
+        for name, value in (error.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+    @app.exception_handler(Exception)
+    async def crashed(request: Request, _error: Exception) -> Response:
+        return pages.problem(request, errors.INTERNAL)

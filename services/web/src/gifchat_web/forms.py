@@ -1,0 +1,71 @@
+"""The bodies of forms: urlencoded, or JSON as the original's scripts sent."""
+
+import json
+import math
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from starlette.requests import Request
+
+from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import ErrorCode
+from gifchat_web.ports import RoomsApiError
+
+_BODY_MAX_BYTES = 64 * 1024
+_MULTIPART_FRAME_BYTES = 64 * 1024
+
+
+async def read_form(request: Request) -> Mapping[str, str]:
+    """The fields of the body.
+
+    Raises:
+        RoomsApiError: `MALFORMED`, `PAYLOAD_TOO_LARGE`.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    check_length(request, _BODY_MAX_BYTES, errors.PAYLOAD_TOO_LARGE)
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_MAX_BYTES:
+            raise RoomsApiError(errors.PAYLOAD_TOO_LARGE)
+    try:
+        if kind == "application/json":
+            value = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
+            if not isinstance(value, dict):
+                raise RoomsApiError(errors.MALFORMED)
+            return {name: str(field) for name, field in value.items() if isinstance(field, str | int | float)}
+        if kind in {"", "application/x-www-form-urlencoded"}:
+            return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+    except (ValueError, RecursionError) as error:
+        raise RoomsApiError(errors.MALFORMED) from error
+    raise RoomsApiError(errors.MALFORMED)
+
+
+def _finite(literal: str) -> float:
+    """Parse a number; refuse `NaN` and `Infinity`, which are not JSON, and numbers beyond a double (`1e999`)."""
+    number = float(literal)
+    if not math.isfinite(number):
+        raise ValueError(f"{literal} is not a finite number")
+    return number
+
+
+def check_gif_upload(request: Request) -> str:
+    """The `Content-Type` of a GIF upload, boundary included.
+
+    Raises:
+        RoomsApiError: `MALFORMED` where it is no multipart, `GIF_TOO_LARGE` where it says so itself.
+    """
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise RoomsApiError(errors.MALFORMED)
+    check_length(request, limits.GIF_MAX_BYTES + _MULTIPART_FRAME_BYTES, errors.GIF_TOO_LARGE)
+    return content_type
+
+
+def check_length(request: Request, max_bytes: int, code: ErrorCode) -> None:
+    """Refuse with `code` what announces more than `max_bytes`."""
+    length = request.headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit():
+        raise RoomsApiError(errors.MALFORMED)
+    if int(length) > max_bytes:
+        raise RoomsApiError(code)

@@ -1,0 +1,190 @@
+"""The routes that the original had: its URLs, fields, order of checks and redirects."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+
+from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.events import RoomPayload
+from gifchat_contracts.ids import RoomId, is_room_id
+from gifchat_web.forms import check_gif_upload, read_form
+from gifchat_web.i18n import language_for
+from gifchat_web.ports import Caller, RoomsApi, RoomsApiError, Sort
+from gifchat_web.rendering import Pages, wants_json
+
+_ERROR_MAX_CHARS = 200
+_OK = "ok"
+
+
+def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
+    """The pages for people, and the forms on them."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def list_rooms(
+        request: Request,
+        error: str = "",
+        q: Annotated[str, Query(max_length=limits.TITLE_MAX_CHARS)] = "",
+        sort: Sort = "newest",
+        cursor: Annotated[str | None, Query(max_length=512)] = None,
+    ) -> Response:
+        """The table of rooms; `error` is shown to the user."""
+        page = await rooms_api.list_rooms(_caller(request), query=q, sort=sort, cursor=cursor)
+        return pages.page(
+            request,
+            "rooms.html",
+            error=error[:_ERROR_MAX_CHARS],
+            rooms=page.items,
+            next_cursor=page.next_cursor,
+            q=q,
+            sort=sort,
+            data={"page": "rooms", "rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort},
+        )
+
+    @router.get("/room")
+    async def new_room_form(request: Request) -> Response:
+        """The form for a new room."""
+        return _form(request)
+
+    @router.post("/room")
+    async def create_room(request: Request) -> Response:
+        """Create a room and go there; its owner needs no password."""
+        form = await read_form(request)
+        title, max_text = form.get("title", "").strip(), form.get("max", "").strip()
+        try:
+            max_members = _max_members(max_text)
+            room = await rooms_api.create_room(_caller(request), title, max_members, form.get("password") or None)
+        except RoomsApiError as refused:
+            if refused.code != errors.VALIDATION_FAILED or wants_json(request):
+                raise
+            return _form(request, refused.code, title, max_text)
+        return RedirectResponse(f"/room/{room['_id']}", 302)
+
+    @router.get("/room/{room_id}")
+    async def enter_room(request: Request, room_id: str) -> Response:
+        """The chat page, or back to the list with the reason.
+
+        A password in the URL is exchanged at once, and the browser is sent to the URL without it.
+        """
+        password = request.query_params.get("password")
+        try:
+            room = await rooms_api.admit(_caller(request), _room_id(room_id), password)
+        except RoomsApiError as refused:
+            if refused.code == errors.PASSWORD_REQUIRED:
+                return await _ask_password(request, RoomId(room_id))
+            return _refuse_entry(request, refused)
+        if password is not None:
+            return RedirectResponse(f"/room/{room['_id']}", 303)
+        return _room_page(request, room)
+
+    @router.get("/room/{room_id}/password")
+    async def password_form(room_id: str) -> Response:
+        """Where a browser comes back to after a wrong password: the room asks for it."""
+        return RedirectResponse(f"/room/{_room_id(room_id)}", 303)
+
+    @router.post("/room/{room_id}/password")
+    async def give_password(request: Request, room_id: str) -> Response:
+        """Exchange a password and go to the room, or ask again."""
+        password = (await read_form(request)).get("password", "")
+        try:
+            await rooms_api.admit(_caller(request), _room_id(room_id), password)
+        except RoomsApiError as refused:
+            if refused.code in (errors.WRONG_PASSWORD, errors.PASSWORD_REQUIRED, errors.TOO_MANY_ATTEMPTS):
+                return await _ask_password(request, RoomId(room_id), refused)
+            return _refuse_entry(request, refused)
+        return RedirectResponse(f"/room/{room_id}", 303)
+
+    def _form(request: Request, code: ErrorCode | None = None, title: str = "", max_text: str = "") -> Response:
+        error = code.text(language_for(request)) if code else ""
+        return pages.page(
+            request,
+            "new_room.html",
+            code.status if code else 200,
+            error=error,
+            room_title=title,
+            room_max=max_text or str(limits.ROOM_MAX_DEFAULT),
+            data={"page": "new_room"},
+        )
+
+    async def _ask_password(request: Request, room_id: RoomId, refused: RoomsApiError | None = None) -> Response:
+        try:
+            room = await rooms_api.get_room(_caller(request), room_id)
+        except RoomsApiError as gone:
+            return _refuse_entry(request, gone)
+        error = refused.code.text(language_for(request)) if refused else ""
+        status = refused.code.status if refused else 200
+        response = pages.page(request, "password.html", status, room=room, error=error, data={"page": "password"})
+        if refused and refused.retry_after:
+            response.headers["Retry-After"] = refused.retry_after
+        return response
+
+    def _room_page(request: Request, room: RoomPayload) -> Response:
+        return pages.page(request, "room.html", room=room, data={"page": "room", "room": room})
+
+    return router
+
+
+def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
+    """What the original's scripts asked for inside a room: each answers `ok`."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.delete("/room/{room_id}")
+    async def remove_room(request: Request, room_id: str) -> Response:
+        """Remove the user's own room with all that was said in it."""
+        await rooms_api.remove_room(_caller(request), _room_id(room_id))
+        return PlainTextResponse(_OK)
+
+    @router.post("/room/{room_id}/chat")
+    async def post_chat(request: Request, room_id: str) -> Response:
+        """Post the field `chat`."""
+        text = (await read_form(request)).get("chat", "")
+        if not text.strip() or len(text) > limits.TEXT_MAX_CHARS:
+            raise RoomsApiError(errors.VALIDATION_FAILED)
+        await rooms_api.post_text(_caller(request), _room_id(room_id), text)
+        return PlainTextResponse(_OK)
+
+    @router.post("/room/{room_id}/gif")
+    async def post_gif(request: Request, room_id: str) -> Response:
+        """Store the multipart field `gif` and post it."""
+        room, caller = _room_id(room_id), _caller(request)
+        content_type = check_gif_upload(request)
+        length = request.headers.get("content-length")
+        gif_id = await rooms_api.upload_gif(caller, room, content_type, length, request.stream())
+        await rooms_api.post_gif(caller, room, gif_id)
+        return PlainTextResponse(_OK)
+
+    return router
+
+
+def _refuse_entry(request: Request, refused: RoomsApiError) -> Response:
+    """Back to the list with the reason, as in the original; a failure of ours is not dressed up as one.
+
+    Raises:
+        RoomsApiError: `refused` itself, where it is for the error page or the caller is a program.
+    """
+    if refused.code.status >= 500 or wants_json(request):
+        raise refused
+    return RedirectResponse(f"/?error={quote(refused.code.text(language_for(request)), safe='')}", 302)
+
+
+def _caller(request: Request) -> Caller:
+    address = request.client.host if request.client else ""
+    return Caller(request.state.session.cookie, address, language_for(request))
+
+
+def _room_id(value: str) -> RoomId:
+    if not is_room_id(value):
+        raise RoomsApiError(errors.ROOM_NOT_FOUND)
+    return RoomId(value)
+
+
+def _max_members(value: str) -> int:
+    if not value:
+        return limits.ROOM_MAX_DEFAULT
+    if not (value.isascii() and value.isdigit() and len(value) <= 9):
+        raise RoomsApiError(errors.VALIDATION_FAILED)
+    return int(value)

@@ -1,0 +1,124 @@
+"""From a template to an answer: language, texts, links to static files, and the data block that scripts read."""
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from gifchat_contracts import limits
+from gifchat_contracts.errors import ErrorCode
+from gifchat_web.i18n import LANGUAGE_COOKIE, catalogue, chosen_language, error_texts, language_for
+from gifchat_web.session import Session
+from gifchat_web.static_files import HashedFiles
+
+_YEAR_S = 365 * 24 * 3_600
+_LIMITS = {
+    "text_max_chars": limits.TEXT_MAX_CHARS,
+    "gif_max_bytes": limits.GIF_MAX_BYTES,
+    "title_max_chars": limits.TITLE_MAX_CHARS,
+    "password_max_chars": limits.PASSWORD_MAX_CHARS,
+    "room_max_min": limits.ROOM_MAX_MIN,
+    "room_max_max": limits.ROOM_MAX_MAX,
+    "room_max_default": limits.ROOM_MAX_DEFAULT,
+    "slow_mode_max_s": limits.SLOW_MODE_MAX_S,
+}
+
+
+class Pages:
+    """Makes pages for people, and problem documents for programs."""
+
+    def __init__(self, static_files: HashedFiles, *, secure_cookies: bool) -> None:
+        self._secure_cookies = secure_cookies
+        self._templates = Environment(
+            loader=PackageLoader("gifchat_web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.policies["json.dumps_kwargs"] = {
+            "allow_nan": False,
+            "ensure_ascii": False,
+            "separators": (",", ":"),
+        }
+        self._templates.globals["static"] = static_files.url
+
+    def page(self, request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+        """Render `template`.
+
+        `values["data"]`, a JSON value, is what the page's scripts get beside texts, limits and the user's identity.
+        """
+        language = language_for(request)
+        texts = catalogue(language)
+        session: Session | None = getattr(request.state, "session", None)
+        you = {"user_id": session.identity.user_id, "color": session.identity.color} if session else None
+        data = {
+            "language": language,
+            "texts": dict(texts),
+            "errors": dict(error_texts(language)),
+            "limits": _LIMITS,
+            "you": you,
+            **values.pop("data", {}),
+        }
+        html = self._templates.get_template(template).render(
+            t=_lookup(texts),
+            language=language,
+            other_language="en" if language == "ko" else "ko",
+            limits=_LIMITS,
+            you=you,
+            data=data,
+            **values,
+        )
+        response = HTMLResponse(
+            html, status_code, headers={"Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
+        )
+        if chosen := chosen_language(request):
+            response.set_cookie(
+                LANGUAGE_COOKIE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax", secure=self._secure_cookies
+            )
+        return response
+
+    def problem(self, request: Request, code: ErrorCode, retry_after: str | None = None) -> Response:
+        """A page that says what went wrong, or a problem document (RFC 9457) for who asks for JSON."""
+        if wants_json(request):
+            response: Response = problem_document(request, code)
+        else:
+            text = code.text(language_for(request))
+            response = self.page(request, "error.html", code.status, text=text, status=code.status)
+        if code.retry:
+            response.headers["Retry-After"] = retry_after or "1"
+        return response
+
+
+def problem_document(request: Request, code: ErrorCode) -> JSONResponse:
+    """The error as `application/problem+json`."""
+    text = code.text(language_for(request))
+    return JSONResponse(
+        {
+            "type": "about:blank",
+            "title": text,
+            "status": code.status,
+            "detail": text,
+            "code": code.code,
+            "action": code.action.value,
+            "retry": code.retry,
+            "instance": request.url.path,
+        },
+        code.status,
+        media_type="application/problem+json",
+    )
+
+
+def wants_json(request: Request) -> bool:
+    """Whether a program asks: it accepts JSON and no HTML, or the path is the API's."""
+    accept = request.headers.get("accept", "")
+    accepts_json = "application/json" in accept or "application/problem+json" in accept
+    return request.url.path.startswith("/api/") or (accepts_json and "text/html" not in accept)
+
+
+def _lookup(texts: Any) -> Any:
+    def t(key: str, **values: object) -> str:
+        return str(texts[key]).format(**values)
+
+    return t

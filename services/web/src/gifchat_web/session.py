@@ -1,0 +1,112 @@
+"""The session cookie: who a browser is, from its first page on.
+
+The cookie holds a signed random session id. It is issued here alone; rooms-api and the gateways verify it.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
+
+_RENEW_AFTER_S = SESSION_TTL_S / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One browser."""
+
+    identity: Identity
+    cookie: str
+    """The signed value, as it is passed on to rooms-api."""
+    fresh: bool
+    """Whether the browser must be given `cookie`: it has none, or one that is half spent or signed by an old secret."""
+
+
+class SessionCookies:
+    """Issues, verifies and renews session cookies."""
+
+    def __init__(self, session_secrets: Sequence[str], *, secure: bool) -> None:
+        """`session_secrets` from oldest to newest: the last one signs, all of them verify."""
+        self._newest = _serializer(session_secrets[-1:])
+        self._all = _serializer(session_secrets)
+        self._secure = secure
+
+    def issue(self) -> Session:
+        """A session that nobody had before."""
+        return self._signed(secrets.token_urlsafe(16))
+
+    def read(self, cookie: str | None) -> Session | None:
+        """The session of a cookie; None where it is missing, forged, expired or signed by a secret that is gone."""
+        if not cookie:
+            return None
+        try:
+            session_id, signed_at = self._all.loads(cookie, max_age=SESSION_TTL_S, return_timestamp=True)
+        except BadSignature:
+            return None
+        if not isinstance(session_id, str):
+            return None
+        age_s = (datetime.now(UTC) - signed_at).total_seconds()
+        if age_s > _RENEW_AFTER_S or not self._signed_by_newest(cookie):
+            return self._signed(session_id)
+        return Session(Identity.of_session(session_id), cookie, fresh=False)
+
+    def set_cookie_header(self, session: Session) -> str:
+        """The value of `Set-Cookie` that gives a browser its session."""
+        secure = "; Secure" if self._secure else ""
+        return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
+
+    def _signed_by_newest(self, cookie: str) -> bool:
+        try:
+            self._newest.loads(cookie)
+        except BadSignature:
+            return False
+        return True
+
+    def _signed(self, session_id: str) -> Session:
+        return Session(Identity.of_session(session_id), str(self._all.dumps(session_id)), fresh=True)
+
+
+def _serializer(session_secrets: Sequence[str]) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(
+        list(session_secrets),
+        salt=SESSION_SALT,
+        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+    )
+
+
+class Sessions:
+    """ASGI middleware: puts the `Session` into `scope["state"]["session"]`, and gives new browsers their cookie."""
+
+    def __init__(self, app: ASGIApp, cookies: SessionCookies, without: Sequence[str]) -> None:
+        """Paths that start with one of `without` have no session: files and probes."""
+        self._app = app
+        self._cookies = cookies
+        self._without = tuple(without)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http" or scope["path"].startswith(self._without):
+            await self._app(scope, receive, send)
+            return
+        session = self._cookies.read(_cookie_of(Headers(scope=scope))) or self._cookies.issue()
+        scope.setdefault("state", {})["session"] = session
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start" and session.fresh:
+                MutableHeaders(scope=message).append("set-cookie", self._cookies.set_cookie_header(session))
+            await send(message)
+
+        await self._app(scope, receive, send_with_cookie)
+
+
+def _cookie_of(headers: Headers) -> str | None:
+    """Read as rooms-api and the gateways read it: whatever else is in the header."""
+    return cookie_parser("; ".join(headers.getlist("cookie"))).get(SESSION_COOKIE)

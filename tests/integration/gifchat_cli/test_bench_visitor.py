@@ -1,0 +1,84 @@
+"""What the bench says where GIF Chat is not, and how it takes a front door that limits it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from gifchat_cli.bench.visitor import FrontDoor, NotThereError, RefusedError
+from gifchat_cli.ports import free_port
+
+Answer = tuple[int, dict[str, str], Any]
+
+
+@contextmanager
+def answering(*answers: Answer) -> Iterator[str]:
+    """A server that gives these answers, one after the other, and the last one for ever; its url."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer()
+
+        def do_POST(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            status, headers, content = left.pop(0) if len(left) > 1 else left[0]
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.dumps(content).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_nobody_there_is_said_with_the_remedy() -> None:
+    with (
+        FrontDoor(f"http://127.0.0.1:{free_port()}") as door,
+        pytest.raises(NotThereError, match=r"Nothing answers on .*: `gifchat up` starts a cluster, --url names"),
+    ):
+        door.look()
+
+
+@pytest.mark.parametrize("answer", [(404, {}, {"detail": "Not Found"}), (200, {}, [1]), (200, {}, "hello")])
+def test_somebody_else_there_is_said(answer: Answer) -> None:
+    with (
+        answering(answer) as url,
+        FrontDoor(url) as door,
+        pytest.raises(NotThereError, match=r"is not GIF Chat .* name the address of its front door with --url"),
+    ):
+        door.look()
+
+
+def test_a_session_is_asked_for_again_when_the_front_door_limits() -> None:
+    limited: Answer = (429, {"Retry-After": "0"}, {"title": "Too many requests: slow down."})
+    with (
+        answering(limited, limited, (200, {"Set-Cookie": "gifchat_session=abc; Path=/"}, {})) as url,
+        FrontDoor(url) as door,
+    ):
+        assert door.new_session() == "gifchat_session=abc"
+
+
+def test_a_refusal_says_why() -> None:
+    with (
+        answering((422, {}, {"title": "The input is not valid."})) as url,
+        FrontDoor(url) as door,
+        pytest.raises(RefusedError, match=r"POST /api/v1/session: 422 The input is not valid\."),
+    ):
+        door.new_session()

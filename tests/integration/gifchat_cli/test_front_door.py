@@ -1,0 +1,323 @@
+"""What a real nginx with the one template does with requests, in front of upstreams that echo what reached them."""
+
+import http.client
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gifchat_cli.blueprint import NGINX_TEMPLATE
+from gifchat_cli.ports import free_port
+from gifchat_cli.prerequisites import find_nginx
+from gifchat_cli.servers.nginx import Nginx, Upstreams
+from gifchat_cli.servers.readiness import NotReadyError, get_health
+from gifchat_realtime_gateway.engine.sid import new_sid, node_tag
+from gifchat_testkit.servers import running
+
+ROOMS = [f"{number:024x}" for number in range(40)]
+PASSWORD = "a-password-in-a-link"
+EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
+
+
+TAGS = {name: node_tag(name) for name in ("gateway-1", "gateway-2")}
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Answers with who it is and what it was asked."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        assert isinstance(self.server, NamedServer)
+        self.server.asked += 1
+        body = json.dumps({"name": self.server.name, "path": self.path, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.server.name.startswith("gateway-"):
+            self.send_header("X-Engine-IO-Node", TAGS[self.server.name])
+        if self.path.startswith("/gif/"):
+            self.send_header("Cache-Control", "public, max-age=31536000, immutable")
+            self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing."""
+
+
+class NamedServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Echo)
+        self.name = name
+        self.asked = 0
+
+
+@contextmanager
+def serving(name: str) -> Iterator[NamedServer]:
+    with NamedServer(name) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class FrontDoor:
+    nginx: Nginx
+    servers: dict[str, NamedServer]
+    work_dir: Path
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        internal: bool = False,
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        port = self.nginx.internal_port if internal else self.nginx.port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path, body=body, headers=headers or {})
+            response = connection.getresponse()
+            return response, response.read()
+        finally:
+            connection.close()
+
+    def echo(self, path: str, **more: Any) -> dict[str, Any]:
+        response, body = self.ask(path, **more)
+        assert response.status == 200, (path, response.status, body)
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    def error_log(self) -> str:
+        return (self.work_dir / "nginx.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    work_dir = tmp_path_factory.mktemp("nginx")
+    nginx = Nginx(
+        binary=find_nginx(),
+        template=NGINX_TEMPLATE,
+        port=free_port(),
+        internal_port=free_port(),
+        work_dir=work_dir,
+        access_log=work_dir / "access.log",
+        max_files=1_024,
+        ipv6=False,
+    )
+    with ExitStack() as stack:
+        names = ["gateway-1", "gateway-2", "rooms-api-1", "rooms-api-2"]
+        servers = {name: stack.enter_context(serving(name)) for name in names}
+        ports = {name: server.server_port for name, server in servers.items()}
+        nginx.write_config(
+            Upstreams(
+                gateways=[ports["gateway-1"], ports["gateway-2"]],
+                rooms_api=[ports["rooms-api-1"], ports["rooms-api-2"]],
+                web=[web_that_is_down := free_port()],
+            )
+        )
+        assert web_that_is_down not in ports.values()
+
+        def wait_until_ready() -> None:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    get_health(nginx.internal_port, "/health/live")
+                except NotReadyError:
+                    if time.monotonic() > deadline:
+                        raise
+                else:
+                    return
+
+        stack.enter_context(running("nginx", nginx.command(), work_dir, wait_until_ready))
+        yield FrontDoor(nginx, servers, work_dir)
+
+
+def test_a_room_has_one_replica_and_rooms_are_spread(door: FrontDoor) -> None:
+    replica_of = {room: door.echo(f"/api/v1/rooms/{room}/messages")["name"] for room in ROOMS}
+    assert set(replica_of.values()) == {"rooms-api-1", "rooms-api-2"}
+    for room, replica in replica_of.items():
+        assert door.echo(f"/api/v1/rooms/{room}?x=1")["name"] == replica
+        assert door.echo(f"/internal/v1/rooms/{room}/log", internal=True)["name"] == replica
+
+
+def test_what_names_no_room_goes_to_any_replica(door: FrontDoor) -> None:
+    assert {door.echo("/api/v1/rooms")["name"] for _ in range(40)} == {"rooms-api-1", "rooms-api-2"}
+
+
+def test_the_internal_paths_are_not_reachable_from_outside(door: FrontDoor) -> None:
+    for path in (
+        "/internal/v1/heads",
+        "/internal/v1/engine.io/",
+        "//internal/v1/heads",
+        "/%69nternal/v1/heads",
+        "/api/../internal/v1/heads",
+    ):
+        assert door.ask(path)[0].status == 404, path
+    assert door.ask("/metrics")[0].status == 404
+    assert door.echo("/internal/v1/heads", internal=True)["path"] == "/internal/v1/heads"
+
+
+def test_a_client_cannot_say_its_own_address(door: FrontDoor) -> None:
+    forged = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2", "X-Real-IP": "3.3.3.3", "Forwarded": "for=4.4.4.4"}
+    for path in ("/api/v1/rooms", "/socket.io/?EIO=4"):
+        headers = {name.lower(): value for name, value in door.echo(path, headers=forged)["headers"].items()}
+        assert headers["x-forwarded-for"] == "127.0.0.1"
+        assert not {"x-real-ip", "forwarded", "x-forwarded-host"} & headers.keys()
+
+
+def test_a_service_passes_the_address_of_its_client_on(door: FrontDoor) -> None:
+    answer = door.echo("/api/v1/rooms", headers={"X-Forwarded-For": "203.0.113.9"}, internal=True)
+    assert answer["headers"]["X-Forwarded-For"] == "203.0.113.9"
+
+
+def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoor) -> None:
+    for path in ("/socket.io", "/socket.io/", "/socket.io/socket.io.js"):
+        answer = door.echo(f"{path}?EIO=4&transport=polling")
+        assert answer["name"].startswith("gateway-")
+        assert answer["path"] == f"{path}?EIO=4&transport=polling"
+        upgraded = door.echo(path, headers={"Connection": "Upgrade", "Upgrade": "websocket"})["headers"]
+        assert upgraded["Upgrade"] == "websocket"
+    for path in ("/socket.iox", "/socket.io.js", "/xsocket.io"):
+        assert door.ask(path)[0].status == 502, "the pages answer, which are down here"
+
+
+POLLING = "/socket.io/?EIO=4&transport=polling"
+
+
+def test_nginx_routes_a_sid_to_its_gateway(door: FrontDoor) -> None:
+    known = {door.echo(POLLING)["name"] for _ in range(10)}
+    assert known == {"gateway-1", "gateway-2"}, "the balancer uses both, and learns their tags"
+    for name, tag in TAGS.items():
+        assert {door.echo(f"{POLLING}&sid={new_sid(tag)}")["name"] for _ in range(10)} == {name}
+    for nobodys in (new_sid("unknown-"), "x", "../..", "%00"):
+        assert {door.echo(f"{POLLING}&sid={nobodys}")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
+
+
+def test_the_affinity_cookie_holds_only_the_gateways_tag(door: FrontDoor) -> None:
+    response, body = door.ask(POLLING)
+    name = json.loads(body)["name"]
+    assert response.headers.get_all("Set-Cookie") == [f"gifchat_gateway={TAGS[name]}; Path=/; HttpOnly; SameSite=Lax"]
+    assert response.headers["X-Engine-IO-Node"] is None
+    same = {"Cookie": f"gifchat_gateway={TAGS[name]}"}
+    assert {door.echo(POLLING, headers=same)["name"] for _ in range(10)} == {name}
+
+
+@pytest.mark.parametrize(("asked", "passed_on"), [("websocket", "websocket"), ("h2c", None)])
+def test_only_websocket_is_an_upgrade(door: FrontDoor, asked: str, passed_on: str | None) -> None:
+    headers = door.echo("/ws", headers={"Connection": "Upgrade", "Upgrade": asked})["headers"]
+    assert headers.get("Upgrade") == passed_on
+
+
+def test_gifs_are_cached(door: FrontDoor) -> None:
+    def asked() -> int:
+        return door.servers["rooms-api-1"].asked + door.servers["rooms-api-2"].asked
+
+    path = f"/gif/{'a' * 64}.gif"
+    first = door.echo(path)
+    before = asked()
+    assert door.echo(path) == first
+    assert door.echo(path + "?anything") == first
+    assert asked() == before
+    response, _ = door.ask(path)
+    assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    partial, body = door.ask(path, headers={"Range": "bytes=0-4"})
+    assert (partial.status, len(body)) == (206, 5)
+
+
+def test_bodies_have_limits_and_a_gif_has_a_larger_one(door: FrontDoor) -> None:
+    post: dict[str, Any] = {"method": "POST", "body": b"x" * 100_000}
+    response, body = door.ask("/api/v1/rooms", **post)
+    assert (response.status, json.loads(body)["code"]) == (413, "payload_too_large")
+    assert door.echo(f"/api/v1/rooms/{ROOMS[0]}/gifs", **post)["path"] == f"/api/v1/rooms/{ROOMS[0]}/gifs"
+    response, body = door.ask(f"/api/v1/rooms/{ROOMS[0]}/gifs", method="POST", body=b"x" * 11_000_000)
+    assert (response.status, json.loads(body)["code"]) == (413, "gif_too_large")
+
+
+def test_headers_that_a_service_forgot_are_added(door: FrontDoor) -> None:
+    response, _ = door.ask("/api/v1/rooms")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "strict-origin"
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert response.headers["Server"] == "nginx"
+
+
+def test_no_password_of_a_link_is_logged_even_when_the_page_fails(door: FrontDoor) -> None:
+    path = f"/room/{ROOMS[0]}?password={PASSWORD}"
+    assert door.ask(path)[0].status == 502
+    assert door.ask(f"/room/{ROOMS[0]}/gif?password={PASSWORD}", method="POST", body=b"x" * 11_000_000)[0].status == 413
+    door.ask("/api/v1/rooms", headers={"Referer": f"http://localhost{path}"})
+    access_log = (door.work_dir / "access.log").read_text()
+    assert f'"GET /room/{ROOMS[0]} HTTP/1.1" 502' in access_log
+    assert PASSWORD not in access_log
+    assert PASSWORD not in door.error_log()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("TRACE", "/", EVERYTHING),
+        ("TRACE", "/api/v1/rooms", EVERYTHING),
+        ("TRACE", "/gif/x.gif", EVERYTHING),
+        ("TRACE", "/socket.io/?EIO=4", "GET, POST, OPTIONS"),
+        ("TRACE", "/health/live", "GET, HEAD"),
+        ("CONNECT", "chat.example:443", EVERYTHING),
+        *((method, "/health/live", "GET, HEAD") for method in ("POST", "PUT", "DELETE", "OPTIONS")),
+    ],
+)
+def test_a_method_that_nginx_refuses_gets_a_problem_and_the_allowed_methods(
+    door: FrontDoor, method: str, path: str, allow: str
+) -> None:
+    response, body = door.ask(path, method=method)
+    assert (response.status, response.headers.get_all("Allow")) == (405, [allow])
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert json.loads(body)["code"] == "method_not_allowed"
+    response, _ = door.ask(path, method=method, internal=True)
+    assert (response.status, response.headers.get_all("Allow")) == (405, [allow])
+
+
+def test_nginx_answers_head_itself(door: FrontDoor) -> None:
+    for internal in (False, True):
+        response, body = door.ask("/health/live", method="HEAD", internal=internal)
+        assert (response.status, response.headers["Content-Length"], body) == (200, "3", b"")
+
+
+def test_error_answers_of_nginx_have_the_security_headers(door: FrontDoor) -> None:
+    for method, path, status in (("TRACE", "/api/v1/rooms", 405), ("GET", "/api/v1/session", 503)):
+        response, _ = door.ask(path, method=method)
+        assert response.status == status
+        assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+        assert response.headers.get_all("X-Frame-Options") == ["DENY"]
+
+
+def test_a_service_that_is_down_is_a_retryable_problem(door: FrontDoor) -> None:
+    response, body = door.ask("/api/v1/session")
+    assert (response.status, response.headers["Retry-After"]) == (503, "1")
+    assert json.loads(body)["code"] == "unavailable"
+    assert json.loads(body)["retry"] is True
+
+
+def test_the_template_is_valid_for_a_reload(door: FrontDoor) -> None:
+    subprocess.run(door.nginx.check_command(), check=True)

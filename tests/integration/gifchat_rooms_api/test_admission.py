@@ -1,0 +1,180 @@
+"""Who gets a ticket, and who may read and write, over HTTP on real seats, grants and limits."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from gifchat_contracts import identity, keys, limits
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.adapters.signed_tokens import _serializer
+from gifchat_rooms_api.use_cases.admission import ATTEMPTS_FROM_ADDRESS, ATTEMPTS_OF_USER
+
+from .conftest import PASSWORD, SECRET, Api, StartApi, User
+
+pytestmark = pytest.mark.servers
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+async def anne(api: Api) -> User:
+    return await api.user("anne")
+
+
+@pytest.fixture
+async def bob(api: Api) -> User:
+    return await api.user("bob")
+
+
+async def ask(user: User, room: dict[str, Any], password: str | None = None) -> httpx.Response:
+    body = {} if password is None else {"password": password}
+    return await user.http.post(f"/rooms/{room['_id']}/tickets", json=body)
+
+
+async def code(user: User, room: dict[str, Any], password: str | None = None) -> str | None:
+    answer = await ask(user, room, password)
+    assert answer.status_code == 201 or answer.headers["content-type"] == "application/problem+json"
+    return answer.json().get("code") if answer.is_error else None
+
+
+def content_of(ticket: str) -> dict[str, Any]:
+    content: dict[str, Any] = _serializer([SECRET], identity.TICKET_SALT).loads(ticket, max_age=limits.TICKET_TTL_S)
+    return content
+
+
+async def test_a_ticket_is_for_this_user_in_this_room_once_and_not_for_long(anne: User, bob: User) -> None:
+    room = await anne.room()
+    answer = await ask(bob, room)
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.json()["room"] == room
+    ticket = content_of(answer.json()["ticket"])
+    assert (ticket["r"], ticket["u"], ticket["v"]) == (room["_id"], bob.who.user_id, 1)
+    assert content_of((await ask(bob, room)).json()["ticket"])["j"] != ticket["j"]
+
+
+async def test_a_body_is_not_needed_for_an_open_room(anne: User) -> None:
+    room = await anne.room()
+    assert (await anne.http.post(f"/rooms/{room['_id']}/tickets")).status_code == 201
+
+
+async def test_a_private_room_takes_its_password_and_remembers_who_gave_it(api: Api, anne: User, bob: User) -> None:
+    room = await anne.room(password=PASSWORD)
+    assert await code(bob, room) == "password_required"
+    assert await code(bob, room, "") == "password_required"
+    assert await code(bob, room, "wrong") == "wrong_password"
+    assert await code(bob, room) == "password_required"
+    assert await code(bob, room, PASSWORD) is None
+    assert await code(bob, room) is None
+    grant = keys.grant(RoomId(room["_id"]), bob.who.user_id)
+    assert limits.GRANT_TTL_S - 60 < await api.redis.ttl(grant) <= limits.GRANT_TTL_S
+    assert await code(await api.user("carol"), room) == "password_required"
+
+
+async def test_the_owner_needs_no_password(anne: User) -> None:
+    assert await code(anne, await anne.room(password=PASSWORD)) is None
+
+
+async def test_a_new_password_voids_what_was_given_before(anne: User, bob: User) -> None:
+    room = await anne.room(password=PASSWORD)
+    before = content_of((await ask(bob, room, PASSWORD)).json()["ticket"])
+    await anne.http.patch(f"/rooms/{room['_id']}", json={"password": "another"})
+    assert await code(bob, room) == "password_required"
+    assert await code(bob, room, PASSWORD) == "wrong_password"
+    after = content_of((await ask(bob, room, "another")).json()["ticket"])
+    assert (before["v"], after["v"]) == (1, 2)
+
+
+async def test_attempts_of_a_user_in_a_room_are_limited_right_ones_too(anne: User, bob: User) -> None:
+    room, other = await anne.room(password=PASSWORD), await anne.room(password=PASSWORD)
+    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_OF_USER.burst)]
+    assert codes == ["wrong_password"] * ATTEMPTS_OF_USER.burst
+    refused = await ask(bob, room, PASSWORD)
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
+    assert 1 <= int(refused.headers["retry-after"]) <= ATTEMPTS_OF_USER.every_s
+    assert await code(bob, other, PASSWORD) is None
+
+
+async def test_attempts_from_an_address_are_limited_over_users_and_rooms(api: Api, anne: User) -> None:
+    rooms = [await anne.room(password=PASSWORD) for _ in range(2)]
+    guessers = [await api.user(f"guesser {number}", "2001:db8::1") for number in range(ATTEMPTS_FROM_ADDRESS.burst + 1)]
+    codes = [await code(user, rooms[number % 2], "wrong") for number, user in enumerate(guessers)]
+    assert codes == ["wrong_password"] * ATTEMPTS_FROM_ADDRESS.burst + ["too_many_attempts"]
+    neighbour = await api.user("neighbour", "2001:db8::ffff:2")
+    elsewhere = await api.user("elsewhere", "2001:db8:0:1::1")
+    assert await code(neighbour, rooms[0], PASSWORD) == "too_many_attempts"
+    assert await code(elsewhere, rooms[0], PASSWORD) is None
+
+
+async def test_many_attempts_at_once_are_limited_as_well(anne: User, bob: User) -> None:
+    room = await anne.room(password=PASSWORD)
+    codes = await asyncio.gather(*(code(bob, room, "wrong") for _ in range(3 * ATTEMPTS_OF_USER.burst)))
+    assert sorted(map(str, codes)) == (
+        ["too_many_attempts"] * (2 * ATTEMPTS_OF_USER.burst) + ["wrong_password"] * ATTEMPTS_OF_USER.burst
+    )
+
+
+async def test_a_full_room_refuses_whoever_has_no_seat_in_it(api: Api, anne: User, bob: User) -> None:
+    room = await anne.room(max=2)
+    await api.take_seats(room, anne.who.user_id, UserId("c" * 24))
+    answer = await ask(bob, room)
+    assert (answer.status_code, answer.json()["code"], answer.json()["retry"]) == (409, "room_full", True)
+    seated = await ask(anne, room)
+    assert (seated.status_code, seated.json()["room"]["members"]) == (201, 2)
+    await anne.http.patch(f"/rooms/{room['_id']}", json={"max": 3})
+    assert await code(bob, room) is None
+
+
+async def test_a_banned_user_gets_no_ticket_until_the_end_of_the_ban(api: Api, anne: User, bob: User) -> None:
+    room = await anne.room(password=PASSWORD)
+    await anne.http.put(f"/rooms/{room['_id']}/bans/{bob.who.user_id}", json={"seconds": 60})
+    assert await code(bob, room, "whatever") == "banned"
+    api.clock.forward(seconds=61)
+    assert await code(bob, room, PASSWORD) is None
+
+
+async def test_reading_and_writing_take_a_membership_or_a_seat(api: Api, anne: User, bob: User) -> None:
+    room = await anne.room()
+    url = f"/rooms/{room['_id']}/messages"
+
+    async def codes(headers: dict[str, str]) -> list[str | None]:
+        answers = [
+            await bob.http.get(url, headers=headers),
+            await bob.http.post(url, json={"client_message_id": "k", "text": "hi"}, headers=headers),
+        ]
+        return [answer.json().get("code") if answer.is_error else None for answer in answers]
+
+    assert await codes({}) == ["not_a_member"] * 2
+    other = await anne.room()
+    for wrong in (
+        bob.membership(other),
+        anne.membership(room),
+        bob.membership(room, access_version=2),
+        {identity.MEMBERSHIP_HEADER: "forged"},
+    ):
+        assert await codes(wrong) == ["not_a_member"] * 2
+    assert await codes(bob.membership(room)) == [None, None]
+    await api.take_seats(room, bob.who.user_id)
+    assert await codes({}) == [None, None]
+
+
+async def test_the_owner_reads_and_writes_from_outside(anne: User) -> None:
+    url = f"/rooms/{(await anne.room(password=PASSWORD))['_id']}/messages"
+    assert (await anne.http.post(url, json={"client_message_id": "k", "text": "hi"})).status_code == 201
+    assert (await anne.http.get(url)).json()["head"] == 1
+
+
+async def test_without_redis_the_password_still_opens_and_limits_still_hold(start_api: StartApi) -> None:
+    api: Api = await start_api(redis_url=NOWHERE)
+    anne, bob = await api.user("anne"), await api.user("bob")
+    room = await anne.room(password=PASSWORD)
+    assert await code(bob, room, PASSWORD) is None
+    assert await code(bob, room) == "password_required", "a grant that cannot be read is none"
+    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_OF_USER.burst)]
+    assert codes == ["wrong_password"] * (ATTEMPTS_OF_USER.burst - 1) + ["too_many_attempts"]
+    url = f"/rooms/{room['_id']}/messages"
+    unknown = await bob.http.get(url)
+    assert (unknown.status_code, unknown.json()["code"]) == (503, "admission_unavailable")
+    assert (await bob.http.get(url, headers=bob.membership(room))).status_code == 200

@@ -1,0 +1,301 @@
+"""GIFs over HTTP: taken in by their bytes, kept once, served for ever, shown by messages."""
+
+import asyncio
+from hashlib import sha256
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from gifchat_contracts import errors, limits
+from gifchat_rooms_api.use_cases.gifs import UPLOADS_OF_USER
+from gifchat_testkit.pictures import exif_with_orientation, picture, pixels
+
+from .conftest import Api, Rounds, StartApi, User
+
+pytestmark = pytest.mark.servers
+
+MISSING = "65f0c0ffee0123456789abcd"
+TYPES = {"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+
+
+@pytest.fixture
+async def anne(api: Api) -> User:
+    return await api.user("anne")
+
+
+@pytest.fixture
+async def site(api: Api) -> httpx.AsyncClient:
+    """Who loads pictures: without a session."""
+    return await api.client("http://test")
+
+
+async def send(user: User, room: dict[str, Any], data: bytes, **options: Any) -> httpx.Response:
+    return await user.http.post(f"/rooms/{room['_id']}/gifs", files={"gif": ("x", data)}, **options)
+
+
+async def uploaded(user: User, room: dict[str, Any], data: bytes) -> dict[str, Any]:
+    answer = await send(user, room, data)
+    assert answer.status_code == 201, answer.text
+    gif: dict[str, Any] = answer.json()
+    return gif
+
+
+@pytest.mark.parametrize(("extension", "frames"), [("gif", 5), ("png", 1), ("jpg", 1), ("webp", 3)])
+async def test_an_upload_is_served_with_a_still_beside_it(
+    anne: User, site: httpx.AsyncClient, extension: str, frames: int
+) -> None:
+    data = picture(extension, frames=frames)
+    answer = await send(anne, await anne.room(), data)
+    assert answer.status_code == 201, answer.text
+    gif = answer.json()
+    assert (gif["content_type"], gif["width"], gif["height"], gif["frames"]) == (TYPES[extension], 40, 30, frames)
+    assert answer.headers["location"] == gif["url"] == f"/gif/{gif['file']}"
+
+    served = await site.get(gif["url"])
+    assert served.status_code == 200
+    assert sha256(served.content).hexdigest() == gif["id"] == gif["file"].partition(".")[0]
+    assert len(served.content) == gif["bytes"] == int(served.headers["content-length"])
+    assert pixels(served.content) == pixels(data)
+
+    still = await site.get(gif["still_url"])
+    assert (still.status_code, still.headers["content-type"]) == (200, "image/png")
+    assert pixels(still.content) == pixels(data)[:1]
+
+
+async def test_what_is_served_never_changes_and_can_do_no_harm(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await uploaded(anne, await anne.room(), picture("gif", frames=2))
+    for url, content_type in ((gif["url"], "image/gif"), (gif["still_url"], "image/png")):
+        served = await site.get(url)
+        expected = {
+            "content-type": content_type,
+            "cache-control": "public, max-age=31536000, immutable",
+            "etag": f'"{sha256(served.content).hexdigest()}"',
+            "accept-ranges": "bytes",
+            "x-content-type-options": "nosniff",
+            "content-security-policy": "default-src 'none'; sandbox",
+        }
+        assert dict(served.headers) | expected == dict(served.headers)
+        head = await site.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["content-length"] == served.headers["content-length"]
+
+
+async def test_who_has_it_is_not_sent_it_again(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await uploaded(anne, await anne.room(), picture("gif"))
+    etag = (await site.get(gif["url"])).headers["etag"]
+    for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
+        answer = await site.get(gif["url"], headers={"if-none-match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert "immutable" in answer.headers["cache-control"]
+    assert (await site.get(gif["url"], headers={"if-none-match": '"x"'})).status_code == 200
+
+
+async def test_parts_are_served_and_only_of_the_file_that_is_meant(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await uploaded(anne, await anne.room(), picture("png", 800, 600))
+    whole = (await site.get(gif["url"])).content
+    size = len(whole)
+    for asked, start, stop in (("0-9", 0, 10), ("100-", 100, size), ("-7", size - 7, size), ("5-999999", 5, size)):
+        part = await site.get(gif["url"], headers={"range": f"bytes={asked}"})
+        assert (part.status_code, part.content) == (206, whole[start:stop])
+        assert part.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        assert int(part.headers["content-length"]) == stop - start
+    etag = f'"{gif["id"]}"'
+    meant = await site.get(gif["url"], headers={"range": "bytes=0-9", "if-range": etag})
+    another = await site.get(gif["url"], headers={"range": "bytes=0-9", "if-range": '"another"'})
+    assert (meant.status_code, another.status_code, another.content) == (206, 200, whole)
+    outside = await site.get(gif["url"], headers={"range": f"bytes={size}-"})
+    assert (outside.status_code, outside.json()["code"]) == (416, "range_not_satisfiable")
+    assert outside.headers["content-range"] == f"bytes */{size}"
+    assert "immutable" not in outside.headers["cache-control"]
+
+
+async def test_a_large_file_comes_back_whole(anne: User, site: httpx.AsyncClient) -> None:
+    out = BytesIO()
+    Image.effect_noise((1_100, 1_000), 90).save(out, "PNG")
+    gif = await uploaded(anne, await anne.room(), out.getvalue())
+    assert gif["bytes"] > 3 * 255 * 1024
+    served = (await site.get(gif["url"])).content
+    assert sha256(served).hexdigest() == gif["id"]
+    part = await site.get(gif["url"], headers={"range": "bytes=261119-522241"})
+    assert part.content == served[261_119:522_242]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{'ab' * 32}.gif",
+        f"{'ab' * 32}.still.png",
+        "x.gif",
+        f"{'AB' * 32}.gif",
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "é.gif",
+    ],
+)
+async def test_what_is_not_there_is_404(site: httpx.AsyncClient, file: str) -> None:
+    answer = await site.get(f"/gif/{file}")
+    assert answer.status_code == 404
+    assert answer.json()["code"] in ("gif_not_found", "not_found")
+
+
+async def test_another_extension_is_another_file(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await uploaded(anne, await anne.room(), picture("png"))
+    assert (await site.get(f"/gif/{gif['id']}.gif")).json()["code"] == "gif_not_found"
+
+
+async def test_the_same_picture_is_stored_once_by_whomever_and_at_once(api: Api, anne: User) -> None:
+    bob = await api.user("bob")
+    rooms = {anne.session_id: await anne.room(), bob.session_id: await bob.room()}
+    data = picture("gif", frames=2)
+    gifs = await asyncio.gather(*(uploaded(user, rooms[user.session_id], data) for user in (anne, bob) * 4))
+    assert all(gif == gifs[0] for gif in gifs)
+    await uploaded(anne, rooms["anne"], data)
+    assert await api.database["gifs"].count_documents({}) == 1
+    assert await api.database["gif_files.files"].count_documents({}) == 2
+
+
+async def test_who_took_it_and_where_is_not_kept_and_it_is_shown_upright(anne: User, site: httpx.AsyncClient) -> None:
+    data = picture("jpg", exif=exif_with_orientation(6), comment=b"taken at home")
+    gif = await uploaded(anne, await anne.room(), data)
+    served = (await site.get(gif["url"])).content
+    assert (gif["width"], gif["height"]) == (30, 40)
+    for secret in (b"a photographer", b"taken at home", b"Exif"):
+        assert secret in data or secret == b"Exif"
+        assert secret not in served
+
+
+def truncated() -> bytes:
+    return picture("gif", 200, 200)[:-200]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", errors.GIF_WRONG_TYPE),
+        (b"BM" + bytes(100), errors.GIF_WRONG_TYPE),
+        (b"", errors.GIF_WRONG_TYPE),
+        (b"GIF89a" + b"x" * limits.GIF_MAX_BYTES, errors.GIF_TOO_LARGE),
+        (b"GIF89a\xff\xff\xff\xff\0\0\0\x2c\0\0\0\0\1\0\1\0\0\2\0;", errors.GIF_TOO_MANY_PIXELS),
+        (b"GIF89a\1\0\1\0\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0\2\0" * 1_001 + b";", errors.GIF_TOO_MANY_PIXELS),
+        (truncated(), errors.GIF_BROKEN),
+        (b"GIF89a\1\0\1\0\0\0\0\x2c\0\0\0\0\1\0\1\0\0\2\1\xff\0;", errors.GIF_BROKEN),
+    ],
+    ids=["svg", "bmp", "empty", "11 MiB", "65535 x 65535", "1001 frames", "truncated", "does not decode"],
+)
+async def test_each_bad_file_has_its_code_and_leaves_nothing(
+    api: Api, anne: User, data: bytes, code: errors.ErrorCode
+) -> None:
+    answer = await send(anne, await anne.room(), data)
+    assert (answer.status_code, answer.json()["code"]) == (code.status, code.code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await api.database["gifs"].count_documents({}) == 0
+    assert await api.database["gif_files.files"].count_documents({}) == 0
+
+
+async def test_names_and_declared_types_are_not_believed(anne: User, site: httpx.AsyncClient) -> None:
+    url = f"/rooms/{(await anne.room())['_id']}/gifs"
+    lie = {"gif": ("../../x.svg", picture("png"), "image/svg+xml")}
+    gif = (await anne.http.post(url, files=lie)).json()
+    assert (gif["content_type"], (await site.get(gif["url"])).headers["content-type"]) == ("image/png", "image/png")
+    truth = {"gif": ("x.gif", b"<html>", "image/gif")}
+    assert (await anne.http.post(url, files=truth)).json()["code"] == "gif_wrong_type"
+
+
+async def test_a_body_that_is_no_upload_is_refused(anne: User) -> None:
+    url = f"/rooms/{(await anne.room())['_id']}/gifs"
+    for answer, code in (
+        (await anne.http.post(url, json={"gif": "x"}), "malformed"),
+        (await anne.http.post(url), "malformed"),
+        (await anne.http.post(url, files={"file": picture("gif")}), "validation_failed"),
+        (await anne.http.post(url, files=[("gif", picture("gif")), ("gif", picture("png"))]), "validation_failed"),
+    ):
+        assert answer.json()["code"] == code
+
+
+async def test_only_who_may_write_uploads(api: Api, anne: User) -> None:
+    bob = await api.user("bob")
+    room = await anne.room()
+    data = picture("gif")
+    assert (await send(bob, room, data)).json()["code"] == "not_a_member"
+    assert (await send(bob, room, data, headers=bob.membership(room))).status_code == 201
+    await anne.http.put(f"/rooms/{room['_id']}/mutes/{bob.who.user_id}")
+    assert (await send(bob, room, data, headers=bob.membership(room))).json()["code"] == "muted"
+    assert (await send(bob, {"_id": MISSING}, data)).json()["code"] == "room_not_found"
+    stranger = await api.stranger()
+    answer = await stranger.post(f"/rooms/{room['_id']}/gifs", files={"gif": data})
+    assert answer.json()["code"] == "session_required"
+
+
+async def test_uploads_of_one_user_are_counted_before_they_are_read(api: Api, anne: User) -> None:
+    bob, room = await api.user("bob"), await anne.room()
+    codes = [(await send(anne, room, b"x")).json()["code"] for _ in range(UPLOADS_OF_USER.burst + 1)]
+    assert codes == ["gif_wrong_type"] * UPLOADS_OF_USER.burst + ["rate_limited"]
+    assert (await send(bob, await bob.room(), b"x")).json()["code"] == "gif_wrong_type"
+
+
+async def test_a_message_shows_a_gif_that_was_uploaded(api: Api, anne: User) -> None:
+    room = await anne.room()
+    gif = await uploaded(anne, room, picture("gif", frames=2))
+    url = f"/rooms/{room['_id']}/messages"
+    posted = await anne.http.post(url, json={"client_message_id": "k", "gif": gif["id"]})
+    assert posted.status_code == 201
+    message = posted.json()
+    assert message["gif"] == gif["file"]
+    assert message["gif_info"] == {key: gif[key] for key in ("url", "still_url", "width", "height")}
+    assert (await anne.http.get(url)).json()["items"][0]["data"] == message
+    missing = await anne.http.post(url, json={"client_message_id": "l", "gif": "ab" * 32})
+    assert (missing.status_code, missing.json()["code"]) == (404, "gif_not_found")
+
+
+async def test_a_gif_outlives_its_upload_while_a_message_shows_it(
+    janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
+) -> None:
+    room, other = await anne.room(), await anne.room()
+    shown, unshown = await uploaded(anne, room, picture("gif")), await uploaded(anne, room, picture("png"))
+    both = await uploaded(anne, room, picture("webp"))
+    for number, (where, gif) in enumerate([(room, shown), (room, both), (other, both)]):
+        body = {"client_message_id": f"k{number}", "gif": gif["id"]}
+        assert (await anne.http.post(f"/rooms/{where['_id']}/messages", json=body)).status_code == 201
+
+    async def served() -> list[int]:
+        return [(await site.get(gif["url"])).status_code for gif in (shown, unshown, both)]
+
+    await janitor.whole()
+    assert await served() == [200, 200, 200]
+    api.clock.forward(hours=2)
+    await janitor.whole()
+    assert await served() == [200, 404, 200]
+    assert (await anne.http.delete(f"/rooms/{room['_id']}")).status_code == 204
+    api.clock.forward(hours=2)
+    await janitor.whole()
+    assert await served() == [404, 404, 200]
+    assert await api.database["gif_files.files"].count_documents({}) == 2
+
+
+async def test_a_deleted_message_lets_its_gif_go(
+    janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
+) -> None:
+    room = await anne.room()
+    gif = await uploaded(anne, room, picture("gif"))
+    url = f"/rooms/{room['_id']}/messages"
+    await anne.http.post(url, json={"client_message_id": "k", "gif": gif["id"]})
+    assert (await anne.http.delete(f"{url}/1")).status_code == 204
+    api.clock.forward(hours=2)
+    await janitor.whole()
+    assert (await site.get(gif["url"])).status_code == 404
+
+
+async def test_however_short_its_time_a_gif_stays_until_its_message_can_be_there(
+    janitor: Rounds, start_api: StartApi
+) -> None:
+    api: Api = await start_api(unreferenced_gif_ttl=0)
+    anne = await api.user("anne")
+    room = await anne.room()
+    gif = await uploaded(anne, room, picture("gif"))
+    api.clock.forward(seconds=50)
+    await janitor.whole()
+    posted = await anne.http.post(f"/rooms/{room['_id']}/messages", json={"client_message_id": "k", "gif": gif["id"]})
+    assert posted.status_code == 201

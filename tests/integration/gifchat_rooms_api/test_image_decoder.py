@@ -1,0 +1,275 @@
+"""The decoder with its real child: what it gives, and what becomes of a child that is killed or takes too much."""
+
+import asyncio
+import os
+import signal
+import sys
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gifchat_contracts import errors
+from gifchat_rooms_api.adapters.image_decoder import DecoderLimits, ImageDecoder
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.domain.gif import STILL_MAX_SIDE, Picture, examine
+from gifchat_testkit.pictures import exif_with_orientation, picture, pixels, png_chunk
+
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def decoder() -> ImageDecoder:
+    return ImageDecoder()
+
+
+async def refusal(decoder: ImageDecoder, wanted: Picture) -> errors.ErrorCode:
+    with pytest.raises(Refused) as caught:
+        await decoder.decode(wanted)
+    return caught.value.code
+
+
+def pretending(body: str, **limits: float) -> ImageDecoder:
+    """A decoder whose child does what `body` says; `pid` tells the test which process it is."""
+    return ImageDecoder(
+        replace(DecoderLimits(), **limits),  # type: ignore[arg-type]
+        command=(sys.executable, "-I", "-c", f"import os, sys, time\n{body}"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("extension", "frames"), [("gif", 1), ("gif", 5), ("png", 1), ("png", 3), ("jpg", 1), ("webp", 1), ("webp", 4)]
+)
+async def test_the_still_is_the_first_frame(decoder: ImageDecoder, extension: str, frames: int) -> None:
+    data = picture(extension, frames=frames)
+    decoded = await decoder.decode(examine(data))
+    assert decoded.turned is None
+    assert pixels(decoded.still) == pixels(data)[:1]
+
+
+@pytest.mark.parametrize(
+    ("sides", "small"), [((1200, 600), (480, 240)), ((10, 2000), (2, 480)), ((480, 480), (480, 480))]
+)
+async def test_the_still_is_small(decoder: ImageDecoder, sides: tuple[int, int], small: tuple[int, int]) -> None:
+    decoded = await decoder.decode(examine(picture("png", *sides)))
+    with Image.open(BytesIO(decoded.still)) as still:
+        assert still.size == small
+        assert max(still.size) <= STILL_MAX_SIDE
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+async def test_every_kind_of_png_gets_a_still(decoder: ImageDecoder, mode: str) -> None:
+    image = (
+        Image.new("I;16", (20, 10), 0x8000) if mode == "I;16" else Image.new("RGBA", (20, 10), "#808080").convert(mode)
+    )
+    out = BytesIO()
+    image.save(out, "PNG")
+    decoded = await decoder.decode(examine(out.getvalue()))
+    with Image.open(BytesIO(decoded.still)) as still:
+        grey = still.convert("L").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    assert isinstance(grey, int)
+    assert 126 <= grey <= 130
+
+
+async def test_a_cmyk_jpeg_gets_a_still(decoder: ImageDecoder) -> None:
+    out = BytesIO()
+    Image.new("CMYK", (20, 10), (0, 255, 255, 0)).save(out, "JPEG")
+    decoded = await decoder.decode(examine(out.getvalue()))
+    red, green, blue, _ = pixels(decoded.still)[0][:4]
+    assert red > 200 > 60 > max(green, blue)
+
+
+async def test_transparency_shows_in_the_still(decoder: ImageDecoder) -> None:
+    out = BytesIO()
+    Image.new("RGBA", (20, 10), (255, 0, 0, 0)).save(out, "WEBP", lossless=True)
+    decoded = await decoder.decode(examine(out.getvalue()))
+    assert pixels(decoded.still)[0][3] == 0
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+@pytest.mark.parametrize(
+    ("extension", "options"), [("jpg", {}), ("png", {}), ("webp", {"lossless": True}), ("webp", {})]
+)
+async def test_a_turned_picture_is_stored_upright(
+    decoder: ImageDecoder, extension: str, options: dict[str, bool], orientation: int
+) -> None:
+    from PIL import ImageOps  # noqa: PLC0415 - the oracle of this test alone
+
+    data = picture(extension, exif=exif_with_orientation(orientation), **options)
+    decoded = await decoder.decode(examine(data))
+    assert decoded.turned is not None
+    upright = examine(decoded.turned)
+    assert upright.orientation == 1
+    assert upright.format == examine(data).format
+    with Image.open(BytesIO(data)) as original, Image.open(BytesIO(decoded.turned)) as turned:
+        expected, found = ImageOps.exif_transpose(original).convert("RGB"), turned.convert("RGB")
+        assert found.size == expected.size
+        for corner in ((2, 2), (expected.width - 3, 2), (2, expected.height - 3)):
+            wanted, got = expected.getpixel(corner), found.getpixel(corner)
+            assert isinstance(wanted, tuple)
+            assert isinstance(got, tuple)
+            assert all(abs(a - b) < 40 for a, b in zip(wanted, got, strict=True))
+
+
+def from_the_middle(found: Picture, filler: bytes) -> bytes:
+    middle = len(found.data) * 2 // 3
+    return found.data[:middle] + filler * (len(found.data) - middle)
+
+
+def damaged_png() -> bytes:
+    data = picture("png", 64, 64)
+    at = data.index(b"IDAT")
+    length = int.from_bytes(data[at - 4 : at])
+    return data[: at - 4] + png_chunk(b"IDAT", b"\xff" * length) + data[at + 8 + length :]
+
+
+async def test_pixels_that_do_not_decode_are_broken(decoder: ImageDecoder) -> None:
+    gif, jpg = examine(picture("gif", 64, 64)), examine(picture("jpg", 64, 64))
+    webp = examine(picture("webp", 64, 64, lossless=True))
+    for found in (
+        replace(gif, data=from_the_middle(gif, b"\0")),
+        replace(jpg, data=from_the_middle(jpg, b"\0")),
+        replace(webp, data=from_the_middle(webp, b"\xff")),
+        examine(damaged_png()),
+    ):
+        assert await refusal(decoder, found) == errors.GIF_BROKEN, found.format
+
+
+async def test_a_later_frame_that_does_not_decode_is_broken(decoder: ImageDecoder) -> None:
+    data = picture("png", 16, 16, frames=3)
+    at = data.rindex(b"fdAT")
+    length = int.from_bytes(data[at - 4 : at])
+    number = data[at + 4 : at + 8]
+    damaged = data[: at - 4] + png_chunk(b"fdAT", number + b"\xff" * (length - 4)) + data[at + 8 + length :]
+    assert await refusal(decoder, examine(damaged)) == errors.GIF_BROKEN
+
+
+async def test_more_frames_than_were_counted_are_broken(decoder: ImageDecoder) -> None:
+    assert await refusal(decoder, replace(examine(picture("gif", frames=3)), frames=2)) == errors.GIF_BROKEN
+
+
+async def test_a_child_that_takes_too_much_memory_is_broken() -> None:
+    large = examine(picture("png", 4096, 4096))
+    assert await refusal(ImageDecoder(DecoderLimits(memory_bytes=120 * 2**20)), large) == errors.GIF_BROKEN
+    assert (await ImageDecoder().decode(large)).still
+
+
+async def test_a_child_that_takes_too_much_time_is_broken() -> None:
+    decoder = pretending(
+        "from gifchat_rooms_api.adapters import image_child\n"
+        "image_child._give_up_means(*map(int, sys.argv[-2:]))\n"
+        "while True: pass",
+        cpu_s=1,
+    )
+    assert await refusal(decoder, examine(picture("gif"))) == errors.GIF_BROKEN
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.kill(os.getpid(), 9)",
+        "os.abort()",
+        "sys.exit(1)",
+        "sys.stdin.buffer.read(); os.kill(os.getpid(), 11)",
+        "sys.stdin.close(); sys.exit(3)",
+        "sys.stdin.buffer.read()",
+        "sys.stdin.buffer.read(); sys.stdout.buffer.write(b'\\0' * 8)",
+        "sys.stdin.buffer.read(); sys.stdout.buffer.write(b'\\0\\0\\0\\x09\\0\\0\\0\\0short')",
+        "sys.stdin.buffer.read()\nwhile True: sys.stdout.buffer.write(bytes(1 << 20))",
+        "sys.stderr.write('x' * 10_000_000); sys.exit(3)",
+    ],
+)
+async def test_whatever_a_child_does_the_answer_is_broken(body: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        assert await refusal(pretending(body), examine(picture("gif", 200, 200))) == errors.GIF_BROKEN
+
+
+async def test_a_child_that_cannot_be_started_means_later() -> None:
+    decoder = ImageDecoder(command=("/nowhere/python",))
+    assert await refusal(decoder, examine(picture("gif"))) == errors.UNAVAILABLE
+
+
+@pytest.fixture
+def pid_file(tmp_path: Path) -> Path:
+    path = tmp_path / "pid"
+    os.mkfifo(path)
+    return path
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def test_a_child_killed_from_outside_is_broken(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    waiting = asyncio.create_task(refusal(decoder, examine(picture("gif"))))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
+    os.kill(pid, signal.SIGKILL)
+    assert await asyncio.wait_for(waiting, DEADLINE_S) == errors.GIF_BROKEN
+
+
+async def test_a_child_over_its_deadline_is_killed_and_means_later(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)", deadline_s=1.0)
+    waiting = asyncio.create_task(refusal(decoder, examine(picture("gif"))))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
+    assert await asyncio.wait_for(waiting, DEADLINE_S) == errors.UNAVAILABLE
+    assert gone(pid)
+
+
+async def test_who_gives_up_leaves_no_child(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    waiting = asyncio.create_task(decoder.decode(examine(picture("gif"))))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
+    waiting.cancel()
+    await asyncio.wait({waiting}, timeout=DEADLINE_S)
+    assert waiting.cancelled()
+    assert gone(pid)
+
+
+async def test_closing_waits_for_the_child_of_a_cancelled_caller(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    waiting = asyncio.create_task(decoder.decode(examine(picture("gif"))))
+    pid = int(await asyncio.to_thread(pid_file.read_text))
+    async with asyncio.timeout(DEADLINE_S):
+        while not waiting.done():
+            waiting.cancel()
+            await asyncio.sleep(0)
+        await decoder.aclose()
+    assert gone(pid)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_line_is_bounded(pid_file: Path) -> None:
+    decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)", at_once=1, waiting=2)
+    wanted = examine(picture("gif"))
+    inside = [asyncio.create_task(decoder.decode(wanted)) for _ in range(3)]
+    await asyncio.to_thread(pid_file.read_text)
+    assert await refusal(decoder, wanted) == errors.UNAVAILABLE
+    for task in inside:
+        task.cancel()
+    await asyncio.wait(inside, timeout=DEADLINE_S)
+    assert all(task.cancelled() for task in inside)
+
+
+async def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_SECRETS", "a secret of this test")
+    decoder = pretending("sys.exit(0 if 'SESSION_SECRETS' in os.environ else 3)")
+    assert await refusal(decoder, examine(picture("gif"))) == errors.GIF_BROKEN
+
+
+async def test_the_child_can_write_no_file(tmp_path: Path) -> None:
+    script = (
+        "from gifchat_rooms_api.adapters import image_child\n"
+        "image_child._give_up_means(1 << 30, 5)\n"
+        f"open({str(tmp_path / 'left behind')!r}, 'wb', buffering=0).write(b'x')\n"
+    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", script, stderr=asyncio.subprocess.PIPE)
+    _, complaint = await child.communicate()
+    assert child.returncode != 0
+    assert b"File too large" in complaint

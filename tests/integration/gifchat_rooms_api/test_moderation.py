@@ -1,0 +1,194 @@
+"""What owners do against users and messages: stored, told to the gateways, and obeyed by every route."""
+
+import asyncio
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from gifchat_contracts import keys
+from gifchat_contracts.codec import Kind
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.domain import moderation
+from gifchat_rooms_api.domain.moderation import SANCTION_MAX_S
+
+from .conftest import Api, Listener, User
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+async def anne(api: Api) -> User:
+    return await api.user("anne")
+
+
+@pytest.fixture
+async def bob(api: Api) -> User:
+    return await api.user("bob")
+
+
+class Room:
+    """A room of Anne's that Bob is in."""
+
+    def __init__(self, api: Api, anne: User, bob: User, room: dict[str, Any], channel: Listener) -> None:
+        self.anne, self.bob, self.channel = anne, bob, channel
+        self.url = f"/rooms/{room['_id']}"
+        self.room_id = room["_id"]
+        self.user_id = bob.who.user_id
+        self.key = 0
+        self.headers = bob.membership(room)
+
+    async def post(self, user: User | None = None, key: str | None = None) -> httpx.Response:
+        self.key += 1
+        body = {"client_message_id": key or f"k{self.key}", "text": f"text {self.key}"}
+        headers = {} if user else self.headers
+        return await (user or self.bob).http.post(f"{self.url}/messages", json=body, headers=headers)
+
+    async def post_code(self, user: User | None = None, key: str | None = None) -> str | None:
+        answer = await self.post(user, key)
+        return answer.json()["code"] if answer.is_error else None
+
+    async def read_code(self) -> str | None:
+        answer = await self.bob.http.get(f"{self.url}/messages", headers=self.headers)
+        return answer.json()["code"] if answer.is_error else None
+
+    async def told(self) -> tuple[str | None, dict[str, Any]]:
+        frame = await self.channel.next()
+        assert frame.kind == Kind.SANCTION
+        name, payload = json.loads(frame.body)
+        assert name == "sanction"
+        return frame.subject, payload
+
+
+@pytest.fixture
+async def room(api: Api, anne: User, bob: User) -> Room:
+    made = await anne.room()
+    return Room(api, anne, bob, made, await api.listen(keys.room_channel(RoomId(made["_id"]))))
+
+
+async def test_a_ban_keeps_a_user_out_and_tells_the_gateways(api: Api, room: Room, anne: User) -> None:
+    answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": 600})
+    assert answer.status_code == 200
+    sanction = answer.json()
+    until = datetime.fromisoformat(sanction["until"])
+    assert abs(until - api.clock() - timedelta(seconds=600)) < timedelta(seconds=5)
+    assert sanction == {
+        "room": room.room_id,
+        "user_id": room.user_id,
+        "code": "banned",
+        "until": sanction["until"],
+    }
+    assert await room.told() == (
+        room.user_id,
+        {"room": room.room_id, "code": "banned", "until": sanction["until"]},
+    )
+    assert (await room.post_code(), await room.read_code()) == ("banned", "banned")
+
+
+async def test_a_ban_ends_by_its_time_or_by_the_owner(api: Api, room: Room, anne: User) -> None:
+    await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": 600})
+    api.clock.forward(seconds=601)
+    assert (await room.post_code(), await room.read_code()) == (None, None)
+    for_ever = (await anne.http.put(f"{room.url}/bans/{room.user_id}")).json()
+    assert for_ever["until"] is None
+    api.clock.forward(days=20 * 365)
+    assert await room.read_code() == "banned"
+    for _ in range(2):
+        assert (await anne.http.delete(f"{room.url}/bans/{room.user_id}")).status_code == 204
+    assert await room.read_code() is None
+
+
+async def test_a_muted_user_reads_and_does_not_write(api: Api, room: Room, anne: User) -> None:
+    assert await room.post_code(key="before") is None
+    assert (await anne.http.put(f"{room.url}/mutes/{room.user_id}", json={"seconds": 60})).json()["code"] == "muted"
+    assert (await room.post_code(), await room.read_code()) == ("muted", None)
+    assert await room.post_code(key="before") is None, "a retry of what was stored gets the answer that it missed"
+    assert await room.post_code(anne) is None, "who is not meant is not met"
+    assert (await anne.http.delete(f"{room.url}/mutes/{room.user_id}")).status_code == 204
+    assert await room.post_code() is None
+
+
+async def test_a_kick_voids_the_membership_and_lets_the_user_come_back(api: Api, room: Room, anne: User) -> None:
+    answer = await anne.http.post(f"{room.url}/kicks", json={"user_id": room.user_id})
+    assert (answer.status_code, answer.content) == (204, b"")
+    subject, payload = await room.told()
+    assert (subject, payload["code"]) == (room.user_id, "kicked")
+    assert (await room.post_code(), await room.read_code()) == ("kicked", "kicked")
+    assert (await room.bob.http.post(f"{room.url}/tickets")).status_code == 201
+    await api.take_seats({"_id": room.room_id}, room.bob.who.user_id)
+    assert await room.post_code() is None
+
+
+async def test_measures_taken_at_once_all_hold(room: Room, anne: User) -> None:
+    users = [f"{number:024x}" for number in range(1, 6)]
+    answers = await asyncio.gather(*(anne.http.put(f"{room.url}/mutes/{user_id}") for user_id in users))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    told = {(await room.told())[0] for _ in users}
+    assert told == set(users)
+
+
+async def test_only_the_owner_takes_measures_and_never_against_herself(room: Room, anne: User, bob: User) -> None:
+    for user, target, code in ((bob, anne.who.user_id, "not_owner"), (anne, anne.who.user_id, "validation_failed")):
+        for answer in (
+            await user.http.post(f"{room.url}/kicks", json={"user_id": target}),
+            await user.http.put(f"{room.url}/bans/{target}"),
+            await user.http.put(f"{room.url}/mutes/{target}"),
+            await user.http.delete(f"{room.url}/bans/{target}"),
+            await user.http.delete(f"{room.url}/mutes/{target}"),
+        ):
+            assert answer.json()["code"] == code
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.5, "60", SANCTION_MAX_S + 1, True])
+async def test_a_time_that_cannot_be_is_422(room: Room, anne: User, seconds: object) -> None:
+    answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": seconds})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert await room.read_code() is None
+
+
+async def test_the_longest_time_is_possible(room: Room, anne: User) -> None:
+    answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": SANCTION_MAX_S})
+    assert answer.status_code == 200
+
+
+async def test_one_sanction_too_many_has_its_code(room: Room, anne: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moderation, "MAX_SANCTIONED_USERS", 1)
+    assert (await anne.http.put(f"{room.url}/bans/{'a' * 24}")).status_code == 200
+    answer = await anne.http.put(f"{room.url}/bans/{'b' * 24}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_sanctions")
+
+
+async def test_slow_mode_spaces_the_messages_of_each_user_but_the_owner(api: Api, room: Room, anne: User) -> None:
+    await anne.http.patch(room.url, json={"slow_mode_s": 30})
+    assert await room.post_code(key="first") is None
+    early = await room.post()
+    assert (early.status_code, early.json()["code"]) == (429, "slow_mode")
+    assert 25 <= int(early.headers["retry-after"]) <= 30
+    assert await room.post_code(key="first") is None, "a retry is no second message"
+    assert [await room.post_code(anne), await room.post_code(anne)] == [None, None]
+    api.clock.forward(seconds=30)
+    assert await room.post_code() is None
+    await anne.http.patch(room.url, json={"slow_mode_s": 0})
+    assert await room.post_code() is None
+
+
+async def test_a_deleted_message_is_gone_for_all_and_the_log_says_so(api: Api, room: Room, anne: User) -> None:
+    secret = (await room.post()).json()
+    deletion_url = f"{room.url}/messages/{secret['seq']}"
+    assert (await room.bob.http.delete(deletion_url, headers=room.headers)).json()["code"] == "not_owner"
+    for _ in range(2):
+        assert (await anne.http.delete(deletion_url)).status_code == 204
+    frames = [await room.channel.next() for _ in range(2)]
+    assert [(frame.kind, frame.seq) for frame in frames] == [(Kind.CHAT, 1), (Kind.CHAT_DELETED, 2)]
+    assert json.loads(frames[1].body)[1]["target_id"] == secret["_id"]
+    page = (await anne.http.get(f"{room.url}/messages")).json()
+    assert [item["event"] for item in page["items"]] == ["chat", "chatDeleted"]
+    assert page["items"][0]["data"]["deleted"] is True
+    assert secret["chat"] not in str(page)
+    stored = await api.database["messages"].find_one({"seq": 1})
+    assert stored is not None
+    assert secret["chat"] not in str(stored)
+    missing = await anne.http.delete(f"{room.url}/messages/99")
+    assert (missing.status_code, missing.json()["code"]) == (404, "message_not_found")

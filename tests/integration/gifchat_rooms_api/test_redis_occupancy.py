@@ -1,0 +1,83 @@
+"""Reading the seats that a gateway's own scripts wrote."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gifchat_contracts import keys, limits
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import NodeId, RoomId
+from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy as GatewaySeats
+from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
+from gifchat_rooms_api.ports import OccupancyUnavailableError, Seats
+
+pytestmark = pytest.mark.servers
+
+ROOM, EMPTY = RoomId("65f0c0ffee0123456789abcd"), RoomId("65f0c0ffee0123456789abce")
+ANNE, BOB = Identity.of_session("anne"), Identity.of_session("bob")
+
+
+@pytest.fixture
+async def redis(valkey: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(valkey, socket_timeout=1.0) as redis:
+        yield redis
+
+
+@pytest.fixture
+def gateway(redis: Redis) -> GatewaySeats:
+    return GatewaySeats(redis, NodeId("node"), limits.LEASE_TTL_S, limits.SEAT_GRACE_S, limits.RECOVERING_S)
+
+
+@pytest.fixture
+def seats(redis: Redis) -> RedisOccupancy:
+    return RedisOccupancy(redis)
+
+
+async def test_what_a_gateway_wrote_is_what_is_read(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
+    for who in (ANNE, BOB, BOB):
+        await gateway.admit(ROOM, who, max_members=10, ticket_id=None)
+    assert await seats.members([ROOM, EMPTY]) == {ROOM: 2, EMPTY: 0}
+    assert await seats.seats(ROOM, ANNE.user_id) == Seats(2, seated=True)
+    assert await seats.seats(EMPTY, ANNE.user_id) == Seats(0, seated=False)
+    assert (await seats.snapshot()).members == {ROOM: 2}
+    assert not await seats.certainly_empty(ROOM)
+    assert await seats.certainly_empty(EMPTY)
+
+
+async def test_who_left_still_has_the_seat_for_its_grace(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
+    await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
+    await gateway.leave(ROOM, ANNE.user_id)
+    assert (await seats.seats(ROOM, ANNE.user_id)).seated
+    await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
+    await gateway.remove(ROOM, ANNE.user_id)
+    assert await seats.seats(ROOM, ANNE.user_id) == Seats(0, seated=False)
+
+
+async def test_a_partition_is_settled_only_with_a_marker_of_the_past(redis: Redis, seats: RedisOccupancy) -> None:
+    partition = keys.partition_of(ROOM)
+    everything = frozenset(range(keys.PARTITIONS))
+    assert (await seats.snapshot()).settled == everything
+    for marker in (None, 2**45):
+        await redis.delete(keys.generation(partition))
+        if marker is not None:
+            await redis.set(keys.generation(partition), marker)
+        assert (await seats.snapshot()).settled == everything - {partition}
+        assert not await seats.certainly_empty(ROOM)
+
+
+async def test_no_room_is_no_question(seats: RedisOccupancy) -> None:
+    assert await seats.members([]) == {}
+
+
+async def test_without_redis_it_is_unavailable() -> None:
+    async with Redis.from_url("redis://127.0.0.1:1/0") as redis:
+        seats = RedisOccupancy(redis)
+        for question in (
+            seats.members([ROOM]),
+            seats.seats(ROOM, ANNE.user_id),
+            seats.snapshot(),
+            seats.certainly_empty(ROOM),
+        ):
+            with pytest.raises(OccupancyUnavailableError):
+                await question

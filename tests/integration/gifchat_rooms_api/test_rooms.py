@@ -1,0 +1,334 @@
+"""Rooms over HTTP: making, finding, changing, removing; and what every answer has."""
+
+from typing import Any
+
+import pytest
+
+from gifchat_contracts import errors, keys
+from gifchat_contracts.codec import Kind
+from gifchat_contracts.ids import RoomId, is_room_id
+
+from .conftest import Api, User
+
+pytestmark = pytest.mark.servers
+
+MISSING = "65f0c0ffee0123456789abcd"
+
+
+@pytest.fixture
+async def anne(api: Api) -> User:
+    return await api.user("anne")
+
+
+@pytest.fixture
+async def bob(api: Api) -> User:
+    return await api.user("bob")
+
+
+async def titles(user: User, **query: Any) -> list[str]:
+    answer = await user.http.get("/rooms", params=query)
+    assert answer.status_code == 200, answer.text
+    return [room["title"] for room in answer.json()["items"]]
+
+
+async def test_a_new_room_has_its_defaults_and_an_address(anne: User) -> None:
+    answer = await anne.http.post("/rooms", json={"title": "  고양이 GIF  "})
+    assert answer.status_code == 201
+    room = answer.json()
+    assert is_room_id(room["_id"])
+    assert answer.headers["location"] == f"/api/v1/rooms/{room['_id']}"
+    expected = {
+        "title": "고양이 GIF",
+        "max": 10,
+        "private": False,
+        "owner": anne.who.color,
+        "owner_id": anne.who.user_id,
+        "slow_mode_s": 0,
+        "members": 0,
+    }
+    assert room | expected == room
+    assert (await anne.http.get(answer.headers["location"].removeprefix("/api/v1"))).json() == room
+
+
+async def test_a_password_is_stored_as_its_hash_and_shown_to_nobody(api: Api, anne: User) -> None:
+    lobby = await api.listen(keys.LOBBY_CHANNEL)
+    room = await anne.room(password="correct horse")
+    frame = await lobby.next()
+    stored = await api.database["rooms"].find_one({})
+    assert stored is not None
+    assert (frame.kind, room["private"]) == (Kind.NEW_ROOM, True)
+    assert stored["password_hash"].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert b"correct horse" not in frame.body
+    assert "correct horse" not in str(stored)
+    assert "password" not in str(room)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"title": ""},
+        {"title": "   "},
+        {"title": "a\x00b"},
+        {"title": "a\nb"},
+        {"title": "x" * 81},
+        {"title": 5},
+        {"title": {"$gt": ""}},
+        {"title": "a", "max": 1},
+        {"title": "a", "max": 100_001},
+        {"title": "a", "max": "10"},
+        {"title": "a", "max": True},
+        {"title": "a", "password": "x" * 129},
+        {"title": "a", "password": ["x"]},
+        {"title": "a", "owner_id": MISSING},
+        [],
+        None,
+    ],
+)
+async def test_a_room_of_another_shape_is_refused_and_says_where(anne: User, body: object) -> None:
+    answer = await anne.http.post("/rooms", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert all(each["where"].startswith("body") for each in answer.json()["errors"])
+
+
+async def test_a_refusal_does_not_repeat_what_was_sent(anne: User) -> None:
+    answer = await anne.http.post("/rooms", json={"title": "a", "password": "hunter2" * 20})
+    assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize("raw", [b"{", b"\xff\xfe", b"[" * 30_000, b'{"title": "\\ud800"}', b'{"title": NaN}'])
+async def test_a_body_that_cannot_be_read_is_no_500(anne: User, raw: bytes) -> None:
+    answer = await anne.http.post("/rooms", content=raw, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_body_above_the_limit_is_refused_with_and_without_a_length(anne: User) -> None:
+    async def pieces() -> Any:
+        for _ in range(70):
+            yield b" " * 1024
+
+    for content in (b" " * 70_000, pieces()):
+        answer = await anne.http.post("/rooms", content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "title"),
+    [("ko-KR,ko;q=0.9,en;q=0.8", errors.ROOM_NOT_FOUND.ko), ("en", errors.ROOM_NOT_FOUND.en), (None, None)],
+)
+async def test_problems_are_documents_in_the_readers_language(
+    anne: User, accepted: str | None, title: str | None
+) -> None:
+    answer = await anne.http.get(f"/rooms/{MISSING}", headers={"accept-language": accepted} if accepted else {})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["vary"] == "Accept-Language"
+    assert answer.json() == {
+        "type": "urn:gifchat:error:room_not_found",
+        "title": title or errors.ROOM_NOT_FOUND.en,
+        "status": 404,
+        "detail": title or errors.ROOM_NOT_FOUND.en,
+        "code": "room_not_found",
+        "action": "stop",
+        "retry": False,
+        "instance": f"/api/v1/rooms/{MISSING}",
+    }
+
+
+@pytest.mark.parametrize("room_id", ["1", "x" * 24, MISSING.upper(), "%00", "%24ne", "65f0c0ffee0123456789abc"])
+async def test_an_id_that_is_none_is_422(anne: User, room_id: str) -> None:
+    for answer in (
+        await anne.http.get(f"/rooms/{room_id}"),
+        await anne.http.patch(f"/rooms/{room_id}", json={}),
+        await anne.http.delete(f"/rooms/{room_id}"),
+        await anne.http.post(f"/rooms/{room_id}/tickets", json={}),
+        await anne.http.put(f"/rooms/{MISSING}/bans/{room_id}", json={}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
+async def test_unknown_routes_and_methods_are_problems_too(api: Api, anne: User) -> None:
+    unknown = await anne.http.get("/nothing")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
+    method = await anne.http.put("/rooms", json={})
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert "POST" in method.headers["allow"]
+
+
+async def test_pages_go_through_all_rooms_once_newest_first(anne: User) -> None:
+    made = [(await anne.room(title=f"room {number}"))["title"] for number in range(7)]
+    seen: list[str] = []
+    cursor: dict[str, str] = {}
+    for _ in range(3):
+        page = (await anne.http.get("/rooms", params={"limit": 3, **cursor})).json()
+        seen += [room["title"] for room in page["items"]]
+        cursor = {"cursor": page["next_cursor"]}
+    assert seen == made[::-1]
+    assert page["next_cursor"] is None
+
+
+async def test_titles_are_searched_to_the_letter_in_any_case(anne: User) -> None:
+    for title in ("Cats (GIF)", "cat.s", "DOGS", "고양이", "STRASSE", "ﬁsh"):
+        await anne.room(title=title)
+    assert set(await titles(anne, q="CAT")) == {"Cats (GIF)", "cat.s"}
+    assert await titles(anne, q="t.s") == ["cat.s"]
+    assert await titles(anne, q="(gif") == ["Cats (GIF)"]
+    assert await titles(anne, q="양이") == ["고양이"]
+    assert await titles(anne, q="straße") == ["STRASSE"]
+    assert await titles(anne, q="FISH") == ["ﬁsh"]
+    assert await titles(anne, q=".*") == []
+    assert len(await titles(anne, q="  ")) == 6
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "x"},
+        {"sort": "oldest"},
+        {"q": "x" * 81},
+        {"q": "a\x00"},
+        {"cursor": "x"},
+        {"cursor": "bmV3ZXN0OjE6MQ"},
+        {"cursor": "é"},
+        {"sort": "members", "cursor": "bmV3ZXN0OjE6NjVmMGMwZmZlZTAxMjM0NTY3ODlhYmNk"},
+        {"cursor": "bmV3ZXN0Ojk5OTk5OTk5OTk5OTk5OTk6NjVmMGMwZmZlZTAxMjM0NTY3ODlhYmNk"},
+    ],
+)
+async def test_a_list_that_cannot_be_is_422(anne: User, query: dict[str, Any]) -> None:
+    answer = await anne.http.get("/rooms", params=query)
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+
+
+async def test_the_list_shows_the_members_of_this_moment(api: Api, anne: User, bob: User) -> None:
+    room, other = await anne.room(), await anne.room()
+    await api.take_seats(room, anne.who.user_id, bob.who.user_id)
+    by_id = {each["_id"]: each["members"] for each in (await anne.http.get("/rooms")).json()["items"]}
+    assert by_id == {room["_id"]: 2, other["_id"]: 0}
+    assert (await anne.http.get(f"/rooms/{room['_id']}")).json()["members"] == 2
+
+
+async def test_the_owner_changes_a_room_and_everybody_hears_of_it(api: Api, anne: User) -> None:
+    room = await anne.room(title="before", password="secret")
+    lobby = await api.listen(keys.LOBBY_CHANNEL)
+    channel = await api.listen(keys.room_channel(RoomId(room["_id"])))
+    answer = await anne.http.patch(
+        f"/rooms/{room['_id']}", json={"title": "after", "max": 50, "password": None, "slow_mode_s": 30}
+    )
+    assert answer.status_code == 200
+    changed = answer.json()
+    assert changed == room | {"title": "after", "max": 50, "private": False, "slow_mode_s": 30}
+    assert [(await listener.next()).kind for listener in (lobby, channel)] == [Kind.ROOM_CHANGED] * 2
+    notice = await channel.next()
+    assert (notice.kind, notice.seq) == (Kind.NOTICE, 1)
+    assert await titles(anne, q="after") == ["after"]
+
+
+async def test_what_is_left_out_of_a_change_stays(api: Api, anne: User) -> None:
+    room = await anne.room(password="secret", max=7)
+    gateway = await api.gateway()
+
+    async def access_version() -> int:
+        return int((await gateway.get(f"/rooms/{room['_id']}")).json()["access_version"])
+
+    assert (await anne.http.patch(f"/rooms/{room['_id']}", json={})).json() == room
+    assert (await anne.http.patch(f"/rooms/{room['_id']}", json={"title": "b"})).json() == room | {"title": "b"}
+    assert await access_version() == 1
+    await anne.http.patch(f"/rooms/{room['_id']}", json={"password": "other"})
+    assert await access_version() == 2
+    for wrong in ({"max": 1}, {"title": " "}, {"slow_mode_s": 3_601}, {"password": 5}, {"owner_id": MISSING}):
+        assert (await anne.http.patch(f"/rooms/{room['_id']}", json=wrong)).status_code == 422
+
+
+async def test_only_the_owner_changes_and_removes(anne: User, bob: User) -> None:
+    room = await anne.room()
+    for answer in (
+        await bob.http.patch(f"/rooms/{room['_id']}", json={"title": "mine"}),
+        await bob.http.delete(f"/rooms/{room['_id']}"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_owner")
+    assert (await anne.http.get(f"/rooms/{room['_id']}")).json() == room
+
+
+async def test_a_removed_room_is_gone_with_its_log(api: Api, anne: User) -> None:
+    room = await anne.room()
+    url = f"/rooms/{room['_id']}"
+    await anne.http.post(f"{url}/messages", json={"client_message_id": "k", "text": "hi"})
+    lobby = await api.listen(keys.LOBBY_CHANNEL)
+    channel = await api.listen(keys.room_channel(RoomId(room["_id"])))
+    gone = await anne.http.delete(url)
+    assert (gone.status_code, gone.content, gone.headers.get("content-type")) == (204, b"", None)
+    for listener in (lobby, channel):
+        frame = await listener.next()
+        assert (frame.kind, frame.body) == (Kind.ROOM_REMOVED, f'["removeRoom","{room["_id"]}"]'.encode())
+    for answer in (
+        await anne.http.get(url),
+        await anne.http.delete(url),
+        await anne.http.patch(url, json={}),
+        await anne.http.get(f"{url}/messages"),
+        await anne.http.post(f"{url}/tickets", json={}),
+        await anne.http.post(f"{url}/kicks", json={"user_id": MISSING}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (404, "room_not_found")
+    assert await api.database["messages"].count_documents({}) == 0
+
+
+async def test_changing_takes_a_session(api: Api, anne: User) -> None:
+    room = await anne.room()
+    url = f"/rooms/{room['_id']}"
+    stranger = await api.stranger()
+    forged = await api.client("http://test/api/v1", cookies={"gifchat_session": "anne"})
+    for client in (stranger, forged):
+        for method, path, body in (
+            ("POST", "/rooms", {"title": "a"}),
+            ("PATCH", url, {}),
+            ("DELETE", url, None),
+            ("POST", f"{url}/tickets", {}),
+            ("POST", f"{url}/messages", {"client_message_id": "k", "text": "hi"}),
+            ("GET", f"{url}/messages", None),
+            ("POST", f"{url}/kicks", {"user_id": MISSING}),
+            ("PUT", f"{url}/bans/{MISSING}", {}),
+            ("DELETE", f"{url}/mutes/{MISSING}", None),
+        ):
+            answer = await client.request(method, path, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (401, "session_required"), (method, path)
+    assert (await stranger.get("/rooms")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origins", "allowed"),
+    [
+        ([], True),
+        (["http://localhost:8080"], True),
+        (["null"], False),
+        (["https://evil.example"], False),
+        (["http://localhost:8080.evil.example"], False),
+        (["http://localhost:80800"], False),
+        (["HTTP://LOCALHOST:8080"], False),
+        ([""], False),
+        (["http://localhost:8080"] * 2, False),
+        (["http://localhost:8080", "https://evil.example"], False),
+        (["https://evil.example", "http://localhost:8080"], False),
+    ],
+)
+async def test_other_sites_cannot_change_anything(anne: User, origins: list[str], allowed: bool) -> None:
+    room = await anne.room()
+    headers = [("origin", origin) for origin in origins]
+    url = f"/rooms/{room['_id']}"
+    assert (await anne.http.get(url, headers=headers)).status_code == 200
+    for method, path, body in (
+        ("POST", "/rooms", {"title": "a"}),
+        ("PATCH", url, {}),
+        ("POST", f"{url}/tickets", {}),
+        ("POST", f"{url}/messages", {"client_message_id": "k", "text": "hi"}),
+        ("POST", f"{url}/gifs", None),
+        ("POST", f"{url}/kicks", {"user_id": MISSING}),
+        ("PUT", f"{url}/mutes/{MISSING}", {}),
+        ("DELETE", f"{url}/mutes/{MISSING}", None),
+        ("DELETE", url, None),
+    ):
+        answer = await anne.http.request(method, path, json=body, headers=headers)
+        code = answer.json()["code"] if answer.is_error else None
+        assert (code == "origin_refused") is not allowed, (method, path, answer.text)

@@ -1,0 +1,111 @@
+"""The service as a process: probes, numbers, the hosting record for gateways, and the end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from gifchat_rooms_api.app import create_app
+from gifchat_rooms_api.settings import Settings
+from gifchat_rooms_api.use_cases.janitor import Janitor
+
+from .conftest import Api, StartApi
+
+pytestmark = pytest.mark.servers
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+async def test_ready_says_what_is_there(api: Api) -> None:
+    operator = await api.client("http://test")
+    assert (await operator.get("/health/live")).json() == {"status": "ok"}
+    assert (await operator.get("/health/ready")).json() == {"status": "ok", "mongo": "ok", "redis": "ok"}
+
+
+async def test_without_redis_it_is_degraded_and_still_ready(start_api: StartApi) -> None:
+    api = await start_api(redis_url=NOWHERE)
+    answer = await (await api.client("http://test")).get("/health/ready")
+    assert (answer.status_code, answer.json()["status"], answer.json()["redis"]) == (200, "degraded", "away")
+    anne = await api.user("anne")
+    room = await anne.room()
+    posted = await anne.http.post(f"/rooms/{room['_id']}/messages", json={"client_message_id": "k", "text": "hi"})
+    assert posted.status_code == 201
+    assert [each["_id"] for each in (await anne.http.get("/rooms")).json()["items"]] == [room["_id"]]
+
+
+async def test_without_mongodb_it_is_alive_unready_and_says_later(start_api: StartApi, valkey: str) -> None:
+    api: Api = await start_api()
+    away = create_app(Settings(mongo_url="mongodb://127.0.0.1:1/?replicaSet=rs0", redis_url=valkey))
+    async with away.router.lifespan_context(away):
+        api.app = away
+        operator = await api.client("http://test")
+        assert (await operator.get("/health/live")).status_code == 200
+        assert (await operator.get("/health/ready")).status_code == 503
+        answer = await operator.get("/api/v1/rooms")
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None:
+    anne = await api.user("anne")
+    room = await anne.room()
+    await anne.http.get(f"/rooms/{room['_id']}")
+    await anne.http.request("BREW", "/rooms/coffee")
+    numbers = (await (await api.client("http://test")).get("/metrics")).text
+    assert 'rooms_api_requests_total{method="GET",route="/api/v1/rooms/{room_id}",status="200"}' in numbers
+    assert 'rooms_api_requests_total{method="other",route="/api/v1/rooms/{room_id}",status="405"}' in numbers
+    assert room["_id"] not in numbers
+    assert "coffee" not in numbers
+
+
+async def test_gateways_get_what_they_host_a_room_by_and_nobody_else_does(api: Api) -> None:
+    anne, bob = await api.user("anne"), await api.user("bob")
+    room = await anne.room(password="secret")
+    await anne.http.post(f"/rooms/{room['_id']}/messages", json={"client_message_id": "k", "text": "hi"})
+    await anne.http.put(f"/rooms/{room['_id']}/bans/{bob.who.user_id}")
+    gateway = await api.gateway()
+    record = (await gateway.get(f"/rooms/{room['_id']}")).json()
+    assert record["room"] == room
+    assert (record["head"], record["access_version"], record["owner_id"]) == (1, 1, anne.who.user_id)
+    assert record["sanctions"] == {bob.who.user_id: {"banned_until": "forever"}}
+    assert "argon2" not in str(record)
+    heads = (await gateway.post("/heads", json={"rooms": [room["_id"], "0" * 24]})).json()["heads"]
+    assert heads == {room["_id"]: {"epoch": record["epoch"], "seq": 1}}
+    assert (await gateway.get(f"/rooms/{'0' * 24}")).status_code == 404
+    stranger = await api.client("http://test/internal/v1")
+    for authorization in ("", "Bearer ", "Bearer é", "Basic eDp5"):
+        headers = {b"Authorization": authorization.encode()}
+        answer = await stranger.get(f"/rooms/{room['_id']}", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "internal_only")
+
+
+def losing_one_cancellation(work: Callable[[], Awaitable[None]]) -> Callable[[object], Awaitable[None]]:
+    """As `asyncio.wait_for` of Python 3.11 does where a cancellation comes at the moment of its result."""
+
+    async def lossy(_self: object) -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            await work()
+
+    return lossy
+
+
+async def test_it_stops_although_a_cancellation_is_lost(
+    monkeypatch: pytest.MonkeyPatch, mongo_url: str, mongo_database: str, valkey: str
+) -> None:
+    begun: asyncio.Future[asyncio.Task[Any] | None] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        if not begun.done():
+            begun.set_result(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Janitor, "work", losing_one_cancellation(work))
+    app = create_app(Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey))
+    async with asyncio.timeout(10):
+        async with app.router.lifespan_context(app):
+            working = await begun
+    assert working is not None
+    assert working.done()

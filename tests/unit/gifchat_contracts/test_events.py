@@ -1,0 +1,17 @@
+"""The ready JSON of an event."""
+
+import math
+
+import pytest
+
+from gifchat_contracts.events import body
+
+
+def test_a_body_is_compact_and_its_characters_are_unescaped() -> None:
+    assert body("chat", {"chat": "안녕", "seq": 1}) == '["chat",{"chat":"안녕","seq":1}]'.encode()
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_raises(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        body("chat", {"deep": [number]})

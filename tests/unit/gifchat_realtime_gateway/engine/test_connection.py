@@ -1,0 +1,441 @@
+"""One connection, whatever carries it. Time jumps, and a link is a list of what was written."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gifchat_realtime_gateway.engine.connection import (
+    MAX_INBOX,
+    MAX_OUTBOX_BYTES,
+    MAX_POLLED_PACKETS,
+    CloseReason,
+    Connection,
+    EndedError,
+    OverlapError,
+    State,
+)
+from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError
+from gifchat_realtime_gateway.engine.websocket import CloseCode, text_frame
+from gifchat_testkit.turned_time import settle
+
+
+class Owner:
+    """Handles messages one step at a time, where a test wants it."""
+
+    def __init__(self) -> None:
+        self.handled: list[str | bytes] = []
+        self.handling = 0
+        self.answers = 0
+        self.ends: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.on_message: Callable[[str | bytes], None] = lambda _data: None
+
+    async def handle(self, _connection: Connection, data: str | bytes) -> None:
+        self.handling += 1
+        assert self.handling == 1, "one at a time"
+        await self.gate.wait()
+        self.handled.append(data)
+        self.on_message(data)
+        self.handling -= 1
+
+    def answered(self, _connection: Connection) -> None:
+        self.answers += 1
+
+    def closed(self, _connection: Connection, reason: str) -> None:
+        self.ends.append(reason)
+
+
+class FakeLink:
+    """A WebSocket that takes everything."""
+
+    deflates = False
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.closed_with: list[int] = []
+        self.reading = True
+        self.pauses = 0
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def write_rest(self, data: bytes) -> None:
+        raise AssertionError("everything was taken")
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.closed_with.append(code)
+
+    def pause_reading(self) -> None:
+        self.pauses += self.reading
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def direct_fd(self) -> int:
+        return 7
+
+
+@pytest.fixture
+async def owner() -> Owner:
+    return Owner()
+
+
+@pytest.fixture
+def polling(owner: Owner) -> Connection:
+    return Connection("sid", owner, {})
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    return FakeLink()
+
+
+@pytest.fixture
+def websocket(owner: Owner, link: FakeLink) -> Connection:
+    return Connection("sid", owner, {}, link)
+
+
+def say(connection: Connection, *messages: str | bytes) -> None:
+    for message in messages:
+        connection.receive(Action.MESSAGE, message)
+
+
+# ----------------------------------------------------------------------------------------------------------- polling
+
+
+async def test_a_poll_takes_what_waits(polling: Connection) -> None:
+    polling.send("4a")
+    polling.send(b"b")
+    assert await polling.poll() == ["4a", b"b"]
+
+
+async def test_a_poll_waits_for_something(polling: Connection) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await asyncio.sleep(10)
+    assert not poll.done()
+    polling.send("4a")
+    polling.send("4b")
+    assert await poll == ["4a", "4b"], "what comes in the same turn comes along"
+
+
+async def test_a_poll_takes_so_many_packets(polling: Connection) -> None:
+    packets = [f"4{number}" for number in range(2 * MAX_POLLED_PACKETS + 1)]
+    for packet in packets:
+        polling.send(packet)
+    polls = [await polling.poll() for _ in range(3)]
+    assert [len(poll) for poll in polls] == [MAX_POLLED_PACKETS, MAX_POLLED_PACKETS, 1]
+    assert [packet for poll in polls for packet in poll] == packets
+
+
+async def test_a_second_poll_is_refused_and_the_first_one_goes_on(polling: Connection) -> None:
+    first = asyncio.create_task(polling.poll())
+    await settle()
+    with pytest.raises(OverlapError):
+        await polling.poll()
+    polling.send("4a")
+    assert await first == ["4a"]
+    polling.send("4b")
+    assert await polling.poll() == ["4b"]
+
+
+async def test_a_poll_that_was_given_up_loses_nothing(polling: Connection) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await settle()
+    poll.cancel()
+    await settle()
+    polling.send("4a")
+    assert await polling.poll() == ["4a"]
+
+
+async def test_what_waits_is_bounded(polling: Connection, owner: Owner) -> None:
+    polling.send("4" + "x" * (MAX_OUTBOX_BYTES - 1))
+    assert owner.ends == []
+    polling.send("4")
+    assert owner.ends == [CloseReason.SLOW_CONSUMER]
+    with pytest.raises(EndedError):  # the rest is dropped
+        await polling.poll()
+
+
+async def test_the_bound_counts_what_waits_only(polling: Connection, owner: Owner) -> None:
+    for _ in range(4):
+        polling.send("4" + "x" * (MAX_OUTBOX_BYTES - 1))
+        await polling.poll()
+    assert owner.ends == []
+
+
+# --------------------------------------------------------------------------------------------------------------- end
+
+
+@pytest.mark.parametrize("reason", [CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER])
+async def test_the_poll_of_a_client_that_should_reconnect_fails(polling: Connection, reason: str) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await settle()
+    polling.close(reason)
+    with pytest.raises(EndedError):
+        await poll
+
+
+@pytest.mark.parametrize(("reason", "packet"), [(CloseReason.CLIENT, "6"), (CloseReason.TRANSPORT_ERROR, "1")])
+async def test_the_end_answers_the_poll_with_a_packet(polling: Connection, reason: str, packet: str) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await settle()
+    polling.close(reason)
+    assert await poll == [packet]
+
+
+async def test_what_waits_comes_before_the_end(polling: Connection) -> None:
+    polling.send("4a")
+    polling.close(CloseReason.SERVER)
+    polling.send("4b")
+    assert await polling.poll() == ["4a"]
+    with pytest.raises(EndedError):
+        await polling.poll()
+
+
+async def test_the_end_is_told_once(polling: Connection, websocket: Connection, owner: Owner, link: FakeLink) -> None:
+    for connection in (polling, websocket):
+        connection.close(CloseReason.SERVER)
+        connection.close(CloseReason.PING_TIMEOUT)
+        connection.ping_missed()
+        assert connection.closed
+        assert connection.fd == -1
+    assert owner.ends == [CloseReason.SERVER] * 2
+    assert link.closed_with == [CloseCode.GOING_AWAY]
+
+
+async def test_nothing_is_heard_or_sent_after_the_end(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+    websocket.ping()
+    websocket.receive(Action.CLOSE, "")
+    assert link.closed_with == [CloseCode.NORMAL]
+    written = len(link.written)
+    say(websocket, "late")
+    websocket.receive(Action.PONG, "")
+    websocket.receive(Action.CLOSE, "")
+    websocket.send("4late")
+    websocket.send_frame(text_frame(b"4late"), [b"4late"])
+    await settle()
+    assert (owner.handled, owner.answers, owner.ends) == ([], 0, [CloseReason.CLIENT])
+    assert len(link.written) == written
+
+
+async def test_pongs_count_when_they_were_asked_for(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+    websocket.receive(Action.PONG, "")
+    assert owner.answers == 0
+    websocket.ping()
+    assert link.written == [text_frame(b"2")]
+    websocket.receive(Action.PONG, "")
+    websocket.receive(Action.PONG, "")
+    assert owner.answers == 1
+
+
+# ----------------------------------------------------------------------------------------------------------- upgrade
+
+
+async def test_an_upgrade_keeps_the_order_and_loses_nothing(polling: Connection, link: FakeLink) -> None:
+    polling.send("4a")
+    polling.probe()
+    polling.send("4b")
+    assert await polling.poll() == ["4a", "4b"], "polling goes on until the probe was answered"
+    poll = asyncio.create_task(polling.poll())
+    await asyncio.sleep(5)
+    assert not poll.done()
+    polling.probed()
+    assert await poll == ["6"]
+    assert await polling.poll() == ["6"], "a poll in between does not wait"
+    polling.send("4c")
+    polling.send(b"d")
+    polling.upgrade(link)
+    polling.send("4e")
+    assert link.written == [text_frame(b"4c"), b"\x82\x01d", text_frame(b"4e")]
+    assert (polling.state, polling.fd) == (State.WEBSOCKET, 7)
+
+
+async def test_what_a_poll_was_promised_goes_where_the_client_looks(polling: Connection, link: FakeLink) -> None:
+    poll = asyncio.create_task(polling.poll())
+    await settle()
+    polling.probe()
+    polling.probed()
+    polling.send("4a")
+    polling.upgrade(link)
+    assert await poll == ["6"]
+    assert link.written == [text_frame(b"4a")]
+
+
+async def test_a_websocket_that_goes_away_leaves_polling_as_it_was(polling: Connection) -> None:
+    for probed in (False, True):
+        polling.probe()
+        if probed:
+            polling.probed()
+        polling.probe_failed()
+        poll = asyncio.create_task(polling.poll())
+        await asyncio.sleep(5)
+        assert not poll.done()
+        polling.send("4a")
+        assert await poll == ["4a"]
+
+
+async def test_what_is_over_is_not_upgraded(polling: Connection, websocket: Connection) -> None:
+    polling.probe()
+    polling.close(CloseReason.SERVER)
+    for connection in (polling, websocket):
+        with pytest.raises(InvalidPacketError):
+            connection.probed()
+        connection.probe_failed()
+    assert (polling.state, websocket.state) == (State.CLOSED, State.WEBSOCKET)
+
+
+steps = st.lists(st.sampled_from(["send", "poll", "turn", "probe", "fail", "probed", "upgrade"]), max_size=40)
+
+
+@given(steps)
+def test_whatever_happens_the_client_gets_everything_once_and_in_order(actions: list[str]) -> None:
+    async def run() -> None:
+        owner, link = Owner(), FakeLink()
+        connection = Connection("sid", owner, {})
+        got: list[str | bytes] = []
+        polls: deque[asyncio.Task[list[str | bytes]]] = deque()
+        sent = 0
+
+        async def collect() -> None:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            while polls and polls[0].done():
+                got.extend(packet for packet in polls.popleft().result() if packet != "6")
+
+        for action in actions:
+            await collect()
+            match action:
+                case "send":
+                    connection.send(f"4{sent}")
+                    sent += 1
+                case "poll" if not polls and connection.link is None:
+                    polls.append(asyncio.create_task(connection.poll()))
+                case "turn":
+                    await asyncio.sleep(0)
+                case "probe" if connection.state is State.POLLING:
+                    connection.probe()
+                case "fail":
+                    connection.probe_failed()
+                case "probed" if connection.state is State.PROBING:
+                    connection.probed()
+                # A client says so when its poll has come back.
+                case "upgrade" if connection.state is State.SWITCHING and not polls:
+                    connection.upgrade(link)
+        await collect()
+        if connection.link is None:
+            while connection._outbox:
+                if not polls:
+                    polls.append(asyncio.create_task(connection.poll()))
+                await collect()
+        for poll in polls:
+            poll.cancel()
+        got += ["4" + frame[3:].decode() for frame in link.written]
+        assert got == [f"4{number}" for number in range(sent)]
+
+    asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------------------------- inbox
+
+
+async def test_messages_are_handled_one_at_a_time_in_order(websocket: Connection, owner: Owner) -> None:
+    owner.gate.clear()
+    say(websocket, "a", "b", b"c")
+    await settle()
+    assert owner.handled == []
+    owner.gate.set()
+    await settle()
+    assert owner.handled == ["a", "b", b"c"]
+    assert not websocket.busy
+    say(websocket, "d")
+    await settle()
+    assert owner.handled[-1] == "d"
+
+
+async def test_an_idle_connection_has_no_task(websocket: Connection) -> None:
+    tasks = asyncio.all_tasks()
+    say(websocket, "a")
+    assert len(asyncio.all_tasks()) == len(tasks) + 1
+    await settle()
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_reading_pauses_while_too_much_waits(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+    owner.gate.clear()
+    say(websocket, "first")
+    await settle()
+    say(websocket, *["x"] * MAX_INBOX)
+    assert link.reading
+    say(websocket, "over", "over")
+    assert not link.reading
+    owner.gate.set()
+    await settle()
+    assert link.reading
+    assert link.pauses == 1
+    assert len(owner.handled) == MAX_INBOX + 3
+
+
+async def test_a_post_is_answered_when_there_is_space(polling: Connection, owner: Owner) -> None:
+    owner.gate.clear()
+    say(polling, "first")
+    await settle()
+    await polling.handled()
+    say(polling, *["x"] * (MAX_INBOX + 1))
+    waiting = asyncio.create_task(polling.handled())
+    await asyncio.sleep(5)
+    assert not waiting.done()
+    owner.gate.set()
+    await waiting
+    assert len(owner.handled) == MAX_INBOX + 2
+
+
+@pytest.mark.parametrize("reason", [CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE])
+async def test_what_a_client_says_before_it_goes_is_heard(websocket: Connection, owner: Owner, reason: str) -> None:
+    owner.gate.clear()
+    say(websocket, "a", "b")
+    websocket.close(reason)
+    say(websocket, "late")
+    worked_off = asyncio.create_task(websocket.worked_off())
+    await settle()
+    assert not worked_off.done()
+    owner.gate.set()
+    await worked_off
+    assert owner.handled == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.TRANSPORT_ERROR, CloseReason.SLOW_CONSUMER],
+)
+async def test_who_is_put_out_is_heard_no_more(websocket: Connection, owner: Owner, reason: str) -> None:
+    owner.gate.clear()
+    say(websocket, "a", "b", "c")
+    await settle()
+    websocket.close(reason)
+    owner.gate.set()
+    await websocket.worked_off()
+    assert owner.handled == ["a"], "what is being handled is handled to its end"
+
+
+async def test_a_message_that_breaks_the_rules_is_the_last_one(websocket: Connection, owner: Owner) -> None:
+    def close_at_b(data: str | bytes) -> None:
+        if data == "b":
+            websocket.close(CloseReason.TRANSPORT_ERROR)
+
+    owner.on_message = close_at_b
+    say(websocket, "a", "b", "c")
+    websocket.close(CloseReason.CLIENT)
+    await websocket.worked_off()
+    assert owner.handled == ["a", "b"]
+
+
+async def test_upgrading_is_the_links_business(websocket: Connection) -> None:
+    for action in (Action.ANSWER_PROBE, Action.UPGRADE):
+        with pytest.raises(InvalidPacketError):
+            websocket.receive(action, "")

@@ -1,0 +1,474 @@
+"""One event to many: order, who gets what, and how many writes it takes."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gifchat_realtime_gateway.engine import fan_out, write_loop
+from gifchat_realtime_gateway.engine.connection import Connection
+from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
+from gifchat_realtime_gateway.engine.websocket import deflated_frame, text_frame
+from gifchat_realtime_gateway.engine.write_loop import Sink
+
+try:
+    from gifchat_realtime_gateway.engine import _write_loop
+except ImportError:
+    _write_loop = None  # type: ignore[assignment]
+
+WriteLoop = Callable[[Sequence[Sink], bytes], list[tuple[int, int]]]
+
+
+class Member(Sink):
+    """A connection that is written to by its queue."""
+
+    link = None
+
+    def __init__(self) -> None:
+        self.fd = -1
+        self.got: list[str] = []
+        self.writes = 0
+
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
+        assert data == b"".join(text_frame(packet) for packet in packets)
+        self.got += [packet.decode() for packet in packets]
+        self.writes += 1
+
+
+def of(*members: Member) -> list[Connection]:
+    return cast("list[Connection]", list(members))
+
+
+def group_of(*members: Member) -> Group:
+    group = Group(EndOfTurn())
+    for connection in of(*members):
+        group.add(connection)
+    return group
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+
+
+# ---------------------------------------------------------------------------------------------------------- who gets
+
+
+async def test_everybody_gets_everything_in_order() -> None:
+    members = [Member() for _ in range(3)]
+    group = group_of(*members)
+    for packet in ("4a", "4b", "4c"):
+        group.send(packet.encode())
+    assert [member.got for member in members] == [[], [], []], "not before the end of the turn"
+    await turn()
+    assert [member.got for member in members] == [["4a", "4b", "4c"]] * 3
+    assert len(group) == 3
+
+
+async def test_what_is_sent_in_one_turn_is_one_write() -> None:
+    member = Member()
+    group = group_of(member)
+    for number in range(10):
+        group.send(f"4{number}".encode())
+    await turn()
+    assert member.writes == 1
+    group.send(b"4a")
+    await turn()
+    assert member.writes == 2, "and a lone one leaves in its turn"
+
+
+async def test_nothing_waits_for_nobody() -> None:
+    group, member = Group(EndOfTurn()), Member()
+    group.send(b"4a")
+    group.add(*of(member))
+    await turn()
+    assert member.got == []
+
+
+async def test_newcomers_get_what_is_sent_after_they_came() -> None:
+    first, second, third = Member(), Member(), Member()
+    group = group_of(first)
+    group.send(b"4a")
+    group.add(*of(second))
+    group.send(b"4b")
+    group.add(*of(third))
+    await turn()
+    group.send(b"4c")
+    await turn()
+    assert (first.got, second.got, third.got) == (["4a", "4b", "4c"], ["4b", "4c"], ["4c"])
+
+
+async def test_coming_twice_is_coming_once() -> None:
+    member = Member()
+    group = group_of(member)
+    group.send(b"4a")
+    group.add(*of(member))
+    await turn()
+    assert member.got == ["4a"]
+
+
+async def test_who_leaves_gets_nothing_that_waits() -> None:
+    first, second = Member(), Member()
+    group = group_of(first, second)
+    group.send(b"4a")
+    group.discard(*of(second))
+    group.send(b"4b")
+    await turn()
+    assert (first.got, second.got) == (["4a", "4b"], [])
+    group.discard(*of(second))
+
+
+async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
+    member, other = Member(), Member()
+    group = group_of(member, other)
+    group.send(b"4a")
+    group.discard(*of(member))
+    group.send(b"4b")
+    group.add(*of(member))
+    group.send(b"4c")
+    await turn()
+    assert (member.got, other.got) == (["4c"], ["4a", "4b", "4c"])
+
+
+async def test_all_but_some() -> None:
+    first, second, stranger = Member(), Member(), Member()
+    group = group_of(first, second)
+    group.send(b"4a", but=of(first))
+    group.send(b"4b")
+    group.send(b"4c", but=of(second, stranger))
+    group.send(b"4d", but=of(first, second))
+    await turn()
+    assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
+
+
+async def test_a_newcomer_that_is_left_out() -> None:
+    first, second = Member(), Member()
+    group = group_of(first)
+    group.send(b"4a")
+    group.add(*of(second))
+    group.send(b"4b", but=of(second))
+    group.send(b"4c")
+    await turn()
+    assert (first.got, second.got) == (["4a", "4b", "4c"], ["4c"])
+
+
+# ------------------------------------------------------------------------------------------------------------- chunks
+
+
+@pytest.fixture
+def chunks_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fan_out, "CHUNK", 2)
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_the_loop_has_its_turn_between_chunks() -> None:
+    members = [Member() for _ in range(5)]
+    group = group_of(*members)
+    group.send(b"4a")
+    reached = []
+    for _ in range(4):
+        await turn()
+        reached.append(sum(member.got == ["4a"] for member in members))
+    assert reached == [2, 4, 5, 5]
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_what_is_sent_between_chunks_comes_after() -> None:
+    members = [Member() for _ in range(5)]
+    group = group_of(*members)
+    group.send(b"4a")
+    await turn()
+    group.send(b"4b")
+    group.send(b"4c")
+    for _ in range(8):
+        await turn()
+    assert [member.got for member in members] == [["4a", "4b", "4c"]] * 5
+    assert {member.writes for member in members} == {2}
+
+
+@pytest.mark.usefixtures("chunks_of_2")
+async def test_coming_and_going_between_chunks() -> None:
+    members = [Member() for _ in range(6)]
+    leaves, returns, comes = members[4], members[5], Member()
+    group = group_of(*members)
+    group.send(b"4a")
+    await turn()
+    group.discard(*of(leaves))
+    group.discard(*of(returns))
+    group.add(*of(returns))
+    group.add(*of(comes))
+    for _ in range(4):
+        await turn()
+    assert [member.got for member in members] == [["4a"]] * 4 + [[], []]
+    assert comes.got == []
+    group.send(b"4b")
+    for _ in range(4):
+        await turn()
+    assert (leaves.got, returns.got, comes.got) == ([], ["4b"], ["4b"])
+
+
+class Model(Member):
+    """Knows what it may get: what was sent in this stay of its, and not to all but it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stay = 0
+        self.inside = False
+        self.due: dict[int, list[str]] = {}
+
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
+        super().send_frame(data, packets)
+        assert self.inside
+        for packet in packets:
+            assert self.due[self.stay].pop(0) == packet.decode(), "in order, once, and of this stay"
+
+
+operations = st.one_of(
+    st.tuples(st.sampled_from(["come", "go"]), st.integers(0, 6)),
+    st.tuples(st.just("send"), st.sets(st.integers(0, 6), max_size=2)),
+    st.tuples(st.just("turn"), st.none()),
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(operations, max_size=40), st.integers(1, 4))
+def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], chunk: int) -> None:
+    async def run() -> None:
+        group, members, sent = Group(EndOfTurn()), [Model() for _ in range(7)], 0
+        for step, value in steps:
+            match step:
+                case "come":
+                    member = members[value]
+                    if not member.inside:
+                        member.inside, member.stay = True, member.stay + 1
+                        member.due[member.stay] = []
+                    group.add(*of(member))
+                case "go":
+                    members[value].inside = False
+                    group.discard(*of(members[value]))
+                case "send":
+                    packet = f"4{sent}"
+                    sent += 1
+                    for number, member in enumerate(members):
+                        if member.inside and number not in value:
+                            member.due[member.stay].append(packet)
+                    group.send(packet.encode(), but=of(*(members[number] for number in value)))
+                case "turn":
+                    await turn()
+        for _ in range(40):
+            await turn()
+        assert [member.due[member.stay] for member in members if member.inside and member.due[member.stay]] == []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fan_out, "CHUNK", chunk)
+        asyncio.run(run())
+
+
+# ------------------------------------------------------------------------------------------------------- compression
+
+
+async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    compressed: list[bytes] = []
+
+    def counted(packet: bytes) -> bytes:
+        compressed.append(packet)
+        return deflated_frame(packet)
+
+    monkeypatch.setattr(fan_out, "deflated_frame", counted)
+    plain, readers = [Raw() for _ in range(2)], [Raw(deflates=True) for _ in range(5)]
+    group = Group(EndOfTurn(), deflates=True)
+    for member in (plain[0], *readers, plain[1]):
+        group.add(*cast("list[Connection]", [member]))
+    packets = [b"4" + b"a" * 200, b"4b", b"4" + b"c" * 200]
+    with monkeypatch.context() as patch:
+        patch.setattr(fan_out, "CHUNK", 2)
+        for packet in packets:
+            group.send(packet)
+        for _ in range(5):
+            await turn()
+    assert [member.got for member in plain] == [[b"".join(map(text_frame, packets))]] * 2
+    assert [member.got for member in readers] == [[b"".join(map(deflated_frame, packets))]] * 5
+    assert compressed == packets
+    compressed.clear()
+    left_out = cast("list[Connection]", readers[:1])
+    group.send(packets[0], but=left_out)
+    await turn()
+    assert readers[1].got[1:] == [deflated_frame(packets[0])]
+    assert (len(readers[0].got), plain[0].got[1:]) == (1, [text_frame(packets[0])])
+    for reader in readers:
+        group.send(packets[0], but=cast("list[Connection]", [reader]))
+    newcomer = Raw(deflates=True)
+    group.add(*cast("list[Connection]", [newcomer]))
+    group.send(packets[2])
+    await turn()
+    assert newcomer.got == [deflated_frame(packets[2])]
+    assert [reader.got[-1] for reader in readers] == [deflated_frame(packets[0]) * 4 + deflated_frame(packets[2])] * 5
+    assert len(compressed) == 1 + 6, "once each, whoever is left out"
+
+
+class Raw(Sink):
+    """A connection that is written to by its queue, and keeps what it is given."""
+
+    link = None
+
+    def __init__(self, *, deflates: bool = False) -> None:
+        self.fd = -1
+        self.deflates = deflates
+        self.got: list[bytes] = []
+
+    def send_frame(self, data: bytes, _packets: list[bytes]) -> None:
+        self.got.append(data)
+
+
+# ------------------------------------------------------------------------------------------------------------- writes
+
+
+class Socket(Sink):
+    """A connection that is written to at once; its socket keeps writes apart."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.there.setblocking(False)
+        self.here.setblocking(False)
+        self.fd = self.here.fileno()
+        self.link = self
+        self.rest: list[bytes] = []
+
+    def write_rest(self, data: bytes) -> None:
+        self.rest.append(data)
+
+    def send_frame(self, data: bytes, packets: list[bytes]) -> None:
+        raise AssertionError("it can be written to at once")
+
+    def writes(self) -> list[bytes]:
+        found = []
+        with suppress(BlockingIOError):
+            while data := self.there.recv(1 << 20):
+                found.append(data)
+        return found
+
+
+@pytest.fixture
+def sockets() -> Iterator[list[Socket]]:
+    sockets = [Socket() for _ in range(3)]
+    with ExitStack() as stack:
+        for each in sockets:
+            stack.enter_context(each.here)
+            stack.enter_context(each.there)
+        yield sockets
+
+
+async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket]) -> None:
+    group = group_of(*cast("list[Member]", sockets))
+    packets = [b"4a", b"4b" * 100, b"4c"]
+    for packet in packets:
+        group.send(packet)
+    await turn()
+    joined = b"".join(map(text_frame, packets))
+    assert [each.writes() for each in sockets] == [[joined]] * 3
+
+
+@pytest.fixture(params=["in C", "in Python"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
+    """Both loops; all writes of the test go by it."""
+    found = loops()[request.param]
+    if found is None:
+        pytest.skip("the loop in C was not built: no compiler")
+    monkeypatch.setattr(fan_out, "write_all", found)
+    return found
+
+
+def loops() -> dict[str, WriteLoop | None]:
+    return {"in C": None if _write_loop is None else _write_loop.write_all, "in Python": write_loop.write_all_in_python}
+
+
+class Stream(Socket):
+    """Takes some bytes and no more, as TCP does whose reader is slow."""
+
+    def __init__(self) -> None:
+        self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (self.here, self.there):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8_192)
+            end.setblocking(False)
+        self.fd = self.here.fileno()
+        self.link = self
+        self.rest = []
+
+    def fill(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self.here.send(b"x" * 1_000)
+
+    def read(self) -> bytes:
+        return b"".join(self.writes())
+
+
+@pytest.fixture
+def streams() -> Iterator[list[Stream]]:
+    streams = [Stream() for _ in range(3)]
+    with ExitStack() as stack:
+        for each in streams:
+            stack.enter_context(each.here)
+            stack.enter_context(each.there)
+        yield streams
+
+
+@pytest.mark.usefixtures("loop")
+def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -> None:
+    whole, part, full = streams
+    small, data = b"y" * 100, b"z" * 100_000
+    full.fill()
+    before = full.read()
+    full.fill()
+    assert write_to(cast("list[Connection]", [whole, full]), small, []) == 2
+    assert (whole.read(), whole.rest, full.rest) == (small, [], [small])
+    write_to(cast("list[Connection]", [part, whole]), data, [])
+    for stream in (part, whole):
+        taken = stream.read()
+        assert 0 < len(taken) < len(data)
+        assert taken + stream.rest[0] == data
+    assert set(before) == set(b"x")
+
+
+@pytest.mark.usefixtures("loop")
+def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Socket]) -> None:
+    member = Member()
+    data = text_frame(b"4a")
+    assert write_to([*cast("list[Connection]", sockets), *of(member)], data, [b"4a"]) == 4
+    assert member.got == ["4a"]
+    assert [each.writes() for each in sockets] == [[data]] * 3
+
+
+def test_the_loops_say_what_was_not_taken(loop: WriteLoop, streams: list[Stream]) -> None:
+    whole, full, broken = streams
+    full.fill()
+    broken.there.close()
+    connections = [*cast("list[Connection]", [whole, full, broken]), *of(Member()), cast("Connection", whole)]
+    assert loop(connections, b"4a") == [(1, 0), (2, write_loop.BROKEN), (3, write_loop.NOT_NOW)]
+    assert whole.read() == b"4a4a"
+    assert loop([], b"4a") == []
+
+
+def test_what_is_no_connection_is_an_error(loop: WriteLoop, sockets: list[Socket]) -> None:
+    with pytest.raises((AttributeError, TypeError)):
+        loop(cast("list[Connection]", [sockets[0], object()]), b"4a")
+    with pytest.raises(TypeError):
+        loop(cast("list[Connection]", None), b"4a")
+
+
+@pytest.mark.skipif(loops()["in C"] is None, reason="the loop in C was not built: no compiler")
+def test_the_loop_in_c_is_used_where_it_was_built() -> None:
+    assert write_loop.write_all is loops()["in C"]
+
+
+@pytest.mark.usefixtures("loop")
+def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
+    sockets[1].there.close()
+    data = text_frame(b"4a")
+    write_to(cast("list[Connection]", sockets), data, [b"4a"])
+    assert (sockets[0].writes(), sockets[2].writes()) == ([data], [data])
+    assert sockets[1].rest == []

@@ -1,0 +1,329 @@
+"""Who may open a connection: every refusal, addresses behind proxies, origins."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gifchat_realtime_gateway.engine.connection import Connection, State
+from gifchat_realtime_gateway.engine.handshake import (
+    Accepted,
+    Elsewhere,
+    Handshake,
+    Problem,
+    Refusal,
+    query_of,
+    read_request,
+)
+
+ORIGIN = "https://chat.example"
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+class Registry:
+    def __init__(self) -> None:
+        self.connections: dict[str, Connection] = {}
+
+    def find(self, sid: str) -> Connection | None:
+        return self.connections.get(sid)
+
+    def add(self, sid: str, environ: dict[str, Any], link: Any) -> Connection:
+        connection = self.connections[sid] = Connection(sid, self, environ, link)
+        return connection
+
+    async def handle(self, connection: Connection, data: str | bytes) -> None:
+        """Nothing is said here."""
+
+    def answered(self, connection: Connection) -> None:
+        """See `handle`."""
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """See `handle`."""
+
+
+class World:
+    def __init__(self, trusted: str = "127.0.0.1, 10.0.0.0/8,::1") -> None:
+        self.draining = False
+        self.registry = Registry()
+        self.handshake = Handshake(
+            self.registry,
+            allowed_origins=[ORIGIN],
+            trusted_proxies=trusted,
+            ping_interval_s=25.0,
+            ping_timeout_s=20.0,
+            max_bytes=65_536,
+            draining=lambda: self.draining,
+        )
+
+    def ask(
+        self,
+        query: str = "EIO=4&transport=websocket",
+        headers: Mapping[str, str | None] | None = None,
+        *,
+        method: str = "GET",
+        peer: tuple[str, int] | None = ("192.0.2.1", 5000),
+    ) -> Refusal | Accepted | Elsewhere:
+        usual = {"host": "x", "sec-websocket-key": KEY, "sec-websocket-version": "13", "upgrade": "websocket"}
+        lines = [f"{name}: {value}" for name, value in {**usual, **(headers or {})}.items() if value is not None]
+        raw = "\r\n".join((f"{method} /socket.io/?{query} HTTP/1.1", *lines, "", "")).encode("latin-1")
+        return self.handshake.decide(read_request(raw), peer)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def accepted(decision: Refusal | Accepted | Elsewhere) -> Accepted:
+    assert isinstance(decision, Accepted)
+    return decision
+
+
+def refused(decision: Refusal | Accepted | Elsewhere) -> Refusal:
+    assert isinstance(decision, Refusal)
+    return decision
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_new_websocket(world: World) -> None:
+    decision = accepted(world.ask())
+    assert decision.upgrades is None
+    head, _, frames = decision.response.partition(b"\r\n\r\n")
+    status, *headers = head.decode().split("\r\n")
+    assert status == "HTTP/1.1 101 Switching Protocols"
+    assert "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in headers
+    handshake = json.loads(frames[frames.index(b"0") + 1 :])
+    assert handshake["upgrades"] == []
+    connection = decision.open(_Link())
+    assert connection.sid == handshake["sid"]
+    assert connection.state is State.WEBSOCKET
+
+
+class _Link:
+    deflates = False
+
+    def write(self, data: bytes) -> None: ...
+    def write_rest(self, data: bytes) -> None: ...
+    def close(self, code: int, reason: str = "") -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def direct_fd(self) -> int:
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
+        ("EIO=3&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
+        ("EIO=abc&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
+        ("EIO=&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
+        ("EIO=3&EIO=4&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
+        ("EIO=4", Problem.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=", Problem.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=polling", Problem.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=abc", Problem.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=websocket&sid=unknown", Problem.SESSION_UNKNOWN),
+        ("EIO=4&transport=websocket&sid=", Problem.SESSION_UNKNOWN),
+    ],
+)
+def test_a_wrong_query_is_refused(world: World, query: str, problem: Problem) -> None:
+    refusal = refused(world.ask(query))
+    assert (refusal.status, json.loads(refusal.body)["code"]) == (400, problem.value[0])
+    assert world.registry.connections == {}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-websocket-key": None},
+        {"sec-websocket-key": ""},
+        {"sec-websocket-key": "c2hvcnQ="},
+        {"sec-websocket-key": "???"},
+        {"sec-websocket-key": "\u00e9"},
+        {"sec-websocket-key": f"{KEY},{KEY}"},
+        {"host": None},
+    ],
+)
+def test_no_websocket_handshake(world: World, headers: dict[str, str | None]) -> None:
+    assert refused(world.ask(headers=headers)).status == 400
+
+
+@pytest.mark.parametrize("version", [None, "", "8", "12", "014", "13,8"])
+def test_another_version_is_told_the_right_one(world: World, version: str | None) -> None:
+    refusal = refused(world.ask(headers={"sec-websocket-version": version}))
+    assert refusal.status == 426
+    assert b"\r\nsec-websocket-version: 13\r\n" in refusal.response()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "DELETE"])
+def test_a_websocket_is_got(world: World, method: str) -> None:
+    assert refused(world.ask(method=method)).status == 400
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "https://evil.example",
+        "http://chat.example",
+        "https://chat.example.evil",
+        "https://chat.example:443",
+        "https://chat.example/",
+        "https://CHAT.example",
+        f"{ORIGIN},{ORIGIN}",
+        "*",
+    ],
+)
+def test_foreign_origins_are_refused(world: World, origin: str) -> None:
+    refusal = refused(world.ask(headers={"origin": origin}))
+    assert refusal.status == 403
+    assert refusal.response().startswith(b"HTTP/1.1 403 Forbidden\r\n")
+
+
+def test_our_origin_and_none_at_all_are_let_in(world: World) -> None:
+    accepted(world.ask(headers={"origin": ORIGIN}))
+    accepted(world.ask(headers={"origin": None}))
+
+
+def test_a_second_origin_header_is_foreign() -> None:
+    raw = f"GET / HTTP/1.1\r\norigin: {ORIGIN}\r\norigin: https://evil.example\r\n\r\n".encode()
+    assert not World().handshake.origin_allowed(read_request(raw).headers["origin"])
+
+
+def test_a_node_that_drains_refuses_new_ones_only(world: World) -> None:
+    polling = world.registry.add("known", {}, None)
+    world.draining = True
+    refusal = refused(world.ask())
+    assert refusal.status == 503
+    response = refusal.response()
+    assert response.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nretry-after: 1\r\n" in response
+    assert b"\r\nconnection: close\r\n" in response
+    assert accepted(world.ask("EIO=4&transport=websocket&sid=known")).upgrades is polling
+
+
+def test_an_upgrade_names_its_connection_and_has_no_handshake_of_its_own(world: World) -> None:
+    polling = world.registry.add("known", {}, None)
+    decision = accepted(world.ask("EIO=4&transport=websocket&sid=known"))
+    assert decision.upgrades is polling
+    assert decision.response.endswith(b"\r\n\r\n")
+    assert decision.open(_Link()) is polling
+
+
+def test_a_second_websocket_for_an_upgraded_connection_is_accepted(world: World) -> None:
+    polling = world.registry.add("known", {}, None)
+    query = "EIO=4&transport=websocket&sid=known"
+    polling.probe()
+    assert accepted(world.ask(query)).upgrades is polling
+    polling.probed()
+    polling.upgrade(_Link())
+    assert accepted(world.ask(query)).upgrades is polling
+
+
+def test_a_refusal_is_a_whole_response() -> None:
+    head, _, body = Refusal.of(Problem.SESSION_UNKNOWN).response().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert f"content-length: {len(body)}".encode() in head
+    assert json.loads(body) == {"code": 1, "message": "Session ID unknown"}
+
+
+# --------------------------------------------------------------------------------------------------------- addresses
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded_for", "address"),
+    [
+        ("192.0.2.1", None, "192.0.2.1"),
+        ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("127.0.0.1", "198.51.100.7, 10.1.2.3", "198.51.100.7"),
+        ("127.0.0.1", "1.1.1.1,198.51.100.7 , 10.1.2.3", "198.51.100.7"),
+        ("127.0.0.1", "127.0.0.1, 198.51.100.7", "198.51.100.7"),
+        ("127.0.0.1", "evil, 198.51.100.7", "198.51.100.7"),
+        ("127.0.0.1", "10.9.9.9, 10.1.2.3", "10.9.9.9"),
+        ("127.0.0.1", " , ", "127.0.0.1"),
+        ("::1", "2001:db8::7, ::1", "2001:db8::7"),
+        ("unknown", "198.51.100.7", "unknown"),
+    ],
+)
+def test_the_address_is_the_last_one_that_is_no_proxys(
+    world: World, peer: str, forwarded_for: str | None, address: str
+) -> None:
+    assert world.handshake.client_address(peer, forwarded_for) == address
+
+
+@given(st.text(max_size=40), st.sampled_from(["127.0.0.1", "10.0.0.1", "192.0.2.1"]))
+def test_what_a_client_writes_does_not_change_its_address(forged: str, proxy: str) -> None:
+    handshake = World().handshake
+    real = "198.51.100.7"
+    if proxy == "192.0.2.1":
+        assert handshake.client_address(proxy, forged) == proxy
+    else:
+        assert handshake.client_address(proxy, f"{forged}, {real}") == real
+        assert handshake.client_address(proxy, f"{forged}, {real}, 10.3.3.3") == real
+
+
+@given(st.text(max_size=60))
+def test_whatever_a_proxy_says_never_raises(forwarded_for: str) -> None:
+    World().handshake.client_address("127.0.0.1", forwarded_for)
+
+
+def test_without_proxies_nobody_is_believed() -> None:
+    assert World("").handshake.client_address("127.0.0.1", "198.51.100.7") == "127.0.0.1"
+
+
+def test_what_handlers_are_told(world: World) -> None:
+    headers = {"x-forwarded-for": "198.51.100.7", "cookie": "a=b", "accept-language": "ko", "x-other": "no"}
+    decision = accepted(world.ask(headers=headers, peer=("10.0.0.1", 1)))
+    assert decision.open(_Link()).environ == {
+        "REMOTE_ADDR": "198.51.100.7",
+        "HTTP_COOKIE": "a=b",
+        "HTTP_ACCEPT_LANGUAGE": "ko",
+        "QUERY_STRING": "EIO=4&transport=websocket",
+    }
+    environ = accepted(world.ask("EIO=4&transport=websocket&a=%26b", peer=None)).open(_Link()).environ
+    assert environ == {"REMOTE_ADDR": "unknown", "QUERY_STRING": "EIO=4&transport=websocket&a=%26b"}
+
+
+# ------------------------------------------------------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize(
+    ("target", "concerned"),
+    [
+        ("/socket.io/?EIO=4", True),
+        ("/socket.io", True),
+        ("/socket%2eio/", True),
+        ("/ws", False),
+        ("/socket.io/x", True),
+        ("/socket.io/x/y?EIO=4", True),
+        ("/socket.iox", False),
+        ("/x/socket.io/", False),
+        ("/", False),
+    ],
+)
+def test_the_engine_serves_its_path_and_every_path_below(world: World, target: str, concerned: bool) -> None:
+    request = read_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert world.handshake.concerns(request) is concerned
+
+
+def test_reading_a_request() -> None:
+    raw = b"GET /socket.io/?a=1&b=&a=2&c=%C3%A9 HTTP/1.1\r\nhost: x:1\r\nx-a: 1\r\nX-A:  2 \r\n\r\n"
+    request = read_request(raw)
+    assert (request.raw, request.method, request.path) == (raw, "GET", "/socket.io/")
+    assert request.query == {"a": "1", "b": "", "c": "é"}
+    assert request.headers == {"host": "x:1", "x-a": "1,2"}
+
+
+@given(st.text())
+def test_any_query_is_read(query: str) -> None:
+    query_of(query)

@@ -1,0 +1,128 @@
+"""Engine.IO packets, payloads, and what may come when, by the published protocol."""
+
+import json
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gifchat_realtime_gateway.engine.protocol import (
+    SEPARATOR,
+    Action,
+    InvalidPacketError,
+    Packet,
+    PacketType,
+    Via,
+    action_of,
+    binary_message,
+    encode_payload,
+    open_packet,
+    parse_packet,
+    parse_payload,
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), list(enumerate(["OPEN", "CLOSE", "PING", "PONG", "MESSAGE", "UPGRADE", "NOOP"]))
+)
+def test_packet_types(number: int, name: str) -> None:
+    assert parse_packet(f"{number}data") == Packet(PacketType[name], "data")
+    assert parse_packet(str(number)) == Packet(PacketType[name], "")
+
+
+@pytest.mark.parametrize("text", ["", "7", "9", "abc", "b?", "-1", " 4", "\u0664", "\u00b2", "\0", "\x1e"])
+def test_no_packets(text: str) -> None:
+    with pytest.raises(InvalidPacketError):
+        parse_packet(text)
+
+
+def test_the_payloads_of_the_document() -> None:
+    several = [Packet(PacketType.MESSAGE, "hello"), Packet(PacketType.PING), Packet(PacketType.MESSAGE, "world")]
+    assert parse_payload("4hello\x1e2\x1e4world") == several
+    binary = [Packet(PacketType.MESSAGE, "hello"), Packet(PacketType.MESSAGE, b"\x01\x02\x03\x04")]
+    assert parse_payload("4hello\x1ebAQIDBA==") == binary
+    assert encode_payload(["4hello", "2", "4world"]) == "4hello\x1e2\x1e4world"
+    assert encode_payload(["4hello", b"\x01\x02\x03\x04"]) == "4hello\x1ebAQIDBA=="
+
+
+@pytest.mark.parametrize("text", ["b/+8BAg==", "b_-8BAg==", "b/+8BAg", "b_-8BAg", "b_-8BAg=", "b/+8\r\nBAg==\r\n"])
+def test_base64_is_decoded_in_either_alphabet_with_or_without_padding(text: str) -> None:
+    assert parse_packet(text) == binary_message(b"\xff\xef\x01\x02")
+
+
+@pytest.mark.parametrize(
+    "body", ["", "\x1e", "4a\x1e", "\x1e4a", "4a\x1e\x1e4b", "4a\x1e7", "b?", "bA", "b\u00e9", "bAQ=A"]
+)
+def test_no_payloads(body: str) -> None:
+    with pytest.raises(InvalidPacketError):
+        parse_payload(body)
+
+
+messages = st.text(alphabet=st.characters(exclude_characters=SEPARATOR, exclude_categories=["Cs"])).map("4{}".format)
+
+
+@given(st.lists(st.one_of(messages, st.binary()), min_size=1))
+def test_a_payload_is_read_as_it_was_written(packets: list[str | bytes]) -> None:
+    read = parse_payload(encode_payload(packets))
+    assert read == [binary_message(each) if isinstance(each, bytes) else parse_packet(each) for each in packets]
+
+
+@given(st.text())
+def test_whatever_comes_is_packets_or_refused(body: str) -> None:
+    try:
+        packets = parse_payload(body)
+    except InvalidPacketError:
+        return
+    assert len(packets) == body.count(SEPARATOR) + 1
+
+
+ALLOWED = {
+    (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
+    (Via.POST, PacketType.PONG): Action.PONG,
+    (Via.POST, PacketType.CLOSE): Action.CLOSE,
+    (Via.POST, PacketType.OPEN): Action.IGNORE,
+    (Via.POST, PacketType.UPGRADE): Action.IGNORE,
+    (Via.POST, PacketType.NOOP): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
+    (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
+    (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Via.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
+    (Via.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
+    (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
+    (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
+}
+"""The client's side of the document, and what the published server ignores."""
+
+
+@pytest.mark.parametrize(("via", "type_"), list(product(Via, PacketType)))
+def test_what_may_come_when(via: Via, type_: PacketType) -> None:
+    packet = Packet(type_, "probe" if type_ is PacketType.PING else "")
+    wanted = ALLOWED.get((via, type_))
+    if wanted is None:
+        with pytest.raises(InvalidPacketError):
+            action_of(via, packet)
+    else:
+        assert action_of(via, packet) is wanted
+
+
+@pytest.mark.parametrize("data", ["", "Probe", "probe ", b"probe"])
+def test_a_probe_says_probe(data: str | bytes) -> None:
+    with pytest.raises(InvalidPacketError):
+        action_of(Via.PROBING, Packet(PacketType.PING, data))
+
+
+@pytest.mark.parametrize(("interval_s", "timeout_s"), [(25.0, 20.0), (0.3, 0.2), (25.0004, 0.0006)])
+def test_the_handshake_has_milliseconds(interval_s: float, timeout_s: float) -> None:
+    packet = open_packet("lv_VI97HAXpY6yYWAAAC", ["websocket"], interval_s, timeout_s, 1_000_000)
+    assert packet[0] == "0"
+    data = json.loads(packet[1:])
+    assert data == {
+        "sid": "lv_VI97HAXpY6yYWAAAC",
+        "upgrades": ["websocket"],
+        "pingInterval": round(interval_s * 1000),
+        "pingTimeout": round(timeout_s * 1000),
+        "maxPayload": 1_000_000,
+    }
+    assert isinstance(data["pingInterval"], int)

@@ -1,0 +1,538 @@
+"""Who gets in, what they are given, and that a seat is never kept for who did not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from gifchat_contracts import errors, identity, limits
+from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_contracts.socket_events import Join
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.hosted_room import FOREVER
+from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.use_cases.join_room import Joined
+from gifchat_testkit import tokens
+from gifchat_testkit.fakes.rooms_api import StoredRoom
+from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
+from gifchat_testkit.turned_time import settle
+
+ROOM = RoomId("a" * 24)
+OTHER_ROOM = RoomId("b" * 24)
+ANNE, BOB, CARL, OWNER = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "1234")
+
+
+@pytest.fixture
+async def node(cluster: FakeCluster) -> AsyncIterator[FakeNode]:
+    async with cluster.node("n1") as node:
+        yield node
+
+
+@pytest.fixture
+async def stored(cluster: FakeCluster) -> StoredRoom:
+    return cluster.api.create(ROOM, max_members=3, owner=OWNER)
+
+
+@pytest.fixture
+async def private(cluster: FakeCluster) -> StoredRoom:
+    return cluster.api.create(ROOM, max_members=3, owner=OWNER, private=True)
+
+
+async def refused(node: FakeNode, who: Identity, room_id: RoomId = ROOM, **how: Any) -> tuple[ErrorCode, Session]:
+    session = node.session(who)
+    with pytest.raises(Refused) as refusal:
+        await node.join.join(session, Join(room_id, **how))
+    assert session.rooms == set()
+    return refusal.value.code, session
+
+
+def seated(cluster: FakeCluster) -> set[UserId]:
+    """Who has a seat that is not in its grace."""
+    return {user_id for user_id, seat in cluster.seats.members[ROOM].items() if seat.nodes}
+
+
+def say(cluster: FakeCluster, stored: StoredRoom, count: int, *, published: bool = True) -> None:
+    for _ in range(count):
+        frame = stored.say(f"message {len(stored.log) + 1}", OWNER)
+        if published:
+            cluster.publish(frame, to=ROOM)
+
+
+def seqs(joined: Joined) -> list[int]:
+    return [frame.seq for frame in joined.recent]
+
+
+# Who gets in
+
+
+async def test_an_open_room_takes_a_bare_join(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    bob, _ = await node.enter(BOB, ROOM)
+    anne, joined = await node.enter(ANNE, ROOM)
+    assert (joined.occupancy, joined.room["members"], joined.room["_id"]) == (2, 2, ROOM)
+    assert anne.rooms == {ROOM}
+    await settle()
+    assert [payload["user_id"] for payload in node.received(bob, "join")] == [ANNE.user_id]
+    assert node.received(anne, "join") == []
+
+
+async def test_there_is_no_such_room(node: FakeNode) -> None:
+    code, _ = await refused(node, ANNE)
+    assert code is errors.ROOM_NOT_FOUND
+
+
+@pytest.mark.parametrize("how", [{}, {"ticket": tokens.ticket(ROOM, BOB.user_id)}])
+async def test_who_is_banned_stays_out(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, how: dict[str, Any]
+) -> None:
+    stored.banned_until[BOB.user_id] = FOREVER
+    code, _ = await refused(node, BOB, **how)
+    assert code is errors.BANNED
+    assert seated(cluster) == set()
+
+
+async def test_a_ban_ends(node: FakeNode, stored: StoredRoom) -> None:
+    stored.banned_until[BOB.user_id] = now() + timedelta(seconds=20)
+    code, _ = await refused(node, BOB)
+    assert code is errors.BANNED
+    await asyncio.sleep(20)
+    await node.enter(BOB, ROOM)
+
+
+async def test_a_private_room_wants_a_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
+    code, _ = await refused(node, BOB)
+    assert code is errors.PASSWORD_REQUIRED
+    await node.enter(BOB, ROOM, ticket=tokens.ticket(ROOM, BOB.user_id))
+    assert seated(cluster) == {BOB.user_id}
+
+
+async def test_who_gave_the_password_before_joins_without_a_ticket(
+    cluster: FakeCluster, node: FakeNode, private: StoredRoom
+) -> None:
+    cluster.seats.grants[ROOM, BOB.user_id] = 1
+    await node.enter(BOB, ROOM)
+    code, _ = await refused(node, CARL)
+    assert code is errors.PASSWORD_REQUIRED
+
+
+async def test_a_grant_of_an_earlier_password_is_void(
+    cluster: FakeCluster, node: FakeNode, private: StoredRoom
+) -> None:
+    cluster.seats.grants[ROOM, BOB.user_id] = 1
+    private.access_version = 2
+    code, _ = await refused(node, BOB)
+    assert code is errors.PASSWORD_REQUIRED
+
+
+async def test_the_owner_needs_no_password(node: FakeNode, private: StoredRoom) -> None:
+    await node.enter(OWNER, ROOM)
+
+
+CONTENT = {"r": ROOM, "u": BOB.user_id, "v": 1, "j": "x"}
+
+
+@pytest.mark.parametrize(
+    ("make_ticket", "code"),
+    [
+        (lambda: "", errors.TICKET_INVALID),
+        (lambda: "nonsense", errors.TICKET_INVALID),
+        (lambda: tokens.ticket(ROOM, BOB.user_id, secret="another"), errors.TICKET_INVALID),
+        (
+            lambda: tokens.signed(identity.SESSION_SALT, {"r": ROOM, "u": BOB.user_id, "v": 1, "j": "x"}),
+            errors.TICKET_INVALID,
+        ),
+        (lambda: tokens.signed(identity.TICKET_SALT, "text"), errors.TICKET_INVALID),
+        (lambda: tokens.signed(identity.TICKET_SALT, {"r": ROOM}), errors.TICKET_INVALID),
+        (lambda: tokens.ticket(ROOM, CARL.user_id), errors.TICKET_INVALID),
+        (lambda: tokens.ticket(OTHER_ROOM, BOB.user_id), errors.TICKET_INVALID),
+        (lambda: tokens.ticket(ROOM, BOB.user_id, access_version=2), errors.TICKET_INVALID),
+        (lambda: tokens.ticket(ROOM, BOB.user_id, age_s=limits.TICKET_TTL_S + 2), errors.TICKET_EXPIRED),
+    ],
+)
+@pytest.mark.parametrize("is_private", [True, False])
+async def test_a_wrong_ticket_is_refused_wherever_it_is_shown(
+    cluster: FakeCluster, node: FakeNode, make_ticket: Callable[[], str], code: ErrorCode, is_private: bool
+) -> None:
+    cluster.api.create(ROOM, private=is_private)
+    found, _ = await refused(node, BOB, ticket=make_ticket())
+    assert found is code
+    assert seated(cluster) == set()
+
+
+async def test_a_ticket_is_good_for_one_join(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
+    ticket = tokens.ticket(ROOM, BOB.user_id)
+    await node.enter(BOB, ROOM, ticket=ticket)
+    code, _ = await refused(node, BOB, ticket=ticket)
+    assert code is errors.TICKET_USED
+    assert seated(cluster) == {BOB.user_id}
+
+
+async def test_a_full_room_is_full_for_users_and_not_for_tabs(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    for who in (ANNE, BOB, CARL):
+        await node.enter(who, ROOM)
+    code, _ = await refused(node, OWNER)
+    assert code is errors.ROOM_FULL
+    _, joined = await node.enter(ANNE, ROOM)
+    assert joined.occupancy == 3
+
+
+async def test_a_refusal_uses_no_ticket_up(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    sessions = [(await node.enter(who, ROOM))[0] for who in (ANNE, CARL, OWNER)]
+    ticket = tokens.ticket(ROOM, BOB.user_id)
+    code, _ = await refused(node, BOB, ticket=ticket)
+    assert code is errors.ROOM_FULL
+    await node.leave.leave(sessions[0], ROOM)
+    await asyncio.sleep(limits.SEAT_GRACE_S + 2)
+    await node.enter(BOB, ROOM, ticket=ticket)
+
+
+async def test_while_seats_recover_new_users_wait_and_are_told_how_long(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    await node.enter(ANNE, ROOM)
+    cluster.seats.flush()
+    await asyncio.sleep(limits.LEASE_RENEW_S + 0.1)
+    session = node.session(BOB)
+    with pytest.raises(Refused) as refusal:
+        await node.join.join(session, Join(ROOM))
+    assert refusal.value.code is errors.RECOVERING
+    assert refusal.value.retry_after_s is not None
+    assert 0 < refusal.value.retry_after_s <= limits.RECOVERING_S
+    await node.enter(ANNE, ROOM)
+    await asyncio.sleep(refusal.value.retry_after_s)
+    await node.join.join(session, Join(ROOM))
+
+
+async def test_without_redis_nobody_is_let_in(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    await node.enter(ANNE, ROOM)
+    cluster.away({"seats"})
+    code, _ = await refused(node, BOB)
+    assert code is errors.ADMISSION_UNAVAILABLE
+
+
+@pytest.mark.parametrize("part", ["api", "channels"])
+async def test_a_room_that_cannot_be_opened_is_unavailable(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, part: str
+) -> None:
+    cluster.away({part})
+    code, _ = await refused(node, ANNE)
+    assert code is errors.UNAVAILABLE
+    assert cluster.seats.members[ROOM] == {}
+    cluster.away(())
+    await node.enter(ANNE, ROOM)
+
+
+async def test_membership_is_of_the_room_the_user_and_the_password(node: FakeNode, private: StoredRoom) -> None:
+    private.access_version = 4
+    _, joined = await node.enter(OWNER, ROOM)
+    content = tokens.content_of(identity.MEMBERSHIP_SALT, joined.membership)
+    assert content == {"r": ROOM, "u": OWNER.user_id, "v": 4}
+
+
+# One seat
+
+
+async def test_who_joins_the_same_room_again_keeps_one_seat(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    session, _ = await node.enter(ANNE, ROOM)
+    again = await node.join.join(session, Join(ROOM))
+    assert again.occupancy == 1
+    assert dict(node.occupancy.held(ROOM)) == {ANNE: 1}
+    assert len(node.rooms[ROOM].audience) == 1
+    say(cluster, stored, 1)
+    await settle()
+    assert len(node.received(session, "chat")) == 1
+    await node.leave.leave(session, ROOM)
+    assert seated(cluster) == set()
+
+
+async def test_who_is_in_the_room_already_needs_no_new_ticket(
+    cluster: FakeCluster, node: FakeNode, private: StoredRoom
+) -> None:
+    ticket = tokens.ticket(ROOM, BOB.user_id)
+    session, _ = await node.enter(BOB, ROOM, ticket=ticket)
+    say(cluster, private, 2)
+    await settle()
+    again = await node.join.join(session, Join(ROOM, ticket, Position(private.epoch, 1)))
+    assert (again.recovered, seqs(again)) == (True, [2])
+
+
+class SlowDoor:
+    """Lets admissions wait, once Redis has decided."""
+
+    def __init__(self, node: FakeNode) -> None:
+        self.admit = node.occupancy.admit
+        self.at_the_door = asyncio.Event()
+        self.opened = asyncio.Event()
+        node.occupancy.admit = self._admit  # type: ignore[method-assign]
+
+    async def _admit(self, *args: Any, **kwargs: Any) -> Any:
+        admission = await self.admit(*args, **kwargs)
+        self.at_the_door.set()
+        await self.opened.wait()
+        return admission
+
+
+async def test_who_disconnects_while_the_seat_is_given_does_not_keep_it(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    door = SlowDoor(node)
+    session = node.session(ANNE)
+    joining = asyncio.create_task(node.join.join(session, Join(ROOM)))
+    await door.at_the_door.wait()
+    assert seated(cluster) == {ANNE.user_id}
+    await node.leave.disconnected(session)
+    door.opened.set()
+    with pytest.raises(Refused):
+        await joining
+    assert seated(cluster) == set()
+    assert len(node.rooms[ROOM].audience) == 0
+    assert session.rooms == set()
+
+
+async def test_who_disconnects_while_the_log_is_read_does_not_keep_the_seat(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, 80)
+    await node.enter(BOB, ROOM)
+    cluster.api.hold("after")
+    session = node.session(ANNE)
+    joining = asyncio.create_task(node.join.join(session, Join(ROOM, None, Position(stored.epoch, 1))))
+    await settle()
+    assert seated(cluster) == {ANNE.user_id, BOB.user_id}
+    await node.leave.disconnected(session)
+    cluster.api.release()
+    with pytest.raises(Refused):
+        await joining
+    assert seated(cluster) == {BOB.user_id}
+    assert len(node.rooms[ROOM].audience) == 1
+
+
+async def test_who_is_let_in_and_then_cannot_be_given_what_was_missed_leaves_no_seat(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, 80)
+    await node.enter(BOB, ROOM)
+    cluster.away({"api"})
+    code, _ = await refused(node, ANNE, position=Position(stored.epoch, 1))
+    assert code is errors.UNAVAILABLE
+    assert seated(cluster) == {BOB.user_id}
+
+
+async def test_who_is_in_the_room_stays_in_it_when_a_rejoin_fails(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, 80)
+    session, _ = await node.enter(ANNE, ROOM)
+    cluster.away({"api"})
+    with pytest.raises(Refused) as refusal:
+        await node.join.join(session, Join(ROOM, None, Position(stored.epoch, 1)))
+    assert refusal.value.code is errors.UNAVAILABLE
+    assert session.rooms == {ROOM}
+    say(cluster, stored, 1)
+    await settle()
+    assert [payload["seq"] for payload in node.received(session, "chat")] == [81]
+
+
+async def test_who_is_banned_while_let_in_is_out_again_soon(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    door = SlowDoor(node)
+    session = node.session(BOB)
+    joining = asyncio.create_task(node.join.join(session, Join(ROOM)))
+    await door.at_the_door.wait()
+    stored.banned_until[BOB.user_id] = FOREVER
+    node.rooms[ROOM].record_read_at_s = None
+    door.opened.set()
+    await asyncio.wait({joining})
+    await asyncio.sleep(6)
+    assert session.rooms == set()
+    assert seated(cluster) == set()
+
+
+# What they are given
+
+
+async def test_who_is_new_gets_the_end_of_the_log(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    say(cluster, stored, 80)
+    _, joined = await node.enter(ANNE, ROOM)
+    assert (joined.recovered, joined.position) == (False, Position(stored.epoch, 80))
+    assert seqs(joined) == list(range(31, 81))
+
+
+async def test_who_comes_back_gets_what_was_missed_from_the_ring(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, 200)
+    await settle()
+    cluster.api.asked.clear()
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 20))
+    assert (joined.recovered, joined.position.seq) == (True, 200)
+    assert seqs(joined) == list(range(21, 201))
+    assert cluster.api.asked == {}
+
+
+async def test_who_missed_nothing_gets_nothing(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    say(cluster, stored, 3)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 3))
+    assert (joined.recovered, joined.recent) == (True, [])
+
+
+@pytest.mark.parametrize("seen", [0, 1, 20, 29])
+async def test_what_is_older_than_the_ring_is_read_from_the_log(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, seen: int
+) -> None:
+    say(cluster, stored, 80)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, seen))
+    assert (joined.recovered, joined.position.seq) == (True, 80)
+    assert seqs(joined) == list(range(seen + 1, 81))
+
+
+async def test_a_storm_from_a_dead_node_is_one_read(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    cluster.api.rooms[ROOM].payload["max"] = 1_000
+    say(cluster, stored, 300)
+
+    async def come_back(number: int) -> Joined:
+        _, joined = await node.enter(
+            Identity(UserId(f"{number:024x}"), "#123456"), ROOM, Position(stored.epoch, 100 + number % 7)
+        )
+        return joined
+
+    for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(400)))):
+        assert joined.recovered
+        assert seqs(joined) == list(range(101 + number % 7, 301))
+    assert cluster.api.asked == {"record": 1, "newest": 1, "after": 1}
+
+
+async def test_who_missed_more_than_a_page_starts_anew(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, limits.RING_EVENTS + limits.HISTORY_PAGE_MAX + 50)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 3))
+    assert not joined.recovered
+    assert seqs(joined) == list(range(joined.position.seq - 49, joined.position.seq + 1))
+
+
+async def test_what_is_older_than_a_full_ring_is_read_from_the_log(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, limits.RING_EVENTS + 100)
+    await settle()
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 50))
+    assert joined.recovered
+    assert seqs(joined) == list(range(51, limits.RING_EVENTS + 101))
+
+
+@pytest.mark.parametrize(
+    ("count", "seen", "deleted"),
+    [(60, 5, 8), (limits.RING_EVENTS + 100, 50, 60)],
+    ids=["into the ring", "past a full ring"],
+)
+async def test_what_is_deleted_while_it_is_read_back_is_not_shown(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, count: int, seen: int, deleted: int
+) -> None:
+    say(cluster, stored, 60)
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, count - 60)
+    await settle()
+    cluster.api.hold("after")
+    coming = asyncio.create_task(node.enter(ANNE, ROOM, Position(stored.epoch, seen)))
+    await settle()
+    if count > limits.RING_EVENTS:
+        # The first read was for the ring.
+        cluster.api.release()
+        cluster.api.hold("after")
+        await settle()
+    cluster.publish(stored.delete(deleted), to=ROOM)
+    await settle()
+    cluster.api.release()
+    _, now = await coming
+    await asyncio.sleep(30)
+    _, later = await node.enter(CARL, ROOM, Position(stored.epoch, seen))
+    for joined in (now, later):
+        assert joined.recovered
+        shown = {frame.seq: frame.body for frame in joined.recent}
+        assert b'"deleted":true' in shown[deleted]
+        assert b'"chat":' not in shown[deleted]
+
+
+async def test_a_client_that_has_seen_more_than_the_node_lets_the_node_catch_up(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    bob, _ = await node.enter(BOB, ROOM)
+    say(cluster, stored, 5, published=False)
+    anne, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 4))
+    assert (joined.recovered, joined.position.seq, seqs(joined)) == (True, 5, [5])
+    await settle()
+    assert [payload["seq"] for payload in node.received(bob, "chat")] == [1, 2, 3, 4, 5]
+    assert node.received(anne, "chat") == []
+
+
+async def test_a_storm_on_a_node_that_is_behind_is_one_read(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    stored.payload["max"] = 1_000
+    await node.enter(BOB, ROOM)
+    say(cluster, stored, 20, published=False)
+    cluster.api.asked.clear()
+
+    async def come_back(number: int) -> Joined:
+        who = Identity(UserId(f"{number:024x}"), "#123456")
+        return (await node.enter(who, ROOM, Position(stored.epoch, 10 + number % 7)))[1]
+
+    for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(200)))):
+        assert (joined.recovered, seqs(joined)) == (True, list(range(11 + number % 7, 21)))
+    assert cluster.api.asked["after"] == 1
+
+
+async def test_a_client_that_claims_to_have_seen_what_is_not_there_starts_anew(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, 5)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 1_000))
+    assert (joined.recovered, joined.position.seq) == (False, 5)
+    assert seqs(joined) == [1, 2, 3, 4, 5]
+
+
+async def test_a_position_of_another_numbering_starts_anew(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    say(cluster, stored, 5)
+    _, joined = await node.enter(ANNE, ROOM, Position(Epoch("f" * 16), 3))
+    assert (joined.recovered, seqs(joined)) == (False, [1, 2, 3, 4, 5])
+
+
+@pytest.mark.parametrize("seen", [None, 0, 10, 30, 79, 80])
+async def test_there_is_no_seam_between_what_is_given_and_what_comes(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, seen: int | None
+) -> None:
+    """Messages are posted all the time, while the room is opened, the seat taken and the log read."""
+    say(cluster, stored, 80)
+
+    async def post() -> None:
+        while True:
+            say(cluster, stored, 1)
+            await asyncio.sleep(0)
+
+    posting = asyncio.create_task(post())
+    session, joined = await node.enter(ANNE, ROOM, None if seen is None else Position(stored.epoch, seen))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    posting.cancel()
+    await asyncio.sleep(1)
+    live = [payload["seq"] for payload in node.received(session, "chat")]
+    got = seqs(joined) + live
+    assert joined.recovered is (seen is not None)
+    assert got == list(range(got[0], len(stored.log) + 1))
+    if seen is not None:
+        assert got[0] == seen + 1
+    assert joined.position.seq == got[0] + len(seqs(joined)) - 1

@@ -1,0 +1,72 @@
+import json
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from gifchat_realtime_gateway.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_our_lines_and_those_of_libraries_have_one_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("info", "json", "gateway-1")
+    structlog.get_logger("ours").info("connected", user="안녕", sid="s\ud800")
+    logging.getLogger("theirs").warning("a library's")
+    ours, theirs = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (ours["event"], ours["user"], ours["logger"], ours["level"]) == ("connected", "안녕", "ours", "info")
+    assert (theirs["event"], theirs["logger"], theirs["level"]) == ("a library's", "theirs", "warning")
+    assert ours["node"] == theirs["node"] == "gateway-1"
+    assert ours["timestamp"] <= theirs["timestamp"]
+
+
+def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("warning", "json", "gateway-1")
+    structlog.get_logger("ours").info("connected")
+    logging.getLogger("theirs").info("a library's")
+    structlog.get_logger("ours").warning("room_not_opened")
+    assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["room_not_opened"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_exception_is_told_with_its_traceback_and_without_values(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    configure_logs("info", log_format, "gateway-1")
+    secret = "meow" * 2
+    try:
+        secret.index("x")
+    except ValueError:
+        structlog.get_logger("ours").exception("handler_failed", sid="abc")
+    out = capsys.readouterr().out
+    assert "handler_failed" in out
+    assert "ValueError" in out
+    assert "meowmeow" not in out
+
+
+def test_a_line_that_cannot_be_written_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        class buffer:  # noqa: N801 - as stdout has it
+            @staticmethod
+            def write(*_line: bytes) -> int:
+                raise OSError("no space left on device")
+
+            flush = write
+
+        @staticmethod
+        def isatty() -> bool:
+            return False
+
+    monkeypatch.setattr(sys, "stdout", Full)
+    configure_logs("info", "json", "gateway-1")
+    structlog.get_logger("ours").info("connected")

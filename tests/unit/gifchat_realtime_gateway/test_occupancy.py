@@ -1,0 +1,57 @@
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_realtime_gateway.domain.occupancy import HeldSeats, LeaseTimer
+
+ROOM = RoomId("a" * 24)
+ANNE = Identity(UserId("1" * 24), "#111111")
+
+
+def test_a_room_is_held_as_long_as_one_session_is_in_it() -> None:
+    held = HeldSeats()
+    held.add(ROOM, ANNE)
+    held.add(ROOM, ANNE)
+    assert dict(held.in_room(ROOM)) == {ANNE: 2}
+    assert held.take(ROOM, ANNE.user_id) == 1
+    assert ROOM in held
+    assert held.take(ROOM, ANNE.user_id) == 0
+    assert ROOM not in held
+    assert list(held.rooms()) == []
+
+
+def test_taking_what_is_not_there_changes_nothing() -> None:
+    held = HeldSeats()
+    assert held.take(ROOM, ANNE.user_id) == 0
+    held.drop(ROOM, ANNE.user_id)
+    assert held.sessions(ROOM, ANNE.user_id) == 0
+
+
+def test_what_is_known_is_not_overwritten_by_what_a_caller_puts() -> None:
+    held = HeldSeats()
+    held.add(ROOM, ANNE)
+    held.put(ROOM, ANNE, 5)
+    assert held.sessions(ROOM, ANNE.user_id) == 1
+
+
+def test_a_view_of_a_room_is_of_its_moment() -> None:
+    held = HeldSeats()
+    held.add(ROOM, ANNE)
+    before = held.in_room(ROOM)
+    held.clear()
+    assert dict(before) == {ANNE: 1}
+    assert dict(held.in_room(ROOM)) == {}
+
+
+def test_a_lease_counts_from_before_its_renewal_was_sent() -> None:
+    timer = LeaseTimer(ttl_s=10, now_s=100)
+    assert timer.valid(109.9)
+    assert not timer.valid(110)
+    timer.renewed(sent_at_s=105)
+    assert timer.valid(114.9)
+    assert not timer.valid(115)
+
+
+def test_an_older_renewal_whose_reply_comes_later_shortens_nothing() -> None:
+    timer = LeaseTimer(ttl_s=10, now_s=100)
+    timer.renewed(sent_at_s=108)
+    timer.renewed(sent_at_s=105)
+    assert timer.valid(117)

@@ -1,0 +1,117 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gifchat_contracts import errors, limits
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_contracts.socket_events import SendText, Typing
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
+from gifchat_testkit.fakes.rooms_api import StoredRoom
+from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
+from gifchat_testkit.turned_time import settle
+
+ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
+ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#222222")
+
+
+@pytest.fixture
+async def node(cluster: FakeCluster) -> AsyncIterator[FakeNode]:
+    async with cluster.node("n1") as node:
+        yield node
+
+
+@pytest.fixture
+async def stored(cluster: FakeCluster) -> StoredRoom:
+    return cluster.api.create(ROOM, max_members=1_000)
+
+
+async def test_a_members_message_is_relayed_and_answered_with_what_was_stored(
+    node: FakeNode, stored: StoredRoom
+) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    message = await node.send.send(anne, SendText(ROOM, "m1", "안녕"))
+    assert (message["seq"], message["chat"], message["user_id"]) == (1, "안녕", ANNE.user_id)
+    assert message["client_message_id"] == "m1"
+    assert await node.send.send(anne, SendText(ROOM, "m1", "안녕")) == message
+    assert len(stored.log) == 1
+
+
+async def test_who_is_not_in_the_room_says_nothing_in_it(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    cluster.api.create(OTHER_ROOM)
+    await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, OTHER_ROOM)
+    with pytest.raises(Refused) as refusal:
+        await node.send.send(bob, SendText(ROOM, "m1", "hello"))
+    assert refusal.value.code is errors.NOT_A_MEMBER
+    await node.send.typing(bob, Typing(ROOM))
+    await settle()
+    assert stored.log == []
+    assert cluster.channels.published == [] or all(b"typing" not in data for _, data in cluster.channels.published)
+
+
+async def test_a_node_that_cannot_rely_on_its_seats_relays_nothing(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    cluster.seats.away = True
+    await asyncio.sleep(limits.LEASE_TTL_S + 1)
+    with pytest.raises(Refused) as refusal:
+        await node.send.send(anne, SendText(ROOM, "m1", "hello"))
+    assert refusal.value.code is errors.RECOVERING
+    await node.send.typing(anne, Typing(ROOM))
+    cluster.seats.away = False
+    await asyncio.sleep(limits.LEASE_RENEW_S + 1)
+    assert node.received(bob, "typing") == []
+    assert (await node.send.send(anne, SendText(ROOM, "m1", "hello")))["seq"] == 1
+
+
+async def test_what_rooms_api_refuses_is_refused(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    cluster.api.away = True
+    with pytest.raises(Refused) as refusal:
+        await node.send.send(anne, SendText(ROOM, "m1", "hello"))
+    assert refusal.value.code is errors.UNAVAILABLE
+
+
+async def test_typing_is_told_to_the_others_and_not_too_often(node: FakeNode, stored: StoredRoom) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    tab, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    for _ in range(30):
+        await node.send.typing(anne, Typing(ROOM))
+        await asyncio.sleep(TYPING_EVERY_S / 20)
+    expected = {"room": ROOM, "user": ANNE.color, "user_id": ANNE.user_id}
+    assert node.received(bob, "typing") == [expected] * 2
+    assert node.received(anne, "typing") == node.received(tab, "typing") == []
+    await asyncio.sleep(TYPING_EVERY_S)
+    await node.send.typing(anne, Typing(ROOM))
+    await settle()
+    assert len(node.received(bob, "typing")) == 3
+
+
+async def test_in_a_big_room_nobody_is_told_who_types(node: FakeNode, stored: StoredRoom) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    room = node.rooms[ROOM]
+    room.occupancy = limits.PRESENCE_ONE_BY_ONE_MEMBERS + 1
+    await node.send.typing(anne, Typing(ROOM))
+    await settle()
+    assert node.received(bob, "typing") == []
+    room.occupancy = limits.PRESENCE_ONE_BY_ONE_MEMBERS
+    await node.send.typing(anne, Typing(ROOM))
+    await settle()
+    assert len(node.received(bob, "typing")) == 1
+
+
+async def test_typing_is_lost_without_harm_while_redis_is_away(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    cluster.channels.go_away()
+    await node.send.typing(anne, Typing(ROOM))

@@ -1,0 +1,64 @@
+import pytest
+
+from gifchat_contracts import errors, identity, limits
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
+from gifchat_realtime_gateway.domain.errors import Refused
+from gifchat_realtime_gateway.ports import Ticket
+from gifchat_testkit import tokens
+
+ROOM, ANNE = RoomId("a" * 24), UserId("1" * 24)
+SIGNED = SignedTokens([identity.DEVELOPMENT_SECRET])
+
+
+def test_a_session_cookie_gives_its_session() -> None:
+    assert SIGNED.session_of(tokens.session_cookie("abc")) == "abc"
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        "",
+        "abc",
+        "a.b.c",
+        tokens.session_cookie("abc")[:-1],
+        tokens.session_cookie("abc", secret="another"),
+        tokens.session_cookie("abc", age_s=identity.SESSION_TTL_S + 5),
+        tokens.signed(identity.TICKET_SALT, "abc"),
+        tokens.signed(identity.SESSION_SALT, {"sub": "abc"}),
+        tokens.signed(identity.SESSION_SALT, None),
+        "\x00\xff",
+    ],
+)
+def test_a_forged_or_old_cookie_gives_none(cookie: str) -> None:
+    assert SIGNED.session_of(cookie) is None
+
+
+def test_the_last_secret_signs_and_all_verify() -> None:
+    rotated = SignedTokens(["old", "new"])
+    assert rotated.session_of(tokens.session_cookie("abc", secret="old")) == "abc"
+    assert rotated.session_of(tokens.session_cookie("abc", secret="new")) == "abc"
+    membership = rotated.membership(ROOM, ANNE, 3)
+    content = tokens.content_of(identity.MEMBERSHIP_SALT, membership, secret="new")
+    assert content == {"r": ROOM, "u": ANNE, "v": 3}
+    assert membership != SignedTokens(["new", "old"]).membership(ROOM, ANNE, 3)
+
+
+def test_a_token_of_one_purpose_is_none_of_another() -> None:
+    assert SIGNED.session_of(SIGNED.membership(ROOM, ANNE, 1)) is None
+    with pytest.raises(Refused):
+        SIGNED.ticket_of(tokens.session_cookie("abc"))
+
+
+def test_a_ticket_says_what_was_signed() -> None:
+    assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, 7, "t1")) == Ticket(ROOM, ANNE, 7, "t1")
+    assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, age_s=limits.TICKET_TTL_S - 2)).room_id == ROOM
+
+
+@pytest.mark.parametrize(
+    "content", [{}, None, "text", {"r": "x", "u": ANNE, "v": 1, "j": "t"}, {"r": ROOM, "u": ANNE, "v": "1", "j": "t"}]
+)
+def test_what_is_no_ticket_is_refused_though_it_is_signed(content: object) -> None:
+    with pytest.raises(Refused) as refusal:
+        SIGNED.ticket_of(tokens.signed(identity.TICKET_SALT, content))
+    assert refusal.value.code is errors.TICKET_INVALID

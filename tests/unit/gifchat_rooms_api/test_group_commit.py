@@ -1,0 +1,362 @@
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gifchat_contracts import errors, keys
+from gifchat_contracts.codec import Frame
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.domain.message import Draft, LogEntry, Message, Text
+from gifchat_rooms_api.domain.room import Room
+from gifchat_rooms_api.use_cases import group_commit
+from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit
+from gifchat_testkit.fakes.message_log import FakeMessageLog, ReplyLost, Unreachable
+from gifchat_testkit.fakes.rooms import room_of
+
+ROOM = RoomId("65f0c0ffee0123456789abcd")
+OWNER = UserId("0" * 24)
+ANNE, BOB = UserId("a" * 24), UserId("b" * 24)
+START = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC)
+
+_ids = count(1)
+
+
+def draft(key: str, user_id: UserId = ANNE) -> Draft:
+    return Draft(f"{next(_ids):024x}", user_id, key, Message("#86362d", Text(f"text of {key}")))
+
+
+def anyone(room: Room, now: datetime) -> None:
+    """The rule that allows everything."""
+
+
+@dataclass
+class World:
+    """One room, one log, any number of processes that write it."""
+
+    room: Room | None = field(default_factory=lambda: room_of(ROOM, owner_id=OWNER))
+    now: datetime = START
+    published: list[tuple[str, Frame]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        assert self.room
+        self.log = FakeMessageLog({ROOM: self.room.epoch})
+
+    async def get(self, room_id: RoomId) -> Room | None:
+        await asyncio.sleep(0)
+        return self.room
+
+    def publish(self, channel: str, frame: Frame) -> None:
+        self.published.append((channel, frame))
+
+    def process(self) -> GroupCommit:
+        return GroupCommit(self, self.log, self, lambda: self.now)
+
+    @property
+    def seqs(self) -> list[int]:
+        return [entry.seq for entry in self.log.entries.get(ROOM, [])]
+
+    @property
+    def written(self) -> list[str]:
+        return [entry.draft.key for entry in self.log.entries.get(ROOM, [])]
+
+
+async def all_of(commit: GroupCommit, drafts: Iterable[Draft]) -> list[Committed | BaseException]:
+    return await asyncio.gather(*(commit.append(ROOM, one, anyone) for one in drafts), return_exceptions=True)
+
+
+def codes(outcomes: Iterable[object]) -> list[str]:
+    return [outcome.code.code if isinstance(outcome, Refused) else "ok" for outcome in outcomes]
+
+
+async def test_a_lone_draft_gets_the_next_seq_and_the_time_of_its_batch() -> None:
+    world = World()
+    commit = world.process()
+    first = await commit.append(ROOM, draft("k1"), anyone)
+    second = await commit.append(ROOM, draft("k2"), anyone)
+    assert [first.entry.seq, second.entry.seq] == [1, 2]
+    assert first.entry.created_at == START.replace(microsecond=678_000)
+    assert world.room
+    assert first.epoch == world.room.epoch
+
+
+async def test_what_arrives_during_a_write_is_the_next_batch_in_order_of_arrival() -> None:
+    world = World()
+    commit = world.process()
+    first = asyncio.create_task(commit.append(ROOM, draft("k0"), anyone))
+    while not world.log.batches:
+        await asyncio.sleep(0)
+    outcomes = await all_of(commit, [draft(f"k{number}") for number in range(1, 51)])
+    await first
+    assert world.log.batches == [1, 50]
+    assert [outcome.entry.seq for outcome in outcomes if isinstance(outcome, Committed)] == list(range(2, 52))
+    assert world.written == [f"k{number}" for number in range(51)]
+
+
+async def test_an_idle_room_has_no_task() -> None:
+    world = World()
+    commit = world.process()
+    await all_of(commit, [draft("k1"), draft("k2")])
+    await commit.aclose(10)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closing_waits_for_the_writes_in_flight() -> None:
+    world = World()
+    commit = world.process()
+    appending = asyncio.create_task(all_of(commit, [draft(f"k{number}") for number in range(5)]))
+    await asyncio.sleep(0)
+    await commit.aclose(10)
+    assert codes(await appending) == ["ok"] * 5
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_closing_cancels_slow_writes_again_if_they_lose_a_cancellation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    stalled = asyncio.Event()
+    lost: list[asyncio.CancelledError] = []
+
+    async def stall(*_: object) -> None:
+        while True:
+            stalled.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as cancelled:
+                if lost:
+                    raise
+                lost.append(cancelled)
+
+    monkeypatch.setattr(world.log, "append", stall)
+    commit = world.process()
+    appending = asyncio.create_task(all_of(commit, [draft("k1")]))
+    await stalled.wait()
+    appending_later = asyncio.create_task(all_of(commit, [draft("k2")]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        with pytest.raises(TimeoutError):
+            await commit.aclose(0)
+        assert codes([*await appending, *await appending_later]) == ["outcome_unknown"] * 2
+    assert len(lost) == 1
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_two_processes_write_one_room_without_holes() -> None:
+    world = World()
+    outcomes = await asyncio.gather(
+        all_of(world.process(), [draft(f"a{number}") for number in range(100)]),
+        all_of(world.process(), [draft(f"b{number}", BOB) for number in range(100)]),
+    )
+    assert codes([*outcomes[0], *outcomes[1]]) == ["ok"] * 200
+    assert world.seqs == list(range(1, 201))
+    assert [key for key in world.written if key[0] == "a"] == [f"a{number}" for number in range(100)]
+    assert [key for key in world.written if key[0] == "b"] == [f"b{number}" for number in range(100)]
+
+
+async def test_a_remembered_head_that_another_process_passed_is_reloaded() -> None:
+    world = World()
+    one, other = world.process(), world.process()
+    for number in range(3):
+        await one.append(ROOM, draft(f"a{number}"), anyone)
+        await all_of(other, [draft(f"b{number}"), draft(f"c{number}")])
+    assert world.seqs == list(range(1, 10))
+
+
+async def test_the_same_message_a_hundred_times_at_once_is_one_entry_with_equal_replies() -> None:
+    world = World()
+    processes = [world.process(), world.process()]
+    outcomes = await asyncio.gather(
+        *(processes[number % 2].append(ROOM, draft("same"), anyone) for number in range(100))
+    )
+    assert world.seqs == [1]
+    assert set(outcomes) == {outcomes[0]}
+
+
+async def test_a_retry_in_the_middle_of_a_batch_leaves_no_hole() -> None:
+    world = World()
+    await world.process().append(ROOM, draft("k2"), anyone)
+    commit = world.process()
+    first = asyncio.create_task(commit.append(ROOM, draft("k0"), anyone))
+    await asyncio.sleep(0)
+    outcomes = await all_of(commit, [draft(f"k{number}") for number in range(1, 5)])
+    await first
+    assert world.seqs == [1, 2, 3, 4, 5]
+    assert world.written == ["k2", "k0", "k1", "k3", "k4"]
+    assert [outcome.entry.seq for outcome in outcomes if isinstance(outcome, Committed)] == [3, 1, 4, 5]
+
+
+async def test_the_same_key_of_another_user_is_another_message() -> None:
+    world = World()
+    await all_of(world.process(), [draft("k", ANNE), draft("k", BOB)])
+    assert world.seqs == [1, 2]
+
+
+async def test_a_store_that_cannot_be_reached_refuses_and_later_takes_the_same() -> None:
+    world = World()
+    commit = world.process()
+    for faults in ([Unreachable()], [None, Unreachable()]):
+        world.log.faults.extend(faults)
+        assert codes(await all_of(commit, [draft("k")])) == ["unavailable"]
+    assert codes(await all_of(commit, [draft("k")])) == ["ok"]
+    assert world.seqs == [1]
+
+
+@pytest.mark.parametrize("stored", range(5))
+async def test_a_lost_reply_acknowledges_what_is_found_and_nothing_else(stored: int) -> None:
+    world = World()
+    commit = world.process()
+    await commit.append(ROOM, draft("before"), anyone)
+    world.log.faults.append(ReplyLost(stored))
+    drafts = [draft(f"k{number}") for number in range(4)]
+    outcomes = await all_of(commit, drafts)
+    assert codes(outcomes) == ["ok"] * stored + ["outcome_unknown"] * (4 - stored)
+    assert codes(await all_of(commit, drafts)) == ["ok"] * 4
+    assert world.seqs == [1, 2, 3, 4, 5]
+    assert {frame.seq for _, frame in world.published} == {1, 2, 3, 4, 5}
+
+
+async def test_where_the_look_up_fails_too_the_outcome_is_unknown() -> None:
+    world = World()
+    commit = world.process()
+    await commit.append(ROOM, draft("before"), anyone)
+    world.log.faults.extend([ReplyLost(1), Unreachable()])
+    assert codes(await all_of(commit, [draft("k")])) == ["outcome_unknown"]
+    assert codes(await all_of(commit, [draft("k")])) == ["ok"]
+    assert world.seqs == [1, 2]
+
+
+async def test_a_room_that_is_gone_takes_nothing() -> None:
+    world = World()
+    world.room = None
+    assert codes(await all_of(world.process(), [draft("k")])) == ["room_not_found"]
+    assert world.seqs == []
+
+
+async def test_a_refused_draft_does_not_touch_the_others() -> None:
+    world = World()
+
+    def not_bob(room: Room, now: datetime) -> None:
+        raise Refused(errors.BANNED)
+
+    commit = world.process()
+    outcomes = await asyncio.gather(
+        commit.append(ROOM, draft("k1"), anyone),
+        commit.append(ROOM, draft("k2", BOB), not_bob),
+        commit.append(ROOM, draft("k3"), anyone),
+        return_exceptions=True,
+    )
+    assert codes(outcomes) == ["ok", "banned", "ok"]
+    assert world.seqs == [1, 2]
+
+
+async def test_the_retry_of_a_stored_message_is_answered_even_if_the_sender_is_muted_now() -> None:
+    world = World()
+
+    def muted(room: Room, now: datetime) -> None:
+        raise Refused(errors.MUTED)
+
+    commit = world.process()
+    stored = await commit.append(ROOM, draft("k1"), anyone)
+    assert await commit.append(ROOM, draft("k1"), muted) == stored
+    with pytest.raises(Refused) as refused:
+        await commit.append(ROOM, draft("k2"), muted)
+    assert refused.value.code is errors.MUTED
+
+
+async def test_slow_mode_holds_each_user_but_the_owner() -> None:
+    world = World(room_of(ROOM, owner_id=OWNER, slow_mode_s=10))
+    commit = world.process()
+    outcomes = await all_of(
+        commit, [draft("a1"), draft("b1", BOB), draft("a2"), draft("o1", OWNER), draft("o2", OWNER)]
+    )
+    assert codes(outcomes) == ["ok", "ok", "slow_mode", "ok", "ok"]
+    world.now += timedelta(seconds=4)
+    again, first_again = await all_of(world.process(), [draft("a2"), draft("a1")])
+    assert isinstance(again, Refused)
+    assert again.retry_after_s == pytest.approx(6, abs=0.01)
+    assert first_again == outcomes[0]
+    world.now += timedelta(seconds=6)
+    assert codes(await all_of(commit, [draft("a2"), draft("a2")])) == ["ok", "ok"]
+
+
+async def test_a_room_that_is_too_far_behind_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAITING", 3)
+    world = World()
+    assert codes(await all_of(world.process(), [draft(f"k{number}") for number in range(5)])) == (
+        ["ok"] * 3 + ["unavailable"] * 2
+    )
+
+
+async def test_a_sender_that_stops_waiting_does_not_stop_the_write() -> None:
+    world = World()
+    commit = world.process()
+    gone = asyncio.create_task(commit.append(ROOM, draft("k1"), anyone))
+    stays = asyncio.create_task(commit.append(ROOM, draft("k2"), anyone))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert (await stays).entry.seq == 2
+    assert world.written == ["k1", "k2"]
+
+
+async def test_an_error_that_nobody_foresaw_reaches_those_who_wait_and_ends_nothing() -> None:
+    world = World()
+    commit = world.process()
+    room, world.room = world.room, "no room"  # type: ignore[assignment]
+    (outcome,) = await all_of(commit, [draft("k")])
+    assert isinstance(outcome, AttributeError)
+    world.room = room
+    assert codes(await all_of(commit, [draft("k")])) == ["ok"]
+
+
+async def test_what_is_committed_is_published_in_order_on_the_rooms_channel() -> None:
+    world = World()
+    await all_of(world.process(), [draft(f"k{number}") for number in range(20)])
+    assert {channel for channel, _ in world.published} == {keys.room_channel(ROOM)}
+    assert [frame.seq for _, frame in world.published] == list(range(1, 21))
+    assert [json.loads(frame.body)[1]["seq"] for _, frame in world.published] == list(range(1, 21))
+
+
+Step = Callable[[GroupCommit], "asyncio.Task[list[Committed | BaseException]]"]
+faults = st.sampled_from([None, None, None, Unreachable(), ReplyLost(0), ReplyLost(1), ReplyLost(2), ReplyLost(9)])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    posts=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([ANNE, BOB]), st.integers(0, 15), st.integers(0, 6))),
+    faults=st.lists(faults, max_size=30),
+)
+async def test_whatever_happens_seqs_are_contiguous_and_acks_are_true(
+    posts: list[tuple[int, UserId, int, int]], faults: list[Unreachable | ReplyLost | None]
+) -> None:
+    world = World()
+    world.log.faults.extend(faults)
+    processes = [world.process() for _ in range(3)]
+
+    async def post(process: int, user_id: UserId, key: int, delay: int) -> tuple[UserId, str, object]:
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        try:
+            return user_id, f"k{key}", await processes[process].append(ROOM, draft(f"k{key}", user_id), anyone)
+        except Refused as refused:
+            return user_id, f"k{key}", refused
+
+    outcomes = await asyncio.gather(*(post(*one) for one in posts))
+
+    log = world.log.entries.get(ROOM, [])
+    assert world.seqs == list(range(1, len(log) + 1))
+    by_identity: dict[tuple[UserId, str], LogEntry] = {(entry.draft.user_id, entry.draft.key): entry for entry in log}
+    assert len(by_identity) == len(log)
+    published = {frame.seq for _, frame in world.published}
+    for user_id, key, outcome in outcomes:
+        if isinstance(outcome, Committed):
+            assert by_identity[user_id, key] == outcome.entry
+            assert outcome.entry.seq in published
+        else:
+            assert codes([outcome])[0] in ("unavailable", "outcome_unknown")

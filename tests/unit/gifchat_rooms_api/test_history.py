@@ -1,0 +1,78 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from gifchat_contracts import errors
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_contracts.position import Position
+from gifchat_rooms_api.domain.errors import Refused
+from gifchat_rooms_api.domain.message import Draft, LogEntry, SlowModeChange
+from gifchat_rooms_api.use_cases.history import After, Before, History, Newest, Range
+from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
+from gifchat_testkit.fakes.rooms import room_of
+
+ROOM = room_of(RoomId("65f0c0ffee0123456789abcd"))
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+async def log() -> FakeMessageLog:
+    log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
+    await log.append(
+        ROOM.room_id,
+        [
+            LogEntry(seq, AT, Draft(f"{seq:024x}", UserId("a" * 24), f"k{seq}", SlowModeChange(seq)))
+            for seq in range(1, 11)
+        ],
+    )
+    return log
+
+
+async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
+    log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
+    log.faults.extend([None, Unreachable()])
+    page = await History(log).page(ROOM, Newest(), 50)
+    assert (page.head, list(page.entries)) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "limit", "seqs", "has_more"),
+    [
+        (Newest(), 3, [8, 9, 10], True),
+        (Newest(), 10, list(range(1, 11)), False),
+        (Newest(), 11, list(range(1, 11)), False),
+        (Before(8), 3, [5, 6, 7], True),
+        (Before(4), 3, [1, 2, 3], False),
+        (Before(1), 3, [], False),
+        (After(0), 3, [1, 2, 3], True),
+        (After(7), 3, [8, 9, 10], False),
+        (After(10), 3, [], False),
+        (After(99), 3, [], False),
+    ],
+)
+async def test_pages(log: FakeMessageLog, wanted: Range, limit: int, seqs: list[int], has_more: bool) -> None:
+    page = await History(log).page(ROOM, wanted, limit)
+    assert [entry.seq for entry in page.entries] == seqs
+    assert page.has_more is has_more
+    assert (page.epoch, page.head) == (ROOM.epoch, 10)
+
+
+@pytest.mark.parametrize("wanted", [Newest(), Before(1), After(0)])
+async def test_a_room_in_which_nobody_has_said_anything(wanted: Range) -> None:
+    page = await History(FakeMessageLog({})).page(ROOM, wanted, 50)
+    assert (page.head, page.entries, page.has_more) == (0, [], False)
+
+
+async def test_heads_are_positions(log: FakeMessageLog) -> None:
+    assert await History(log).heads([ROOM.room_id]) == {ROOM.room_id: Position(ROOM.epoch, 10)}
+
+
+async def test_without_the_store_reading_is_refused_as_unavailable(log: FakeMessageLog) -> None:
+    history = History(log)
+    log.faults.append(Unreachable())
+    with pytest.raises(Refused) as refused:
+        await history.page(ROOM, Newest(), 50)
+    assert refused.value.code is errors.UNAVAILABLE
+    log.faults.append(Unreachable())
+    with pytest.raises(Refused):
+        await history.heads([ROOM.room_id])

@@ -1,0 +1,56 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gifchat_contracts import limits
+from gifchat_rooms_api.domain.message import BadTextError, Text, deletion_key, notice_key, slow_mode_wait_s, text_of
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("hi", "hi"),
+        (" 안녕 ", " 안녕 "),
+        ("a\r\nb\tc", "a\nb\tc"),
+        ("👩‍👩‍👧", "👩‍👩‍👧"),
+        ("<script>", "<script>"),
+        ("x" * limits.TEXT_MAX_CHARS, "x" * limits.TEXT_MAX_CHARS),
+        ("🎉" * limits.TEXT_MAX_CHARS, "🎉" * limits.TEXT_MAX_CHARS),
+    ],
+)
+def test_texts_that_are_taken(raw: str, text: str) -> None:
+    assert text_of(raw) == Text(text)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["", " ", "\n\t\r\n", "\u3000", "x" * (limits.TEXT_MAX_CHARS + 1), "a\x00", "\x1b[31m", "a\rb", "a\x85b", "\ud800"],
+)
+def test_texts_that_are_refused(raw: str) -> None:
+    with pytest.raises(BadTextError):
+        text_of(raw)
+
+
+@given(st.text(alphabet=st.characters(), max_size=50))
+def test_a_text_that_is_taken_can_be_stored_and_sent(raw: str) -> None:
+    try:
+        text = text_of(raw)
+    except BadTextError:
+        return
+    assert text.text.encode().decode() == text.text
+    assert text_of(text.text) == text
+
+
+@pytest.mark.parametrize(("ago_s", "wait_s"), [(0, 10), (4, 6), (10, 0), (11, 0)])
+def test_slow_mode_counts_from_the_last_message(ago_s: float, wait_s: float) -> None:
+    assert slow_mode_wait_s(10, NOW - timedelta(seconds=ago_s), NOW) == wait_s
+    assert slow_mode_wait_s(10, None, NOW) == 0
+
+
+def test_the_systems_keys_are_no_clients_keys() -> None:
+    assert deletion_key(12) == "deletion:12"
+    assert ":" in notice_key("ab" * 12)

@@ -1,0 +1,99 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from gifchat_contracts import limits
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.domain.room import (
+    BadPasswordError,
+    BadTitleError,
+    NewPassword,
+    RoomChange,
+    folded,
+    password_of,
+    room_payload,
+    title_of,
+)
+from gifchat_testkit.fakes.rooms import OWNER, room_of
+
+ROOM = RoomId("65f0c0ffee0123456789abcd")
+
+
+@pytest.mark.parametrize(
+    ("raw", "title"),
+    [
+        ("cats", "cats"),
+        ("  고양이 GIF  ", "고양이 GIF"),
+        ("x" * limits.TITLE_MAX_CHARS, "x" * limits.TITLE_MAX_CHARS),
+        (" " * 100 + "x" * limits.TITLE_MAX_CHARS, "x" * limits.TITLE_MAX_CHARS),
+        ("<b>{{ 7 * 7 }}</b>", "<b>{{ 7 * 7 }}</b>"),
+        ("👩‍👩‍👧", "👩‍👩‍👧"),
+    ],
+)
+def test_titles_are_trimmed_and_otherwise_kept(raw: str, title: str) -> None:
+    assert title_of(raw) == title
+
+
+@pytest.mark.parametrize(
+    "raw", ["", " \u3000 ", "a\nb", "a\x00", "\x1b[2J", "a\x85", "\ud800", "x" * (limits.TITLE_MAX_CHARS + 1)]
+)
+def test_titles_that_no_room_can_have(raw: str) -> None:
+    with pytest.raises(BadTitleError):
+        title_of(raw)
+
+
+def test_a_password_is_kept_as_it_was_typed() -> None:
+    assert password_of("  pass word ") == "  pass word "
+    assert password_of("비" * limits.PASSWORD_MAX_CHARS) == "비" * limits.PASSWORD_MAX_CHARS
+
+
+@pytest.mark.parametrize("raw", ["x" * (limits.PASSWORD_MAX_CHARS + 1), "a\tb", "\x00", "\udfff"])
+def test_passwords_that_no_room_can_have(raw: str) -> None:
+    with pytest.raises(BadPasswordError):
+        password_of(raw)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("CATS", "cats"), ("STRASSE", "straße"), ("ﬁsh", "FISH"), ("ＧＩＦ", "gif"), ("\u1112\u1161", "하")],
+)
+def test_what_is_searched_for_is_the_same_in_any_case_and_form(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+
+
+def test_folding_twice_is_folding_once() -> None:
+    for title in ("ﬁsh", "STRASSE", "İstanbul", "ΌΣΟΣ", "\u0345"):
+        assert folded(folded(title)) == folded(title)
+
+
+def test_an_empty_change_changes_nothing_and_taking_the_password_away_is_none() -> None:
+    assert RoomChange().empty
+    assert not RoomChange(slow_mode_s=0).empty
+    assert not RoomChange(password=NewPassword(None)).empty
+
+
+def test_everybody_may_know_this_of_a_room_and_nothing_else() -> None:
+    room = replace(
+        room_of(ROOM, slow_mode_s=5),
+        password_hash="$argon2id$secret",
+        members=3,
+        created_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC),
+    )
+    assert room_payload(room) == {
+        "_id": ROOM,
+        "title": "A room",
+        "max": 10,
+        "private": True,
+        "owner": "#86362d",
+        "owner_id": OWNER,
+        "slow_mode_s": 5,
+        "createdAt": "2026-01-02T03:04:05.678Z",
+        "members": 3,
+    }
+
+
+def test_the_members_of_this_moment_are_better_than_the_recorded_ones() -> None:
+    room = replace(room_of(ROOM), members=3)
+    assert room_payload(room, 0)["members"] == 0
+    assert room_payload(room, None)["members"] == 3

@@ -1,0 +1,93 @@
+"""Every path of the service: HEAD is GET without a body, and a 405 lists the allowed methods."""
+
+import http.client
+from collections import defaultdict
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+
+from gifchat_testkit.services import running_service
+from gifchat_web.app import create_app
+from gifchat_web.methods import METHODS, Methods
+from gifchat_web.metrics import RequestMetrics
+from gifchat_web.security import SecurityHeaders
+from gifchat_web.session import Sessions
+from gifchat_web.settings import Settings
+
+MADE_UP = "BREW"
+STATIC = "/static/{version}/js/main.js"
+
+
+def fastapi() -> FastAPI:
+    """The application inside its middleware."""
+    app = create_app(Settings())
+    for layer in (SecurityHeaders, RequestMetrics, Sessions, Methods):
+        assert isinstance(app, layer)
+        app = app._app
+    assert isinstance(app, FastAPI)
+    return app
+
+
+def taken() -> dict[str, set[str]]:
+    """The methods of every path."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for route in iter_route_contexts(fastapi().routes):
+        assert route.path is not None
+        if not isinstance(route.original_route, Mount):
+            found[route.path] |= route.methods or set()
+    return {**found, STATIC: {"GET"}}
+
+
+TAKEN = taken()
+
+
+def url(path: str) -> str:
+    return path.format(room_id="1" * 24, version="x")
+
+
+@pytest.mark.parametrize("path", [path for path, methods in TAKEN.items() if "GET" in methods])
+async def test_head_has_the_headers_of_get_and_no_body(alice: httpx.AsyncClient, path: str) -> None:
+    await alice.get("/")
+    got, head = await alice.get(url(path)), await alice.head(url(path))
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert got.status_code < 500
+    if path != "/metrics":
+        assert head.headers == got.headers
+
+
+@pytest.mark.parametrize("path", TAKEN)
+async def test_a_405_lists_every_method_of_the_path(alice: httpx.AsyncClient, path: str) -> None:
+    methods = TAKEN[path] | ({"HEAD"} if "GET" in TAKEN[path] else set())
+    wrong = METHODS - methods | {MADE_UP}
+    for method in wrong:
+        answer = await alice.request(method, url(path), headers={"accept": "application/json"})
+        assert answer.status_code == 405, method
+        assert answer.headers["allow"] == ", ".join(sorted(methods)), method
+        assert method == "HEAD" or answer.json()["code"] == "method_not_allowed"
+
+
+async def test_head_of_an_unknown_path_is_404(alice: httpx.AsyncClient) -> None:
+    assert (await alice.head("/nowhere")).status_code == 404
+    assert (await alice.head("/static/x/nothing.js")).status_code == 404
+
+
+async def test_head_is_counted_as_head_and_by_its_route(alice: httpx.AsyncClient) -> None:
+    await alice.head(url("/room/{room_id}"))
+    text = (await alice.get("/metrics")).text
+    assert 'web_requests_total{method="HEAD",route="/room/{room_id}",status="302"} 1.0' in text
+
+
+def test_the_server_sends_no_body_after_the_head(tmp_path: Path) -> None:
+    with running_service("gifchat_web", tmp_path) as web:
+        connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=10)
+        for method in ("HEAD", "GET", "HEAD", "GET"):
+            connection.request(method, "/room")
+            answer = connection.getresponse()
+            assert answer.status == 200
+            assert int(answer.headers["content-length"]) > 0
+            assert (answer.read() == b"") is (method == "HEAD")
+        connection.close()

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from gifchat_web.settings import Settings
+
+
+async def test_probes_answer(alice: httpx.AsyncClient) -> None:
+    for path in ("/health/live", "/health/ready"):
+        assert (await alice.get(path)).status_code == 200
+
+
+async def test_requests_are_counted_by_route_and_not_by_path(alice: httpx.AsyncClient) -> None:
+    await alice.get("/room/" + "f" * 24, params={"password": "secret"})
+    await alice.get("/nowhere/at/all")
+    await alice.request("INVENTED", "/")
+    text = (await alice.get("/metrics")).text
+    assert 'web_requests_total{method="GET",route="/room/{room_id}",status="302"} 1.0' in text
+    assert 'route="unmatched"' in text
+    assert 'method="other"' in text
+    for word in ("nowhere", "secret", "INVENTED", "f" * 24):
+        assert word not in text
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_SECRETS", "a, b")
+    monkeypatch.setenv("ALLOWED_ORIGINS", "http://a,http://b")
+    settings = Settings()
+    assert settings.session_secrets == ("a", "b")
+    assert settings.allowed_origins == ("http://a", "http://b")
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"environment": "production"},
+        {"session_secrets": ()},
+        {"forwarded_allow_ips": "127.0.0.1,*"},
+        {"log_format": "xml"},
+    ],
+)
+def test_a_dangerous_environment_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate(wrong)
+
+
+def test_production_with_a_default_secret_says_so_and_does_not_start() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "gifchat_web"],
+        env={"ENVIRONMENT": "production"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    [sentence] = result.stderr.splitlines()
+    assert "SESSION_SECRETS holds the default secret" in sentence
+
+
+def test_a_stop_that_was_asked_for_is_a_success() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "gifchat_web"],
+        env={"PORT": "0", "LOG_FORMAT": "json"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert any("Uvicorn running" in line for line in process.stdout)
+        process.terminate()
+        assert process.wait(timeout=10) == 0

@@ -1,0 +1,252 @@
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from gifchat_contracts import errors
+
+NOWHERE = "f" * 24
+PASSWORD = "비밀 번호&1"
+
+
+async def create(client: httpx.AsyncClient, **form: str) -> str:
+    answer = await client.post("/room", data={"title": "우리 방", "max": "10", **form})
+    assert answer.status_code == 302
+    return answer.headers["location"]
+
+
+def error_of(answer: httpx.Response) -> str:
+    assert answer.status_code == 302
+    location = answer.headers["location"]
+    assert location.startswith("/?error=")
+    assert location.isascii()
+    return unquote(location.removeprefix("/?error="))
+
+
+async def test_the_list_shows_rooms_and_the_error_of_the_url(alice: httpx.AsyncClient) -> None:
+    await create(alice, title="<script>alert(1)</script>")
+    page = await alice.get("/", params={"error": "비밀번호가 틀렸습니다.<b>"})
+    assert page.status_code == 200
+    assert "비밀번호가 틀렸습니다.&lt;b&gt;" in page.text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
+    assert "<script>alert" not in page.text
+
+
+async def test_a_room_is_created_from_a_form_and_from_json(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    assert await create(alice) == f"/room/{1:024x}"
+    assert await create(alice, max="") == f"/room/{2:024x}"
+    answer = await alice.post("/room", json={"title": "json", "max": 3, "password": PASSWORD})
+    assert answer.headers["location"] == f"/room/{3:024x}"
+    rooms = list(rooms_api.rooms.values())
+    assert [(room["title"], room["max"], room["private"]) for room in rooms] == [
+        ("우리 방", 10, False),
+        ("우리 방", 10, False),
+        ("json", 3, True),
+    ]
+
+
+@pytest.mark.parametrize("form", [{"title": ""}, {"max": "1"}, {"max": "many"}, {"max": "9" * 30}])
+async def test_a_wrong_form_is_shown_again_with_what_was_typed(alice: httpx.AsyncClient, form: dict[str, str]) -> None:
+    answer = await alice.post("/room", data={"title": "typed", "max": "10", **form})
+    assert answer.status_code == 422
+    assert errors.VALIDATION_FAILED.ko in answer.text
+    assert ("typed" in answer.text) == ("title" not in form)
+
+
+async def test_checks_come_in_the_originals_order_and_words(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any
+) -> None:
+    url = await create(alice, password=PASSWORD)
+    assert error_of(await bob.get(f"/room/{NOWHERE}?password=wrong")) == "존재하지 않는 방입니다."
+    assert error_of(await bob.get("/room/not-an-id")) == "존재하지 않는 방입니다."
+    rooms_api.rooms[url.removeprefix("/room/")]["members"] = 10
+    assert error_of(await bob.get(url, params={"password": "wrong"})) == "비밀번호가 틀렸습니다."
+    assert error_of(await bob.get(url, params={"password": PASSWORD})) == "허용 인원을 초과했습니다."
+
+
+async def test_errors_are_in_the_language_of_the_user(alice: httpx.AsyncClient) -> None:
+    answer = await alice.get(f"/room/{NOWHERE}", headers={"accept-language": "en-GB,en;q=0.9"})
+    assert error_of(answer) == errors.ROOM_NOT_FOUND.en
+
+
+async def test_a_password_in_the_url_leads_to_the_clean_url(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    url = await create(alice, password=PASSWORD)
+    answer = await bob.get(url, params={"password": PASSWORD})
+    assert (answer.status_code, answer.headers["location"]) == (303, url)
+    assert PASSWORD not in answer.text
+    assert PASSWORD not in unquote(str(answer.headers))
+    assert 'id="composer"' in (await bob.get(url)).text
+
+
+async def test_a_password_for_an_open_room_leads_to_the_clean_url_too(alice: httpx.AsyncClient) -> None:
+    url = await create(alice)
+    answer = await alice.get(url, params={"password": ""})
+    assert (answer.status_code, answer.headers["location"]) == (303, url)
+
+
+async def test_a_private_room_asks_for_its_password(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
+    url = await create(alice, password=PASSWORD)
+    asked = await bob.get(url)
+    assert asked.status_code == 200
+    assert f'action="{url}/password" method="post"' in asked.text
+    wrong = await bob.post(f"{url}/password", data={"password": "wrong"})
+    assert wrong.status_code == 403
+    assert "비밀번호가 틀렸습니다." in wrong.text
+    assert f'href="{url}?lang=en"' in wrong.text, "the other language of a page that a form was posted to"
+    back = await bob.get(f"{url}/password")
+    assert (back.status_code, back.headers["location"]) == (303, url), "a reload of the address without the form"
+    right = await bob.post(f"{url}/password", data={"password": PASSWORD})
+    assert (right.status_code, right.headers["location"]) == (303, url)
+    assert 'id="composer"' in (await bob.get(url)).text
+    assert 'id="composer"' in (await alice.get(url)).text, "the owner needs no password"
+
+
+async def test_no_page_holds_a_ticket_or_a_session(alice: httpx.AsyncClient) -> None:
+    url = await create(alice)
+    page = await alice.get(url)
+    assert alice.cookies["gifchat_session"] not in page.text
+    assert "ticket" not in page.text.replace("ticket_", "")
+
+
+async def test_the_original_scripts_routes_answer_ok(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    url = await create(alice)
+    room_id = url.removeprefix("/room/")
+    for answer in (
+        await alice.post(f"{url}/chat", data={"chat": "안녕하세요"}),
+        await alice.post(f"{url}/chat", json={"chat": "json"}),
+        await alice.post(f"{url}/gif", files={"gif": ("x.gif", b"GIF89a", "image/gif")}),
+    ):
+        assert (answer.status_code, answer.text) == (200, "ok")
+    assert [(room, text) for room, _user, text in rooms_api.posts] == [
+        (room_id, "안녕하세요"),
+        (room_id, "json"),
+        (room_id, "0" * 64),
+    ]
+    [(content_type, length, body)] = rooms_api.uploads
+    assert content_type.startswith("multipart/form-data; boundary=")
+    assert (length, b"GIF89a" in body) == (str(len(body)), True)
+    removed = await alice.delete(url)
+    assert (removed.status_code, removed.text) == (200, "ok")
+    assert not rooms_api.rooms
+
+
+async def test_only_the_owner_removes_a_room(alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any) -> None:
+    url = await create(alice)
+    answer = await bob.delete(url)
+    assert answer.status_code == 403
+    assert errors.NOT_OWNER.ko in answer.text
+    assert rooms_api.rooms
+
+
+@pytest.mark.parametrize("text", ["", "   ", "x" * 2_001])
+async def test_a_chat_without_words_or_with_too_many_is_refused(alice: httpx.AsyncClient, text: str) -> None:
+    url = await create(alice)
+    assert (await alice.post(f"{url}/chat", data={"chat": text})).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "status"),
+    [
+        ({"content-type": "application/json"}, b"[]", 400),
+        ({"content-type": "application/json"}, b"{", 400),
+        ({"content-type": "application/json"}, b"[" * 60_000, 400),
+        ({"content-type": "text/plain"}, b"chat=x", 400),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"chat=\xff", 400),
+        ({"content-type": "application/x-www-form-urlencoded"}, b"chat=" + b"x" * 70_000, 413),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_refused(
+    alice: httpx.AsyncClient, headers: dict[str, str], content: bytes, status: int
+) -> None:
+    url = await create(alice)
+    assert (await alice.post(f"{url}/chat", headers=headers, content=content)).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/room", "/room/{}/password", "/room/{}/chat"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@pytest.mark.parametrize(
+    "body", ["{}", '{{"title":"a","max":{}}}', '{{"chat":{}}}', '{{"password":{}}}', '{{"x":[{}]}}']
+)
+async def test_a_form_with_a_number_that_is_not_finite_is_refused(
+    alice: httpx.AsyncClient, rooms_api: Any, path: str, number: str, body: str
+) -> None:
+    url = await create(alice)
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    asked = len(rooms_api.callers)
+    answer = await alice.post(path.format(url.removeprefix("/room/")), content=body.format(number), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert len(rooms_api.callers) == asked
+
+
+async def test_a_page_with_a_number_that_is_not_finite_is_not_rendered(
+    alice: httpx.AsyncClient, rooms_api: Any
+) -> None:
+    await create(alice)
+    next(iter(rooms_api.rooms.values()))["members"] = float("nan")
+    answer = await alice.get("/")
+    assert answer.status_code == 500
+    assert "NaN" not in answer.text
+
+
+async def test_a_gif_that_announces_too_much_is_refused_before_it_is_read(
+    alice: httpx.AsyncClient, rooms_api: Any
+) -> None:
+    url = await create(alice)
+    headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(11 * 1024 * 1024)}
+    answer = await alice.post(f"{url}/gif", headers=headers, content=b"")
+    assert (answer.status_code, rooms_api.uploads) == (413, [])
+    assert errors.GIF_TOO_LARGE.ko in answer.text
+
+
+async def test_rooms_api_hears_who_asks(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    await alice.get("/", headers={"accept-language": "en"})
+    [caller] = rooms_api.callers
+    assert (caller.address, caller.language) == ("203.0.113.9", "en")
+    assert caller.session_cookie == alice.cookies["gifchat_session"]
+
+
+async def test_an_outage_is_a_page_for_people_and_a_problem_for_programs(
+    alice: httpx.AsyncClient, rooms_api: Any
+) -> None:
+    url = await create(alice)
+    rooms_api.outage = errors.UNAVAILABLE
+    for path in ("/", url):
+        page = await alice.get(path)
+        assert (page.status_code, page.headers["retry-after"]) == (503, "7")
+        assert errors.UNAVAILABLE.ko in page.text
+    answer = await alice.post(f"{url}/chat", data={"chat": "x"}, headers={"accept": "application/json"})
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": errors.UNAVAILABLE.ko,
+        "status": 503,
+        "detail": errors.UNAVAILABLE.ko,
+        "code": "unavailable",
+        "action": "retry",
+        "retry": True,
+        "instance": f"{url}/chat",
+    }
+
+
+async def test_unknown_routes_and_methods(alice: httpx.AsyncClient) -> None:
+    missing = await alice.get("/nowhere")
+    assert missing.status_code == 404
+    assert errors.NOT_FOUND.ko in missing.text
+    wrong = await alice.put("/room", headers={"accept": "application/json"})
+    assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
+    assert "POST" in wrong.headers["allow"] or "GET" in wrong.headers["allow"]
+
+
+async def test_the_language_can_be_chosen_and_is_kept(alice: httpx.AsyncClient) -> None:
+    assert '<html lang="ko">' in (await alice.get("/")).text
+    assert '<html lang="en">' in (await alice.get("/?lang=en")).text
+    assert '<html lang="en">' in (await alice.get("/room")).text
+    assert '<html lang="en">' in (await alice.get("/?lang=tlh")).text
+
+
+async def test_a_page_can_be_asked_for_its_head_alone(alice: httpx.AsyncClient) -> None:
+    url = await create(alice)
+    for path in ("/", "/room", url):
+        assert (await alice.head(path)).status_code == 200
