@@ -1,6 +1,6 @@
 """What does it cost to take a message off a room's channel: by which reader, on which event loop?
 
-Run it alone: `python -m benchmarks.channel_reader`. Prints the table of docs/adr/0015-an-own-reader-of-channels.md.
+Run it alone: `python -m benchmarks.channel_reader`. Prints the table of docs/adr/0015-our-own-channel-reader.md.
 """
 
 import asyncio

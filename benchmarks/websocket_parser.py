@@ -1,6 +1,6 @@
 """What does a parser of WebSocket frames cost: for each silent connection, and for each message?
 
-Run it alone: `python -m benchmarks.websocket_parser`. Prints the table of docs/adr/0012-an-own-websocket-parser.md.
+Run it alone: `python -m benchmarks.websocket_parser`. Prints the table of docs/adr/0012-our-own-websocket-parser.md.
 """
 
 import logging
