@@ -75,8 +75,8 @@ def test_an_audience_knows_its_sessions_by_user() -> None:
     sockets.chat = {"a1": [], "a2": [], "b1": []}
     audience = Audience(sockets.group())
 
-    def hear(but: UserId | None = None) -> set[str]:
-        audience.send(b'["chat",{}]', but)
+    def hear(exclude: UserId | None = None) -> set[str]:
+        audience.send(b'["chat",{}]', exclude)
         heard = {sid for sid, events in sockets.chat.items() if events}
         for events in sockets.chat.values():
             events.clear()
@@ -88,7 +88,7 @@ def test_an_audience_knows_its_sessions_by_user() -> None:
     assert len(audience) == 3
     assert hear() == {"a1", "a2", "b1"}
     assert set(audience.sids_of(ANNE.user_id)) == {"a1", "a2"}
-    assert hear(but=ANNE.user_id) == {"b1"}
+    assert hear(exclude=ANNE.user_id) == {"b1"}
     assert list(audience.sids_of(None)) == []
 
     audience.discard(tab)

@@ -56,9 +56,9 @@ class FakeGroup:
         self._sids.pop(sid, None)
         self._unwritten.pop(sid, None)
 
-    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+    def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
         """See the port."""
-        sids = [sid for sid in self._sids if sid not in but]
+        sids = [sid for sid in self._sids if sid not in exclude]
         if not self._late:
             self._sockets.deliver(sids, body)
             return

@@ -137,10 +137,10 @@ async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
 async def test_all_but_some() -> None:
     first, second, stranger = Member(), Member(), Member()
     group = group_of(first, second)
-    group.send(b"4a", but=of(first))
+    group.send(b"4a", exclude=of(first))
     group.send(b"4b")
-    group.send(b"4c", but=of(second, stranger))
-    group.send(b"4d", but=of(first, second))
+    group.send(b"4c", exclude=of(second, stranger))
+    group.send(b"4d", exclude=of(first, second))
     await turn()
     assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
 
@@ -150,7 +150,7 @@ async def test_a_newcomer_that_is_left_out() -> None:
     group = group_of(first)
     group.send(b"4a")
     group.add(*of(second))
-    group.send(b"4b", but=of(second))
+    group.send(b"4b", exclude=of(second))
     group.send(b"4c")
     await turn()
     assert (first.got, second.got) == (["4a", "4b", "4c"], ["4c"])
@@ -256,7 +256,7 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
                     for number, member in enumerate(members):
                         if member.inside and number not in value:
                             member.due[member.stay].append(packet)
-                    group.send(packet.encode(), but=of(*(members[number] for number in value)))
+                    group.send(packet.encode(), exclude=of(*(members[number] for number in value)))
                 case "turn":
                     await turn()
         for _ in range(40):
@@ -295,12 +295,12 @@ async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.Monk
     assert compressed == packets
     compressed.clear()
     left_out = cast("list[Connection]", readers[:1])
-    group.send(packets[0], but=left_out)
+    group.send(packets[0], exclude=left_out)
     await turn()
     assert readers[1].got[1:] == [deflated_frame(packets[0])]
     assert (len(readers[0].got), plain[0].got[1:]) == (1, [text_frame(packets[0])])
     for reader in readers:
-        group.send(packets[0], but=cast("list[Connection]", [reader]))
+        group.send(packets[0], exclude=cast("list[Connection]", [reader]))
     newcomer = Raw(deflates=True)
     group.add(*cast("list[Connection]", [newcomer]))
     group.send(packets[2])

@@ -81,7 +81,7 @@ class Group(Protocol):
         """A session less: it hears nothing more, not even what was sent and is not written yet."""
         ...
 
-    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+    def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
         """Write one event, the ready JSON `["event",payload]`, to all but some. Never waits, never raises."""
         ...
 
@@ -113,9 +113,9 @@ class Audience:
         if not sids:
             del self._sids[session.who.user_id]
 
-    def send(self, body: bytes, but: UserId | None = None) -> None:
+    def send(self, body: bytes, exclude: UserId | None = None) -> None:
         """Write an event to everybody, or to everybody but one user."""
-        self._group.send(body, self.sids_of(but))
+        self._group.send(body, self.sids_of(exclude))
 
     def sids_of(self, user_id: UserId | None) -> Collection[str]:
         """One user."""

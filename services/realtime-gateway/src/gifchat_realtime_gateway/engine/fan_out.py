@@ -139,12 +139,12 @@ class Group:
             self._changes += 1
         self._late.pop(connection, None)
 
-    def send(self, packet: bytes, but: Collection[Connection] = ()) -> None:
+    def send(self, packet: bytes, exclude: Collection[Connection] = ()) -> None:
         """Send one packet, in UTF-8, to all members, or to all but some."""
         if not self._members:
             return
-        if but:
-            self._excluded[len(self._packets)] = frozenset(but)
+        if exclude:
+            self._excluded[len(self._packets)] = frozenset(exclude)
         self._packets.append(packet)
         self._frames.append(text_frame(packet))
         if not self._flushing:

@@ -52,10 +52,10 @@ class RoomGroup:
         if connection is not None:
             self._group.discard(connection)
 
-    def send(self, body: bytes, but: Collection[str] = ()) -> None:
+    def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
         """See `domain.hosted_room.Group`."""
         metrics.DELIVERIES.count += len(self._connections)
-        left_out = [self._connections[sid] for sid in but if sid in self._connections] if but else ()
+        left_out = [self._connections[sid] for sid in exclude if sid in self._connections] if exclude else ()
         self._group.send(_CHAT_EVENT + _utf8(body), left_out)
 
 

@@ -86,7 +86,7 @@ class FanOut:
             return
         match frame.kind:
             case Kind.JOIN | Kind.TYPING:
-                room.audience.send(frame.body, but=frame.subject)
+                room.audience.send(frame.body, exclude=frame.subject)
             case Kind.SANCTION:
                 self._sockets.deliver(room.audience.sids_of(frame.subject), frame.body)
             case Kind.PRESENCE:
