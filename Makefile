@@ -9,9 +9,9 @@ ROOMS_API ?= 2
 BIN := .venv/bin
 SERVICES := services/rooms-api services/realtime-gateway services/web
 WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
-LOCAL := contracts $(SERVICES) cli
+LOCAL := contracts chassis $(SERVICES) cli
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
-TYPED := contracts/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks
+TYPED := contracts/src chassis/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help up test faults lint format docs bench screenshots lock system clean
@@ -62,7 +62,7 @@ lock-build: LOCKED := requirements/build.in
 lock-%:
 	@echo "Locking requirements/$*.lock"
 	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-cli \
+	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-chassis --no-emit-package gifchat-cli \
 	  $(LOCKED) -o requirements/$*.lock
 
 system:  ## install the system packages that tests can use (Debian and Ubuntu, as root)

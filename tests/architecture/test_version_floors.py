@@ -18,7 +18,7 @@ LOCKS = sorted(lock for lock in (ROOT / "requirements").glob("*.lock") if lock.s
 """Without the old clients, which are below the floors on purpose."""
 PROJECTS = sorted(
     path
-    for pattern in ("contracts", "services/*", "deploy/*", "testkit")
+    for pattern in ("contracts", "chassis", "services/*", "cli", "testkit")
     for path in ROOT.glob(f"{pattern}/pyproject.toml")
 )
 SERVICES = [path for path in PROJECTS if path.parent.parent.name == "services"]

@@ -1,0 +1,1 @@
+"""The microservice chassis: what every service process needs and no service is about."""
