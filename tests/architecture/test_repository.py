@@ -28,11 +28,14 @@ NOT_OURS = {".venv", ".git", ".data", "node_modules", "vendor", "__pycache__"}
 
 TESTED_THROUGH = {
     "gifchat_web.__main__": "tests/unit/gifchat_web/test_operations.py",
-    "gifchat_web.forms": "tests/unit/gifchat_web/test_pages.py",
-    "gifchat_web.health": "tests/unit/gifchat_web/test_operations.py",
+    "gifchat_web.http.forms": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.health": "tests/unit/gifchat_web/test_operations.py",
     "gifchat_web.logs": "tests/unit/gifchat_web/test_operations.py",
-    "gifchat_web.pages": "tests/unit/gifchat_web/test_pages.py",
-    "gifchat_web.rendering": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.pages": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.caller": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.room_actions": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.session": "tests/unit/gifchat_web/test_session_cookies.py",
+    "gifchat_web.http.rendering": "tests/unit/gifchat_web/test_pages.py",
     "gifchat_cli.bench.audience": "tests/cluster/test_embedded.py",
     "gifchat_cli.bench.command": "tests/cluster/test_embedded.py",
     "gifchat_cli.control": "tests/cluster/test_embedded.py",

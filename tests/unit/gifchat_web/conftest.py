@@ -11,8 +11,8 @@ from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_web.app import create_app
+from gifchat_web.http.session_cookies import SessionCookies
 from gifchat_web.ports import Caller, RoomsApiError, RoomsPage, Sort
-from gifchat_web.session import SessionCookies
 from gifchat_web.settings import Settings
 
 SECRETS = ("older-secret", "newest-secret")

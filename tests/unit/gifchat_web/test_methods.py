@@ -12,10 +12,10 @@ from starlette.routing import Mount
 
 from gifchat_testkit.services import running_service
 from gifchat_web.app import create_app
+from gifchat_web.http.security_headers import SecurityHeaders
+from gifchat_web.http.session_cookies import Sessions
 from gifchat_web.methods import METHODS, Methods
 from gifchat_web.metrics import RequestMetrics
-from gifchat_web.security import SecurityHeaders
-from gifchat_web.session import Sessions
 from gifchat_web.settings import Settings
 
 MADE_UP = "BREW"

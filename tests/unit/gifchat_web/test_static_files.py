@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 
-from gifchat_web.static_files import FOLDER, HashedFiles
+from gifchat_web.http.static_files import FOLDER, HashedFiles
 
 VENDORED = FOLDER / "vendor" / "socket.io-client-4.8.4"
 

@@ -12,17 +12,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gifchat_contracts import errors
-from gifchat_web.health import operations_router, session_router
+from gifchat_web.adapters.rooms_api_client import RoomsApiClient
+from gifchat_web.http.health import operations_router
+from gifchat_web.http.pages import pages_router
+from gifchat_web.http.rendering import Pages
+from gifchat_web.http.room_actions import room_actions_router
+from gifchat_web.http.security_headers import SecurityHeaders, is_forged
+from gifchat_web.http.session import session_router
+from gifchat_web.http.session_cookies import SessionCookies, Sessions
+from gifchat_web.http.static_files import HashedFiles
 from gifchat_web.methods import Methods
 from gifchat_web.metrics import Metrics, RequestMetrics
-from gifchat_web.pages import pages_router, room_actions_router
 from gifchat_web.ports import RoomsApi, RoomsApiError
-from gifchat_web.rendering import Pages
-from gifchat_web.rooms_client import RoomsClient
-from gifchat_web.security import SecurityHeaders, is_forged
-from gifchat_web.session import SessionCookies, Sessions
 from gifchat_web.settings import Settings
-from gifchat_web.static_files import HashedFiles
 
 _WITHOUT_SESSION = ("/static/", "/health/", "/metrics")
 _BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED, 400: errors.MALFORMED}
@@ -31,7 +33,7 @@ _log = structlog.get_logger("gifchat_web")
 
 def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp:
     """The service as an ASGI application; `gifchat_rooms_api` in place of the HTTP client for tests."""
-    client = RoomsClient(settings.rooms_api_url)
+    client = RoomsApiClient(settings.rooms_api_url)
     static_files = HashedFiles()
     pages = Pages(static_files, secure_cookies=settings.secure_cookies)
     metrics = Metrics()

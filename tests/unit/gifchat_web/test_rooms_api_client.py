@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from gifchat_contracts import errors
 from gifchat_contracts.ids import RoomId
+from gifchat_web.adapters.rooms_api_client import RoomsApiClient
 from gifchat_web.ports import Caller, RoomsApiError
-from gifchat_web.rooms_client import RoomsClient
 
 ROOM = RoomId("65f0c0ffee0123456789abcd")
 CALLER = Caller("signed", "203.0.113.9", "ko")
@@ -29,10 +29,10 @@ class Server:
         self.asked.append((request.method, path, dict(request.headers), await request.body()))
         return self.answers.pop(0)
 
-    def client(self) -> RoomsClient:
+    def client(self) -> RoomsApiClient:
         methods = ["GET", "POST", "DELETE"]
         app = Starlette(routes=[Route("/{path:path}", self._endpoint, methods=methods)])
-        return RoomsClient("http://rooms-api.test", httpx.ASGITransport(app))
+        return RoomsApiClient("http://rooms-api.test", httpx.ASGITransport(app))
 
     async def _endpoint(self, request: Request) -> Response:
         return await self(request)
@@ -96,7 +96,7 @@ async def test_strange_answers_are_refusals_too(answer: Response, code: errors.E
 
 async def test_nobody_there_is_unavailable() -> None:
     with pytest.raises(RoomsApiError) as refused:
-        await RoomsClient("http://127.0.0.1:1").get_room(CALLER, ROOM)
+        await RoomsApiClient("http://127.0.0.1:1").get_room(CALLER, ROOM)
     assert refused.value.code == errors.UNAVAILABLE
 
 

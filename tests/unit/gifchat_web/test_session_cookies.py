@@ -8,7 +8,7 @@ import pytest
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
 from gifchat_contracts.identity import SESSION_SALT, SESSION_TTL_S, Identity
-from gifchat_web.session import SessionCookies
+from gifchat_web.http.session_cookies import SessionCookies
 
 OLD, NEW = "old-secret", "new-secret"
 

@@ -8,9 +8,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gifchat_contracts import limits
 from gifchat_contracts.errors import ErrorCode
+from gifchat_web.http.session_cookies import Session
+from gifchat_web.http.static_files import HashedFiles
 from gifchat_web.i18n import LANGUAGE_COOKIE, catalogue, chosen_language, error_texts, language_for
-from gifchat_web.session import Session
-from gifchat_web.static_files import HashedFiles
 
 _YEAR_S = 365 * 24 * 3_600
 _LIMITS = {

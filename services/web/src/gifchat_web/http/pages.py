@@ -5,19 +5,19 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.events import RoomPayload
-from gifchat_contracts.ids import RoomId, is_room_id
-from gifchat_web.forms import check_gif_upload, read_form
+from gifchat_contracts.ids import RoomId
+from gifchat_web.http.caller import caller_of, room_id_of
+from gifchat_web.http.forms import read_form
+from gifchat_web.http.rendering import Pages, wants_json
 from gifchat_web.i18n import language_for
-from gifchat_web.ports import Caller, RoomsApi, RoomsApiError, Sort
-from gifchat_web.rendering import Pages, wants_json
+from gifchat_web.ports import RoomsApi, RoomsApiError, Sort
 
 _ERROR_MAX_CHARS = 200
-_OK = "ok"
 
 
 def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
@@ -33,7 +33,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=512)] = None,
     ) -> Response:
         """The table of rooms; `error` is shown to the user."""
-        page = await rooms_api.list_rooms(_caller(request), query=q, sort=sort, cursor=cursor)
+        page = await rooms_api.list_rooms(caller_of(request), query=q, sort=sort, cursor=cursor)
         return pages.page(
             request,
             "rooms.html",
@@ -57,7 +57,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         title, max_text = form.get("title", "").strip(), form.get("max", "").strip()
         try:
             max_members = _max_members(max_text)
-            room = await rooms_api.create_room(_caller(request), title, max_members, form.get("password") or None)
+            room = await rooms_api.create_room(caller_of(request), title, max_members, form.get("password") or None)
         except RoomsApiError as refused:
             if refused.code != errors.VALIDATION_FAILED or wants_json(request):
                 raise
@@ -72,7 +72,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         """
         password = request.query_params.get("password")
         try:
-            room = await rooms_api.admit(_caller(request), _room_id(room_id), password)
+            room = await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
         except RoomsApiError as refused:
             if refused.code == errors.PASSWORD_REQUIRED:
                 return await _ask_password(request, RoomId(room_id))
@@ -84,14 +84,14 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     @router.get("/room/{room_id}/password")
     async def password_form(room_id: str) -> Response:
         """Where a browser comes back to after a wrong password: the room asks for it."""
-        return RedirectResponse(f"/room/{_room_id(room_id)}", 303)
+        return RedirectResponse(f"/room/{room_id_of(room_id)}", 303)
 
     @router.post("/room/{room_id}/password")
     async def give_password(request: Request, room_id: str) -> Response:
         """Exchange a password and go to the room, or ask again."""
         password = (await read_form(request)).get("password", "")
         try:
-            await rooms_api.admit(_caller(request), _room_id(room_id), password)
+            await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
         except RoomsApiError as refused:
             if refused.code in (errors.WRONG_PASSWORD, errors.PASSWORD_REQUIRED, errors.TOO_MANY_ATTEMPTS):
                 return await _ask_password(request, RoomId(room_id), refused)
@@ -112,7 +112,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     async def _ask_password(request: Request, room_id: RoomId, refused: RoomsApiError | None = None) -> Response:
         try:
-            room = await rooms_api.get_room(_caller(request), room_id)
+            room = await rooms_api.get_room(caller_of(request), room_id)
         except RoomsApiError as gone:
             return _refuse_entry(request, gone)
         error = refused.code.text(language_for(request)) if refused else ""
@@ -128,38 +128,6 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     return router
 
 
-def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
-    """What the original's scripts asked for inside a room: each answers `ok`."""
-    router = APIRouter(include_in_schema=False)
-
-    @router.delete("/room/{room_id}")
-    async def remove_room(request: Request, room_id: str) -> Response:
-        """Remove the user's own room with all that was said in it."""
-        await rooms_api.remove_room(_caller(request), _room_id(room_id))
-        return PlainTextResponse(_OK)
-
-    @router.post("/room/{room_id}/chat")
-    async def post_chat(request: Request, room_id: str) -> Response:
-        """Post the field `chat`."""
-        text = (await read_form(request)).get("chat", "")
-        if not text.strip() or len(text) > limits.TEXT_MAX_CHARS:
-            raise RoomsApiError(errors.VALIDATION_FAILED)
-        await rooms_api.post_text(_caller(request), _room_id(room_id), text)
-        return PlainTextResponse(_OK)
-
-    @router.post("/room/{room_id}/gif")
-    async def post_gif(request: Request, room_id: str) -> Response:
-        """Store the multipart field `gif` and post it."""
-        room, caller = _room_id(room_id), _caller(request)
-        content_type = check_gif_upload(request)
-        length = request.headers.get("content-length")
-        gif_id = await rooms_api.upload_gif(caller, room, content_type, length, request.stream())
-        await rooms_api.post_gif(caller, room, gif_id)
-        return PlainTextResponse(_OK)
-
-    return router
-
-
 def _refuse_entry(request: Request, refused: RoomsApiError) -> Response:
     """Back to the list with the reason, as in the original; a failure of ours is not dressed up as one.
 
@@ -169,17 +137,6 @@ def _refuse_entry(request: Request, refused: RoomsApiError) -> Response:
     if refused.code.status >= 500 or wants_json(request):
         raise refused
     return RedirectResponse(f"/?error={quote(refused.code.text(language_for(request)), safe='')}", 302)
-
-
-def _caller(request: Request) -> Caller:
-    address = request.client.host if request.client else ""
-    return Caller(request.state.session.cookie, address, language_for(request))
-
-
-def _room_id(value: str) -> RoomId:
-    if not is_room_id(value):
-        raise RoomsApiError(errors.ROOM_NOT_FOUND)
-    return RoomId(value)
 
 
 def _max_members(value: str) -> int:

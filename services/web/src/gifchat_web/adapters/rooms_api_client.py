@@ -25,7 +25,7 @@ _BY_STATUS = {
 }
 
 
-class RoomsClient:
+class RoomsApiClient:
     """The port `RoomsApi` on one pool of connections, which carries no cookies from one user to another."""
 
     def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:

@@ -1,0 +1,1 @@
+"""The ports, implemented with a technology each."""

@@ -1,0 +1,25 @@
+"""Reads from a request who asks, and about which room."""
+
+from starlette.requests import Request
+
+from gifchat_contracts import errors
+from gifchat_contracts.ids import RoomId, is_room_id
+from gifchat_web.i18n import language_for
+from gifchat_web.ports import Caller, RoomsApiError
+
+
+def caller_of(request: Request) -> Caller:
+    """Return the user on whose behalf rooms-api is asked."""
+    address = request.client.host if request.client else ""
+    return Caller(request.state.session.cookie, address, language_for(request))
+
+
+def room_id_of(value: str) -> RoomId:
+    """Return the room id in a path.
+
+    Raises:
+        RoomsApiError: `ROOM_NOT_FOUND` if it is not a room id.
+    """
+    if not is_room_id(value):
+        raise RoomsApiError(errors.ROOM_NOT_FOUND)
+    return RoomId(value)

@@ -1,0 +1,21 @@
+"""`/api/v1/session`, the one route of the API that web answers, because web issues the sessions."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gifchat_web.http.session_cookies import Session
+
+
+def session_router() -> APIRouter:
+    """Build the route that tells clients without a page who they are."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.api_route("/api/v1/session", methods=["GET", "POST"])
+    async def session(request: Request) -> Response:
+        """Answer with the caller's id and colour. A new caller gets a session cookie from the middleware."""
+        current: Session = request.state.session
+        identity = {"user_id": current.identity.user_id, "color": current.identity.color}
+        return JSONResponse(identity, headers={"Cache-Control": "no-store"})
+
+    return router
