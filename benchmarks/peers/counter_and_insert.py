@@ -15,10 +15,10 @@ from pymongo.write_concern import WriteConcern
 
 import gifchat_rooms_api.app
 from gifchat_contracts import errors, keys
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.__main__ import main
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import Draft, LogEntry, frame_of
 from gifchat_rooms_api.ports import Publisher, Rooms
 from gifchat_rooms_api.use_cases.group_commit import Committed, Rule

@@ -14,12 +14,12 @@ from bson import ObjectId
 
 from gifchat_contracts import errors, identity, limits
 from gifchat_contracts.codec import Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, is_epoch
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever
 from gifchat_realtime_gateway.ports import HistoryUnavailable, MessageRelay, RoomHistory
 from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN

@@ -43,6 +43,17 @@ class ErrorCode:
         return self.ko if language == "ko" else self.en
 
 
+class Refused(Exception):  # noqa: N818 - an answer, not a failure
+    """Refuses a request, with a code that says what the client should do next."""
+
+    def __init__(self, code: ErrorCode, retry_after_s: float | None = None, detail: str | None = None) -> None:
+        """`detail` is for the developer of the client, in English; people see the code's text."""
+        super().__init__(code.code)
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.detail = detail
+
+
 _FIX, _STOP, _RETRY, _RECONNECT = Action.FIX, Action.STOP, Action.RETRY, Action.RECONNECT
 
 ROOM_NOT_FOUND = ErrorCode("room_not_found", 404, _STOP, "존재하지 않는 방입니다.", "This room does not exist.")

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_rooms_api.adapters.image_decoder import DecoderLimits, ImageDecoder
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.gif import STILL_MAX_SIDE, Picture, examine
 from gifchat_testkit.pictures import exif_with_orientation, picture, pixels, png_chunk
 

@@ -17,9 +17,9 @@ from gifchat_cli.prerequisites import find_mongod
 from gifchat_cli.servers.mongod import Mongod
 from gifchat_contracts import errors
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import Draft, Message, Text
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit

@@ -8,11 +8,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gifchat_contracts import errors
-from gifchat_contracts.errors import ErrorCode, Language
+from gifchat_contracts.errors import ErrorCode, Language, Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.socketio.acks import joined_ack, probed_ack, refused_ack
 from gifchat_realtime_gateway.use_cases.join_room import Joined

@@ -7,10 +7,10 @@ import pytest
 
 from gifchat_contracts import errors, keys, limits
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import FeedUnavailable, HistoryUnavailable

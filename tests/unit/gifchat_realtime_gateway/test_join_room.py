@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from gifchat_contracts import errors, identity, limits
-from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.join_room import Joined

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.socket_events import SendText, Typing
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode

@@ -1,9 +1,9 @@
 import pytest
 
 from gifchat_contracts import errors, identity, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.ports import Ticket
 from gifchat_testkit import tokens
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
 from gifchat_rooms_api.use_cases.admission import admitted_rule
 from gifchat_testkit.fakes.rooms import room_of

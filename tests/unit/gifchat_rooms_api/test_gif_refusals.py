@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gifchat_contracts import errors, limits
-from gifchat_rooms_api.domain.errors import Refused
+from gifchat_contracts.errors import Refused
 from gifchat_rooms_api.domain.gif import Picture, examine
 from gifchat_testkit.pictures import picture, png_chunk, riff_chunk, webp_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from gifchat_contracts import errors, limits
-from gifchat_rooms_api.domain.errors import Refused
+from gifchat_contracts.errors import Refused
 from gifchat_rooms_api.http import gif_upload
 from gifchat_rooms_api.http.gif_upload import read_gif
 

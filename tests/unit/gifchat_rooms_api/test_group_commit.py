@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gifchat_contracts import errors, keys
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import Draft, LogEntry, Message, Text
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.use_cases import group_commit

@@ -13,10 +13,10 @@ from fastapi.responses import JSONResponse
 
 from gifchat_contracts import errors
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import Gif
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.http.internal_messages import internal_messages_router

@@ -6,10 +6,10 @@ import pytest
 
 from gifchat_contracts import errors
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import BadTextError, Gif, event_of, payload_of
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit

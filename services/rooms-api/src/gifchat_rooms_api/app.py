@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.adapters.argon2_passwords import Argon2Passwords
 from gifchat_rooms_api.adapters.image_decoder import ImageDecoder
@@ -33,7 +34,6 @@ from gifchat_rooms_api.adapters.redis_connection import telling_loss
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
 from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
 from gifchat_rooms_api.adapters.signed_tokens import SignedTokens
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, Methods, RequestMetrics
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router

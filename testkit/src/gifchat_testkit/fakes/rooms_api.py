@@ -8,12 +8,12 @@ from datetime import datetime
 
 from gifchat_contracts import errors, socket_events
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatDeletedPayload, ChatPayload, RoomPayload, body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
 from gifchat_realtime_gateway.ports import HistoryUnavailable
 

@@ -12,12 +12,12 @@ import aiohttp
 
 from gifchat_contracts import errors, events
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever, LogPage, RoomRecord
 from gifchat_realtime_gateway.ports import HistoryUnavailable
 

@@ -10,8 +10,8 @@ from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
 from gifchat_contracts import errors, identity, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId, is_room_id, is_user_id
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.ports import Ticket
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode

@@ -9,12 +9,12 @@ from typing import Any
 import structlog
 
 from gifchat_contracts import errors, socket_events
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, is_room_id, new_pid
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import BadClientEventError, Restore
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import Signatures, Sockets

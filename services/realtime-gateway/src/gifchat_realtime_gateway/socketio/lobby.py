@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.socket_events import LOBBY_NAMESPACE, PROBE
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.socketio.acks import Ack, probed_ack, refused_ack
 from gifchat_realtime_gateway.socketio.server import budget_of
 

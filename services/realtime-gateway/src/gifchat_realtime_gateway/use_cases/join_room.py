@@ -12,12 +12,12 @@ from typing import Any
 
 from gifchat_contracts import errors, limits
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
 from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
 from gifchat_realtime_gateway.domain.session import Admitted, Session

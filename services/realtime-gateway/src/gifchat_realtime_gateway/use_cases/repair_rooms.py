@@ -8,10 +8,10 @@ import structlog
 
 from gifchat_contracts import limits
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.ports import HistoryUnavailable, RoomHistory
 from gifchat_realtime_gateway.use_cases.fan_out import Delivery, FanOut

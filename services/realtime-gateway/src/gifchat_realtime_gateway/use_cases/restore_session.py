@@ -7,10 +7,10 @@ position: the position that it sends, or else the last one that its old gateway 
 from collections.abc import Callable, Mapping
 
 from gifchat_contracts import socket_events
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import Nodes, SavedSessions, Sockets

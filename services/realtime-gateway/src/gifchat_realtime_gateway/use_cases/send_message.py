@@ -6,10 +6,10 @@ import structlog
 
 from gifchat_contracts import errors, keys, limits, socket_events
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload, TypingPayload, body
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.socket_events import SendGif, SendText, Typing
-from gifchat_realtime_gateway.domain.errors import Refused
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailed

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import structlog
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_rooms_api import metrics
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.gif import STILL_MAX_SIDE, Picture
 from gifchat_rooms_api.ports import Decoded
 

@@ -7,8 +7,8 @@ from enum import Enum
 from hashlib import sha256
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import GifId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.gif_containers import gif, jpeg, png, webp
 from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, TooManyPixelsError, Walked
 

@@ -9,9 +9,9 @@ from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyCookie
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
 from gifchat_contracts.ids import RoomId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.ports import Signatures
 from gifchat_rooms_api.use_cases.admission import Admission

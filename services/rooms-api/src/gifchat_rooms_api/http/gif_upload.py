@@ -9,7 +9,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from gifchat_contracts import errors, limits
-from gifchat_rooms_api.domain.errors import Refused
+from gifchat_contracts.errors import Refused
 
 FIELD = "gif"
 

@@ -11,10 +11,10 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import gif_url, still_url
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.gif import StoredGif
 from gifchat_rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_range, matches
 from gifchat_rooms_api.http.deps import address_of

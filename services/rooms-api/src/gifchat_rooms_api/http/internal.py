@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
 from gifchat_contracts import errors, events
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.http.message_schemas import RoomIdText, RoomsQuery

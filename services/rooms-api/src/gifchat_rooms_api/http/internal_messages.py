@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.http.message_schemas import RelayGif, RelayText, RoomIdText, RoomsQuery, log_page
 from gifchat_rooms_api.http.messages import post, range_of
 from gifchat_rooms_api.ports import Rooms

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule

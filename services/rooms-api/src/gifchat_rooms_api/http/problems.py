@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from gifchat_contracts import errors
-from gifchat_contracts.errors import ErrorCode
-from gifchat_rooms_api.domain.errors import Refused
+from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
 
 MEDIA_TYPE = "application/problem+json"

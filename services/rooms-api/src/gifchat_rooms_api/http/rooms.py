@@ -10,10 +10,10 @@ from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, events, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.room import BadTitleError, room_payload, title_of
 from gifchat_rooms_api.http.deps import address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText

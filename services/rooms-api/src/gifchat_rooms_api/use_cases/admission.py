@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import structlog
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.moderation import NO_SANCTION
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import (

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import GifId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.gif import IN_FLIGHT, StoredGif, examine, stored_gif
 from gifchat_rooms_api.domain.message import Gif
 from gifchat_rooms_api.ports import GifDecoder, GifFile, GifStore, Rate, RateLimits

@@ -27,9 +27,9 @@ from typing import assert_never
 import structlog
 
 from gifchat_contracts import errors, keys
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_rooms_api import metrics
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import Draft, LogEntry, frame_of, slow_mode_wait_s
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import (

@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_contracts.position import Position
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import LogEntry
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import MessageLog, StoreUnavailableError

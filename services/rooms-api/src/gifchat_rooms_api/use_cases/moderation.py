@@ -9,10 +9,10 @@ from typing import Literal
 
 from gifchat_contracts import errors, events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import SanctionPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.moderation import Ban, Kick, Measure, Mute, TooManySanctionsError, Until, take_measure
 from gifchat_rooms_api.ports import Publisher, RoomStore
 

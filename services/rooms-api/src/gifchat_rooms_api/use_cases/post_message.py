@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId, UserId
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.message import (
     Content,
     Deletion,

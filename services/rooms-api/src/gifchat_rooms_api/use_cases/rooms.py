@@ -8,10 +8,10 @@ import structlog
 
 from gifchat_contracts import errors, events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, new_epoch
-from gifchat_rooms_api.domain.errors import Refused
 from gifchat_rooms_api.domain.room import NewPassword, Room, RoomChange, folded, room_payload
 from gifchat_rooms_api.ports import (
     MessageLog,
