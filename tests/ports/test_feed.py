@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 
 from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
-from gifchat_realtime_gateway.ports import FeedUnavailable, Publisher, PublishFailed
+from gifchat_realtime_gateway.ports import FeedUnavailableError, Publisher, PublishFailedError
 from gifchat_testkit.fakes.feed import Channels, FakePublisher
 from gifchat_testkit.feed_worlds import DEADLINE_S, FakeFeedWorld, FeedWorld, RedisFeedWorld
 
@@ -136,7 +136,7 @@ async def test_after_a_lost_connection_all_is_subscribed_again_and_told_once(wor
 
 async def test_a_channel_that_cannot_be_heard_is_said_not_to_be(world: FeedWorld) -> None:
     listener = await world.deaf_listener()
-    with pytest.raises(FeedUnavailable):
+    with pytest.raises(FeedUnavailableError):
         await listener.feed.subscribe(ONE)
     await listener.feed.unsubscribe(ONE)
     await listener.feed.unsubscribe(TWO)
@@ -151,5 +151,5 @@ async def test_what_cannot_be_published_is_said_not_to_be(which: str) -> None:
         publisher: Publisher = FakePublisher(channels)
         if which == "real":
             publisher = RedisPublisher(nowhere)
-        with pytest.raises(PublishFailed):
+        with pytest.raises(PublishFailedError):
             await publisher.publish(ONE, frame("1"))

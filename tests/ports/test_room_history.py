@@ -21,7 +21,7 @@ from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever
-from gifchat_realtime_gateway.ports import HistoryUnavailable, MessageRelay, RoomHistory
+from gifchat_realtime_gateway.ports import HistoryUnavailableError, MessageRelay, RoomHistory
 from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import tokens
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
@@ -303,7 +303,7 @@ async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
         nowhere.after(NO_ROOM, 0, 50),
         nowhere.heads([NO_ROOM]),
     ):
-        with pytest.raises(HistoryUnavailable):
+        with pytest.raises(HistoryUnavailableError):
             await call
     with pytest.raises(Refused) as refusal:
         await nowhere.relay(SendText(NO_ROOM, "m1", "hello"), user())
@@ -314,7 +314,7 @@ async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
 async def test_a_wrong_token_is_no_answer(rooms_api: Service) -> None:
     client = RoomsApiClient(rooms_api.url, "another")
     try:
-        with pytest.raises(HistoryUnavailable):
+        with pytest.raises(HistoryUnavailableError):
             await client.record(NO_ROOM)
     finally:
         await client.aclose()
@@ -345,7 +345,7 @@ async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> Non
                 client.newest(NO_ROOM, 1),
                 client.heads([NO_ROOM]),
             ):
-                with pytest.raises(HistoryUnavailable):
+                with pytest.raises(HistoryUnavailableError):
                     await call
             if content == b"hello":
                 with pytest.raises(Refused) as refusal:
@@ -365,7 +365,7 @@ async def test_an_answer_that_breaks_off_is_none_and_what_was_sent_may_have_been
     async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
         client = RoomsApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", DEVELOPMENT_TOKEN)
         try:
-            with pytest.raises(HistoryUnavailable):
+            with pytest.raises(HistoryUnavailableError):
                 await client.record(NO_ROOM)
             with pytest.raises(Refused) as refusal:
                 await client.relay(SendText(NO_ROOM, "m1", "hello"), user())

@@ -18,6 +18,7 @@ from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.fan_out import FanOut
 from gifchat_realtime_gateway.use_cases.hear_channels import HearChannels
@@ -30,10 +31,9 @@ from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.send_message import SendMessage
 from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
 from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
-from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
 from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
-from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
+from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 from gifchat_testkit.fakes.sockets import FakeSockets
 from gifchat_testkit.tasks import cancel_until_done
 
@@ -56,7 +56,7 @@ class FakeNode:
         """How many times the canary was missed."""
         self.sockets = FakeSockets(late=True)
         self.rooms: dict[RoomId, HostedRoom] = {}
-        self.occupancy = FakeOccupancy(
+        self.seats = FakeSeats(
             seats,
             NodeId(name),
             limits.LEASE_TTL_S,
@@ -67,8 +67,8 @@ class FakeNode:
         self.publisher = FakePublisher(channels)
         canary_channel = keys.canary_channel(NodeId(name))
         self.announce = AnnouncePresence(self.publisher)
-        self.evict = EvictSessions(self.sockets, self.rooms, self.occupancy, self.announce, now)
-        self.renew = RenewLeases(self.occupancy, self.evict, clock=now_s)
+        self.evict = EvictSessions(self.sockets, self.rooms, self.seats, self.announce, now)
+        self.renew = RenewLeases(self.seats, self.evict, clock=now_s)
         self.fan_out = FanOut(self.sockets, self.rooms, self.renew.serves)
         self.repair = RepairRooms(api, self.fan_out, self.rooms)
         self.lobby = TellLobby(self.sockets, self.rooms)
@@ -78,17 +78,17 @@ class FakeNode:
             self._on_reconnected,
             always=[keys.LOBBY_CHANNEL, canary_channel],
         )
-        self.canary = WatchHearing(self.publisher, canary_channel, self._on_deaf, now_s)
+        self.canary = Canary(self.publisher, canary_channel, self._on_deaf, now_s)
         receive = ReceiveFrames(self.fan_out, self.repair, self.evict)
         self.hosts = HostRooms(
             self.feed, api, self.rooms, receive, self.evict, new_group=self.sockets.group, clock=now_s
         )
         self.hear = HearChannels(self.hosts, self.lobby, self.repair, self.canary, canary_channel)
-        self.leave = LeaveRoom(self.occupancy, self.rooms, self.announce)
+        self.leave = LeaveRoom(self.seats, self.rooms, self.announce)
         self.join = JoinRoom(
             hosts=self.hosts,
             rooms=self.rooms,
-            occupancy=self.occupancy,
+            seats=self.seats,
             signatures=SignedTokens([DEVELOPMENT_SECRET]),
             history=api,
             repair=self.repair,
@@ -97,7 +97,7 @@ class FakeNode:
             clock=now,
         )
         self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, now_s)
-        self.sweep = SweepSeats(self.occupancy, self.announce)
+        self.sweep = SweepSeats(self.seats, self.announce)
 
     def session(self, who: Identity, language: Language = "en") -> Session:
         """A client connects to `/chat`."""

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 
 from gifchat_contracts import keys
 from gifchat_contracts.ids import NodeId, RoomId, UserId
-from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
-from gifchat_realtime_gateway.ports import Occupancy
-from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
+from gifchat_realtime_gateway.ports import Seats
+from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 
 LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
 """So long that nothing runs out by itself."""
@@ -34,7 +34,7 @@ class Registered:
 class SeatWorld(Protocol):
     """All nodes of a cluster. What is done to time shows at the next call of a node."""
 
-    def node(self, name: str) -> Occupancy:
+    def node(self, name: str) -> Seats:
         """The node of that name, started when it is first asked for."""
         ...
 
@@ -72,12 +72,12 @@ class FakeSeatWorld:
     """Seats in memory."""
 
     store: SeatStore = field(default_factory=lambda: SeatStore(lambda: 1_000.0))
-    nodes: dict[str, FakeOccupancy] = field(default_factory=dict)
+    nodes: dict[str, FakeSeats] = field(default_factory=dict)
 
-    def node(self, name: str) -> FakeOccupancy:
+    def node(self, name: str) -> FakeSeats:
         """See `SeatWorld`."""
         if name not in self.nodes:
-            self.nodes[name] = FakeOccupancy(
+            self.nodes[name] = FakeSeats(
                 self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
             )
         return self.nodes[name]
@@ -127,12 +127,12 @@ class RedisSeatWorld:
     """Seats on a real server."""
 
     redis: Redis
-    nodes: dict[str, RedisOccupancy] = field(default_factory=dict)
+    nodes: dict[str, RedisSeats] = field(default_factory=dict)
 
-    def node(self, name: str) -> RedisOccupancy:
+    def node(self, name: str) -> RedisSeats:
         """See `SeatWorld`."""
         if name not in self.nodes:
-            self.nodes[name] = RedisOccupancy(
+            self.nodes[name] = RedisSeats(
                 self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
             )
         return self.nodes[name]

@@ -20,8 +20,8 @@ from gifchat_cli.servers.valkey import Valkey
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
-from gifchat_realtime_gateway.ports import FeedUnavailable
-from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
+from gifchat_realtime_gateway.ports import FeedUnavailableError
+from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_testkit.feed_worlds import Heard, running_feed
 from gifchat_testkit.servers import running
 from gifchat_testkit.tasks import cancel_until_done
@@ -171,7 +171,7 @@ async def test_a_subscription_that_was_given_up_keeps_nothing_else_back(server: 
     """It ends while the channels are being subscribed again, the last of them."""
     server.stop()
     await within(NOTICED_S, lambda: not node.feed.hears)
-    with pytest.raises(FeedUnavailable):
+    with pytest.raises(FeedUnavailableError):
         await node.feed.subscribe(OTHER_ROOM)
     server.start()
     await within(BACK_S, lambda: node.feed.hears)
@@ -200,7 +200,7 @@ async def test_a_feed_that_is_not_let_in_tries_again(server: Server) -> None:
         await admin.config_set("requirepass", "password")
         wrong = Redis.from_url(server.url.replace("://", "://:wrong@"))
         async with wrong, running_feed(wrong, heard, ALWAYS) as feed:
-            with pytest.raises(FeedUnavailable):
+            with pytest.raises(FeedUnavailableError):
                 await feed.subscribe(ROOM)
             await admin.config_set("requirepass", "wrong")
             await within(BACK_S, lambda: feed.hears)
@@ -239,7 +239,7 @@ async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_n
         subscribing = asyncio.create_task(feed.subscribe(OTHER_ROOM))
         await asyncio.sleep(0)
         await redis.client_kill_filter(_type="pubsub")
-        with pytest.raises(FeedUnavailable):
+        with pytest.raises(FeedUnavailableError):
             await subscribing
         await within(BACK_S, lambda: feed.hears)
         assert [set(channels) for channels in heard.reconnected] == [{ALWAYS, ROOM}]
@@ -249,7 +249,7 @@ async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_n
 async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node: Node) -> None:
     canary = "gifchat:{n1}:canary"
     publisher = RedisPublisher(node.redis)
-    watch = WatchHearing(publisher, canary, node.feed.restart)
+    watch = Canary(publisher, canary, node.feed.restart)
     handed_on = node.heard.on_data
 
     def on_data(channel: str, data: bytes) -> None:

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from gifchat_contracts import keys, limits
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId
-from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy as GatewaySeats
+from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats as GatewaySeats
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
 from gifchat_rooms_api.ports import OccupancyUnavailableError, Seats
 

@@ -7,10 +7,10 @@ from gifchat_contracts import keys
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
-from gifchat_realtime_gateway.ports import PublishFailed
+from gifchat_realtime_gateway.ports import PublishFailedError
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
-from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 
 ROOM, OTHER = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#222222")
@@ -24,7 +24,7 @@ class Published:
 
     async def publish(self, channel: str, frame: Frame) -> None:
         if self.away:
-            raise PublishFailed("switched off by the test")
+            raise PublishFailedError("switched off by the test")
         self.frames.append((channel, frame))
 
     def take(self) -> list[tuple[str, Kind, Any]]:
@@ -111,7 +111,7 @@ async def test_nothing_is_told_of_a_room_that_is_gone(published: Published, anno
 async def test_a_sweep_announces_who_is_gone(published: Published, announce: AnnouncePresence) -> None:
     now_s = 100.0
     store = SeatStore(lambda: now_s)
-    dead, alive = (FakeOccupancy(store, NodeId(name), 10, 10, 11) for name in ("dead", "alive"))
+    dead, alive = (FakeSeats(store, NodeId(name), 10, 10, 11) for name in ("dead", "alive"))
     await dead.admit(ROOM, ANNE, max_members=2, ticket_id=None)
     sweep = SweepSeats(alive, announce)
     await sweep.sweep()
@@ -125,5 +125,5 @@ async def test_a_sweep_announces_who_is_gone(published: Published, announce: Ann
 async def test_while_redis_is_away_a_sweep_finds_nothing(published: Published, announce: AnnouncePresence) -> None:
     store = SeatStore(lambda: 0.0)
     store.away = True
-    await SweepSeats(FakeOccupancy(store, NodeId("n"), 10, 10, 11), announce).sweep()
+    await SweepSeats(FakeSeats(store, NodeId("n"), 10, 10, 11), announce).sweep()
     assert published.take() == []

@@ -42,7 +42,7 @@ class Connections:
 
 async def test_sockets_are_moved_in_waves_within_the_time(cluster: FakeCluster) -> None:
     connections = Connections(300)
-    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=3.0)
+    drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=3.0)
     began_at_s = now_s()
     assert not drain.draining
     draining = asyncio.create_task(drain.drain())
@@ -58,13 +58,13 @@ async def test_sockets_are_moved_in_waves_within_the_time(cluster: FakeCluster) 
 
 async def test_without_sockets_a_node_is_drained_at_once(cluster: FakeCluster) -> None:
     began_at_s = now_s()
-    await DrainNode(Connections(0), cluster.new_node("n1").occupancy, over_s=30.0).drain()
+    await DrainNode(Connections(0), cluster.new_node("n1").seats, over_s=30.0).drain()
     assert now_s() - began_at_s < 1
 
 
 async def test_who_came_in_by_the_closing_door_is_moved_too(cluster: FakeCluster) -> None:
     connections = Connections(50)
-    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=1.0)
+    drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     draining = asyncio.create_task(drain.drain())
     await asyncio.sleep(0.5)
     connections.open.add("late")
@@ -76,8 +76,8 @@ async def test_seats_stay_in_their_grace(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node, cluster.node("n2") as other:
         await node.enter(ANNE, ROOM)
-        await DrainNode(Connections(1), node.occupancy, over_s=0.0).drain()
-        assert not node.occupancy.held(ROOM)
+        await DrainNode(Connections(1), node.seats, over_s=0.0).drain()
+        assert not node.seats.held(ROOM)
         assert set(cluster.seats.members[ROOM]) == {ANNE.user_id}
         await asyncio.sleep(limits.SEAT_GRACE_S - 1)
         _, joined = await other.enter(ANNE, ROOM)
@@ -88,13 +88,13 @@ async def test_a_node_ends_without_redis_too(cluster: FakeCluster) -> None:
     connections = Connections(3)
     node = cluster.new_node("n1")
     cluster.away({"seats"})
-    await DrainNode(connections, node.occupancy, over_s=0.1).drain()
+    await DrainNode(connections, node.seats, over_s=0.1).drain()
     assert connections.open == set()
 
 
 async def test_to_drain_twice_is_to_drain_once_and_both_wait(cluster: FakeCluster) -> None:
     connections = Connections(30)
-    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=3.0)
+    drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=3.0)
     began_at_s = now_s()
     await asyncio.gather(drain.drain(), drain.drain())
     assert len(connections.closed_at_s) == 30
@@ -103,7 +103,7 @@ async def test_to_drain_twice_is_to_drain_once_and_both_wait(cluster: FakeCluste
 
 async def test_a_share_of_the_sockets_is_shed_and_the_node_goes_on(cluster: FakeCluster) -> None:
     connections = Connections(100)
-    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=1.0)
+    drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     await drain.shed(0.3)
     assert len(connections.open) == 70
     assert not drain.draining
@@ -117,7 +117,7 @@ async def test_a_share_of_the_sockets_is_shed_and_the_node_goes_on(cluster: Fake
 
 async def test_who_is_shed_does_not_come_back(cluster: FakeCluster) -> None:
     connections = Connections(10)
-    drain = DrainNode(connections, cluster.new_node("n1").occupancy, over_s=1.0)
+    drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     shedding = asyncio.create_task(drain.shed(0.5))
     while len(connections.open) > 5:
         await asyncio.sleep(0.05)
@@ -132,7 +132,7 @@ async def test_who_is_shed_does_not_come_back(cluster: FakeCluster) -> None:
 async def test_a_node_is_ready_when_it_hears_and_seats_are_settled(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
     draining, hears = False, False
-    ready = CheckReady(node.occupancy, draining=lambda: draining, hears=lambda: hears)
+    ready = CheckReady(node.seats, draining=lambda: draining, hears=lambda: hears)
     assert await ready.status() == "deaf"
     hears = True
     cluster.seats.flush()
@@ -197,7 +197,7 @@ class DrainWhateverComes(RuleBasedStateMachine):
         async def begin() -> None:
             cluster = FakeCluster()
             cluster.seats.away = redis_away
-            self.drain = DrainNode(self.connections, cluster.new_node("n1").occupancy, over_s)
+            self.drain = DrainNode(self.connections, cluster.new_node("n1").seats, over_s)
 
         self.runner.run(begin())
 

@@ -59,7 +59,7 @@ async def test_who_is_kicked_or_banned_goes_on_all_nodes_and_others_are_told_onc
         assert [payload["code"] for payload in node.received(tab, "sanction")] == [code]
         assert texts(node, tab) == []
         assert tab.rooms == set()
-        assert not node.occupancy.held(ROOM).get(BOB)
+        assert not node.seats.held(ROOM).get(BOB)
     assert set(cluster.seats.members[ROOM]) == {ANNE.user_id}
     assert [payload["user_id"] for payload in nodes[0].received(anne, "exit")] == [BOB.user_id]
     assert texts(nodes[0], anne) == ["after"]
@@ -111,7 +111,7 @@ async def test_a_kick_from_one_room_leaves_the_others(
     cluster.publish(sanction("kicked", BOB), to=ROOM)
     await settle()
     assert (bob.rooms, other.rooms) == (set(), {OTHER_ROOM})
-    assert dict(nodes[0].occupancy.held(OTHER_ROOM)) == {BOB: 1}
+    assert dict(nodes[0].seats.held(OTHER_ROOM)) == {BOB: 1}
 
 
 async def test_a_removed_room_holds_nobody(cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]) -> None:

@@ -13,7 +13,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import FeedUnavailable, HistoryUnavailable
+from gifchat_realtime_gateway.ports import FeedUnavailableError, HistoryUnavailableError
 from gifchat_realtime_gateway.use_cases.host_rooms import LINGER_S, PERIOD_S, RECORD_MAX_AGE_S
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
 from gifchat_testkit.turned_time import settle
@@ -104,7 +104,7 @@ async def test_a_room_that_does_not_exist_is_refused_and_not_heard(cluster: Fake
     assert await node.hosts.host(ROOM)
 
 
-@pytest.mark.parametrize(("away", "error"), [("api", HistoryUnavailable), ("channels", FeedUnavailable)])
+@pytest.mark.parametrize(("away", "error"), [("api", HistoryUnavailableError), ("channels", FeedUnavailableError)])
 async def test_a_room_that_cannot_be_opened_now_can_be_later(
     cluster: FakeCluster, away: str, error: type[Exception]
 ) -> None:
@@ -216,7 +216,7 @@ async def test_a_record_that_could_not_be_read_is_tried_again(cluster: FakeClust
     cluster.publish(CHANGED, to=ROOM)
     await settle()
     cluster.away({"api"})
-    with pytest.raises(HistoryUnavailable):
+    with pytest.raises(HistoryUnavailableError):
         await node.hosts.record(room)
     cluster.away(())
     assert (await node.hosts.record(room)).access_version == 2

@@ -243,7 +243,7 @@ async def test_who_joins_the_same_room_again_keeps_one_seat(
     session, _ = await node.enter(ANNE, ROOM)
     again = await node.join.join(session, Join(ROOM))
     assert again.occupancy == 1
-    assert dict(node.occupancy.held(ROOM)) == {ANNE: 1}
+    assert dict(node.seats.held(ROOM)) == {ANNE: 1}
     assert len(node.rooms[ROOM].audience) == 1
     say(cluster, stored, 1)
     await settle()
@@ -267,10 +267,10 @@ class SlowDoor:
     """Lets admissions wait, once Redis has decided."""
 
     def __init__(self, node: FakeNode) -> None:
-        self.admit = node.occupancy.admit
+        self.admit = node.seats.admit
         self.at_the_door = asyncio.Event()
         self.opened = asyncio.Event()
-        node.occupancy.admit = self._admit  # type: ignore[method-assign]
+        node.seats.admit = self._admit  # type: ignore[method-assign]
 
     async def _admit(self, *args: Any, **kwargs: Any) -> Any:
         admission = await self.admit(*args, **kwargs)

@@ -81,7 +81,7 @@ async def test_to_leave_twice_or_what_one_is_not_in_is_harmless(cluster: FakeClu
         for _ in range(3):
             await node.leave.leave(first, ROOM)
             await node.leave.leave(first, OTHER_ROOM)
-        assert dict(node.occupancy.held(ROOM)) == {ANNE: 1}
+        assert dict(node.seats.held(ROOM)) == {ANNE: 1}
 
 
 @pytest.mark.usefixtures("rooms")
@@ -94,7 +94,7 @@ async def test_a_connection_that_ends_leaves_every_room(cluster: FakeCluster) ->
         assert session.rooms == set()
         for room_id in (ROOM, OTHER_ROOM):
             assert len(node.rooms[room_id].audience) == 0
-            assert not node.occupancy.held(room_id)
+            assert not node.seats.held(room_id)
 
 
 @pytest.mark.usefixtures("rooms")
@@ -114,7 +114,7 @@ async def test_leaving_works_while_redis_is_away_and_is_settled_later(cluster: F
 @pytest.mark.usefixtures("rooms")
 async def test_without_a_grace_who_leaves_is_told_of_at_once(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
-    node.occupancy._grace_s = 0
+    node.seats._grace_s = 0
     anne, _ = await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, ROOM)
     await node.leave.leave(bob, ROOM)

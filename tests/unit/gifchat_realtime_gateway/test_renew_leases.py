@@ -8,9 +8,9 @@ import pytest
 
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
-from gifchat_realtime_gateway.ports import OccupancyUnavailable
+from gifchat_realtime_gateway.ports import SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.renew_leases import RETRY_AFTER_S, RenewLeases
-from gifchat_testkit.fakes.occupancy import FakeOccupancy, SeatStore
+from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 from gifchat_testkit.turned_time import TurnedTimeLoop
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
@@ -34,7 +34,7 @@ class Cluster:
         self.now_s = 1_000.0
         self.store = SeatStore(lambda: self.now_s)
         self.here, self.there = (
-            FakeOccupancy(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S) for name in ("here", "there")
+            FakeSeats(self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S) for name in ("here", "there")
         )
         self.sessions = Sessions()
         self.leases = RenewLeases(
@@ -42,7 +42,7 @@ class Cluster:
         )
 
 
-async def enter(node: FakeOccupancy, *users: Identity, room_id: RoomId = ROOM) -> None:
+async def enter(node: FakeSeats, *users: Identity, room_id: RoomId = ROOM) -> None:
     for who in users:
         assert (await node.admit(room_id, who, max_members=2, ticket_id=None)).outcome == "admitted"
 
@@ -66,7 +66,7 @@ async def test_seats_are_not_valid_a_lease_after_the_last_renewal(cluster: Clust
     await cluster.leases.renew()
     cluster.store.away = True
     cluster.now_s += LEASE_TTL_S - 0.1
-    with pytest.raises(OccupancyUnavailable):
+    with pytest.raises(SeatsUnavailableError):
         await cluster.leases.renew()
     assert cluster.leases.seats_valid
     cluster.now_s += 0.1
@@ -74,7 +74,7 @@ async def test_seats_are_not_valid_a_lease_after_the_last_renewal(cluster: Clust
     assert not cluster.leases.serves(ROOM)
 
 
-class Silent(FakeOccupancy):
+class Silent(FakeSeats):
     async def renew(self) -> Collection[RoomId]:
         await asyncio.Event().wait()
         return ()
@@ -83,7 +83,7 @@ class Silent(FakeOccupancy):
 async def test_a_renewal_without_an_answer_is_given_up(cluster: Cluster) -> None:
     silent = Silent(cluster.store, NodeId("silent"), LEASE_TTL_S, GRACE_S, RECOVERING_S)
     leases = RenewLeases(silent, cluster.sessions, period_s=0.01)
-    with pytest.raises(OccupancyUnavailable):
+    with pytest.raises(SeatsUnavailableError):
         await leases.renew()
 
 
@@ -143,7 +143,7 @@ def test_a_late_node_asks_for_its_seats_before_new_users_may() -> None:
         clock = asyncio.get_running_loop().time
         store = SeatStore(clock)
         here, there = (
-            FakeOccupancy(store, NodeId(name), lease_ttl_s, GRACE_S, recovering_s, readmission_s=readmission_s)
+            FakeSeats(store, NodeId(name), lease_ttl_s, GRACE_S, recovering_s, readmission_s=readmission_s)
             for name in "ht"
         )
         leases = RenewLeases(here, Sessions(), lease_ttl_s=lease_ttl_s, period_s=period_s, clock=clock)

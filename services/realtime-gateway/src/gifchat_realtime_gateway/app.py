@@ -25,9 +25,9 @@ from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.adapters.redis_connection import telling_loss
 from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_realtime_gateway.adapters.redis_nodes import RedisNodes
-from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
 from gifchat_realtime_gateway.adapters.redis_saved_sessions import RedisSavedSessions
+from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
@@ -46,6 +46,7 @@ from gifchat_realtime_gateway.socketio.demo import DemoNamespace
 from gifchat_realtime_gateway.socketio.lobby import LobbyNamespace
 from gifchat_realtime_gateway.socketio.server import create_server
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
 from gifchat_realtime_gateway.use_cases.drain_node import DrainNode
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
@@ -62,7 +63,6 @@ from gifchat_realtime_gateway.use_cases.save_sessions import SaveSessions
 from gifchat_realtime_gateway.use_cases.send_message import SendMessage
 from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
 from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
-from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
 
 REDIS_CONNECTIONS = 72
 """Above what the adapters use at once: a command never waits for a connection."""
@@ -94,7 +94,7 @@ def create_gateway(settings: Settings) -> Gateway:
     rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
     signatures = SignedTokens(settings.session_secrets)
     publisher = RedisPublisher(redis)
-    occupancy = RedisOccupancy(
+    seats = RedisSeats(
         redis,
         node_id,
         limits.LEASE_TTL_S,
@@ -119,13 +119,13 @@ def create_gateway(settings: Settings) -> Gateway:
         on_socket=metrics.RELAYED.labels("websocket").inc,
     )
     sockets = ClientManager(relay)
-    drain = DrainNode(sockets, occupancy, settings.drain_seconds)
+    drain = DrainNode(sockets, seats, settings.drain_seconds)
     server = create_server(settings, sockets, lambda: drain.moving or canary.deaf, signatures, relay)
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)
-    evict = EvictSessions(sockets, rooms, occupancy, announce, _now)
-    renew = RenewLeases(occupancy, evict)
+    evict = EvictSessions(sockets, rooms, seats, announce, _now)
+    renew = RenewLeases(seats, evict)
     fan_out = FanOut(sockets, rooms, renew.serves)
     repair = RepairRooms(rooms_api, fan_out, rooms)
     lobby = TellLobby(sockets, rooms)
@@ -144,14 +144,14 @@ def create_gateway(settings: Settings) -> Gateway:
         on_reconnected,
         always=[keys.LOBBY_CHANNEL, canary_channel],
     )
-    canary = WatchHearing(publisher, canary_channel, on_deaf=feed.restart)
+    canary = Canary(publisher, canary_channel, on_deaf=feed.restart)
     hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict, new_group=sockets.group)
     hear = HearChannels(hosts, lobby, repair, canary, canary_channel)
-    leave = LeaveRoom(occupancy, rooms, announce)
+    leave = LeaveRoom(seats, rooms, announce)
     join = JoinRoom(
         hosts=hosts,
         rooms=rooms,
-        occupancy=occupancy,
+        seats=seats,
         signatures=signatures,
         history=rooms_api,
         repair=repair,
@@ -163,7 +163,7 @@ def create_gateway(settings: Settings) -> Gateway:
     saved = RedisSavedSessions(redis)
     save = SaveSessions(saved, rooms, own_tag=tag, grace_s=settings.seat_grace)
     restore = RestoreSession(saved, nodes, join, sockets)
-    check_ready = CheckReady(occupancy, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
+    check_ready = CheckReady(seats, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
     ChatNamespace(
         server,
@@ -193,7 +193,7 @@ def create_gateway(settings: Settings) -> Gateway:
         canary.run,
         renew.run,
         save.run,
-        SweepSeats(occupancy, announce).run,
+        SweepSeats(seats, announce).run,
         announce.run,
         fan_out.run,
         repair.run,
@@ -210,7 +210,7 @@ def create_gateway(settings: Settings) -> Gateway:
         nodes.release,
         rooms_api.aclose,
         publisher.aclose,
-        occupancy.aclose,
+        seats.aclose,
         redis.aclose,
     )
 

@@ -11,23 +11,23 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import Group, LogPage, RoomRecord
-from gifchat_realtime_gateway.domain.occupancy import Admission, Departure, Readmission
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
+from gifchat_realtime_gateway.domain.seats import Admission, Departure, Readmission
 
 
-class OccupancyUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+class SeatsUnavailableError(Exception):
     """Seats cannot be decided over now: Redis is away, full or read-only.
 
     Whether the call had an effect is unknown; the next `renew` that succeeds puts it right.
     """
 
 
-class Occupancy(Protocol):
+class Seats(Protocol):
     """The seats of all rooms over all nodes, asked by one node.
 
     A decision is atomic over all nodes. Users are counted, not sessions: each admitted session is ended by one `leave`.
     The node counts a session as soon as `admit` returns, and no longer once `leave` is called. Every method that waits
-    raises `OccupancyUnavailable`.
+    raises `SeatsUnavailableError`.
     """
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
@@ -118,7 +118,7 @@ class Occupancy(Protocol):
         ...
 
 
-class PublishFailed(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+class PublishFailedError(Exception):
     """The event was perhaps not handed to Redis."""
 
 
@@ -170,12 +170,12 @@ class Publisher(Protocol):
         """Publish `frame` on `channel`.
 
         Raises:
-            PublishFailed: Redis is away.
+            PublishFailedError: Redis is away.
         """
         ...
 
 
-class FeedUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+class FeedUnavailableError(Exception):
     """The channel cannot be heard now."""
 
 
@@ -190,7 +190,7 @@ class Feed(Protocol):
         """Hear `channel`; everything published after this returns is handed on.
 
         Raises:
-            FeedUnavailable: not within a few seconds; the channel is not subscribed.
+            FeedUnavailableError: not within a few seconds; the channel is not subscribed.
         """
         ...
 
@@ -199,14 +199,14 @@ class Feed(Protocol):
         ...
 
 
-class HistoryUnavailable(Exception):  # noqa: N818 - a state that callers answer, not a mistake
+class HistoryUnavailableError(Exception):
     """rooms-api cannot be asked now."""
 
 
 class RoomHistory(Protocol):
     """Reads rooms and their logs as a majority has them.
 
-    Every method raises `HistoryUnavailable`; those about one room raise `Refused` with `ROOM_NOT_FOUND` too.
+    Every method raises `HistoryUnavailableError`; those about one room raise `Refused` with `ROOM_NOT_FOUND` too.
     """
 
     async def record(self, room_id: RoomId) -> RoomRecord:

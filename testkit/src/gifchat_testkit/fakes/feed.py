@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from gifchat_contracts.codec import Frame, encode
-from gifchat_realtime_gateway.ports import FeedUnavailable, PublishFailed
+from gifchat_realtime_gateway.ports import FeedUnavailableError, PublishFailedError
 
 
 class Channels:
@@ -64,7 +64,7 @@ class FakeFeed:
         """See the port."""
         await asyncio.sleep(0)
         if self._channels.away:
-            raise FeedUnavailable("switched off by the test")
+            raise FeedUnavailableError("switched off by the test")
         self._wanted.add(channel)
         self.heard.add(channel)
 
@@ -99,5 +99,5 @@ class FakePublisher:
         """See the port."""
         await asyncio.sleep(0)
         if self._channels.away:
-            raise PublishFailed("switched off by the test")
+            raise PublishFailedError("switched off by the test")
         self._channels.publish(channel, encode(frame))

@@ -15,7 +15,7 @@ from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
-from gifchat_realtime_gateway.ports import HistoryUnavailable
+from gifchat_realtime_gateway.ports import HistoryUnavailableError
 
 CREATED_AT = "2026-01-01T00:00:00.000Z"
 FIRST_EPOCH = Epoch("e" * 16)
@@ -182,7 +182,7 @@ class FakeRoomsApi:
         self.asked[what] += 1
         self.asked_at_s.append(asyncio.get_running_loop().time())
         if self.away:
-            raise HistoryUnavailable("switched off by the test")
+            raise HistoryUnavailableError("switched off by the test")
 
     def _room(self, room_id: RoomId) -> StoredRoom:
         if room_id not in self.rooms:

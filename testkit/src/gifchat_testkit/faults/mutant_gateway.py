@@ -11,8 +11,8 @@ from typing import Any
 
 from gifchat_contracts.codec import Frame
 from gifchat_realtime_gateway import __main__ as gateway
-from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
-from gifchat_realtime_gateway.domain.occupancy import Admission
+from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
+from gifchat_realtime_gateway.domain.seats import Admission
 from gifchat_realtime_gateway.domain.stream import Deliver, Outcome, Stream
 from gifchat_realtime_gateway.settings import Settings
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
@@ -63,12 +63,12 @@ def grace_off() -> None:
 
 def max_off() -> None:
     """A room is never full."""
-    admit = RedisOccupancy.admit
+    admit = RedisSeats.admit
 
-    async def without(self: RedisOccupancy, *arguments: Any, max_members: int, **more: Any) -> Admission:
+    async def without(self: RedisSeats, *arguments: Any, max_members: int, **more: Any) -> Admission:
         return await admit(self, *arguments, max_members=max_members + 1_000, **more)
 
-    _change(RedisOccupancy, "admit", without)
+    _change(RedisSeats, "admit", without)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {

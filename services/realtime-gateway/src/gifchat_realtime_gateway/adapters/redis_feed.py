@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
-from gifchat_realtime_gateway.ports import FeedUnavailable
+from gifchat_realtime_gateway.ports import FeedUnavailableError
 
 LOOK_EVERY_S = 0.25
 PING_AFTER_S = 1.5
@@ -83,7 +83,7 @@ class RedisFeed:
                 await asyncio.shield(confirmed)
         except TimeoutError as error:
             await self.unsubscribe(channel)
-            raise FeedUnavailable(f"{channel} was not subscribed within {SUBSCRIBE_TIMEOUT_S} s") from error
+            raise FeedUnavailableError(f"{channel} was not subscribed within {SUBSCRIBE_TIMEOUT_S} s") from error
 
     async def unsubscribe(self, channel: str) -> None:
         """See `ports.Feed`."""

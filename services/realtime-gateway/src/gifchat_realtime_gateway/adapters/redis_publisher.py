@@ -5,7 +5,7 @@ from redis.exceptions import RedisError
 
 from gifchat_contracts.codec import Frame, encode
 from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
-from gifchat_realtime_gateway.ports import PublishFailed
+from gifchat_realtime_gateway.ports import PublishFailedError
 
 
 class RedisPublisher:
@@ -24,4 +24,4 @@ class RedisPublisher:
         try:
             await self._pipelining.call("SPUBLISH", channel, encode(frame), once=True)
         except (RedisError, OSError) as error:
-            raise PublishFailed(str(error)) from error
+            raise PublishFailedError(str(error)) from error

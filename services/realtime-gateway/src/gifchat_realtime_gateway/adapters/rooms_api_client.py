@@ -19,7 +19,7 @@ from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever, LogPage, RoomRecord
-from gifchat_realtime_gateway.ports import HistoryUnavailable
+from gifchat_realtime_gateway.ports import HistoryUnavailableError
 
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
@@ -104,13 +104,13 @@ class RoomsApiClient:
         try:
             answer = await self._ask(method, path, **more)
         except _NO_ANSWER as error:
-            raise HistoryUnavailable(f"{type(error).__name__}: {error}") from error
+            raise HistoryUnavailableError(f"{type(error).__name__}: {error}") from error
         if answer.status == HTTPStatus.OK:
             return json.loads(answer.content)
         refusal = _refusal(answer)
         if refusal.code is errors.ROOM_NOT_FOUND:
             raise refusal
-        raise HistoryUnavailable(f"rooms-api answered {answer.status}")
+        raise HistoryUnavailableError(f"rooms-api answered {answer.status}")
 
     async def _ask(self, method: str, path: str, **more: Any) -> "_Answer":
         async with self._http.request(method, f"{self._url}{path}", allow_redirects=False, **more) as answer:
@@ -132,7 +132,7 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HistoryUnavailable(f"rooms-api's answer cannot be read: {error!r}") from error
+        raise HistoryUnavailableError(f"rooms-api's answer cannot be read: {error!r}") from error
 
 
 def _refusal(answer: _Answer) -> Refused:

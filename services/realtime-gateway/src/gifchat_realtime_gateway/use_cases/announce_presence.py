@@ -10,7 +10,7 @@ from gifchat_contracts.events import PresencePayload, body, exit_payload, join_p
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway.domain.coalesce import OccupancyMerge, PresenceMerge, Tier, tier_of
-from gifchat_realtime_gateway.ports import Publisher, PublishFailed
+from gifchat_realtime_gateway.ports import Publisher, PublishFailedError
 
 PERIOD_S = 1.0
 
@@ -85,7 +85,7 @@ class AnnouncePresence:
     async def _publish(self, channel: str, frame: Frame) -> bool:
         try:
             await self._publisher.publish(channel, frame)
-        except PublishFailed as error:
+        except PublishFailedError as error:
             _log.warning("presence_not_published", kind=frame.kind.name, channel=channel, error=str(error))
             return False
         return True

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Literal
 
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
 Status = Literal["ok", "draining", "deaf", "recovering"]
 
@@ -15,8 +15,8 @@ class CheckReady:
     empty later: whoever is here already is better off staying.
     """
 
-    def __init__(self, occupancy: Occupancy, draining: Callable[[], bool], hears: Callable[[], bool]) -> None:
-        self._occupancy = occupancy
+    def __init__(self, seats: Seats, draining: Callable[[], bool], hears: Callable[[], bool]) -> None:
+        self._seats = seats
         self._draining = draining
         self._hears = hears
         self._was_settled = False
@@ -29,7 +29,7 @@ class CheckReady:
             return "deaf"
         if not self._was_settled:
             try:
-                self._was_settled = await self._occupancy.recovering_for_s() == 0
-            except OccupancyUnavailable:
+                self._was_settled = await self._seats.recovering_for_s() == 0
+            except SeatsUnavailableError:
                 return "recovering"
         return "ok" if self._was_settled else "recovering"

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from gifchat_realtime_gateway.domain.drain import WAVE_S, waves
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
 COME_BACK_S = 2.0
 """Within this time those who were moved have come back: clients make their first attempt within 1.5 s."""
@@ -32,10 +32,10 @@ class Connections(Protocol):
 class DrainNode:
     """Moves sockets to other nodes: all of them, once, or a share. `moving` is asked by whoever lets sockets in."""
 
-    def __init__(self, connections: Connections, occupancy: Occupancy, over_s: float) -> None:
+    def __init__(self, connections: Connections, seats: Seats, over_s: float) -> None:
         """Moving takes `over_s` seconds."""
         self._connections = connections
-        self._occupancy = occupancy
+        self._seats = seats
         self._over_s = over_s
         self._drained: asyncio.Task[None] | None = None
         self._shedding = 0
@@ -74,8 +74,8 @@ class DrainNode:
         # Who had come in before the door was closed and connected after the list was made.
         await asyncio.gather(*map(self._connections.close_connection, self._connections.connections()))
         try:
-            await self._occupancy.release_node()
-        except OccupancyUnavailable as error:
+            await self._seats.release_node()
+        except SeatsUnavailableError as error:
             _log.warning("seats_not_released", error=str(error))
         _log.info("drained")
 

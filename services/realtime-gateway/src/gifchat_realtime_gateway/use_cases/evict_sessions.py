@@ -14,7 +14,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable, Sockets
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError, Sockets
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
 _log = structlog.get_logger(__name__)
@@ -27,13 +27,13 @@ class EvictSessions:
         self,
         sockets: Sockets,
         rooms: Mapping[RoomId, HostedRoom],
-        occupancy: Occupancy,
+        seats: Seats,
         announce: AnnouncePresence,
         clock: Callable[[], datetime],
     ) -> None:
         self._sockets = sockets
         self._rooms = rooms
-        self._occupancy = occupancy
+        self._seats = seats
         self._announce = announce
         self._clock = clock
 
@@ -59,8 +59,8 @@ class EvictSessions:
             return
         self._take_out(room, user_id, None)
         try:
-            departure = await self._occupancy.remove(room.room_id, user_id)
-        except OccupancyUnavailable as error:
+            departure = await self._seats.remove(room.room_id, user_id)
+        except SeatsUnavailableError as error:
             _log.warning("seat_not_freed", room=room.room_id, error=str(error))
             return
         room.occupancy = departure.occupancy
@@ -94,7 +94,7 @@ class EvictSessions:
             session.leave(room.room_id)
         users = {session.who.user_id for session in sessions}
         outcomes = await asyncio.gather(
-            *(self._occupancy.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
+            *(self._seats.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
         )
         failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failed:

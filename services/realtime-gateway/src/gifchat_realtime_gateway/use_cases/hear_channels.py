@@ -7,10 +7,10 @@ import structlog
 from gifchat_contracts import keys
 from gifchat_contracts.codec import decode
 from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
-from gifchat_realtime_gateway.use_cases.watch_hearing import WatchHearing
 
 _log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ class HearChannels:
     """The listener; whatever is published, it stays alive."""
 
     def __init__(
-        self, hosts: HostRooms, lobby: TellLobby, repair: RepairRooms, canary: WatchHearing, canary_channel: str
+        self, hosts: HostRooms, lobby: TellLobby, repair: RepairRooms, canary: Canary, canary_channel: str
     ) -> None:
         self._hosts = hosts
         self._lobby = lobby

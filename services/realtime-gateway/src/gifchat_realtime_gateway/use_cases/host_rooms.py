@@ -11,7 +11,7 @@ from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
-from gifchat_realtime_gateway.ports import Feed, HistoryUnavailable, RoomHistory
+from gifchat_realtime_gateway.ports import Feed, HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
 
@@ -58,8 +58,8 @@ class HostRooms:
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
-            FeedUnavailable: its channel cannot be heard.
-            HistoryUnavailable: rooms-api cannot be asked.
+            FeedUnavailableError: its channel cannot be heard.
+            HistoryUnavailableError: rooms-api cannot be asked.
         """
         room = self._rooms.get(room_id)
         if room is None:
@@ -78,7 +78,7 @@ class HostRooms:
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
-            HistoryUnavailable: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api cannot be asked.
         """
         # Again where it changed while it was read: what was read may be from before.
         while not self._is_fresh(room):
@@ -165,7 +165,7 @@ class HostRooms:
         try:
             # Whoever asks for one of them meanwhile waits for the same.
             await asyncio.shield(reading)
-        except HistoryUnavailable as error:
+        except HistoryUnavailableError as error:
             _log.warning("records_not_read", rooms=len(rooms), error=str(error))
 
     async def _read_many(self, rooms: Sequence[HostedRoom]) -> None:

@@ -22,11 +22,11 @@ from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
 from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
 from gifchat_realtime_gateway.domain.session import Admitted, Session
 from gifchat_realtime_gateway.ports import (
-    FeedUnavailable,
-    HistoryUnavailable,
-    Occupancy,
-    OccupancyUnavailable,
+    FeedUnavailableError,
+    HistoryUnavailableError,
     RoomHistory,
+    Seats,
+    SeatsUnavailableError,
     Signatures,
 )
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
@@ -61,7 +61,7 @@ class JoinRoom:
         *,
         hosts: HostRooms,
         rooms: Mapping[RoomId, HostedRoom],
-        occupancy: Occupancy,
+        seats: Seats,
         signatures: Signatures,
         history: RoomHistory,
         repair: RepairRooms,
@@ -71,7 +71,7 @@ class JoinRoom:
     ) -> None:
         self._hosts = hosts
         self._rooms = rooms
-        self._occupancy = occupancy
+        self._seats = seats
         self._signatures = signatures
         self._history = history
         self._repair = repair
@@ -106,9 +106,9 @@ class JoinRoom:
             if room_id not in session.rooms:
                 await self._admit(session, room, record, ticket, before)
             return await self._let_in(session, room, seen)
-        except OccupancyUnavailable as error:
+        except SeatsUnavailableError as error:
             raise Refused(errors.ADMISSION_UNAVAILABLE, detail=str(error)) from error
-        except (FeedUnavailable, HistoryUnavailable) as error:
+        except (FeedUnavailableError, HistoryUnavailableError) as error:
             raise Refused(errors.UNAVAILABLE, detail=str(error)) from error
 
     async def _admit(
@@ -124,7 +124,7 @@ class JoinRoom:
             ticket_id = None
         else:
             ticket_id = await self._check_access(session, room, record, ticket)
-        admission = await self._occupancy.admit(
+        admission = await self._seats.admit(
             room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
         )
         _ADMISSIONS[admission.outcome].inc()
@@ -158,7 +158,7 @@ class JoinRoom:
         user_id = session.who.user_id
         if not record.room["private"] or user_id == record.room["owner_id"]:
             return None
-        if not await self._occupancy.has_grant(room.room_id, user_id, record.access_version):
+        if not await self._seats.has_grant(room.room_id, user_id, record.access_version):
             raise Refused(errors.PASSWORD_REQUIRED)
         return None
 
@@ -175,7 +175,7 @@ class JoinRoom:
         # No waiting from here on: what the room receives next goes to this session too.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
-        if not self._occupancy.holds(room.room_id, session.who.user_id):
+        if not self._seats.holds(room.room_id, session.who.user_id):
             # Evicted, kicked, or the room was removed while this was read: whoever did that did not see it here.
             room.audience.discard(session)
             session.leave(room.room_id)

@@ -8,7 +8,7 @@ import structlog
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
 _log = structlog.get_logger(__name__)
@@ -17,8 +17,8 @@ _log = structlog.get_logger(__name__)
 class LeaveRoom:
     """For a session that says so, and for one whose connection ended."""
 
-    def __init__(self, occupancy: Occupancy, rooms: Mapping[RoomId, HostedRoom], announce: AnnouncePresence) -> None:
-        self._occupancy = occupancy
+    def __init__(self, seats: Seats, rooms: Mapping[RoomId, HostedRoom], announce: AnnouncePresence) -> None:
+        self._seats = seats
         self._rooms = rooms
         self._announce = announce
 
@@ -35,8 +35,8 @@ class LeaveRoom:
     async def give_back(self, session: Session, room_id: RoomId) -> None:
         """Give back the seat that was taken for the session."""
         try:
-            departure = await self._occupancy.leave(room_id, session.who.user_id)
-        except OccupancyUnavailable as error:
+            departure = await self._seats.leave(room_id, session.who.user_id)
+        except SeatsUnavailableError as error:
             _log.warning("leave_not_recorded", room=room_id, error=str(error))
             return
         if departure.outcome == "gone":

@@ -18,8 +18,8 @@ import structlog
 
 from gifchat_contracts import limits
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.domain.occupancy import LeaseTimer
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.domain.seats import LeaseTimer
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
 ROOMS_AT_ONCE = 32
 RETRY_AFTER_S = 0.5
@@ -51,7 +51,7 @@ class RenewLeases:
 
     def __init__(
         self,
-        occupancy: Occupancy,
+        seats: Seats,
         sessions: SeatedSessions,
         *,
         lease_ttl_s: float = limits.LEASE_TTL_S,
@@ -59,7 +59,7 @@ class RenewLeases:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`clock` is monotonic, in seconds, and goes on while the process is stopped."""
-        self._occupancy = occupancy
+        self._seats = seats
         self._sessions = sessions
         self._period_s = period_s
         self._clock = clock
@@ -81,7 +81,7 @@ class RenewLeases:
         """Renew once, and win back what was lost.
 
         Raises:
-            OccupancyUnavailable: Redis is away; what could not be won back is tried again at the next renewal.
+            SeatsUnavailableError: Redis is away; what could not be won back is tried again at the next renewal.
         """
         sent_at_s = self._clock()
         lost = set(await self._renewed())
@@ -100,7 +100,7 @@ class RenewLeases:
             started_at_s = self._clock()
             try:
                 await self.renew()
-            except OccupancyUnavailable as error:
+            except SeatsUnavailableError as error:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
                 await asyncio.sleep(min(RETRY_AFTER_S, self._period_s))
             else:
@@ -112,9 +112,9 @@ class RenewLeases:
         """Give up on a silent Redis in time for the next try: a lease has time for three."""
         try:
             async with asyncio.timeout(self._period_s):
-                return await self._occupancy.renew()
+                return await self._seats.renew()
         except TimeoutError as error:
-            raise OccupancyUnavailable(f"no answer within {self._period_s} s") from error
+            raise SeatsUnavailableError(f"no answer within {self._period_s} s") from error
 
     async def _win_back(self, rooms: Collection[RoomId]) -> None:
         """Many at a time: all must be back before Redis admits new users."""
@@ -129,7 +129,7 @@ class RenewLeases:
                 if room_id in self._awaiting:
                     await self._readmit(room_id)
                 else:
-                    await self._occupancy.restore(room_id, self._occupancy.held(room_id))
+                    await self._seats.restore(room_id, self._seats.held(room_id))
 
         outcomes = await asyncio.gather(*map(win_back, rooms), return_exceptions=True)
         for outcome in outcomes:
@@ -137,8 +137,8 @@ class RenewLeases:
                 raise outcome
 
     async def _readmit(self, room_id: RoomId) -> None:
-        readmission = await self._occupancy.readmit(
-            room_id, self._occupancy.held(room_id), max_members=self._sessions.max_members(room_id)
+        readmission = await self._seats.readmit(
+            room_id, self._seats.held(room_id), max_members=self._sessions.max_members(room_id)
         )
         if readmission.retry_after_s is not None:
             self._ask_again_at_s = min(self._ask_again_at_s, self._clock() + readmission.retry_after_s)

@@ -13,7 +13,7 @@ from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
-from gifchat_realtime_gateway.ports import HistoryUnavailable, RoomHistory
+from gifchat_realtime_gateway.ports import HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.fan_out import Delivery, FanOut
 
 PATIENCE_S = 0.05
@@ -67,7 +67,7 @@ class RepairRooms:
         """Return when the room has got to `seq`, or it is known that it cannot. Who waits at once shares one read.
 
         Raises:
-            HistoryUnavailable: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api cannot be asked.
         """
         others = self._reaching.get(room)
         if others is not None:
@@ -83,7 +83,7 @@ class RepairRooms:
         """Compare these rooms with their heads, in one request, and repair those that are behind.
 
         Raises:
-            HistoryUnavailable: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api cannot be asked.
         """
         hosted = [room_id for room_id in room_ids if room_id in self._rooms]
         for at in range(0, len(hosted), HEADS_AT_ONCE):
@@ -101,7 +101,7 @@ class RepairRooms:
             pause_s = CHECK_EVERY_S
             try:
                 await self.check_heads(room_ids)
-            except HistoryUnavailable as error:
+            except HistoryUnavailableError as error:
                 _log.warning("heads_not_read", rooms=len(room_ids), error=str(error))
                 self._behind |= room_ids
                 pause_s = RETRY_AFTER_S
@@ -165,7 +165,7 @@ class RepairRooms:
                     return
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
-            except HistoryUnavailable as error:
+            except HistoryUnavailableError as error:
                 _log.warning("repair_waits", room=room.room_id, error=str(error))
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)

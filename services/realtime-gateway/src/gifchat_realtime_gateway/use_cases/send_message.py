@@ -12,7 +12,7 @@ from gifchat_contracts.ids import RoomId
 from gifchat_contracts.socket_events import SendGif, SendText, Typing
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailed
+from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailedError
 
 _log = structlog.get_logger(__name__)
 
@@ -58,5 +58,5 @@ class SendMessage:
         frame = Frame(Kind.TYPING, body(socket_events.TYPING, payload), subject=session.who.user_id)
         try:
             await self._publisher.publish(keys.room_channel(event.room_id), frame)
-        except PublishFailed as error:
+        except PublishFailedError as error:
             _log.debug("typing_not_published", error=str(error))

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from gifchat_contracts.identity import Identity
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
 PERIOD_S = 0.75
@@ -17,16 +17,16 @@ _log = structlog.get_logger(__name__)
 class SweepSeats:
     """Every node sweeps all rooms: who finds a departure announces it, nobody else."""
 
-    def __init__(self, occupancy: Occupancy, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
-        self._occupancy = occupancy
+    def __init__(self, seats: Seats, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
+        self._seats = seats
         self._announce = announce
         self._period_s = period_s
 
     async def sweep(self) -> None:
         """Sweep once; while Redis is away there is nothing to sweep."""
         try:
-            departures = await self._occupancy.sweep()
-        except OccupancyUnavailable as error:
+            departures = await self._seats.sweep()
+        except SeatsUnavailableError as error:
             _log.warning("sweep_failed", error=str(error))
             return
         for departure in departures:

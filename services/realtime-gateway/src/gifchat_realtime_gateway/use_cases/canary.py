@@ -10,7 +10,7 @@ from collections.abc import Callable
 import structlog
 
 from gifchat_contracts.codec import Frame, Kind
-from gifchat_realtime_gateway.ports import Publisher, PublishFailed
+from gifchat_realtime_gateway.ports import Publisher, PublishFailedError
 
 PERIOD_S = 1.0
 DEAF_AFTER_S = 3.5
@@ -19,7 +19,7 @@ DEAF_AFTER_S = 3.5
 _log = structlog.get_logger(__name__)
 
 
-class WatchHearing:
+class Canary:
     """A canary: published every second, missed after a few."""
 
     def __init__(
@@ -51,7 +51,7 @@ class WatchHearing:
         """Publish once. What Redis did not take cannot be heard: that is no deafness."""
         try:
             await self._publisher.publish(self._channel, Frame(Kind.CANARY, b""))
-        except PublishFailed:
+        except PublishFailedError:
             self._heard_at_s = self._clock()
             return
         if self._clock() - self._heard_at_s > DEAF_AFTER_S:

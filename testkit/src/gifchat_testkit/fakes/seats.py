@@ -1,4 +1,4 @@
-"""The twin of `gifchat_realtime_gateway.adapters.redis_occupancy`: seats in memory, on a clock that a test turns."""
+"""The twin of `gifchat_realtime_gateway.adapters.redis_seats`: seats in memory, on a clock that a test turns."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from gifchat_contracts import keys
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
-from gifchat_realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
-from gifchat_realtime_gateway.ports import OccupancyUnavailable
+from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeats, Readmission
+from gifchat_realtime_gateway.ports import SeatsUnavailableError
 
 
 @dataclass(slots=True)
@@ -21,13 +21,13 @@ class Seat:
 
 
 class SeatStore:
-    """What Redis is to the real one: the seats of all rooms, shared by the `FakeOccupancy` of every node."""
+    """What Redis is to the real one: the seats of all rooms, shared by the `FakeSeats` of every node."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` gives seconds. The store is new: no partition recovers."""
         self.clock = clock
         self.away = False
-        """Every call raises `OccupancyUnavailable`."""
+        """Every call raises `SeatsUnavailableError`."""
         self.members: dict[RoomId, dict[UserId, Seat]] = defaultdict(dict)
         self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
         self.recovered_at_s: dict[int, float] = dict.fromkeys(range(keys.PARTITIONS), 0.0)
@@ -88,8 +88,8 @@ class SeatStore:
         return [departure for departure in gone if departure.outcome == "gone"]
 
 
-class FakeOccupancy:
-    """`gifchat_realtime_gateway.ports.Occupancy` of one node, in memory."""
+class FakeSeats:
+    """`gifchat_realtime_gateway.ports.Seats` of one node, in memory."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ class FakeOccupancy:
 
     def _reach(self) -> None:
         if self._store.away:
-            raise OccupancyUnavailable("switched off by the test")
+            raise SeatsUnavailableError("switched off by the test")
 
     def _recovering(self, room_id: RoomId) -> float:
         return self._store.recovering_for_s(keys.partition_of(room_id), self._recovering_s)

@@ -24,8 +24,8 @@ from gifchat_contracts import keys, limits
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
 from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
-from gifchat_realtime_gateway.domain.occupancy import Admission, Departure, HeldSeats, Readmission
-from gifchat_realtime_gateway.ports import OccupancyUnavailable
+from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeats, Readmission
+from gifchat_realtime_gateway.ports import SeatsUnavailableError
 
 USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
 """A ticket is refused by its age after its time to live; the rest is for clocks that differ."""
@@ -95,11 +95,11 @@ def _unavailable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        raise OccupancyUnavailable(str(error)) from error
+        raise SeatsUnavailableError(str(error)) from error
 
 
-class RedisOccupancy:
-    """`ports.Occupancy` on Redis 7, Valkey 8 and later."""
+class RedisSeats:
+    """`ports.Seats` on Redis 7, Valkey 8 and later."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class RedisOccupancy:
         self._pipelining.close()
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
             script_keys += (keys.used_ticket(room_id, ticket_id),)
@@ -183,25 +183,25 @@ class RedisOccupancy:
                     return Admission("ticket_used", int(occupancy))
 
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         return self._held.sessions(room_id, user_id) > 0
 
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         self._held.take(room_id, user_id)
         async with self._turn(room_id, user_id):
             reply = await self._run(self._leave, self._room_keys(room_id), self._leave_args(room_id, user_id))
         return self._departure(room_id, user_id, reply)
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         self._held.drop(room_id, user_id)
         async with self._turn(room_id, user_id):
             reply = await self._run(self._remove, self._room_keys(room_id), [room_id, self._node_id, user_id])
         return self._departure(room_id, user_id, reply)
 
     async def renew(self) -> Collection[RoomId]:
-        """See `ports.Occupancy`. One pipeline: a script per partition, and one per seat that is unsettled."""
+        """See `ports.Seats`. One pipeline: a script per partition, and one per seat that is unsettled."""
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in self._held.rooms():
             by_partition[keys.partition_of(room_id)].append(room_id)
@@ -233,14 +233,14 @@ class RedisOccupancy:
         return frozenset(self._lost)
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
         occupancy, *_ = await self._register(room_id, seats, max_members=None)
         return int(occupancy)
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
         occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
@@ -251,11 +251,11 @@ class RedisOccupancy:
         return Readmission("readmitted", refused, occupancy)
 
     def held(self, room_id: RoomId) -> Mapping[Identity, int]:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         return self._held.in_room(room_id)
 
     async def sweep(self) -> list[Departure]:
-        """See `ports.Occupancy`. One pipeline over all partitions."""
+        """See `ports.Seats`. One pipeline over all partitions."""
         pipeline = self._redis.pipeline(transaction=False)
         for partition in range(keys.PARTITIONS):
             await self._sweep(_partition_keys(partition), [self._recovering_ms], client=pipeline)
@@ -274,7 +274,7 @@ class RedisOccupancy:
         ]
 
     async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         room_ids = list(rooms)
         pipeline = self._redis.pipeline(transaction=False)
         for room_id in room_ids:
@@ -284,21 +284,21 @@ class RedisOccupancy:
         }
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         async with self._calls:
             with _unavailable():
                 granted = await self._redis.get(keys.grant(room_id, user_id))
         return granted is not None and _text(granted) == str(access_version)
 
     async def recovering_for_s(self) -> float:
-        """See `ports.Occupancy`."""
+        """See `ports.Seats`."""
         pipeline = self._redis.pipeline(transaction=False)
         for partition in range(keys.PARTITIONS):
             await self._rest(_partition_keys(partition), [self._recovering_ms], client=pipeline)
         return max(int(rest_ms) for rest_ms in await self._execute(pipeline)) / 1000
 
     async def release_node(self) -> None:
-        """See `ports.Occupancy`. One pipeline: a script per room."""
+        """See `ports.Seats`. One pipeline: a script per room."""
         rooms = {*self._held.rooms(), *(room_id for room_id, _ in self._unsettled)}
         pipeline = self._redis.pipeline(transaction=False)
         for room_id in rooms:

@@ -1,6 +1,6 @@
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.domain.occupancy import HeldSeats, LeaseTimer
+from gifchat_realtime_gateway.domain.seats import HeldSeats, LeaseTimer
 
 ROOM = RoomId("a" * 24)
 ANNE = Identity(UserId("1" * 24), "#111111")

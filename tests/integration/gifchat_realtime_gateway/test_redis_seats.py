@@ -19,10 +19,10 @@ from gifchat_contracts import keys
 from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId, new_node_id
-from gifchat_realtime_gateway.adapters.redis_occupancy import RedisOccupancy
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
-from gifchat_realtime_gateway.domain.occupancy import Admission
-from gifchat_realtime_gateway.ports import OccupancyUnavailable, PublishFailed
+from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
+from gifchat_realtime_gateway.domain.seats import Admission
+from gifchat_realtime_gateway.ports import PublishFailedError, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_testkit.faults.proxy import TcpProxy
 from gifchat_testkit.faults.valkey_set import ValkeySet
@@ -52,9 +52,9 @@ async def redis(valkey: str) -> AsyncIterator[Redis]:
 
 def node_on(
     redis: Redis, lease_ttl_s: float = LEASE_TTL_S, grace_s: float = GRACE_S, recovering_s: float | None = None
-) -> RedisOccupancy:
+) -> RedisSeats:
     recovers_s = lease_ttl_s + 0.1 if recovering_s is None else recovering_s
-    return RedisOccupancy(redis, new_node_id("test"), lease_ttl_s, grace_s, recovers_s)
+    return RedisSeats(redis, new_node_id("test"), lease_ttl_s, grace_s, recovers_s)
 
 
 def text(value: bytes | str) -> str:
@@ -159,7 +159,7 @@ async def test_a_script_that_fails_fails_alone(redis: Redis, room_id: RoomId) ->
         *(node.admit(room, some_user(), max_members=200, ticket_id=None) for room in rooms), return_exceptions=True
     )
     for room, outcome in zip(rooms, outcomes, strict=True):
-        assert isinstance(outcome, OccupancyUnavailable if room == broken else Admission)
+        assert isinstance(outcome, SeatsUnavailableError if room == broken else Admission)
     await redis.delete(keys.members(broken))
 
 
@@ -363,7 +363,7 @@ async def test_while_redis_is_full_nobody_enters_and_everybody_may_leave(own_val
         await redis.config_set("maxmemory-policy", "noeviction")
         await redis.config_set("maxmemory", "1mb")
 
-        with pytest.raises(OccupancyUnavailable):
+        with pytest.raises(SeatsUnavailableError):
             await node.admit(room_id, some_user(), max_members=5, ticket_id=None)
         assert await node.renew() == set()
         assert (await node.leave(room_id, leaving.user_id)).outcome == "grace"
@@ -396,10 +396,10 @@ async def test_while_redis_is_away_seats_are_unavailable_and_leaving_is_settled_
                 node.sweep(),
                 node.has_grant(room_id, staying.user_id, 1),
             ):
-                with pytest.raises(OccupancyUnavailable):
+                with pytest.raises(SeatsUnavailableError):
                     await call
             async with contextlib.aclosing(RedisPublisher(redis)) as publisher:
-                with pytest.raises(PublishFailed):
+                with pytest.raises(PublishFailedError):
                     await publisher.publish(keys.LOBBY_CHANNEL, Frame(Kind.OCCUPANCY, b"[]"))
 
             with running("valkey", server.command(), Path(folder), server.wait_until_ready):

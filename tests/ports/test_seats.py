@@ -1,4 +1,4 @@
-"""`gifchat_realtime_gateway.ports.Occupancy`: the fake and the Lua on real servers are held to the same promises."""
+"""`gifchat_realtime_gateway.ports.Seats`: the fake and the Lua on real servers are held to the same promises."""
 
 import asyncio
 import shutil
@@ -14,7 +14,7 @@ from gifchat_cli.ports import free_port
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.ports import Occupancy, OccupancyUnavailable
+from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 from gifchat_testkit.seat_worlds import READMISSION_S, RECOVERING_S, FakeSeatWorld, RedisSeatWorld, SeatWorld
 from gifchat_testkit.servers import running
 
@@ -59,7 +59,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[SeatWorld]:
         await real.aclose()
 
 
-async def enter(node: Occupancy, *users: Identity, room_id: RoomId = ROOM, max_members: int = 10) -> None:
+async def enter(node: Seats, *users: Identity, room_id: RoomId = ROOM, max_members: int = 10) -> None:
     for who in users:
         admission = await node.admit(room_id, who, max_members=max_members, ticket_id=None)
         assert admission.outcome == "admitted"
@@ -349,7 +349,7 @@ async def test_unreachable_raises_and_what_was_left_meanwhile_is_settled_later()
         node.renew(),
         node.sweep(),
     ):
-        with pytest.raises(OccupancyUnavailable):
+        with pytest.raises(SeatsUnavailableError):
             await call
     world.store.away = False
     await node.renew()
