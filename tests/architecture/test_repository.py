@@ -62,16 +62,16 @@ TESTED_THROUGH = {
     "gifchat_rooms_api.http.deps": "tests/integration/gifchat_rooms_api/test_rooms.py",
     "gifchat_rooms_api.http.gifs": "tests/integration/gifchat_rooms_api/test_gifs.py",
     "gifchat_rooms_api.http.health": "tests/integration/gifchat_rooms_api/test_service.py",
-    "gifchat_rooms_api.http.internal": "tests/integration/gifchat_rooms_api/test_service.py",
+    "gifchat_rooms_api.http.internal_rooms": "tests/integration/gifchat_rooms_api/test_service.py",
     "gifchat_rooms_api.http.message_schemas": "tests/unit/gifchat_rooms_api/test_messages_http.py",
     "gifchat_rooms_api.http.moderation": "tests/integration/gifchat_rooms_api/test_moderation.py",
     "gifchat_rooms_api.http.problems": "tests/integration/gifchat_rooms_api/test_rooms.py",
     "gifchat_rooms_api.http.rooms": "tests/integration/gifchat_rooms_api/test_rooms.py",
-    "gifchat_rooms_api.http.schemas": "tests/integration/gifchat_rooms_api/test_rooms.py",
+    "gifchat_rooms_api.http.room_schemas": "tests/integration/gifchat_rooms_api/test_rooms.py",
     "gifchat_rooms_api.logs": "tests/integration/gifchat_rooms_api/test_process.py",
     "gifchat_rooms_api.metrics": "tests/integration/gifchat_rooms_api/test_service.py",
-    "gifchat_rooms_api.use_cases.moderation": "tests/integration/gifchat_rooms_api/test_moderation.py",
-    "gifchat_rooms_api.use_cases.rooms": "tests/integration/gifchat_rooms_api/test_rooms.py",
+    "gifchat_rooms_api.use_cases.moderate_user": "tests/integration/gifchat_rooms_api/test_moderation.py",
+    "gifchat_rooms_api.use_cases.read_rooms": "tests/integration/gifchat_rooms_api/test_rooms.py",
 }
 """Modules that no test imports because they are only whole as a part of a running service: the test that runs them."""
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gifchat_contracts import errors, limits
-from gifchat_rooms_api.use_cases.gifs import UPLOADS_OF_USER
+from gifchat_rooms_api.use_cases.upload_gif import UPLOADS_OF_USER
 from gifchat_testkit.pictures import exif_with_orientation, picture, pixels
 
 from .conftest import Api, Rounds, StartApi, User

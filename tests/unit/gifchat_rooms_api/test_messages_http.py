@@ -22,8 +22,8 @@ from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
 from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
-from gifchat_rooms_api.use_cases.history import History
 from gifchat_rooms_api.use_cases.post_message import Messages
+from gifchat_rooms_api.use_cases.read_history import History
 from gifchat_testkit.fakes.message_log import FakeMessageLog
 from gifchat_testkit.fakes.rooms import room_of
 

@@ -38,23 +38,23 @@ from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, Methods, RequestMetrics
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
 from gifchat_rooms_api.http.health import health_router
-from gifchat_rooms_api.http.internal import internal_router
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
+from gifchat_rooms_api.http.internal_rooms import internal_router
 from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems, problem, problems
 from gifchat_rooms_api.http.rooms import rooms_router
 from gifchat_rooms_api.ports import StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
-from gifchat_rooms_api.use_cases.admission import Admission, admitted_rule
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
-from gifchat_rooms_api.use_cases.gifs import Gifs
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
-from gifchat_rooms_api.use_cases.history import History
+from gifchat_rooms_api.use_cases.issue_ticket import Admission, admitted_rule
 from gifchat_rooms_api.use_cases.janitor import Janitor
-from gifchat_rooms_api.use_cases.moderation import Moderation
+from gifchat_rooms_api.use_cases.moderate_user import Moderation
 from gifchat_rooms_api.use_cases.post_message import Messages
-from gifchat_rooms_api.use_cases.rooms import RoomRegistry
+from gifchat_rooms_api.use_cases.read_history import History
+from gifchat_rooms_api.use_cases.read_rooms import RoomRegistry
+from gifchat_rooms_api.use_cases.upload_gif import Gifs
 
 _DRAIN_S = 5.0
 _PREPARE_AGAIN_S = 1.0

@@ -14,8 +14,8 @@ from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identi
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.ports import Signatures
-from gifchat_rooms_api.use_cases.admission import Admission
 from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.issue_ticket import Admission
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _session_cookie = APIKeyCookie(

@@ -21,8 +21,8 @@ from gifchat_rooms_api.http.deps import address_of
 from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, read_gif
 from gifchat_rooms_api.http.message_schemas import GifIdText, RoomIdText
 from gifchat_rooms_api.ports import GifFile, Rooms
-from gifchat_rooms_api.use_cases.gifs import Gifs
 from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.upload_gif import Gifs
 
 MAX_UPLOADS = 32
 """Uploads at once in this process: each holds up to two copies of 10 MiB until it is stored."""

@@ -15,8 +15,8 @@ from gifchat_rooms_api.http.message_schemas import RelayGif, RelayText, RoomIdTe
 from gifchat_rooms_api.http.messages import post, range_of
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule
-from gifchat_rooms_api.use_cases.history import History, Newest
 from gifchat_rooms_api.use_cases.post_message import Messages
+from gifchat_rooms_api.use_cases.read_history import History, Newest
 
 
 def internal_messages_router(

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gifchat_contracts import limits
 from gifchat_rooms_api.domain.message import event_of, kind_of, payload_of, text_of
-from gifchat_rooms_api.use_cases.history import HEADS_MAX_ROOMS, Page
+from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _ROOM = "65f0c0ffee0123456789abcd"

@@ -16,8 +16,8 @@ from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule
-from gifchat_rooms_api.use_cases.history import After, Before, History, Newest, Range
 from gifchat_rooms_api.use_cases.post_message import Messages
+from gifchat_rooms_api.use_cases.read_history import After, Before, History, Newest, Range
 
 Responses = dict[int | str, dict[str, Any]]
 

@@ -13,8 +13,8 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import Ban, Kick, Measure, Mute, Until, end_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText, UserIdText
 from gifchat_rooms_api.http.problems import problems
-from gifchat_rooms_api.http.schemas import KickRequest, Sanction, SanctionRequest
-from gifchat_rooms_api.use_cases.moderation import Moderation
+from gifchat_rooms_api.http.room_schemas import KickRequest, Sanction, SanctionRequest
+from gifchat_rooms_api.use_cases.moderate_user import Moderation
 
 _OWNER = (
     errors.SESSION_REQUIRED,

@@ -18,10 +18,10 @@ from gifchat_rooms_api.domain.room import BadTitleError, room_payload, title_of
 from gifchat_rooms_api.http.deps import address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.http.problems import problems
-from gifchat_rooms_api.http.schemas import ChangedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
+from gifchat_rooms_api.http.room_schemas import ChangedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
 from gifchat_rooms_api.ports import Place, Sort
-from gifchat_rooms_api.use_cases.admission import Admission
-from gifchat_rooms_api.use_cases.rooms import KEEP, RoomRegistry, Wish
+from gifchat_rooms_api.use_cases.issue_ticket import Admission
+from gifchat_rooms_api.use_cases.read_rooms import KEEP, RoomRegistry, Wish
 
 _CHANGING = (errors.SESSION_REQUIRED, errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
 _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")

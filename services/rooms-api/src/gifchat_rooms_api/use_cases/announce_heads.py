@@ -15,7 +15,7 @@ from gifchat_contracts import keys
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.ports import Leadership, MessageLog, Publisher, StoreClosedError, StoreUnavailableError
-from gifchat_rooms_api.use_cases.history import HEADS_MAX_ROOMS
+from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS
 
 PERIOD_S = 1.0
 LEASE_S = 2.0

@@ -22,7 +22,7 @@ from gifchat_rooms_api.ports import (
     StoreClosedError,
     StoreUnavailableError,
 )
-from gifchat_rooms_api.use_cases.rooms import RoomRegistry
+from gifchat_rooms_api.use_cases.read_rooms import RoomRegistry
 
 PERIOD_S = 2.0
 LEASE_S = 15.0

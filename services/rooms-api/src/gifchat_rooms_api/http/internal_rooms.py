@@ -15,8 +15,8 @@ from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.http.message_schemas import RoomIdText, RoomsQuery
-from gifchat_rooms_api.use_cases.history import History
-from gifchat_rooms_api.use_cases.rooms import RoomRegistry
+from gifchat_rooms_api.use_cases.read_history import History
+from gifchat_rooms_api.use_cases.read_rooms import RoomRegistry
 
 
 def internal_router(

@@ -7,7 +7,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.message import Draft, LogEntry, SlowModeChange
-from gifchat_rooms_api.use_cases.history import After, Before, History, Newest, Range
+from gifchat_rooms_api.use_cases.read_history import After, Before, History, Newest, Range
 from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
 

@@ -17,7 +17,7 @@ from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
 from gifchat_rooms_api.domain.gif import Format, StoredGif
 from gifchat_rooms_api.domain.message import Draft, Gif, LogEntry, Message
 from gifchat_rooms_api.ports import GifFile, GifStore
-from gifchat_testkit.fakes.gif_store import FakeGifStore
+from gifchat_testkit.fakes.gifs import FakeGifStore
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 HOUR = timedelta(hours=1)

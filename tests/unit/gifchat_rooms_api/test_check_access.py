@@ -9,7 +9,7 @@ from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
-from gifchat_rooms_api.use_cases.admission import admitted_rule
+from gifchat_rooms_api.use_cases.issue_ticket import admitted_rule
 from gifchat_testkit.fakes.rooms import room_of
 
 ROOM = RoomId("65f0c0ffee0123456789abcd")

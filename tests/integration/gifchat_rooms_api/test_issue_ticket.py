@@ -9,7 +9,7 @@ import pytest
 from gifchat_contracts import identity, keys, limits
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.adapters.signed_tokens import _serializer
-from gifchat_rooms_api.use_cases.admission import ATTEMPTS_FROM_ADDRESS, ATTEMPTS_OF_USER
+from gifchat_rooms_api.use_cases.issue_ticket import ATTEMPTS_FROM_ADDRESS, ATTEMPTS_OF_USER
 
 from .conftest import PASSWORD, SECRET, Api, StartApi, User
 
