@@ -11,7 +11,7 @@ SERVICES := services/rooms-api services/realtime-gateway services/web
 WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
 LOCAL := contracts chassis $(SERVICES) cli
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
-TYPED := contracts/src chassis/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks
+TYPED := contracts/src chassis/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks faults
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help up test faults lint format docs bench screenshots lock system clean
@@ -26,7 +26,7 @@ test: .venv/.dev  ## run all tests (ARGS= are passed to pytest)
 	$(BIN)/python -m pytest $(ARGS)
 
 faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
-	$(BIN)/python -m gifchat_testkit.faults $(ARGS)
+	$(BIN)/python -m faults $(ARGS)
 
 lint: .venv/.dev  ## style, types, and the one-way rule
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
     ).stdout.split()
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-CITED = re.compile(r"`((?:benchmarks|contracts|deploy|docs|requirements|services|testkit|tests)/[\w./-]*\w)`")
+CITED = re.compile(r"`((?:benchmarks|cli|contracts|deploy|docs|faults|requirements|services|testkit|tests)/[\w./-]*\w)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 

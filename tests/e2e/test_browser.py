@@ -19,8 +19,8 @@ from playwright.async_api import Dialog, Locator, Route, WebSocket, expect
 
 from gifchat_testkit.browser import CHROMIUM, DEADLINE_S, PHONE, Window, Windows, chromium, opened_windows
 from gifchat_testkit.cluster import EmbeddedCluster
-from gifchat_testkit.faults.proxy import TcpProxy
 from gifchat_testkit.pictures import picture
+from gifchat_testkit.proxy import TcpProxy
 
 pytestmark = [
     pytest.mark.browser,

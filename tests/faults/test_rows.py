@@ -1,23 +1,21 @@
 """Each row of the fault table in its short form. `make faults` runs them all with twenty seeds."""
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from gifchat_testkit.faults import network
-from gifchat_testkit.faults.__main__ import chosen, main
-from gifchat_testkit.faults.rows import Row, load_rows, slug
-from gifchat_testkit.faults.run import Bench, Run
+from faults.__main__ import chosen, main
+from faults.row import Row, load_rows, slug
+from faults.run import Bench, Run
+from faults.system import network
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
-HERE = Path(__file__).parent
-ROWS = sorted(load_rows(HERE), key=lambda row: repr(row.shape))
+ROOT = Path(__file__).parents[2]
+ROWS = sorted(load_rows(), key=lambda row: repr(row.shape))
 
 
 class Runs:
@@ -50,13 +48,12 @@ def test_row(row: Row, runs: Runs) -> None:
 def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
     if why := network.unavailable():
         pytest.skip(f"there is no network namespace to be had: {why}")
-    for rows in HERE.glob("rows_*.py"):
-        shutil.copy(rows, tmp_path)
-    arguments = ["--short", "--seeds", "1", "--rows", row.name, "--folder", str(tmp_path)]
+    arguments = ["--short", "--seeds", "1", "--rows", row.name, "--results", str(tmp_path)]
     arguments += ["--document", str(tmp_path / "faults.md"), "--kept", str(tmp_path / "kept")]
     ended = subprocess.run(
-        network.command([sys.executable, "-m", "gifchat_testkit.faults", *arguments]),
+        network.command([sys.executable, "-m", "faults", *arguments]),
         env=network.environment(),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -66,7 +63,7 @@ def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
 
 
 def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--list", "--folder", str(HERE)]) == 0
+    assert main(["--list"]) == 0
     listed = capsys.readouterr().out
     assert all(row.name in listed for row in ROWS)
 

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
 from gifchat_realtime_gateway.adapters.redis_pipelining import TIMEOUT_S, UNDER_WAY, Pipelining
-from gifchat_testkit.faults.proxy import TcpProxy
+from gifchat_testkit.proxy import TcpProxy
 
 pytestmark = pytest.mark.servers
 

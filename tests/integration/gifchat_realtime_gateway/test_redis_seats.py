@@ -24,10 +24,10 @@ from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.domain.seats import Admission
 from gifchat_realtime_gateway.ports import PublishFailedError, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
-from gifchat_testkit.faults.proxy import TcpProxy
-from gifchat_testkit.faults.valkey_set import ValkeySet
+from gifchat_testkit.proxy import TcpProxy
 from gifchat_testkit.servers import running
 from gifchat_testkit.tasks import cancel_until_done
+from gifchat_testkit.valkey_set import ValkeySet
 
 pytestmark = pytest.mark.servers
 

@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from gifchat_rooms_api.adapters.redis_connection import telling_loss
-from gifchat_testkit.faults.proxy import TcpProxy
+from gifchat_testkit.proxy import TcpProxy
 
 pytestmark = pytest.mark.servers
 

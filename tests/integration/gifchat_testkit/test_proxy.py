@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gifchat_testkit.faults.proxy import TcpProxy
+from gifchat_testkit.proxy import TcpProxy
 
 DEADLINE_S = 5.0
 

@@ -1,0 +1,150 @@
+"""A writer: posts messages through the front door, each until it is acknowledged."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import httpx
+
+from faults.clients.person import Person
+from faults.judge import records
+from faults.judge.records import Recorder, now
+from gifchat_contracts.identity import MEMBERSHIP_HEADER
+from gifchat_testkit.tasks import cancel_until_done
+from gifchat_testkit.waiting import until
+
+TIMEOUT_S = 10.0
+MEMBERSHIP_TIMEOUT_S = 30.0
+_MAX_BACKOFF_S = 1.0
+
+
+class Writer:
+    """Posts one message after the other, at random moments, `per_s` a second on average.
+
+    Each is sent with its own `client_message_id` again and again, whatever comes back, until there is a 201.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        person: Person,
+        room: str,
+        membership: Callable[[], str | None],
+        *,
+        recorder: Recorder,
+        rng: random.Random,
+        per_s: float,
+    ) -> None:
+        """`membership` gives the newest that the user has; nothing is posted before there is one."""
+        self.name = name
+        self.person = person
+        self.room = room
+        self.acknowledged = 0
+        self._membership = membership
+        self._recorder = recorder
+        self._rng = rng
+        self._per_s = per_s
+        self._sent = 0
+        self._finishing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Post, until `finish`."""
+        self._task = asyncio.create_task(self._write_on(), name=f"writer {self.name}")
+
+    async def finish(self, timeout_s: float) -> None:
+        """Begin no new message, and return when the last one is acknowledged; after `timeout_s` it is given up."""
+        self._finishing.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=timeout_s)
+            await cancel_until_done(self._task)
+            if done:
+                self._task.result()
+        self._recorder.close()
+
+    async def post(self, key: str, text: str) -> bool:
+        """One message until it is acknowledged; False where it never will be: the refusal is final."""
+        number = 0
+        try:
+            while True:
+                number += 1
+                self._recorder.write(records.Attempt(t=now(), room=self.room, key=key, number=number))
+                if (answered := await self._attempt(key, text)) is not None:
+                    return answered
+                await asyncio.sleep(min(_MAX_BACKOFF_S, 0.05 * 2 ** (number - 1)) * self._rng.uniform(0.5, 1.0))
+        except asyncio.CancelledError:
+            self._recorder.write(records.GaveUp(t=now(), room=self.room, key=key))
+            raise
+
+    async def _write_on(self) -> None:
+        await until(lambda: self._membership() is not None, MEMBERSHIP_TIMEOUT_S, "a membership to write with")
+        while not self._finishing.is_set():
+            self._sent += 1
+            await self.post(f"{self.name}-{self._sent}", f"{self.name} says {self._sent}")
+            try:
+                async with asyncio.timeout(self._rng.expovariate(self._per_s)):
+                    await self._finishing.wait()
+            except TimeoutError:
+                continue
+
+    async def _attempt(self, key: str, text: str) -> bool | None:
+        """True: acknowledged. False: never. None: try again."""
+        try:
+            answer = await self.person.http.post(
+                f"/api/v1/rooms/{self.room}/messages",
+                json={"client_message_id": key, "text": text},
+                headers={MEMBERSHIP_HEADER: self._membership() or ""},
+                timeout=TIMEOUT_S,
+            )
+            body = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            self._not_acked(key, 0, type(error).__name__)
+            return None
+        if answer.status_code == httpx.codes.CREATED:
+            self.acknowledged += 1
+            self._recorder.write(
+                records.Acked(t=now(), room=body["room"], key=key, epoch=body["epoch"], seq=body["seq"])
+            )
+            return True
+        self._not_acked(key, answer.status_code, str(body.get("code", "")))
+        return None if body.get("retry", True) else False
+
+    def _not_acked(self, key: str, status: int, code: str) -> None:
+        self._recorder.write(records.NotAcked(t=now(), room=self.room, key=key, status=status, code=code))
+
+
+class Watcher:
+    """Asks for a room's members a few times a second, and writes them down."""
+
+    def __init__(self, person: Person, room: str, recorder: Recorder, every_s: float = 0.25) -> None:
+        self.members: int | None = None
+        """As of the last answer."""
+        self._person = person
+        self.room = room
+        self._recorder = recorder
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Ask, until `finish`."""
+        self._task = asyncio.create_task(self._watch(), name=f"watch {self.room}")
+
+    async def finish(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            await cancel_until_done(self._task)
+            if not self._task.cancelled():
+                self._task.result()
+        self._recorder.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                answer = await self._person.http.get(f"/api/v1/rooms/{self.room}", timeout=2.0)
+                body = answer.json()
+            except (httpx.HTTPError, ValueError):
+                body = None
+            if body is not None and answer.status_code == httpx.codes.OK:
+                self.members = int(body["members"])
+                self._recorder.write(records.Occupancy(t=now(), room=self.room, members=self.members))
+            await asyncio.sleep(self._every_s)

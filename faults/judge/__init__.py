@@ -1,0 +1,1 @@
+"""The verdict on a run, from records and a dump of the database."""

@@ -1,0 +1,127 @@
+"""Who had a seat: I4 (never more than `max`), I5 (ghosts are gone in time), and that who comes back keeps it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from faults.judge import records
+from faults.judge.delivery import Problem
+from faults.judge.records import Record
+
+Logs = Mapping[str, Sequence[Record]]
+
+
+def readers_of(logs: Logs) -> dict[str, Sequence[Record]]:
+    """The logs that are readers'."""
+    return {name: log for name, log in logs.items() if log and isinstance(log[0], records.Begun)}
+
+
+def over_admissions(logs: Logs) -> Iterator[Problem]:
+    """Members as counted, and users who hear the same event live, against the rooms' `max`."""
+    seats = {record.room: record.max for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
+    most: dict[str, int] = defaultdict(int)
+    for log in logs.values():
+        for record in log:
+            if isinstance(record, records.Occupancy):
+                most[record.room] = max(most[record.room], record.members)
+    for room, members in most.items():
+        yield from _excess(room, members, seats, "members")
+    hearers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    for log in readers_of(logs).values():
+        begun = log[0]
+        assert isinstance(begun, records.Begun)
+        for record in log:
+            if isinstance(record, records.Received) and record.source == "live":
+                hearers[record.room, record.epoch, record.seq].add(begun.user)
+    widest: dict[str, int] = defaultdict(int)
+    for (room, _, _), users in hearers.items():
+        widest[room] = max(widest[room], len(users))
+    for room, users_at_once in widest.items():
+        yield from _excess(room, users_at_once, seats, "users who heard one event")
+
+
+def _excess(room: str, count: int, seats: Mapping[str, int], what: str) -> Iterator[Problem]:
+    most = seats.get(room)
+    for number in range((most if most is not None else count) + 1, count + 1):
+        yield Problem("over_admitted", f"{room} had {number} {what}, and {most} seats")
+
+
+def ghosts_s(logs: Logs) -> list[float]:
+    """How long the seat of each user who went for good was counted, seconds.
+
+    Somebody of whom it is not known (the last look came before the seat was free) counts to the last look.
+    """
+    stays = [_stay(log) for log in readers_of(logs).values()]
+    looks: dict[str, list[records.Occupancy]] = defaultdict(list)
+    for log in logs.values():
+        for record in log:
+            if isinstance(record, records.Occupancy):
+                looks[record.room].append(record)
+    durations = []
+    for room, _, came_at, went_at in stays:
+        if came_at is None or went_at is None:
+            continue
+        after = sorted((look for look in looks[room] if look.t >= went_at), key=lambda look: look.t)
+        free_at = next((look.t for look in after if look.members <= _present(stays, room, look.t)), None)
+        last = after[-1].t if after else went_at
+        durations.append((free_at if free_at is not None else last) - went_at)
+    return durations
+
+
+Stay = tuple[str, str, float | None, float | None]
+"""Room, user, when its first join was sent that was let in, when it went for good."""
+
+
+def _stay(log: Sequence[Record]) -> Stay:
+    begun = log[0]
+    assert isinstance(begun, records.Begun)
+    sent_at = came_at = went_at = None
+    for record in log:
+        match record:
+            case records.JoinSent(t=t):
+                sent_at = t
+            case records.Joined() if came_at is None:
+                came_at = sent_at
+            case records.Stopped(t=t, how="left" | "vanished"):
+                went_at = t
+            case _:
+                pass
+    return begun.room, begun.user, came_at, went_at
+
+
+def _present(stays: Sequence[Stay], room: str, t: float) -> int:
+    """Users who are in the room, or away for a moment."""
+    return len(
+        {
+            user
+            for its_room, user, came_at, went_at in stays
+            if its_room == room and came_at is not None and came_at <= t and (went_at is None or t < went_at)
+        }
+    )
+
+
+def lost_seats(logs: Logs, kept_s: float) -> Iterator[Problem]:
+    """Who lost the connection for less than `kept_s` and found the room full, or was said to have gone."""
+    readers = readers_of(logs)
+    exits = [record for log in readers.values() for record in log if isinstance(record, records.Presence)]
+    for name, log in readers.items():
+        begun = log[0]
+        assert isinstance(begun, records.Begun)
+        shown = {record.t for record in exits if record.event == "exit" and record.user == begun.user}
+        joined, away_since = False, None
+        away: list[tuple[float, float]] = []
+        for record in log:
+            match record:
+                case records.Joined(t=t):
+                    if away_since is not None:
+                        away.append((away_since, t))
+                    joined, away_since = True, None
+                case records.Disconnected(t=t) if joined:
+                    joined, away_since = False, t
+                case records.JoinRefused(t=t, code="room_full", evicted=False) if away_since is not None:
+                    if t - away_since < kept_s:
+                        yield Problem("seats_lost", f"{name} found the room full after {t - away_since:.1f} s")
+                case _:
+                    pass
+        for since, until in away:
+            if until - since < kept_s and any(since <= t <= until + 1.0 for t in shown):
+                yield Problem("seats_lost", f"{name} was away for {until - since:.1f} s and said to have gone")

@@ -1,0 +1,141 @@
+"""MongoDB's primary steps down or dies, its only node restarts, or it answers nothing."""
+
+import asyncio
+import random
+from contextlib import suppress
+
+from faults.clients.load import Load
+from faults.clients.looks import error_seconds, slowest_answer_s, writers_go_on
+from faults.clients.sockets import ChatConnection, Event
+from faults.judge.records import now
+from faults.row import Figures, Row
+from faults.system.cluster import FaultCluster, Shape
+from gifchat_contracts import socket_events
+from gifchat_testkit.proxy import BOTH, Direction
+
+ELECTS_WITHIN_S = 20.0
+WRITES_WITHIN_S = 20.0
+HEARS_WITHIN_S = 5.0
+SAYS_EVERY_S = 0.3
+
+THREE = Shape(mongods=3, rooms_api=2)
+
+
+async def written_again(load: Load, since: float) -> Figures:
+    """All writers get on; for how long somebody could not."""
+    await writers_go_on(load, WRITES_WITHIN_S)
+    return {"seconds of errors": error_seconds(load, since), "slowest answer, s": slowest_answer_s(load, since)}
+
+
+async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """The primary goes on as a secondary."""
+    began = now()
+    before = await asyncio.to_thread(cluster.mongods.step_down)
+    load.fault_over()
+    after = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
+    assert after != before, "the same one is primary"
+    return {"until there was a primary, s": now() - began, **await written_again(load, began)}
+
+
+async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """What it alone had is gone with it."""
+    before = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
+    began = now()
+    await cluster.mongods.processes[before].kill()
+    load.fault_over()
+    await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
+    figures = {"until there was a primary, s": now() - began, **await written_again(load, began)}
+    await cluster.mongods.processes[before].restart()
+    return figures
+
+
+async def restarted(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Killed or asked to stop; while it is away members go on hearing each other."""
+    mongod = cluster.mongods.processes[0]
+    began = now()
+    await (mongod.kill() if rng.random() < 0.5 else mongod.terminate())
+    await stream_goes_on(load, rng.uniform(0.0, 1.0 if load.short else 8.0))
+    await mongod.start()
+    await mongod.wait_until_ready()
+    load.fault_over()
+    return await written_again(load, began)
+
+
+async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Requests or answers or both are held up; while they are, members go on hearing each other."""
+    lasts_s = 5.0 if load.short else 30.0
+    directions: tuple[Direction, ...] = rng.choice([BOTH, ("up",), ("down",)])
+    began = now()
+    for node in cluster.rooms_api:
+        node.mongo.stall(*directions)
+    await stream_goes_on(load, lasts_s)
+    assert all(reader.joined.is_set() for reader in load.readers), "somebody lost the room"
+    for node in cluster.rooms_api:
+        await node.mongo.heal()
+    load.fault_over()
+    return await written_again(load, began)
+
+
+async def stream_goes_on(load: Load, seconds: float) -> None:
+    """For so long, and at least once: what members do apart from messages reaches another one."""
+    speakers = [reader for reader in load.readers if reader.room == load.rooms[0]]
+    # Who listens has a seat already, in another tab.
+    listening = await ChatConnection.open(load.same_person(speakers.pop().person))
+    try:
+        await listening.emit(socket_events.JOIN, {"room": load.rooms[0]})
+        ends_at = now() + seconds
+        heard = False
+        while now() < ends_at or not heard:
+            talking = asyncio.create_task(_talk(load, [reader.name for reader in speakers]))
+            try:
+                async with asyncio.timeout(HEARS_WITHIN_S):
+                    while not _is_typing(await listening.receive()):
+                        continue
+            except TimeoutError:
+                raise AssertionError(f"nothing heard for {HEARS_WITHIN_S:g} s") from None
+            finally:
+                talking.cancel()
+                with suppress(asyncio.CancelledError):
+                    await talking
+            heard = True
+    finally:
+        listening.abort()
+
+
+async def _talk(load: Load, names: list[str]) -> None:
+    """The gateway passes on that somebody types once a second at most."""
+    while True:
+        for reader in load.readers:
+            if reader.name in names and reader.connection is not None and reader.joined.is_set():
+                await reader.connection.emit(socket_events.TYPING, {"room": reader.room})
+                await asyncio.sleep(SAYS_EVERY_S)
+
+
+def _is_typing(packet: object) -> bool:
+    return isinstance(packet, Event) and packet.name == socket_events.TYPING
+
+
+ROWS: list[Row] = [
+    Row(
+        name="mongodb primary steps down",
+        fault="`replSetStepDown` on a set of three, with two rooms-apis",
+        inject=stepped_down,
+        shape=THREE,
+    ),
+    Row(
+        name="mongodb primary killed",
+        fault="SIGKILL to the primary of a set of three, with two rooms-apis",
+        inject=primary_killed,
+        shape=THREE,
+    ),
+    Row(
+        name="mongodb restarted",
+        fault="the only node is killed or stopped, and started again",
+        inject=restarted,
+    ),
+    Row(
+        name="mongodb stalls",
+        fault="for 30 s requests to MongoDB, its answers, or both are held up",
+        inject=stalled,
+    ),
+]

@@ -1,0 +1,72 @@
+"""nginx reads its configuration again, ten times, while it is used."""
+
+import asyncio
+import random
+
+from faults.clients.load import Load
+from faults.clients.reader import Reader
+from faults.judge.records import now
+from faults.row import Figures, Row
+from faults.system.cluster import FaultCluster, Shape
+from gifchat_testkit.waiting import until
+
+RELOADS = 10
+WORKERS = 2
+GONE_WITHIN_S = 10.0
+
+
+async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Old workers keep their sockets, and end when these end."""
+    before = cluster.nginx_workers()
+    refreshed = await reload(cluster, load, rng)
+    most = len(cluster.nginx_workers())
+    assert before & cluster.nginx_workers(), "no old worker has kept a socket"
+    assert all(reader.joined.is_set() for reader in load.readers if reader not in refreshed), "somebody lost the room"
+    for reader in load.readers:
+        reader.refresh()
+    seconds = await old_workers_gone(cluster)
+    return {"workers at most": most, "old workers gone, s": seconds}
+
+
+async def reloaded_impatiently(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Old workers have a second to end, and cut the sockets that are left."""
+    await reload(cluster, load, rng)
+    most = len(cluster.nginx_workers())
+    return {"workers at most": most, "old workers gone, s": await old_workers_gone(cluster)}
+
+
+async def reload(cluster: FaultCluster, load: Load, rng: random.Random) -> list[Reader]:
+    """Ten times, at random moments; returns who refreshed the page meanwhile, so that several old workers are used."""
+    refreshed: list[Reader] = []
+    kept = load.readers[0]
+    for _ in range(RELOADS):
+        await cluster.reload_nginx()
+        reader = rng.choice(load.readers)
+        if reader is not kept:
+            reader.refresh()
+            refreshed.append(reader)
+        await asyncio.sleep(rng.uniform(0.0, 0.1 if load.short else 0.5))
+    load.fault_over()
+    return refreshed
+
+
+async def old_workers_gone(cluster: FaultCluster) -> float:
+    """Return when there are no more than the newest; how long it took."""
+    began = now()
+    await until(lambda: len(cluster.nginx_workers()) <= WORKERS, GONE_WITHIN_S, "old workers to be gone")
+    return now() - began
+
+
+ROWS: list[Row] = [
+    Row(
+        name="nginx reloaded",
+        fault="ten reloads; old workers end when their sockets end",
+        inject=reloaded,
+    ),
+    Row(
+        name="nginx reloaded, old workers cut off",
+        fault="ten reloads; old workers cut after one second what is left",
+        inject=reloaded_impatiently,
+        shape=Shape(worker_shutdown_timeout="1s"),
+    ),
+]

@@ -1,0 +1,197 @@
+"""Redis comes back empty, fails over, cannot be reached, or is full."""
+
+import asyncio
+import random
+from typing import Any
+
+from redis.asyncio import Redis
+
+from faults.clients.load import Load, LoadShape
+from faults.clients.looks import codes, deaf_after_s, readers_go_on, refused_with, writers_go_on
+from faults.clients.reader import Reader
+from faults.judge.checker import Limits
+from faults.judge.records import now
+from faults.row import Figures, Row
+from faults.system.cluster import FaultCluster, Shape
+from gifchat_contracts import limits
+from gifchat_testkit.proxy import BOTH, Direction
+from gifchat_testkit.waiting import until
+
+HEALS_WITHIN_S = 2.0
+DEAF_WITHIN_S = 5.0
+GOES_ON_WITHIN_S = 5.0
+TOLD_WITHIN_S = limits.RECOVERING_S - 1.0
+FILLED_WITHIN_S = limits.RECOVERING_S + 10.0
+JUNK_BYTES = 8 * 2**20
+"""What fills Redis up."""
+
+ALMOST_FULL = LoadShape(max_members=4)
+"""Three readers a room: one seat is free."""
+
+
+def crowd(load: Load, each: int) -> list[Reader]:
+    """Newcomers, so many in each room."""
+    return [load.add_reader(room) for room in load.rooms for _ in range(each)]
+
+
+async def filled(load: Load, newcomers: list[Reader]) -> None:
+    """Each room gets its last member, and the newcomers that are not in are told that it is full."""
+
+    def is_filled(room: str) -> bool:
+        readers = [reader for reader in load.staying() if reader.room == room]
+        waiting = [reader for reader in newcomers if reader.room == room and not reader.joined.is_set()]
+        seated = sum(reader.joined.is_set() for reader in readers)
+        return seated >= load.shape.max_members and all(codes(load, reader)[-1:] == ["room_full"] for reader in waiting)
+
+    await until(lambda: all(map(is_filled, load.rooms)), FILLED_WITHIN_S, "full rooms", look_every_s=0.1)
+
+
+async def history_is_read(reader: Reader) -> None:
+    """Over HTTP, by a member."""
+    async with asyncio.timeout(GOES_ON_WITHIN_S):
+        assert await reader.person.history(reader.room, 0, reader.membership), "no history"
+
+
+async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """More newcomers than seats come while it is away."""
+    await cluster.valkey.kill()
+    newcomers = crowd(load, 3)
+    await asyncio.sleep(rng.uniform(0.0, 1.5))
+    await cluster.valkey.start()
+    await cluster.valkey.wait_until_ready()
+    load.fault_over()
+    back_at = now()
+    await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
+    await filled(load, newcomers)
+    return {"newcomers wait, s": now() - back_at}
+
+
+async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Every lease has run out when it comes back empty: nobody can tell whether somebody else was let in before."""
+    members = list(load.readers)
+    await cluster.valkey.kill()
+    newcomers = crowd(load, 3)
+    await writers_go_on(load, GOES_ON_WITHIN_S)
+    await asyncio.sleep(limits.LEASE_TTL_S + rng.uniform(0.5, 3.0))
+    await cluster.valkey.start()
+    await cluster.valkey.wait_until_ready()
+    load.fault_over()
+    await filled(load, newcomers)
+    assert all(reader.joined.is_set() for reader in members), "a member lost the seat to a newcomer"
+    return {}
+
+
+async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """The last seats are given away and somebody leaves, and the replica that takes over knows nothing of it."""
+    writing = {writer.person for writer in load.writers}
+    leaving = rng.choice([reader for reader in load.readers if reader.person not in writing])
+    await asyncio.to_thread(cluster.valkeys.follow)
+    cluster.valkeys.link.stall()
+    last = crowd(load, 1)
+    await load.all_joined(10.0, last)
+    await leaving.leave()
+    if rng.random() < 0.5:
+        await cluster.valkey.kill()
+    await asyncio.sleep(rng.uniform(0.0, 1.0))
+    await cluster.fail_over()
+    load.fault_over()
+    newcomers = crowd(load, 3)
+    await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
+    await filled(load, newcomers)
+    return {"seats that the replica did not know of": len(last)}
+
+
+async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+    """Nothing goes through any more in one direction or both, for everybody; connections stay open."""
+    lasts_s = 6.0 if load.short else 30.0
+    directions: tuple[Direction, ...] = rng.choice([BOTH, ("up",), ("down",)])
+    members = list(load.readers)
+    began = now()
+    for node in cluster.nodes:
+        node.redis.stall(*directions)
+    deaf_s = await asyncio.gather(*(deaf_after_s(gateway, DEAF_WITHIN_S) for gateway in cluster.gateways))
+    newcomers = crowd(load, 3)
+    await writers_go_on(load, GOES_ON_WITHIN_S)
+    await history_is_read(load.readers[0])
+    await asyncio.sleep(max(0.0, began + lasts_s - now()))
+    assert not any(reader.joined.is_set() for reader in newcomers), "somebody was let in without Redis"
+    for node in cluster.nodes:
+        await node.redis.heal()
+    load.fault_over()
+    await filled(load, newcomers)
+    assert all(reader.joined.is_set() for reader in members), "a member lost the seat to a newcomer"
+    return {"until deafness is noticed, s": max(deaf_s)}
+
+
+async def full(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
+    """Who wants in is refused; who is there reads, writes, reads back and leaves."""
+    redis: Any
+    async with Redis.from_url(cluster.valkey_url, socket_timeout=5.0) as redis:
+        junk = [f"junk:{number}" for number in range(8)]
+        try:
+            for key in junk:
+                await redis.set(key, bytes(JUNK_BYTES // len(junk)))
+            used = int((await redis.info("memory"))["used_memory"])
+            await redis.config_set("maxmemory", used - JUNK_BYTES // 4)
+            await full_for_a_while(load, rng)
+        finally:
+            await redis.delete(*junk)
+    load.fault_over()
+    await load.all_joined(10.0)
+    async with Redis.from_url(cluster.valkey_url, socket_timeout=5.0) as redis:
+        await redis.config_set("maxmemory", 0)
+
+
+async def full_for_a_while(load: Load, rng: random.Random) -> None:
+    """Nobody comes in, a member in another tab neither; all else works."""
+    writing = {writer.person for writer in load.writers}
+    leaving = rng.choice([reader for reader in load.readers if reader.person not in writing])
+    staying = [reader for reader in load.readers if reader is not leaving]
+    tab_of = rng.choice(staying)
+    second_tab = load.add_reader(tab_of.room, person=load.same_person(tab_of.person))
+    await refused_with(load, [second_tab, *crowd(load, 1)], "admission_unavailable", GOES_ON_WITHIN_S)
+    await leaving.leave()
+    await writers_go_on(load, GOES_ON_WITHIN_S)
+    await readers_go_on(load, staying, GOES_ON_WITHIN_S)
+    await history_is_read(staying[0])
+    await asyncio.sleep(rng.uniform(0.0, 1.0 if load.short else 3.0))
+
+
+ROWS: list[Row] = [
+    Row(
+        name="redis restarted empty",
+        fault="Redis is killed and comes back empty; more newcomers than seats come meanwhile",
+        inject=restarted_empty,
+        load=ALMOST_FULL,
+        limits=Limits(heal_s=HEALS_WITHIN_S),
+    ),
+    Row(
+        name="redis away for long, then empty",
+        fault="Redis is away for longer than a lease, and comes back empty; newcomers wait (who is in hears nothing "
+        "until the recovery is over: see decision 4)",
+        inject=away_for_long,
+        load=ALMOST_FULL,
+        limits=Limits(heal_s=limits.RECOVERING_S + HEALS_WITHIN_S),
+    ),
+    Row(
+        name="redis failed over",
+        fault="a replica takes over that does not know of the last seats that were taken",
+        inject=failed_over,
+        shape=Shape(valkeys=2),
+        load=ALMOST_FULL,
+        limits=Limits(heal_s=HEALS_WITHIN_S),
+    ),
+    Row(
+        name="redis cut off",
+        fault="for 30 s nothing goes to Redis, or comes from it, or both, for all gateways and rooms-api",
+        inject=cut_off,
+        load=ALMOST_FULL,
+        limits=Limits(heal_s=HEALS_WITHIN_S),
+    ),
+    Row(
+        name="redis out of memory",
+        fault="Redis is full and refuses what needs memory; somebody leaves meanwhile",
+        inject=full,
+        limits=Limits(heal_s=HEALS_WITHIN_S),
+    ),
+]

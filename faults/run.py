@@ -1,0 +1,141 @@
+"""One run: load, fault, heal, and the verdict."""
+
+import asyncio
+import random
+import shutil
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from faults.clients.load import Load
+from faults.judge import records
+from faults.judge.checker import Verdict, judge
+from faults.judge.dump import Dump
+from faults.judge.records import now
+from faults.row import Figures, Row, slug
+from faults.system.cluster import FaultCluster
+
+INJECT_TIMEOUT_S = 180.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What came of one run."""
+
+    row: str
+    seed: int
+    took_s: float
+    verdict: Verdict
+    figures: Figures = field(default_factory=dict)
+    error: str = ""
+    """Why the run itself failed; then the verdict says little."""
+    folder: str = ""
+    """Where its records and the logs are, if they were kept."""
+
+    def as_expected(self, row: Row) -> bool:
+        """Nothing breached; of a mutant: caught."""
+        if self.error:
+            return False
+        return bool(row.caught_by & set(self.verdict.breaches)) if row.is_mutant else self.verdict.ok
+
+
+async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *, short: bool = False) -> Run:
+    """Run `row` once on a running cluster of its shape; records and the dump go to `folder`, which must be empty.
+
+    Everything random follows from `seed`; the moment at which processes do things does not.
+    """
+    rng = random.Random(f"{row.name} {seed}")  # noqa: S311 - a load, not a secret
+    started = time.monotonic()
+    load = Load(cluster, row.load, folder, rng, short=short)
+    figures: Figures = {}
+    error = ""
+    try:
+        await load.begin()
+        await asyncio.sleep(rng.uniform(0.2, 0.5) if short else rng.uniform(0.5, 1.5))
+        load.record(records.FaultBegan(t=now(), fault=row.name))
+        async with asyncio.timeout(INJECT_TIMEOUT_S):
+            figures = await row.inject(cluster, load, rng) or {}
+        load.fault_over()
+        await asyncio.sleep(row.settle_s / 3 if short else row.settle_s)
+        await load.finish_writing(row.catch_up_s)
+        await load.catch_up(row.catch_up_s)
+        await load.ghosts_gone(row.limits.ghosts_s + 2.0)
+    except (AssertionError, TimeoutError, OSError, httpx.HTTPError) as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    finally:
+        await load.end()
+    if died := [process.name for process in cluster.processes if process.died]:
+        error = f"{', '.join(died)} ended by itself; {error}"
+    dump = await asyncio.to_thread(load.dump)
+    await asyncio.to_thread(dump.write, folder / "dump.json")
+    verdict = judge_folder(folder, row)
+    return Run(
+        row=row.name, seed=seed, took_s=time.monotonic() - started, verdict=verdict, figures=figures, error=error
+    )
+
+
+def judge_folder(folder: Path, row: Row) -> Verdict:
+    """The verdict on what `run_fault` left in a folder."""
+    return judge(records.read(folder), Dump.read(folder / "dump.json"), row.limits)
+
+
+class Bench:
+    """Runs rows on clusters, and keeps a cluster for the next row of the same shape.
+
+    A run that went wrong leaves its records and all logs in a folder of its own under `kept`.
+    """
+
+    def __init__(self, kept: Path) -> None:
+        self._kept = kept
+        self._stack = AsyncExitStack()
+        self._cluster: FaultCluster | None = None
+
+    async def run(self, row: Row, seed: int, *, short: bool = False) -> Run:
+        """One run; on a cluster that is as new as a healed one can be."""
+        with tempfile.TemporaryDirectory(prefix="gifchat-run-") as name:
+            folder = Path(name)
+            cluster = await self._ready(row)
+            run = await run_fault(row, seed, cluster, folder, short=short)
+            if not run.as_expected(row):
+                kept = self._keep(run, cluster, folder)
+                run = Run(
+                    row=run.row,
+                    seed=seed,
+                    took_s=run.took_s,
+                    verdict=run.verdict,
+                    figures=run.figures,
+                    error=run.error,
+                    folder=str(kept),
+                )
+                await self.close()
+        return run
+
+    async def close(self) -> None:
+        """Stop the cluster."""
+        self._cluster = None
+        await self._stack.aclose()
+
+    async def _ready(self, row: Row) -> FaultCluster:
+        if self._cluster is not None and self._cluster.shape == row.shape:
+            try:
+                await self._cluster.heal()
+            except AssertionError:
+                await self.close()
+        else:
+            await self.close()
+        if self._cluster is None:
+            self._cluster = await self._stack.enter_async_context(FaultCluster(row.shape))
+        return self._cluster
+
+    def _keep(self, run: Run, cluster: FaultCluster, folder: Path) -> Path:
+        kept = self._kept / f"{slug(run.row)}-{run.seed}"
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(folder, kept)
+        for process in cluster.processes:
+            if process.log_path.exists():
+                shutil.copy(process.log_path, kept)
+        return kept

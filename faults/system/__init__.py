@@ -1,0 +1,1 @@
+"""The system under test, and what can be broken in it."""

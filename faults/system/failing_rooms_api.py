@@ -1,0 +1,141 @@
+"""`python -m faults.system.failing_rooms_api`: a rooms-api that can be told to die or to keep quiet.
+
+The service itself knows nothing of this: its parts are changed here. A test tells it over HTTP, directly: nginx has no
+way to this path.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import httpx
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from faults.system.cluster import Node
+from gifchat_cli.ports import LOOPBACK
+from gifchat_contracts.codec import Frame, decode
+from gifchat_contracts.ids import RoomId
+from gifchat_contracts.keys import room_of_channel
+from gifchat_rooms_api import __main__ as service
+from gifchat_rooms_api import app
+from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
+from gifchat_rooms_api.domain.message import LogEntry
+from gifchat_rooms_api.ports import Appended
+
+MODULE = "faults.system.failing_rooms_api"
+PATH = "/failpoints"
+
+Point = Literal["before insert", "after insert", "after publish", "before reply"]
+POINTS: tuple[Point, ...] = ("before insert", "after insert", "after publish", "before reply")
+
+
+async def die_at(node: Node, point: Point, room: str) -> None:
+    """From now on `node` kills itself when a message of `room` gets to `point`."""
+    await _tell(node, {"point": point, "room": room})
+
+
+async def keep_quiet(node: Node, rooms: Sequence[str]) -> None:
+    """From now on `node` publishes nothing of what it writes to the logs of `rooms`, and everything of all others."""
+    await _tell(node, {"quiet": list(rooms)})
+
+
+class Failpoints:
+    """What this process was told."""
+
+    def __init__(self) -> None:
+        self._armed: tuple[str, str] | None = None
+        self._quiet: frozenset[str] = frozenset()
+
+    def install(self) -> None:
+        """Put the points into the service."""
+        append, publish, send_all = MongoMessages.append, RedisPublisher.publish, RedisPublisher._send
+        create_app = app.create_app
+
+        async def append_or_die(log: MongoMessages, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
+            self._reached("before insert", room_id)
+            appended = await append(log, room_id, entries)
+            self._reached("after insert", room_id)
+            return appended
+
+        def publish_or_not(publisher: RedisPublisher, channel: str, frame: Frame) -> None:
+            if not (frame.kind.durable and room_of_channel(channel) in self._quiet):
+                publish(publisher, channel, frame)
+
+        async def send_and_die(publisher: RedisPublisher, batch: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+            left = await send_all(publisher, batch)
+            for channel, data in batch[: len(batch) - len(left)]:
+                if decode(data).kind.durable:
+                    self._reached("after publish", room_of_channel(channel))
+            return left
+
+        _change(MongoMessages, "append", append_or_die)
+        _change(RedisPublisher, "publish", publish_or_not)
+        _change(RedisPublisher, "_send", send_and_die)
+        _change(service, "create_app", lambda settings: _Edge(create_app(settings), self))
+
+    def told(self, words: dict[str, Any]) -> None:
+        """See `die_at` and `keep_quiet`."""
+        match words:
+            case {"point": str(point), "room": str(room)}:
+                self._armed = (point, room)
+            case {"quiet": list(rooms)}:
+                self._quiet = frozenset(rooms)
+
+    async def reply(self, path: str) -> None:
+        """The reply to a POST to `path` is about to leave."""
+        room = path.removeprefix("/api/v1/rooms/").removesuffix("/messages")
+        self._reached("before reply", room)
+        if self._armed == ("after publish", room):
+            await asyncio.Event().wait()
+
+    def _reached(self, point: Point, room: str | None) -> None:
+        if self._armed == (point, room):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class _Edge:
+    """Around the service: hears what is told, and holds replies."""
+
+    def __init__(self, inner: ASGIApp, failpoints: Failpoints) -> None:
+        self._inner = inner
+        self._failpoints = failpoints
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path == PATH:
+            self._failpoints.told(json.loads((await receive())["body"]))
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+            return
+
+        async def send_or_die(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["method"] == "POST" and path.endswith("/messages"):
+                await self._failpoints.reply(path)
+            await send(message)
+
+        await self._inner(scope, receive, send_or_die)
+
+
+async def _tell(node: Node, words: dict[str, Any]) -> None:
+    async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
+        (await http.post(f"http://{LOOPBACK}:{node.port}{PATH}", json=words)).raise_for_status()
+
+
+def _change(owner: Any, name: str, function: Callable[..., Any]) -> None:
+    assert hasattr(owner, name), f"{owner.__name__} has no {name}: the failpoints are out of date"
+    setattr(owner, name, function)
+
+
+def main() -> int:
+    """Run the service."""
+    Failpoints().install()
+    return service.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

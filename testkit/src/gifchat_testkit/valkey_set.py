@@ -1,0 +1,64 @@
+"""Valkey for faults: one, or two of which one follows the other."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis import Redis
+
+from gifchat_cli.ports import LOOPBACK
+from gifchat_cli.servers.valkey import Valkey
+from gifchat_testkit.processes import ServerProcess
+from gifchat_testkit.proxy import TcpProxy
+
+_LOOK_EVERY_S = 0.02
+_TIMEOUT_S = 5.0
+
+
+class ValkeySet:
+    """The valkey-servers of a cluster, with their processes. What blocks says so: call it in a thread."""
+
+    def __init__(self, members: Sequence[Valkey], processes: Sequence[ServerProcess], link: TcpProxy) -> None:
+        self.members = list(members)
+        self.processes = list(processes)
+        self.link = link
+        """Through which one follows the other: what does not get through it is lost in a failover."""
+        self.used = 0
+        """The number of the one that everybody uses."""
+
+    @property
+    def spare(self) -> int:
+        """The number of the other one."""
+        assert len(self.members) == 2, "there is no other one"
+        return 1 - self.used
+
+    def follow(self, timeout_s: float = 10.0) -> None:
+        """Make the other one a replica, and return when it has everything. Blocks.
+
+        Raises:
+            AssertionError: not within `timeout_s`.
+        """
+        self.link.target_port = self.members[self.used].port
+        deadline = time.monotonic() + timeout_s
+        with _client(self.members[self.used]) as primary, _client(self.members[self.spare]) as replica:
+            # Otherwise it waits for more replicas for five seconds.
+            primary.config_set("repl-diskless-sync-delay", 0)
+            replica.replicaof(LOOPBACK, self.link.port)
+            while not _has_everything(primary.info("replication"), replica.info("replication")):
+                assert time.monotonic() < deadline, f"no replica within {timeout_s:g} s"
+                time.sleep(_LOOK_EVERY_S)
+
+    def promote(self) -> None:
+        """Make the replica a primary, which is used from now on. Blocks."""
+        with _client(self.members[self.spare]) as replica:
+            replica.replicaof("NO", "ONE")
+        self.used = self.spare
+
+
+def _has_everything(primary: Mapping[str, Any], replica: Mapping[str, Any]) -> bool:
+    up = bool(replica.get("master_link_status") == "up")
+    return up and bool(replica["slave_repl_offset"] == primary["master_repl_offset"])
+
+
+def _client(member: Valkey) -> Any:
+    return Redis.from_url(member.url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
