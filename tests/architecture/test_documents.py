@@ -15,7 +15,8 @@ DOCUMENTS = sorted(
     ).stdout.split()
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-CITED = re.compile(r"`((?:benchmarks|cli|contracts|deploy|docs|faults|requirements|services|testkit|tests)/[\w./-]*\w)`")
+OURS = "benchmarks|chassis|cli|contracts|deploy|docs|faults|requirements|services|testkit|tests"
+CITED = re.compile(rf"`((?:{OURS})/[\w./-]*\w)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
