@@ -5,6 +5,7 @@ import importlib
 import json
 import sys
 import time
+from pathlib import Path
 
 from benchmarks.harness import machine, report
 from benchmarks.harness.load import RunFailed
@@ -34,15 +35,24 @@ def main() -> int:
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round: whether it runs, not how fast")
+    parser.add_argument(
+        "--against",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="CHECKOUT",
+        help="also measure the gateway of another checkout, to compare before and after; keeps no figures",
+    )
     parser.add_argument("--report", action="store_true", help="only write README.md and the plots, from results/")
     arguments = parser.parse_args()
     if arguments.report:
         report.write(machine.BENCHMARKS, list(CASES))
         return 0
-    options = Options(1 if arguments.quick else arguments.rounds, arguments.quick)
+    options = Options(1 if arguments.quick else arguments.rounds, arguments.quick, tuple(arguments.against))
     machine.raise_file_limit()
-    # A quick run says nothing that should be kept.
-    folder = machine.BUILD / "quick" if options.quick else machine.BENCHMARKS
+    # results/ holds full runs of this tree only.
+    kept = not options.quick and not options.checkouts
+    folder = machine.BENCHMARKS if kept else machine.BUILD / "unkept"
     (folder / "results").mkdir(parents=True, exist_ok=True)
     verdicts = []
     for case in arguments.case or CASES:

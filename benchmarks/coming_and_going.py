@@ -44,7 +44,8 @@ def run(options: Options, log: Log) -> Result:
                 "disconnect_us": _dropped(clients, count) * 1e6 / count,
             }
 
-    contenders = [servers.ENGINE, servers.OURS, servers.NODE, servers.STOCK]
+    gateways = [servers.ENGINE, servers.OURS, *servers.checkouts(options.checkouts)]
+    contenders = [*gateways, servers.NODE, servers.STOCK]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
         stage = stack.enter_context(servers.stage(folder))

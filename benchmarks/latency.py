@@ -24,7 +24,7 @@ def run(options: Options, log: Log) -> Result:
         run = clients.run("open", messages, EVERY_US)
         return {"p50_ms": run.p50_us / 1000, "p99_ms": run.p99_us / 1000, "cpu": run.server_cpu_s / run.seconds}
 
-    contenders = [servers.KERNEL, servers.OURS, servers.NODE, servers.STOCK]
+    contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
     with scene(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)

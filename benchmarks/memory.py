@@ -40,6 +40,7 @@ def run(options: Options, log: Log) -> Result:
     contenders = {
         servers.ENGINE: connections,
         servers.OURS: connections,
+        **dict.fromkeys(servers.checkouts(options.checkouts), connections),
         servers.NODE: connections,
         servers.STOCK: min(connections, OF_STOCK),
         servers.STOCK_DEFLATE: min(connections, OF_STOCK),

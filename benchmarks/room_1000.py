@@ -12,6 +12,7 @@ def run(options: Options, log: Log) -> Result:
     contenders = [
         servers.KERNEL,
         servers.OURS,
+        *servers.checkouts(options.checkouts),
         servers.NODE,
         servers.NODE_CLASSIC,
         servers.STOCK,

@@ -16,7 +16,7 @@ EVERY_US = 1_000
 
 def run(options: Options, log: Log) -> Result:
     """A message to every room at once, again and again; then one room after the other; then one each millisecond."""
-    contenders = [servers.KERNEL, servers.OURS, servers.NODE, servers.STOCK]
+    contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
     columns = {
         "us": "µs of server CPU per message, one to every room at once",
         "per_s": "messages per second then",

@@ -18,6 +18,7 @@ program that does nothing but the sends. This page is written by `make bench`.
 make bench                                          # everything; keep the machine quiet
 .venv/bin/python -m benchmarks --case room-1000     # one question
 .venv/bin/python -m benchmarks --quick              # whether everything runs, in a few minutes; keeps no figures
+.venv/bin/python -m benchmarks --against ../before  # also the gateway of another checkout; keeps no figures
 .venv/bin/python -m benchmarks --report             # only this page, from results/
 ```
 

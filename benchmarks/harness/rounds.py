@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
@@ -15,6 +16,8 @@ class Options:
 
     rounds: int = 5
     quick: bool = False
+    checkouts: tuple[Path, ...] = ()
+    """Other checkouts of this repository, whose gateways are measured as well."""
 
     def size(self, full: int, quick: int) -> int:
         """A number that is smaller in a quick run."""

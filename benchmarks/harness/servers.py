@@ -35,6 +35,8 @@ from gifchat_testkit.tokens import session_cookie
 
 EVENT = "chat"
 KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
+MAX_ROOMS = 1_000_000
+"""More than a case uses."""
 _SEQ_AT = 10
 """Where the seq is in a frame on a channel; see `gifchat_contracts.codec`."""
 
@@ -76,7 +78,7 @@ class Server:
 
     def message(self, room: int) -> Message:
         """What is to be published for a message to a room."""
-        return self.contender.message(room)
+        return self.contender.message(self.contender.first_room + room)
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class Contender:
     """Asked until it answers; None: an open port is enough."""
     opaque: bool = False
     """Frames are compressed: they are counted, not read."""
+    first_room: int = 0
+    """Number of its first room. Gateways that hear the same channels need rooms of their own."""
 
 
 @dataclass
@@ -171,7 +175,14 @@ def _gateway_message(room: int) -> Message:
     return Message.of(bytes_, seq_at=bytes_.index(frame) + _SEQ_AT)
 
 
-def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
+def _gateway_command(
+    stage: Stage,
+    port: int,
+    _control: int,
+    *,
+    python: str = sys.executable,
+    module: str = "gifchat_realtime_gateway",
+) -> list[str]:
     # The product's defaults, but for addresses.
     environment = {
         "PORT": str(port),
@@ -179,7 +190,7 @@ def _gateway_command(stage: Stage, port: int, _control: int) -> list[str]:
         "ROOMS_API_URL": f"http://127.0.0.1:{stage.rooms_api_port}",
         "NODE_NAME": f"bench-{port}",
     }
-    return with_environment(environment, [sys.executable, "-m", "gifchat_realtime_gateway"])
+    return with_environment(environment, [python, "-m", module])
 
 
 def _engine_command(_stage: Stage, port: int, _control: int) -> list[str]:
@@ -306,6 +317,19 @@ STOCK_DEFLATE = Contender(
 )
 
 
+def checkouts(folders: Sequence[Path]) -> list[Contender]:
+    """The gateways of other checkouts of this repository, each run by the environment that `make` set up there."""
+    return [_checkout(folder, number) for number, folder in enumerate(folders, start=1)]
+
+
+def _checkout(folder: Path, number: int) -> Contender:
+    [package] = (folder / "services" / "realtime-gateway" / "src").glob("*/__main__.py")
+    python = str(folder.resolve() / ".venv" / "bin" / "python")
+    label = f"GIF Chat's gateway in {folder.name}"
+    command = partial(_gateway_command, python=python, module=package.parent.name)
+    return replace(OURS, name=f"checkout-{number}", label=label, command=command, first_room=number * MAX_ROOMS)
+
+
 # ------------------------------------------------------------------------------------------------------- made at need
 
 
@@ -337,7 +361,8 @@ def write_clients(
     with file.open("w") as lines:
         for client, room in enumerate(rooms):
             cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
-            lines.write(client_line(numbers.get(room, room), cookie, room_id(room) if ids is None else ids[room]))
+            id_ = room_id(contender.first_room + room) if ids is None else ids[room]
+            lines.write(client_line(numbers.get(room, room), cookie, id_))
 
 
 def wait_for(port: int, health: str | None = None, timeout_s: float = 30.0) -> None:
