@@ -41,8 +41,8 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         _log.info("started", rooms_api=settings.rooms_api_url, static_version=static_files.version)
-        yield
-        await client.close()
+        async with client:
+            yield
 
     async def refuse_foreign_origins(request: Request) -> None:
         if is_forged(request, settings.allowed_origins):
@@ -65,7 +65,9 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(RoomsApiError)
     async def refused(request: Request, error: RoomsApiError) -> Response:
         if error.code.status >= 500:
-            _log.warning("rooms_api_failed", code=error.code.code, path=request.url.path, cause=repr(error.__cause__))
+            _log.warning(
+                "rooms_api_failed", code=error.code.code, path=request.url.path, cause=type(error.__cause__).__name__
+            )
         return pages.problem(request, error.code, error.retry_after)
 
     @app.exception_handler(RequestValidationError)

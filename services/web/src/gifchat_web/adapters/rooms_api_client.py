@@ -1,11 +1,12 @@
 """rooms-api over HTTP."""
 
+import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Self
 
-import httpx
+import aiohttp
 
 from gifchat_contracts import errors
 from gifchat_contracts.events import RoomPayload
@@ -13,8 +14,13 @@ from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_web.ports import Caller, RoomsApiError, RoomsPage, Sort
 
-_TIMEOUT = httpx.Timeout(10.0, connect=2.0)
-_UPLOAD_TIMEOUT = httpx.Timeout(60.0, connect=2.0)
+TIMEOUT_S = 10.0
+UPLOAD_TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 2.0
+KEEPALIVE_S = 3.0
+"""Less than the 5 s after which uvicorn closes an idle connection, so that no request goes to a closing one."""
+MAX_CONNECTIONS = 200
+
 _POST_ATTEMPTS = 3
 _BY_STATUS = {
     400: errors.MALFORMED,
@@ -25,23 +31,31 @@ _BY_STATUS = {
 }
 
 
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=seconds, sock_connect=CONNECT_TIMEOUT_S, sock_read=seconds)
+
+
 class RoomsApiClient:
-    """The port `RoomsApi` on one pool of connections, which carries no cookies from one user to another."""
+    """The port `RoomsApi` on one pool of connections. It keeps no cookies, so none pass from one user to another."""
 
-    def __init__(self, url: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    _http: aiohttp.ClientSession
+
+    def __init__(self, url: str) -> None:
         """`url` is the base without `/api/v1`."""
-        self._http = httpx.AsyncClient(
-            base_url=f"{url.rstrip('/')}/api/v1",
-            timeout=_TIMEOUT,
-            trust_env=False,
-            transport=transport,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=3.0),
-        )
+        self._url = f"{url.rstrip('/')}/api/v1"
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        """Open the pool, which belongs to the running event loop."""
+        self._http = aiohttp.ClientSession(
+            timeout=_timeout(TIMEOUT_S),
+            connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         """One page of the rooms whose title has `query` in it."""
@@ -78,11 +92,15 @@ class RoomsApiClient:
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
     ) -> GifId:
-        """Pass a multipart body on as it arrives; it has the file in the field `gif`."""
+        """Stream a multipart body to rooms-api as it arrives; the file is in the field `gif`."""
         headers = {"Content-Type": content_type} | ({"Content-Length": content_length} if content_length else {})
-        stored = await self._ask(
-            caller, "POST", f"/rooms/{room_id}/gifs", content=body, headers=headers, timeout=_UPLOAD_TIMEOUT
-        )
+        path, timeout = f"/rooms/{room_id}/gifs", _timeout(UPLOAD_TIMEOUT_S)
+        try:
+            async with asyncio.timeout(None) as stall:
+                sent = _bounded(body, stall, UPLOAD_TIMEOUT_S)
+                stored = await self._ask(caller, "POST", path, data=sent, headers=headers, timeout=timeout)
+        except TimeoutError as error:
+            raise RoomsApiError(errors.UNAVAILABLE) from error
         return GifId(stored["id"])
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
@@ -90,7 +108,7 @@ class RoomsApiClient:
         await self._post_message(caller, room_id, {"gif": gif_id})
 
     async def _post_message(self, caller: Caller, room_id: RoomId, content: dict[str, str]) -> None:
-        """A form's sender has no key to repeat the request with, so it is repeated here, with one key."""
+        """Retry here, with one idempotency key, because a form cannot repeat its request with the same key."""
         body = {"client_message_id": str(uuid.uuid4()), **content}
         for attempt in range(1, _POST_ATTEMPTS + 1):
             try:
@@ -104,19 +122,31 @@ class RoomsApiClient:
     async def _ask(
         self, caller: Caller, method: str, path: str, *, headers: dict[str, str] | None = None, **request: Any
     ) -> Any:
-        """The JSON of a good answer; None where it has no body."""
+        """Return the JSON of a successful answer, or None if it has no body."""
         on_behalf = {
             "Cookie": f"{SESSION_COOKIE}={caller.session_cookie}",
             "X-Forwarded-For": caller.address,
             "Accept-Language": caller.language,
         }
+        sent = {**on_behalf, **(headers or {})}
+        url = f"{self._url}{path}"
         try:
-            answer = await self._http.request(method, path, headers={**on_behalf, **(headers or {})}, **request)
-            if answer.is_success:
-                return answer.json() if answer.content else None
-            problem = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-        except (httpx.HTTPError, ValueError) as error:
+            async with self._http.request(method, url, headers=sent, allow_redirects=False, **request) as answer:
+                content = await answer.read()
+            if 200 <= answer.status < 300:
+                return json.loads(content) if content else None
+            problem = json.loads(content) if "json" in answer.content_type else {}
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise RoomsApiError(errors.UNAVAILABLE) from error
         code = errors.TABLE.get(problem.get("code", "")) if isinstance(problem, dict) else None
-        fallback = _BY_STATUS.get(answer.status_code, errors.UNAVAILABLE)
+        fallback = _BY_STATUS.get(answer.status, errors.UNAVAILABLE)
         raise RoomsApiError(code or fallback, answer.headers.get("retry-after"))
+
+
+async def _bounded(body: AsyncIterator[bytes], stall: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:
+    """Bound the time that rooms-api may take to accept one chunk. aiohttp's own timeouts start after the body."""
+    now = asyncio.get_running_loop().time
+    async for chunk in body:
+        stall.reschedule(now() + seconds)
+        yield chunk
+        stall.reschedule(None)
