@@ -190,13 +190,13 @@ async def changes(cluster: FaultCluster, before: dict[str, float]) -> dict[str, 
 ROWS = [
     Row(
         name="channel disordered",
-        fault="events on the rooms' channels come shuffled, some twice, some never",
+        fault="events on the rooms' channels arrive out of order; some arrive twice, some never",
         inject=disordered,
         shape=QUIET,
     ),
     Row(
         name="channel malformed",
-        fault="between the events come bytes that are none, and events of no room",
+        fault="undecodable bytes, and events for unknown rooms, arrive between the events",
         inject=malformed,
         shape=QUIET,
     ),

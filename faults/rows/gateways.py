@@ -226,7 +226,7 @@ ROWS = [
     ),
     Row(
         name="gateway stopped",
-        fault="SIGSTOP to one of three gateways in full rooms until others have some of its seats, then SIGCONT",
+        fault="SIGSTOP to one of three gateways in full rooms; SIGCONT once others have given some of its seats away",
         inject=stopped,
         shape=Shape(gateways=3),
         load=FULL,
@@ -236,7 +236,7 @@ ROWS = [
     ),
     Row(
         name="storm",
-        fault="SIGKILL to one of three gateways with all of its clients",
+        fault="SIGKILL to one of three gateways and to all of its clients",
         inject=storm,
         shape=Shape(gateways=3),
         load=CROWD,
@@ -245,7 +245,7 @@ ROWS = [
     ),
     Row(
         name="rolling restart",
-        fault="SIGTERM to and a new start of each of three gateways, one after the other",
+        fault="each of three gateways gets SIGTERM and is started again, one after the other",
         inject=rolled,
         shape=Shape(gateways=3),
         # Each gateway has more clients than may come back in a second.
@@ -255,7 +255,7 @@ ROWS = [
     ),
     Row(
         name="gateway shed",
-        fault="a gateway is told to move 30 % of its clients away",
+        fault="a gateway sheds 30 % of its clients",
         inject=shed,
         shape=Shape(gateways=3),
         load=replace(CROWD, transports=("websocket", "websocket", "upgrade")),
@@ -263,7 +263,7 @@ ROWS = [
     ),
     Row(
         name="crowd gone",
-        fault="crowds come and go, half of each without a goodbye",
+        fault="crowds connect and disconnect, half of each without closing the connection",
         inject=left_alone,
         shape=Shape(gateways=2, gateway_env=IMPATIENT),
         load=LoadShape(max_members=60),

@@ -118,24 +118,24 @@ def _is_typing(packet: object) -> bool:
 ROWS: list[Row] = [
     Row(
         name="mongodb primary steps down",
-        fault="`replSetStepDown` on a set of three, with two rooms-apis",
+        fault="`replSetStepDown` on a replica set of three, with two rooms-api processes",
         inject=stepped_down,
         shape=THREE,
     ),
     Row(
         name="mongodb primary killed",
-        fault="SIGKILL to the primary of a set of three, with two rooms-apis",
+        fault="SIGKILL to the primary of a replica set of three, with two rooms-api processes",
         inject=primary_killed,
         shape=THREE,
     ),
     Row(
         name="mongodb restarted",
-        fault="the only node is killed or stopped, and started again",
+        fault="the only node is killed or stopped, then restarted",
         inject=restarted,
     ),
     Row(
         name="mongodb stalls",
-        fault="for 30 s requests to MongoDB, its answers, or both are held up",
+        fault="requests to MongoDB, its replies, or both are delayed for 30 s",
         inject=stalled,
     ),
 ]

@@ -90,7 +90,7 @@ async def crowd(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
 MUTANTS = [
     Row(
         name="mutant: repair off",
-        fault="gaps are never filled; channels are cut",
+        fault="gaps are never filled (channels are cut)",
         inject=channels_cut,
         shape=shape("repair_off"),
         catch_up_s=4.0,
@@ -98,21 +98,21 @@ MUTANTS = [
     ),
     Row(
         name="mutant: dedupe off",
-        fault="duplicates are passed on; events are published twice",
+        fault="duplicates are delivered (events are published twice)",
         inject=events_repeated,
         shape=shape("dedupe_off"),
         caught_by=frozenset({"duplicated"}),
     ),
     Row(
         name="mutant: sweep off",
-        fault="seats of the dead are not looked for; a gateway dies with a client",
+        fault="expired seats are not swept (a gateway dies with a client)",
         inject=gateway_killed_with_clients,
         shape=shape("sweep_off"),
         caught_by=frozenset({"ghosts"}),
     ),
     Row(
         name="mutant: grace off",
-        fault="a seat is given away at once; a member of a full room refreshes",
+        fault="seats have no grace (a member of a full room refreshes)",
         inject=refreshed_before_a_full_room,
         shape=shape("grace_off"),
         load=LoadShape(max_members=3),
@@ -121,7 +121,7 @@ MUTANTS = [
     ),
     Row(
         name="mutant: max off",
-        fault="a room is never full; more users than seats come",
+        fault="rooms are never full (more users than seats join)",
         inject=crowd,
         shape=shape("max_off"),
         load=LoadShape(max_members=4),
@@ -136,10 +136,10 @@ CONTROLS = [
         MUTANTS,
         (
             "all gateways lose Redis for half a second",
-            "everything that is published on a room's channel is published twice",
-            "a gateway and one of its clients end at once",
+            "every event on a room's channel is published twice",
+            "a gateway and one of its clients die at the same time",
             "a member of a full room refreshes while others wait for a seat",
-            "more users than seats come at once",
+            "more users than seats join at once",
         ),
         strict=True,
     )

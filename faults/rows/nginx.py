@@ -60,12 +60,12 @@ async def old_workers_gone(cluster: FaultCluster) -> float:
 ROWS: list[Row] = [
     Row(
         name="nginx reloaded",
-        fault="ten reloads; old workers end when their sockets end",
+        fault="ten reloads; old workers exit when their sockets close",
         inject=reloaded,
     ),
     Row(
         name="nginx reloaded, old workers cut off",
-        fault="ten reloads; old workers cut after one second what is left",
+        fault="ten reloads; old workers cut the remaining connections after one second",
         inject=reloaded_impatiently,
         shape=Shape(worker_shutdown_timeout="1s"),
     ),

@@ -160,22 +160,22 @@ async def full_for_a_while(load: Load, rng: random.Random) -> None:
 ROWS: list[Row] = [
     Row(
         name="redis restarted empty",
-        fault="Redis is killed and comes back empty; more newcomers than seats come meanwhile",
+        fault="Redis is killed and comes back empty while more newcomers than seats arrive",
         inject=restarted_empty,
         load=ALMOST_FULL,
         limits=Limits(heal_s=HEALS_WITHIN_S),
     ),
     Row(
         name="redis away for long, then empty",
-        fault="Redis is away for longer than a lease, and comes back empty; newcomers wait (who is in hears nothing "
-        "until the recovery is over: see decision 4)",
+        fault="Redis is down for longer than a lease and comes back empty; newcomers wait, and members receive "
+        "nothing until the recovery is over (ADR 4)",
         inject=away_for_long,
         load=ALMOST_FULL,
         limits=Limits(heal_s=limits.RECOVERING_S + HEALS_WITHIN_S),
     ),
     Row(
         name="redis failed over",
-        fault="a replica takes over that does not know of the last seats that were taken",
+        fault="a replica takes over that is missing the latest seats",
         inject=failed_over,
         shape=Shape(valkeys=2),
         load=ALMOST_FULL,
@@ -183,14 +183,14 @@ ROWS: list[Row] = [
     ),
     Row(
         name="redis cut off",
-        fault="for 30 s nothing goes to Redis, or comes from it, or both, for all gateways and rooms-api",
+        fault="all gateways and rooms-api cannot send to Redis, receive from it, or both, for 30 s",
         inject=cut_off,
         load=ALMOST_FULL,
         limits=Limits(heal_s=HEALS_WITHIN_S),
     ),
     Row(
         name="redis out of memory",
-        fault="Redis is full and refuses what needs memory; somebody leaves meanwhile",
+        fault="Redis is out of memory and refuses writes while a member leaves",
         inject=full,
         limits=Limits(heal_s=HEALS_WITHIN_S),
     ),

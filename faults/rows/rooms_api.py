@@ -146,7 +146,7 @@ ROWS = [
     *(
         Row(
             name=f"rooms-api killed {point}",
-            fault=f"one of two replicas kills itself {point} of a room's last message",
+            fault=f"one of two replicas kills itself with a room's last message in flight, {point}",
             inject=died(point),
             shape=REPLICAS,
             limits=Limits(heal_s=TAIL_WITHIN_S),
@@ -155,13 +155,13 @@ ROWS = [
     ),
     Row(
         name="posted 100 times",
-        fault="the same message a hundred times at once, to both replicas",
+        fault="the same message is posted a hundred times at once, to both replicas",
         inject=posted_at_once,
         shape=REPLICAS,
     ),
     Row(
         name="reply cut",
-        fault="the connection is cut within a message or its reply",
+        fault="the connection is cut in the middle of a request or its reply",
         inject=reply_cut,
         shape=REPLICAS,
     ),
