@@ -8,7 +8,14 @@ const DEADLINE_MS = 10_000;
 const last = transports.at(-1);
 
 const manager = (more = {}) =>
-  new Manager(url, { transports, upgrade, reconnectionDelay: 10, reconnectionDelayMax: 50, autoConnect: false, ...more });
+  new Manager(url, {
+    transports,
+    upgrade,
+    reconnectionDelay: 10,
+    reconnectionDelayMax: 50,
+    autoConnect: false,
+    ...more,
+  });
 
 // The arguments of the next event.
 const next = (emitter, event) =>
@@ -85,7 +92,7 @@ const cases = {
     assert.equal(Buffer.from(bytes).toString(), "bytes");
   },
 
-  "volatile": async (io) => {
+  volatile: async (io) => {
     const socket = io.socket("/");
     const got = [];
     socket.on("message-back", (what) => got.push(what));
@@ -112,7 +119,7 @@ const cases = {
     assert.deepEqual(await acked(sockets[1], "message-with-ack", "back"), ["back"]);
   },
 
-  "auth": async (io) => {
+  auth: async (io) => {
     const socket = io.socket("/custom", { auth: { token: "123" } });
     const auth = next(socket, "auth");
     await connect(socket);
@@ -176,7 +183,10 @@ const cases = {
       if (number % 50 === 0) await new Promise(setImmediate);
     }
     await acked(socket, "nothing");
-    assert.deepEqual(got, Array.from({ length: 1_000 }, (_, number) => number));
+    assert.deepEqual(
+      got,
+      Array.from({ length: 1_000 }, (_, number) => number),
+    );
     await onLastTransport(socket);
   },
 

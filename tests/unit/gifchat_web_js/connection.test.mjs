@@ -102,7 +102,10 @@ test("a spent ticket is replaced at once", async () => {
   const { log } = connected(socket);
   socket.connect();
   await settled();
-  assert.deepEqual(socket.joins.map(({ ticket }) => ticket), ["ticket 1", "ticket 2"]);
+  assert.deepEqual(
+    socket.joins.map(({ ticket }) => ticket),
+    ["ticket 1", "ticket 2"],
+  );
   assert.deepEqual(log, ["joining", "joined", "onJoined"]);
 });
 
@@ -185,7 +188,10 @@ test("reopening a dead connection joins from the position and cancels the earlie
   connection.reopen();
   await settled();
   assert.deepEqual(socket.calls, ["connect", "disconnect", "connect"]);
-  assert.deepEqual(socket.joins.map(({ position }) => position?.seq), [7, 7]);
+  assert.deepEqual(
+    socket.joins.map(({ position }) => position?.seq),
+    [7, 7],
+  );
   assert.deepEqual(log.slice(-3), ["joining", "joined", "onJoined"]);
   connection.stop();
   connection.reopen();

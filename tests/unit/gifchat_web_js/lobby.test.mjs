@@ -28,10 +28,10 @@ test("a new room that the search does not find is not shown", () => {
 });
 
 test("sorted by members, a new room waits at the end of the whole list", () => {
-  assert.deepEqual(ids(((lobby) => (lobby.apply("newRoom", room("b")), lobby))(lobbyWith([room("a")], { sort: "members" }))), [
-    "a",
-    "b",
-  ]);
+  assert.deepEqual(
+    ids(((lobby) => (lobby.apply("newRoom", room("b")), lobby))(lobbyWith([room("a")], { sort: "members" }))),
+    ["a", "b"],
+  );
   assert.equal(lobbyWith([room("a")], { sort: "members" }, "next").apply("newRoom", room("b")), false);
 });
 

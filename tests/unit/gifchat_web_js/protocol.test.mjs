@@ -16,7 +16,8 @@ test("every event of the contract has a name here", () => {
 });
 
 test("the events with a seq are the durable ones", () => {
-  for (const { event, data } of goldenEvents()) assert.equal(DURABLE_EVENTS.has(event), Number.isInteger(data.seq), event);
+  for (const { event, data } of goldenEvents())
+    assert.equal(DURABLE_EVENTS.has(event), Number.isInteger(data.seq), event);
 });
 
 test("a code of a later version is tried again only if it says so", () => {

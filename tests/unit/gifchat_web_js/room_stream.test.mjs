@@ -120,6 +120,9 @@ test("any order with repeats gives every event once, in order", () => {
         shown.push(...seqs(answer.events));
       }
     }
-    assert.deepEqual(shown, Array.from({ length: shown.length }, (_unused, at) => at + 1));
+    assert.deepEqual(
+      shown,
+      Array.from({ length: shown.length }, (_unused, at) => at + 1),
+    );
   }
 });

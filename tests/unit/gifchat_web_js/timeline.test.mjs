@@ -19,8 +19,12 @@ const chat = (seq, more = {}) => ({
     ...more,
   },
 });
-const mine = (seq, clientMessageId, more = {}) => chat(seq, { user_id: ME, client_message_id: clientMessageId, ...more });
-const deletion = (seq, target) => ({ event: "chatDeleted", data: { ...golden("chat_deleted").data, seq, target_seq: target } });
+const mine = (seq, clientMessageId, more = {}) =>
+  chat(seq, { user_id: ME, client_message_id: clientMessageId, ...more });
+const deletion = (seq, target) => ({
+  event: "chatDeleted",
+  data: { ...golden("chat_deleted").data, seq, target_seq: target },
+});
 const draft = (clientMessageId, words = "hello") => ({
   clientMessageId,
   color: "#86362d",
@@ -102,7 +106,10 @@ test("a deletion takes the words away, also from a page of history that was read
   assert.equal(timeline.rows()[0].deleted, true);
   assert.equal(timeline.rows()[0].text, undefined);
   timeline.prepend([chat(1), chat(2)], false);
-  assert.deepEqual(timeline.rows().map(({ deleted }) => deleted), [false, true, true]);
+  assert.deepEqual(
+    timeline.rows().map(({ deleted }) => deleted),
+    [false, true, true],
+  );
   assert.equal(timeline.hasMore, false);
 });
 

@@ -16,7 +16,9 @@ export function gifView(gif, alt) {
     view.style.setProperty("--width", `${gif.width}px`);
     view.style.setProperty("--ratio", String(gif.width / gif.height));
   }
-  image.addEventListener("error", () => view.replaceChildren(element("p", { class: "gif-failed" }, text("gif_failed"))));
+  image.addEventListener("error", () =>
+    view.replaceChildren(element("p", { class: "gif-failed" }, text("gif_failed"))),
+  );
   if (!MAY_MOVE.test(gif.url)) {
     image.src = gif.url;
     return view;

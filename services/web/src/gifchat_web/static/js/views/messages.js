@@ -59,7 +59,8 @@ export class MessagesView {
     for (const key of this.#shown.keys()) if (!keys.has(key)) this.#shown.delete(key);
     this.#place(nodes);
     if (this.#atEnd) this.toEnd();
-    else if (this.#list.firstElementChild !== firstBefore) this.#scroller.scrollTop = this.#scroller.scrollHeight - fromEnd;
+    else if (this.#list.firstElementChild !== firstBefore)
+      this.#scroller.scrollTop = this.#scroller.scrollHeight - fromEnd;
     else if (this.#list.lastElementChild !== lastBefore) this.#jump.hidden = false;
   }
 
@@ -118,14 +119,19 @@ export class MessagesView {
       swatch(row.color),
       element("span", { class: "author" }, row.color),
       ...labels.filter((label) => label !== null).map((label) => element("span", { class: "label" }, label)),
-      element("time", { datetime: row.createdAt, title: new Date(row.createdAt).toLocaleString() }, moment(row.createdAt)),
+      element(
+        "time",
+        { datetime: row.createdAt, title: new Date(row.createdAt).toLocaleString() },
+        moment(row.createdAt),
+      ),
     );
   }
 
   #delivery(row) {
     if (row.status === "pending") {
       const words = row.percent === undefined ? text("sending") : text("uploading", row);
-      const bar = row.percent === undefined ? null : element("progress", { max: 100, value: row.percent, "aria-hidden": "true" });
+      const bar =
+        row.percent === undefined ? null : element("progress", { max: 100, value: row.percent, "aria-hidden": "true" });
       return element("p", { class: "delivery" }, words, bar);
     }
     const button = (key, action) =>

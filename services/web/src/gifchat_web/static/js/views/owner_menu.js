@@ -45,7 +45,12 @@ export class OwnerMenu {
   openForRoom() {
     const room = this.#room();
     const { limits } = pageData;
-    const title = element("input", { name: "title", value: room.title, required: true, maxlength: limits.title_max_chars });
+    const title = element("input", {
+      name: "title",
+      value: room.title,
+      required: true,
+      maxlength: limits.title_max_chars,
+    });
     const max = element("input", {
       name: "max",
       type: "number",
@@ -59,13 +64,15 @@ export class OwnerMenu {
     const slowMode = element(
       "select",
       { name: "slow_mode_s" },
-      ...[...seconds].sort((a, b) => a - b).map((count) =>
-        element(
-          "option",
-          { value: count, selected: count === room.slow_mode_s },
-          count === 0 ? text("slow_mode_none") : text("seconds", { count }),
+      ...[...seconds]
+        .sort((a, b) => a - b)
+        .map((count) =>
+          element(
+            "option",
+            { value: count, selected: count === room.slow_mode_s },
+            count === 0 ? text("slow_mode_none") : text("seconds", { count }),
+          ),
         ),
-      ),
     );
     const password = element("input", {
       name: "password",
@@ -83,7 +90,12 @@ export class OwnerMenu {
       element("label", {}, text("slow_mode"), slowMode),
       element("label", {}, text("new_password"), password),
       room.private ? element("label", { class: "check" }, open, text("remove_password")) : null,
-      element("div", { class: "actions" }, closeButton(dialog), element("button", { class: "button primary" }, text("save"))),
+      element(
+        "div",
+        { class: "actions" },
+        closeButton(dialog),
+        element("button", { class: "button primary" }, text("save")),
+      ),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -108,7 +120,10 @@ export class OwnerMenu {
 
   #dialog(heading) {
     const dialog = element("dialog", { class: "card", "aria-labelledby": "dialog-heading" });
-    dialog.append(element("h2", { id: "dialog-heading" }, heading), element("p", { class: "dialog-error", role: "alert" }));
+    dialog.append(
+      element("h2", { id: "dialog-heading" }, heading),
+      element("p", { class: "dialog-error", role: "alert" }),
+    );
     dialog.addEventListener("close", () => dialog.remove());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     document.body.append(dialog);

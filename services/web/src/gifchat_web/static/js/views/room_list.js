@@ -17,7 +17,10 @@ const PAGE_MAX = 100;
 export function showRoomList() {
   const api = new RoomsApi(pageData.language);
   const lobby = new Lobby();
-  lobby.replace({ items: pageData.rooms, next_cursor: pageData.next_cursor }, { query: pageData.q, sort: pageData.sort });
+  lobby.replace(
+    { items: pageData.rooms, next_cursor: pageData.next_cursor },
+    { query: pageData.q, sort: pageData.sort },
+  );
 
   const table = document.querySelector("#rooms tbody");
   const empty = document.getElementById("rooms-empty");
@@ -36,7 +39,10 @@ export function showRoomList() {
       return [room._id, entry];
     });
     shown = new Map(current);
-    replaceRows(table, current.map(([, { row }]) => row));
+    replaceRows(
+      table,
+      current.map(([, { row }]) => row),
+    );
     table.parentElement.hidden = current.length === 0;
     empty.hidden = current.length > 0;
     empty.textContent = text(lobby.query ? "no_rooms_found" : "no_rooms");

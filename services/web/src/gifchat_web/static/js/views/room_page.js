@@ -43,7 +43,11 @@ class RoomPage {
   #log = document.getElementById("messages");
   #banner = new BannerView(document.getElementById("banner"));
   #typing = new TypingView(document.getElementById("typing"));
-  #owner = new OwnerMenu(this.#api, () => this.#room, (words) => this.#composer.say(words));
+  #owner = new OwnerMenu(
+    this.#api,
+    () => this.#room,
+    (words) => this.#composer.say(words),
+  );
   #composer;
   #messages;
   #outbox;
@@ -100,7 +104,9 @@ class RoomPage {
     settings.hidden = !owns;
     settings.addEventListener("click", () => this.#owner.openForRoom());
     this.#older.addEventListener("click", () => this.#loadOlder());
-    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), { root: this.#log }).observe(this.#older);
+    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), { root: this.#log }).observe(
+      this.#older,
+    );
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
@@ -178,7 +184,9 @@ class RoomPage {
 
   async #fill() {
     try {
-      this.#received(this.#stream.filled(await this.#api.history(this.#room._id, { after: this.#stream.position.seq })));
+      this.#received(
+        this.#stream.filled(await this.#api.history(this.#room._id, { after: this.#stream.position.seq })),
+      );
     } catch {
       this.#connection.join();
     }
@@ -191,7 +199,10 @@ class RoomPage {
 
   #presence({ members, joined = {}, left = {} }) {
     this.#members = members;
-    for (const [code, users] of [["presence_joined", joined], ["presence_left", left]]) {
+    for (const [code, users] of [
+      ["presence_joined", joined],
+      ["presence_left", left],
+    ]) {
       const count = Object.keys(users).length;
       if (count > 0) this.#timeline.addSystem({ code, count });
     }
