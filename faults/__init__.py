@@ -1,12 +1,11 @@
-"""Faults under load: real parts as child processes, clients that log everything, a checker that reads only logs.
+"""Breaks every part under load: real servers, clients that record everything, and a checker that reads only records.
 
-    cluster.FaultCluster   the system without automatic restarts; signals, restarts, proxies in front of the stores
-    proxy.TcpProxy         delay, stall, cut, refuse, drop after N bytes
-    load.Load              rooms, readers, writers and watchers that write records
-    records                what they write, one JSON object a line
-    checker.judge          a verdict from the records and a dump of the database
-    rows.Row               one row of the fault table; rows are in `faults/rows/`
-    run.run_fault          one run of a row with one seed
+    rows/       the rows of the fault table, one module per component: what is broken, and what must still hold
+    system/     the cluster under test: nothing restarts by itself, and a proxy stands before each store
+    clients/    the load: readers, writers and watchers, and what a row asks of them
+    judge/      the verdict on a run, from the clients' records and a dump of the database
+    run.py      one run of a row with one seed
+    results.jsonl, report.py    a summary line per row, and `docs/faults.md` from it
 
-`python -m faults --help` runs rows with many seeds and writes `docs/faults.md`.
+`python -m faults --help` lists the options.
 """

@@ -1,4 +1,4 @@
-"""`python -m faults`: run the rows of the fault table, and write it."""
+"""`python -m faults`: run the rows of the fault table and write `docs/faults.md`."""
 
 import argparse
 import asyncio
@@ -6,48 +6,65 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults.report import document, read_results, results_of, write_results
+from faults.report import page
+from faults.results import (
+    RESULTS,
+    RUNS,
+    Summary,
+    raw_file,
+    raw_runs,
+    read_raw,
+    read_results,
+    summarize,
+    update_results,
+    write_raw,
+)
 from faults.row import Row, load_rows
 from faults.run import Bench, Run
 from faults.system import network
 from gifchat_testkit.processes import die_at_once_with_parent
 
+PAGE = RESULTS.parents[1] / "docs/faults.md"
+
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many seeds each row runs with")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--rows", nargs="*", default=[], metavar="NAME", help="names or parts of names; default: all")
-    parser.add_argument("--jobs", type=int, default=1, help="how many clusters at a time")
-    parser.add_argument("--short", action="store_true", help="the short form of each row")
+    parser.add_argument("--jobs", type=int, default=1, help="how many clusters run at the same time")
+    parser.add_argument("--short", action="store_true", help="run the short form of each row")
     parser.add_argument("--list", action="store_true", help="list the rows, run nothing")
-    parser.add_argument("--report", action="store_true", help="write the table from kept results, run nothing")
-    parser.add_argument("--results", type=Path, default=Path("tests/faults/results"))
-    parser.add_argument("--document", type=Path, default=Path("docs/faults.md"))
-    parser.add_argument("--kept", type=Path, default=Path(".data/faults"), help="where runs that went wrong leave logs")
+    parser.add_argument("--report", action="store_true", help="write the page from the summaries, run nothing")
+    parser.add_argument("--raw-only", action="store_true", help="write raw runs, but no summaries and no page")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder for raw runs and the logs of failed ones")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of summaries, one line per row")
+    parser.add_argument("--page", type=Path, default=PAGE)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every run came out as it should."""
-    asked = parser().parse_args(arguments)
+    """Return 0 if every run ended as expected."""
+    options = parser().parse_args(arguments)
     everything = load_rows()
-    rows = chosen(everything, asked.rows)
-    if asked.list:
+    rows = chosen(everything, options.rows)
+    if options.list:
         for row in rows:
             _say(f"{row.name:<40} {row.fault}")
         return 0
-    if not asked.report:
-        asyncio.run(_run_all(rows, asked))
-    results = read_results(asked.results)
-    asked.document.write_text(document(everything, results), encoding="utf-8")
-    names = {row.name for row in rows}
-    return int(any(each.good < len(each.runs) for each in results if each.row in names))
+    if options.report:
+        finished = [summary for summary in read_results(options.results) if summary.row in {row.name for row in rows}]
+    else:
+        finished = asyncio.run(_run_all(rows, options))
+    if not options.raw_only:
+        update_results(options.results, everything, finished)
+        options.page.write_text(page(everything, read_results(options.results)), encoding="utf-8")
+    return int(any(summary.good < len(summary.seeds) for summary in finished))
 
 
 def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
-    """Rows by their names, or by parts of names; all where nothing is asked for."""
+    """Select rows by name, or by a part of a name; without `asked`, all."""
     names = {row.name for row in rows}
     return [
         row
@@ -56,37 +73,43 @@ def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
     ]
 
 
-async def _run_all(rows: Sequence[Row], asked: argparse.Namespace) -> None:
-    apart = [row for row in rows if asked.jobs > 1 < len(rows) or (row.own_network and not network.inside())]
-    await _run_apart(apart, asked)
-    bench = Bench(asked.kept)
+async def _run_all(rows: Sequence[Row], options: argparse.Namespace) -> list[Summary]:
+    """Run the rows, and return the summaries of those that could run."""
+    apart = [row for row in rows if options.jobs > 1 < len(rows) or (row.own_network and not network.inside())]
+    for row in apart:
+        raw_file(options.runs, row.name).unlink(missing_ok=True)
+    await _run_apart(apart, options)
+    bench = Bench(options.runs)
     try:
         for row in sorted((row for row in rows if row not in apart), key=lambda row: repr(row.shape)):
             runs = []
-            for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-                runs.append(await bench.run(row, seed, short=asked.short))
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
+                runs.append(await bench.run(row, seed, short=options.short))
                 _say(_sentence(row, runs[-1]))
-            write_results(asked.results, results_of(row, runs))
+            write_raw(options.runs, raw_runs(row, runs))
     finally:
         await bench.close()
+    return [summarize(raw) for row in rows if (raw := read_raw(options.runs, row.name))]
 
 
-async def _run_apart(rows: Sequence[Row], asked: argparse.Namespace) -> None:
-    """Each row in a process of its own, so many at a time."""
-    at_once = asyncio.Semaphore(asked.jobs)
-    common = ["--seeds", str(asked.seeds), "--first-seed", str(asked.first_seed), "--kept", str(asked.kept)]
-    common += ["--results", str(asked.results), "--document", str(asked.document), *(["--short"] * asked.short)]
+async def _run_apart(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    """Run each row in a process of its own, `--jobs` at a time."""
+    at_once = asyncio.Semaphore(options.jobs)
+    common = ["--raw-only", "--runs", str(options.runs), *(["--short"] * options.short)]
+    common += ["--seeds", str(options.seeds), "--first-seed", str(options.first_seed)]
 
     async def run(row: Row) -> None:
         command = [sys.executable, "-m", "faults", *common, "--rows", row.name]
         env = None
         if row.own_network:
             if why := network.unavailable():
-                _say(f"{row.name}: not run, there is no network namespace to be had: {why}")
+                _say(f"{row.name}: skipped, no network namespace is available: {why}")
                 return
             command, env = network.command(command), network.environment()
         async with at_once:
-            process = await asyncio.create_subprocess_exec(*command, env=env, preexec_fn=die_at_once_with_parent)
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=RESULTS.parents[1], env=env, preexec_fn=die_at_once_with_parent
+            )
             await process.wait()
 
     await asyncio.gather(*map(run, rows))
@@ -94,10 +117,10 @@ async def _run_apart(rows: Sequence[Row], asked: argparse.Namespace) -> None:
 
 def _sentence(row: Row, run: Run) -> str:
     verdict = run.verdict
-    good = "as it should" if run.as_expected(row) else "WRONG"
+    outcome = "as expected" if run.as_expected(row) else "WRONG"
     figures = "".join(f", {name} {value:g}" for name, value in run.figures.items())
     lines = [
-        f"{row.name} #{run.seed}: {good}; {verdict.acknowledged} acknowledged, lost {verdict.lost}, "
+        f"{row.name} #{run.seed}: {outcome}; {verdict.acknowledged} acknowledged, lost {verdict.lost}, "
         f"duplicated {verdict.duplicated}, over-admitted {verdict.over_admitted}, healed in {verdict.heal_s:.2f} s"
         f"{figures} ({run.took_s:.1f} s)"
     ]

@@ -48,8 +48,8 @@ def test_row(row: Row, runs: Runs) -> None:
 def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
     if why := network.unavailable():
         pytest.skip(f"there is no network namespace to be had: {why}")
-    arguments = ["--short", "--seeds", "1", "--rows", row.name, "--results", str(tmp_path)]
-    arguments += ["--document", str(tmp_path / "faults.md"), "--kept", str(tmp_path / "kept")]
+    arguments = ["--short", "--seeds", "1", "--rows", row.name, "--runs", str(tmp_path)]
+    arguments += ["--results", str(tmp_path / "results.jsonl"), "--page", str(tmp_path / "faults.md")]
     ended = subprocess.run(
         network.command([sys.executable, "-m", "faults", *arguments]),
         env=network.environment(),
@@ -59,7 +59,7 @@ def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
-    assert "as it should" in ended.stdout
+    assert "as expected" in ended.stdout
 
 
 def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,9 +8,6 @@ from faults.judge import delivery, records, seats, times
 from faults.judge.checker import Limits, Verdict, judge, percentile
 from faults.judge.dump import Dump, Stored
 from faults.judge.records import Record, Recorder
-from faults.report import document, read_results, results_of, write_results
-from faults.row import Row
-from faults.run import Run
 
 ROOM, OTHER, EPOCH = "room-a", "room-b", "epoch"
 Log = list[Record]
@@ -365,36 +362,3 @@ def test_percentiles_are_values_that_occurred() -> None:
 def test_the_parts_answer_for_nothing() -> None:
     assert seats.ghosts_s({}) == times.resumes_s({}) == []
     assert list(delivery.stored_problems({}, Dump([]))) == []
-
-
-def test_a_row_in_the_table_has_its_figures_and_what_went_wrong() -> None:
-    async def nothing(*_: object) -> None:
-        return None
-
-    row = Row(name="a fault", fault="what was done", inject=nothing)
-    mutant = Row(name="a mutant", fault="what is off", inject=nothing, caught_by=frozenset({"lost"}))
-    fine = Run(row=row.name, seed=1, took_s=3.0, verdict=verdict(good()), figures={"deaf, s": 2.0})
-    bad = Run(row=mutant.name, seed=1, took_s=3.0, verdict=verdict(without(good(), "ann", 6)))
-    assert fine.as_expected(row)
-    assert bad.as_expected(mutant)
-    assert not bad.as_expected(row)
-    assert not fine.as_expected(mutant)
-    text = document([row, mutant], [results_of(row, [fine]), results_of(mutant, [bad])])
-    assert (
-        "| **a fault**: what was done | 1 | 6 | 0 | 0 | 0 | 0 | 0.70 / 0.70 | 0.80 / 0.80 | ghosts at most 10.5 s; "
-        "at most 1 reconnects in a second; deaf, s 2 (at most 2) |" in text
-    )
-    assert "| **a mutant**: what is off | 1 | 1 | lost |" in text
-
-
-def test_results_of_rows_are_kept_apart(tmp_path: Path) -> None:
-    async def nothing(*_: object) -> None:
-        return None
-
-    row = Row(name="a fault", fault="what was done", inject=nothing)
-    kept = results_of(row, [Run(row=row.name, seed=1, took_s=3.0, verdict=verdict(good()), error="no\nmore")])
-    write_results(tmp_path, kept)
-    again = read_results(tmp_path)
-    assert [each.row for each in again] == ["a fault"]
-    assert (again[0].good, again[0].runs[0]["error"]) == (0, "no")
-    assert "did not run to their end" in document([row], again)
