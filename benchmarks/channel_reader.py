@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 
 import uvloop
@@ -34,14 +34,17 @@ class Count:
         self.all_came = asyncio.get_running_loop().create_future()
         self._left = MESSAGES
 
-    def came(self, _channel: str, _data: bytes) -> None:
+    def on_data(self, _channel: str, _data: bytes) -> None:
         self._left -= 1
         if not self._left:
             self.all_came.set_result(None)
 
+    def on_reconnected(self, _channels: Collection[str]) -> None:
+        pass
+
 
 async def ours(redis: Redis, count: Count, ready: Callable[[], None]) -> None:
-    feed = RedisFeed(redis.connection_pool.make_connection, count.came, lambda _channels: None)
+    feed = RedisFeed(redis.connection_pool.make_connection, count)
     running_feed = asyncio.create_task(feed.run())
     await feed.subscribe(CHANNEL)
     ready()
@@ -60,7 +63,7 @@ async def redis_py(redis: Redis, count: Count, ready: Callable[[], None]) -> Non
         reply = await connection.read_response(
             disable_decoding=True, timeout=1.5, disconnect_on_error=False, push_request=True
         )
-        count.came(reply[1].decode(), reply[2])
+        count.on_data(reply[1].decode(), reply[2])
     await connection.disconnect()
 
 

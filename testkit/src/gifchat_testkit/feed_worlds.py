@@ -26,12 +26,12 @@ class Heard:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def on_data(self, channel: str, data: bytes) -> None:
-        """For the feed."""
+        """See `ports.FeedListener`."""
         self.data.append((channel, data))
         self._changed.set()
 
     def on_reconnected(self, channels: Collection[str]) -> None:
-        """For the feed."""
+        """See `ports.FeedListener`."""
         self.reconnected.append(channels)
 
     def on(self, channel: str) -> list[bytes]:
@@ -93,13 +93,13 @@ class FakeFeedWorld:
     async def listener(self, *always: str) -> Listener:
         """See `FeedWorld`."""
         heard = Heard()
-        return Listener(FakeFeed(self._channels, heard.on_data, heard.on_reconnected, always=always), heard)
+        return Listener(FakeFeed(self._channels, heard, always=always), heard)
 
     async def deaf_listener(self) -> Listener:
         """See `FeedWorld`."""
         elsewhere, heard = Channels(), Heard()
         elsewhere.go_away()
-        return Listener(FakeFeed(elsewhere, heard.on_data, heard.on_reconnected), heard)
+        return Listener(FakeFeed(elsewhere, heard), heard)
 
     async def cut(self) -> None:
         """See `FeedWorld`."""
@@ -144,7 +144,7 @@ async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterato
     Raises:
         AssertionError: it ended by itself.
     """
-    feed = RedisFeed(redis.connection_pool.make_connection, heard.on_data, heard.on_reconnected, always=always)
+    feed = RedisFeed(redis.connection_pool.make_connection, heard, always=always)
     task = asyncio.create_task(feed.run(), name="feed")
     try:
         yield feed

@@ -21,11 +21,10 @@ from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresenc
 from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.fan_out import FanOut
-from gifchat_realtime_gateway.use_cases.hear_channels import HearChannels
+from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.join_room import Joined, JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
-from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.send_message import SendMessage
@@ -65,25 +64,20 @@ class FakeNode:
             readmission_s=limits.READMISSION_S,
         )
         self.publisher = FakePublisher(channels)
-        canary_channel = keys.canary_channel(NodeId(name))
         self.announce = AnnouncePresence(self.publisher)
         self.evict = EvictSessions(self.sockets, self.rooms, self.seats, self.announce, now)
         self.renew = RenewLeases(self.seats, self.evict, clock=now_s)
         self.fan_out = FanOut(self.sockets, self.rooms, self.renew.serves)
         self.repair = RepairRooms(api, self.fan_out, self.rooms)
         self.lobby = TellLobby(self.sockets, self.rooms)
-        self.feed = FakeFeed(
-            channels,
-            self._on_data,
-            self._on_reconnected,
-            always=[keys.LOBBY_CHANNEL, canary_channel],
+        self.canary = Canary(self.publisher, keys.canary_channel(NodeId(name)), now_s)
+        self.router = FrameRouter(
+            self.rooms, self.fan_out, self.repair, self.evict, lobby=self.lobby, canary=self.canary
         )
-        self.canary = Canary(self.publisher, canary_channel, self._on_deaf, now_s)
-        receive = ReceiveFrames(self.fan_out, self.repair, self.evict)
+        self.feed = FakeFeed(channels, self.router, always=[keys.LOBBY_CHANNEL, self.canary.channel])
         self.hosts = HostRooms(
-            self.feed, api, self.rooms, receive, self.evict, new_group=self.sockets.group, clock=now_s
+            self.feed, api, self.rooms, self.router, self.evict, new_group=self.sockets.group, clock=now_s
         )
-        self.hear = HearChannels(self.hosts, self.lobby, self.repair, self.canary, canary_channel)
         self.leave = LeaveRoom(self.seats, self.rooms, self.announce)
         self.join = JoinRoom(
             hosts=self.hosts,
@@ -117,19 +111,16 @@ class FakeNode:
         events = self.sockets.chat[session.sid]
         return list(events) if event is None else [payload for name, payload in events if name == event]
 
-    def _on_data(self, channel: str, data: bytes) -> None:
-        self.hear.on_data(channel, data)
+    async def _watch_canary(self) -> None:
+        def on_deaf() -> None:
+            self.deaf += 1
 
-    def _on_reconnected(self, channels: Collection[str]) -> None:
-        self.hear.on_reconnected(channels)
-
-    def _on_deaf(self) -> None:
-        self.deaf += 1
+        await self.canary.run(on_deaf)
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         """What a gateway does all the time."""
         return [
-            self.canary.run,
+            self._watch_canary,
             self.renew.run,
             self.sweep.run,
             self.announce.run,

@@ -249,7 +249,7 @@ async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_n
 async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node: Node) -> None:
     canary = "gifchat:{n1}:canary"
     publisher = RedisPublisher(node.redis)
-    watch = Canary(publisher, canary, node.feed.restart)
+    watch = Canary(publisher, canary)
     handed_on = node.heard.on_data
 
     def on_data(channel: str, data: bytes) -> None:
@@ -257,9 +257,9 @@ async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node:
         if channel == canary:
             watch.heard()
 
-    node.feed._on_data = on_data
+    node.heard.on_data = on_data  # type: ignore[method-assign]
     await node.feed.subscribe(canary)
-    watching = asyncio.create_task(watch.run())
+    watching = asyncio.create_task(watch.run(on_deaf=node.feed.restart))
     try:
         await within(5, lambda: node.heard.on(canary) != [])
         assert node.feed._connection is not None

@@ -77,6 +77,19 @@ async def test_what_is_published_while_a_room_is_opened_is_not_lost_and_not_doub
     assert [frame.seq for frame in room.ring.newest(9)] == [1, 2, 3]
 
 
+async def test_an_undecodable_frame_does_not_fail_a_room_that_is_being_opened(cluster: FakeCluster) -> None:
+    stored = cluster.api.create(ROOM)
+    node = cluster.new_node("n1")
+    cluster.api.hold("newest")
+    opening = asyncio.create_task(node.hosts.host(ROOM))
+    await settle()
+    cluster.channels.publish(CHANNEL, b"no frame")
+    cluster.publish(Frame(Kind.PRESENCE, b"no presence"), stored.say("1", ANNE), to=ROOM)
+    await settle()
+    cluster.api.release()
+    assert (await opening).stream.position.seq == 1
+
+
 async def test_a_gap_in_what_came_while_a_room_was_opened_is_repaired(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:

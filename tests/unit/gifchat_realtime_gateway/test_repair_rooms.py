@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gifchat_contracts import limits
-from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts import keys, limits
+from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_realtime_gateway.domain.session import Session
@@ -206,8 +206,8 @@ async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> Non
         await asyncio.sleep(0)
     # The repair has done its work at this very moment.
     _three, four = hosted.say("3", "4")
-    hosted.node.hosts.receive(ROOM, four)
-    hosted.node.hosts.receive(ROOM, one)
+    hosted.node.router.on_data(keys.room_channel(ROOM), encode(four))
+    hosted.node.router.on_data(keys.room_channel(ROOM), encode(one))
     await hosted.everybody_has("1", "2", "3", "4", within_s=1)
 
 

@@ -51,11 +51,10 @@ from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
 from gifchat_realtime_gateway.use_cases.drain_node import DrainNode
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.fan_out import FanOut
-from gifchat_realtime_gateway.use_cases.hear_channels import HearChannels
+from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
-from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
@@ -94,6 +93,7 @@ def create_gateway(settings: Settings) -> Gateway:
     rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
     signatures = SignedTokens(settings.session_secrets)
     publisher = RedisPublisher(redis)
+    canary = Canary(publisher, keys.canary_channel(node_id))
     seats = RedisSeats(
         redis,
         node_id,
@@ -130,23 +130,9 @@ def create_gateway(settings: Settings) -> Gateway:
     repair = RepairRooms(rooms_api, fan_out, rooms)
     lobby = TellLobby(sockets, rooms)
 
-    # The feed hands on what hosts want to hear, and hosts tell the feed what to hear.
-    def on_data(channel: str, data: bytes) -> None:
-        hear.on_data(channel, data)
-
-    def on_reconnected(channels: Collection[str]) -> None:
-        hear.on_reconnected(channels)
-
-    canary_channel = keys.canary_channel(node_id)
-    feed = RedisFeed(
-        redis.connection_pool.make_connection,
-        on_data,
-        on_reconnected,
-        always=[keys.LOBBY_CHANNEL, canary_channel],
-    )
-    canary = Canary(publisher, canary_channel, on_deaf=feed.restart)
-    hosts = HostRooms(feed, rooms_api, rooms, ReceiveFrames(fan_out, repair, evict), evict, new_group=sockets.group)
-    hear = HearChannels(hosts, lobby, repair, canary, canary_channel)
+    router = FrameRouter(rooms, fan_out, repair, evict, lobby=lobby, canary=canary)
+    feed = RedisFeed(redis.connection_pool.make_connection, router, always=[keys.LOBBY_CHANNEL, canary.channel])
+    hosts = HostRooms(feed, rooms_api, rooms, router, evict, new_group=sockets.group)
     leave = LeaveRoom(seats, rooms, announce)
     join = JoinRoom(
         hosts=hosts,
@@ -186,11 +172,14 @@ def create_gateway(settings: Settings) -> Gateway:
     )
     metrics.SOCKETS.set_function(lambda: len(server.eio.connections))
 
-    works = (
+    async def watch_canary() -> None:
+        await canary.run(on_deaf=feed.restart)
+
+    background_tasks = (
         server.eio.run,
         nodes.run,
         feed.run,
-        canary.run,
+        watch_canary,
         renew.run,
         save.run,
         SweepSeats(seats, announce).run,
@@ -202,7 +191,7 @@ def create_gateway(settings: Settings) -> Gateway:
         demo.run,
         websocket_demo.run,
     )
-    ends = (
+    shutdown_hooks = (
         repair.aclose,
         server.shutdown,
         save.settle,
@@ -227,7 +216,8 @@ def create_gateway(settings: Settings) -> Gateway:
         websocket_demo.route(),
     ]
     app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
-        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, works, ends, failed))
+        server,
+        Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, background_tasks, shutdown_hooks, failed)),
     )
     return Gateway(ClientBundle(app), server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
 
@@ -235,12 +225,12 @@ def create_gateway(settings: Settings) -> Gateway:
 @asynccontextmanager
 async def _lifespan(
     node_id: NodeId,
-    works: Collection[Work],
-    ends: Collection[Callable[[], Awaitable[None]]],
+    background_tasks: Collection[Work],
+    shutdown_hooks: Collection[Callable[[], Awaitable[None]]],
     failed: asyncio.Event,
 ) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    tasks = _keep_running(works, failed, stopping)
+    tasks = _keep_running(background_tasks, failed, stopping)
     _log.info("started", node_id=node_id, write_loop=WRITE_LOOP)
     yield
     stopping.set()
@@ -249,12 +239,14 @@ async def _lifespan(
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
-    for end in ends:
-        await end()
+    for hook in shutdown_hooks:
+        await hook()
     _log.info("stopped")
 
 
-def _keep_running(works: Collection[Work], failed: asyncio.Event, stopping: asyncio.Event) -> list[asyncio.Task[None]]:
+def _keep_running(
+    background_tasks: Collection[Work], failed: asyncio.Event, stopping: asyncio.Event
+) -> list[asyncio.Task[None]]:
     """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
 
     def ended(task: asyncio.Task[None]) -> None:
@@ -264,7 +256,7 @@ def _keep_running(works: Collection[Work], failed: asyncio.Event, stopping: asyn
             failed.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in works]
+    tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in background_tasks]
     for task in tasks:
         task.add_done_callback(ended)
     return tasks

@@ -179,6 +179,18 @@ class FeedUnavailableError(Exception):
     """The channel cannot be heard now."""
 
 
+class FeedListener(Protocol):
+    """What a feed calls. Neither method blocks or raises."""
+
+    def on_data(self, channel: str, data: bytes) -> None:
+        """Take one published message."""
+        ...
+
+    def on_reconnected(self, channels: Collection[str]) -> None:
+        """Learn that these channels are subscribed again and that messages published meanwhile were lost."""
+        ...
+
+
 class Feed(Protocol):
     """Hears channels: at most once, in the order of publishing while the connection holds.
 

@@ -1,10 +1,10 @@
 """The fakes of `redis_feed` and `redis_publisher`: channels in memory that a test can unplug."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from gifchat_contracts.codec import Frame, encode
-from gifchat_realtime_gateway.ports import FeedUnavailableError, PublishFailedError
+from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError, PublishFailedError
 
 
 class Channels:
@@ -46,15 +46,13 @@ class FakeFeed:
     def __init__(
         self,
         channels: Channels,
-        on_data: Callable[[str, bytes], None],
-        on_reconnected: Callable[[Collection[str]], None],
+        listener: FeedListener,
         *,
         always: Collection[str] = (),
     ) -> None:
-        """As the real one takes them."""
+        """Take the same arguments as `RedisFeed`."""
         self._channels = channels
-        self._on_data = on_data
-        self._on_reconnected = on_reconnected
+        self._listener = listener
         self._wanted = set(always)
         self.heard: set[str] = set(always)
         """Channels that are subscribed."""
@@ -77,7 +75,7 @@ class FakeFeed:
     def hand_on(self, channel: str, data: bytes) -> None:
         """Something was published."""
         if channel in self.heard:
-            self._on_data(channel, data)
+            self._listener.on_data(channel, data)
 
     def lose_connection(self) -> None:
         """Nothing is heard any more."""
@@ -86,7 +84,7 @@ class FakeFeed:
     def connect_again(self) -> None:
         """Subscribe to all that is wanted, and say so."""
         self.heard |= self._wanted
-        self._on_reconnected(frozenset(self._wanted))
+        self._listener.on_reconnected(frozenset(self._wanted))
 
 
 class FakePublisher:

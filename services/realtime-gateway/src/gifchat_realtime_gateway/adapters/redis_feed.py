@@ -16,7 +16,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
-from gifchat_realtime_gateway.ports import FeedUnavailableError
+from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError
 
 LOOK_EVERY_S = 0.25
 PING_AFTER_S = 1.5
@@ -36,22 +36,17 @@ class RedisFeed:
     def __init__(
         self,
         make_connection: Callable[[], AbstractConnection],
-        on_data: Callable[[str, bytes], None],
-        on_reconnected: Callable[[Collection[str]], None],
+        listener: FeedListener,
         *,
         always: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`make_connection` gives the address and the credentials, in redis-py's form.
 
-        `on_data(channel, bytes)` gets what is published; it must not raise.
-
-        `on_reconnected(channels)` is called when the channels are subscribed again after a connection was lost.
         `always` are channels that are heard from the first connection on.
         """
         self._make_connection = make_connection
-        self._on_data = on_data
-        self._on_reconnected = on_reconnected
+        self._listener = listener
         self._clock = clock
         self._connection: Connection | None = None
         self._wanted = set(always)
@@ -100,7 +95,7 @@ class RedisFeed:
             self._connection.fail("given up")
 
     async def run(self) -> None:
-        """Connect, and connect again with a growing and jittered delay, until cancelled."""
+        """Connect, and reconnect with a growing and jittered delay, until cancelled."""
         while True:
             try:
                 await self._connect_and_listen()
@@ -132,7 +127,7 @@ class RedisFeed:
     def _handle(self, reply: Any) -> None:
         match reply:
             case [b"smessage", channel, data]:
-                self._on_data(channel.decode(), data)
+                self._listener.on_data(channel.decode(), data)
             case [b"ssubscribe", channel, _]:
                 self._subscribed(channel.decode())
             case ReplyError() if self._connection is not None:
@@ -157,7 +152,7 @@ class RedisFeed:
         if self._missed:
             self._missed = False
             metrics.RESUBSCRIPTIONS.inc()
-            self._on_reconnected(frozenset(self._wanted))
+            self._listener.on_reconnected(frozenset(self._wanted))
 
     def _disconnected(self) -> None:
         self._connection = None

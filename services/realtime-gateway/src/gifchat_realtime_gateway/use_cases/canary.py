@@ -26,13 +26,11 @@ class Canary:
         self,
         publisher: Publisher,
         channel: str,
-        on_deaf: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_deaf` is called when the canary is missed, and again as long as it is; `clock` is monotonic."""
+        """`clock` is monotonic."""
         self._publisher = publisher
-        self._channel = channel
-        self._on_deaf = on_deaf
+        self.channel = channel
         self._clock = clock
         self._heard_at_s = clock()
         self._deaf = False
@@ -47,10 +45,10 @@ class Canary:
         self._heard_at_s = self._clock()
         self._deaf = False
 
-    async def sing(self) -> None:
+    async def sing(self, on_deaf: Callable[[], None]) -> None:
         """Publish once. What Redis did not take cannot be heard: that is no deafness."""
         try:
-            await self._publisher.publish(self._channel, Frame(Kind.CANARY, b""))
+            await self._publisher.publish(self.channel, Frame(Kind.CANARY, b""))
         except PublishFailedError:
             self._heard_at_s = self._clock()
             return
@@ -58,10 +56,10 @@ class Canary:
             _log.warning("deaf", silent_s=round(self._clock() - self._heard_at_s, 1))
             self._deaf = True
             self._heard_at_s = self._clock()
-            self._on_deaf()
+            on_deaf()
 
-    async def run(self) -> None:
-        """Sing once a period, until cancelled."""
+    async def run(self, on_deaf: Callable[[], None]) -> None:
+        """Sing once a period, until cancelled. Call `on_deaf` when the canary is missed, and again while it is."""
         while True:
             await asyncio.sleep(PERIOD_S)
-            await self.sing()
+            await self.sing(on_deaf)

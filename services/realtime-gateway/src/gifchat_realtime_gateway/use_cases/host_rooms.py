@@ -7,13 +7,12 @@ from collections.abc import Callable, MutableMapping, Sequence
 import structlog
 
 from gifchat_contracts import keys, limits
-from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
 from gifchat_realtime_gateway.ports import Feed, HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
-from gifchat_realtime_gateway.use_cases.receive_frames import ReceiveFrames
+from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 
 LINGER_S = 30.0
 """How long a room without sessions is kept: a refresh comes back to it. Longer than any join takes."""
@@ -33,7 +32,7 @@ class HostRooms:
         feed: Feed,
         history: RoomHistory,
         rooms: MutableMapping[RoomId, HostedRoom],
-        receive: ReceiveFrames,
+        router: FrameRouter,
         evict: EvictSessions,
         *,
         new_group: Callable[[], Group],
@@ -44,13 +43,12 @@ class HostRooms:
         self._feed = feed
         self._history = history
         self._rooms = rooms
-        self._receive = receive
+        self._router = router
         self._evict = evict
         self._new_group = new_group
         self._linger_s = linger_s
         self._clock = clock
         self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
-        self._early: dict[RoomId, list[Frame]] = {}
         self._reading: dict[HostedRoom, asyncio.Task[None]] = {}
 
     async def host(self, room_id: RoomId) -> HostedRoom:
@@ -89,14 +87,6 @@ class HostRooms:
             await asyncio.shield(reading)
         return room.record
 
-    def receive(self, room_id: RoomId, frame: Frame) -> None:
-        """A frame on a room's channel."""
-        room = self._rooms.get(room_id)
-        if room is not None:
-            self._receive.receive(room, frame)
-        elif room_id in self._early:
-            self._early[room_id].append(frame)
-
     async def tidy(self) -> None:
         """Close what has been idle for long, and look again at old records: somebody may have been banned."""
         in_use = [room for room in self._rooms.values() if room.audience]
@@ -116,7 +106,7 @@ class HostRooms:
             await self.tidy()
 
     async def _open(self, room_id: RoomId) -> HostedRoom:
-        early = self._early[room_id] = []
+        self._router.hold(room_id)
         channel = keys.room_channel(room_id)
         try:
             # Subscribe first: what is published after the log is read is heard.
@@ -126,15 +116,13 @@ class HostRooms:
                 self._history.record(room_id), self._history.newest(room_id, limits.RECENT_ON_JOIN)
             )
         except BaseException:
-            del self._early[room_id]
+            self._router.discard(room_id)
             await self._feed.unsubscribe(channel)
             raise
         room = HostedRoom(room_id, record, page, self._new_group(), now_s)
         self._rooms[room_id] = room
-        del self._early[room_id]
         metrics.HOSTED_ROOMS.set(len(self._rooms))
-        for frame in early:
-            self._receive.receive(room, frame)
+        self._router.release(room)
         return room
 
     async def _close(self, room: HostedRoom) -> None:

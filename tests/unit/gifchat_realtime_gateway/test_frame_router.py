@@ -149,27 +149,6 @@ async def test_a_channel_that_is_no_rooms_is_not_heard_as_one(cluster: FakeClust
         anne, _ = await node.enter(ANNE, ROOM)
         data = encode(stored.say("1", BOB))
         for channel in ("", "x", f"}}:room:{ROOM}:other", f"}}:room:{ROOM[:-1]}:events", keys.LOBBY_CHANNEL):
-            node.hear.on_data(channel, data)
+            node.router.on_data(channel, data)
         await settle()
         assert node.received(anne, "chat") == []
-
-
-async def test_the_canary_is_missed_when_it_does_not_come_back(cluster: FakeCluster) -> None:
-    async with cluster.node("n1") as node:
-        await asyncio.sleep(30)
-        assert (node.deaf, node.canary.deaf) == (0, False)
-        node.feed.lose_connection()
-        await asyncio.sleep(5.5)
-        assert (node.deaf, node.canary.deaf) == (1, True)
-        node.feed.connect_again()
-        await asyncio.sleep(1.5)
-        assert not node.canary.deaf
-        await asyncio.sleep(30)
-        assert node.deaf == 1
-
-
-async def test_a_canary_that_cannot_be_published_is_not_missed(cluster: FakeCluster) -> None:
-    async with cluster.node("n1") as node:
-        cluster.away({"channels"})
-        await asyncio.sleep(30)
-        assert (node.deaf, node.canary.deaf) == (0, False)

@@ -1,0 +1,112 @@
+"""Route each frame that arrives: a room's frame to the room's stream, a lobby frame to the lobby."""
+
+import asyncio
+import json
+from collections.abc import Collection, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from gifchat_contracts import keys
+from gifchat_contracts.codec import Frame, Kind, decode
+from gifchat_contracts.ids import RoomId
+from gifchat_realtime_gateway import metrics
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.use_cases.canary import Canary
+from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
+from gifchat_realtime_gateway.use_cases.fan_out import Delivery, FanOut
+from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
+from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
+
+_log = structlog.get_logger(__name__)
+
+
+class FrameRouter:
+    """The feed's listener. Never blocks and never raises: slow work runs in a task, an undecodable frame is dropped."""
+
+    def __init__(
+        self,
+        rooms: Mapping[RoomId, HostedRoom],
+        fan_out: FanOut,
+        repair: RepairRooms,
+        evict: EvictSessions,
+        *,
+        lobby: TellLobby,
+        canary: Canary,
+    ) -> None:
+        """`rooms` are the rooms that this node hosts."""
+        self._rooms = rooms
+        self._fan_out = fan_out
+        self._repair = repair
+        self._evict = evict
+        self._lobby = lobby
+        self._canary = canary
+        self._held: dict[RoomId, list[bytes]] = {}
+        """Frames of rooms that are being opened."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def on_data(self, channel: str, data: bytes) -> None:
+        """See `ports.FeedListener`."""
+        try:
+            room_id = keys.room_of_channel(channel)
+            if room_id is not None:
+                room = self._rooms.get(room_id)
+                if room is not None:
+                    self._to_room(room, decode(data))
+                elif room_id in self._held:
+                    self._held[room_id].append(data)
+            elif channel == keys.LOBBY_CHANNEL:
+                self._lobby.receive(decode(data))
+            elif channel == self._canary.channel:
+                self._canary.heard()
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            # Other programs can write to Redis too. Repair fills the gap that a dropped frame leaves.
+            metrics.BAD_FRAMES.inc()
+            _log.warning("bad_frame", channel=channel, error=repr(error))
+
+    def on_reconnected(self, channels: Collection[str]) -> None:
+        """See `ports.FeedListener`. Any room may have missed its last message."""
+        rooms = (keys.room_of_channel(channel) for channel in channels)
+        self._repair.behind(room_id for room_id in rooms if room_id is not None)
+
+    def hold(self, room_id: RoomId) -> None:
+        """Keep the frames of a room that is being opened, until `release` or `discard`."""
+        self._held[room_id] = []
+
+    def release(self, room: HostedRoom) -> None:
+        """Route the frames that were held for a room, now that it is hosted."""
+        channel = keys.room_channel(room.room_id)
+        for data in self._held.pop(room.room_id):
+            self.on_data(channel, data)
+
+    def discard(self, room_id: RoomId) -> None:
+        """Drop the frames that were held for a room that could not be opened."""
+        del self._held[room_id]
+
+    def _to_room(self, room: HostedRoom, frame: Frame) -> None:
+        if frame.kind.durable:
+            match self._fan_out.durable(room, frame):
+                case Delivery.DONE:
+                    pass
+                case Delivery.GAP:
+                    self._repair.gap(room)
+                case Delivery.RESYNC | Delivery.NOT_SERVED:
+                    self._repair.behind([room.room_id])
+            return
+        if frame.kind is Kind.HEAD:
+            self._repair.announced(room, frame)
+            return
+        self._fan_out.ephemeral(room, frame)
+        if frame.kind in (Kind.ROOM_CHANGED, Kind.ROOM_REMOVED, Kind.SANCTION):
+            room.record_read_at_s = None
+        if frame.kind is Kind.ROOM_REMOVED:
+            self._start(self._evict.close(room))
+        if frame.kind is Kind.SANCTION:
+            _, payload = json.loads(frame.body)
+            if frame.subject is not None and payload["code"] in ("kicked", "banned"):
+                self._start(self._evict.unseat(room, frame.subject))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
