@@ -46,3 +46,43 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_cited_paths_exist(document: Path) -> None:
     cited = CITED.findall(without_code(document))
     assert [path for path in cited if not (ROOT / path).exists()] == []
+
+
+README, KOREAN_README = ROOT / "README.md", ROOT / "README.ko.md"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"/\*.*?\*/|(?:^| )# .*$", re.MULTILINE)
+
+
+def code_blocks(document: Path) -> list[tuple[str, str]]:
+    """The language and the code of each block, without comments."""
+    blocks = BLOCK.findall(document.read_text(encoding="utf-8"))
+    return [
+        (language, "\n".join(line.rstrip() for line in COMMENT.sub("", code).splitlines())) for language, code in blocks
+    ]
+
+
+def outline(document: Path) -> list[str]:
+    return re.findall(r"^(#+) ", without_code(document), re.MULTILINE)
+
+
+def test_the_korean_readme_has_the_headings_of_the_english_one() -> None:
+    assert outline(KOREAN_README) == outline(README)
+
+
+def test_the_korean_readme_has_the_code_of_the_english_one() -> None:
+    assert code_blocks(KOREAN_README) == code_blocks(README)
+
+
+def test_the_korean_readme_has_the_links_of_the_english_one() -> None:
+    def files(document: Path) -> list[str]:
+        links = LINK.findall(without_code(document))
+        return sorted(link for link in links if not link.startswith(("#", "README")))
+
+    assert files(KOREAN_README) == files(README)
+
+
+def test_the_readme_starts_with_the_two_commands_that_do_everything() -> None:
+    commands = [code.strip() for language, code in code_blocks(README) if language == "sh"]
+    assert commands[0] == "make up"
+    assert commands[-1] == "make test"
+    assert re.search(r"^make test$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
