@@ -12,8 +12,8 @@ from typing import Any
 from gifchat_contracts.codec import Frame
 from gifchat_realtime_gateway import __main__ as gateway
 from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
+from gifchat_realtime_gateway.domain.hosted_room import Deliver, Outcome, Stream
 from gifchat_realtime_gateway.domain.seats import Admission
-from gifchat_realtime_gateway.domain.stream import Deliver, Outcome, Stream
 from gifchat_realtime_gateway.settings import Settings
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats

@@ -20,7 +20,7 @@ from gifchat_contracts.ids import RoomId, is_epoch
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever
+from gifchat_realtime_gateway.domain.room_record import FOREVER, Forever
 from gifchat_realtime_gateway.ports import HistoryUnavailableError, MessageRelay, RoomHistory
 from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import tokens

@@ -11,7 +11,7 @@ from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER
+from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode

@@ -8,7 +8,8 @@ from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, LogPage, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.room_record import LogPage, RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.fan_out import Delivery, FanOut
 from gifchat_testkit.fakes.rooms_api import FIRST_EPOCH, StoredRoom

@@ -11,7 +11,8 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER, HostedRoom
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import FeedUnavailableError, HistoryUnavailableError
 from gifchat_realtime_gateway.use_cases.host_rooms import LINGER_S, PERIOD_S, RECORD_MAX_AGE_S

@@ -7,7 +7,8 @@ from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Audience, Forever, HostedRoom, LogPage, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import Audience, HostedRoom
+from gifchat_realtime_gateway.domain.room_record import FOREVER, Forever, LogPage, RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_testkit.fakes.rooms_api import FIRST_EPOCH, StoredRoom
 from gifchat_testkit.fakes.sockets import FakeSockets

@@ -13,7 +13,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER
+from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.join_room import Joined
 from gifchat_testkit import tokens

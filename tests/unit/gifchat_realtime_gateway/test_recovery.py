@@ -13,8 +13,8 @@ from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.events import body
 from gifchat_contracts.ids import Epoch
 from gifchat_contracts.position import Position
+from gifchat_realtime_gateway.domain.hosted_room import Deliver, Stream
 from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Ring, Wanting, items_of, newest, recover
-from gifchat_realtime_gateway.domain.stream import Deliver, Stream
 
 EPOCH, OTHER_EPOCH = Epoch("a" * 16), Epoch("b" * 16)
 CAPACITY, PAGE = 6, 4

@@ -10,7 +10,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER
+from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.saved_session import SavedRoom, SavedSession
 from gifchat_realtime_gateway.domain.session import Admitted, Session
 from gifchat_realtime_gateway.ports import ToSave

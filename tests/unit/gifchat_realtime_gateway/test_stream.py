@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import Epoch
 from gifchat_contracts.position import Position
-from gifchat_realtime_gateway.domain.stream import Deliver, Outcome, Stream
+from gifchat_realtime_gateway.domain.hosted_room import Deliver, Outcome, Stream
 
 EPOCH, OTHER_EPOCH = Epoch("a" * 16), Epoch("b" * 16)
 LAST = 12

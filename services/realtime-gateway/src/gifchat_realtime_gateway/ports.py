@@ -10,7 +10,8 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
-from gifchat_realtime_gateway.domain.hosted_room import Group, LogPage, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import Group
+from gifchat_realtime_gateway.domain.room_record import LogPage, RoomRecord
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.seats import Admission, Departure, Readmission
 

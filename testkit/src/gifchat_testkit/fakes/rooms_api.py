@@ -14,7 +14,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
-from gifchat_realtime_gateway.domain.hosted_room import Forever, LogPage, RoomRecord
+from gifchat_realtime_gateway.domain.room_record import Forever, LogPage, RoomRecord
 from gifchat_realtime_gateway.ports import HistoryUnavailableError
 
 CREATED_AT = "2026-01-01T00:00:00.000Z"

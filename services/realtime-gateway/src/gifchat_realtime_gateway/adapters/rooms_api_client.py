@@ -18,7 +18,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
-from gifchat_realtime_gateway.domain.hosted_room import FOREVER, Forever, LogPage, RoomRecord
+from gifchat_realtime_gateway.domain.room_record import FOREVER, Forever, LogPage, RoomRecord
 from gifchat_realtime_gateway.ports import HistoryUnavailableError
 
 TIMEOUT_S = 5.0

@@ -1,70 +1,85 @@
-"""A room with members on this node: what is known of it, and the sessions that hear it."""
+"""A room with members on this node: its stream, its newest events and its audience.
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import Enum
-from typing import Final, Protocol
+Pure: the stream takes frames and decides what to do with them. `use_cases.repair_rooms` fills the gaps.
+"""
+
+from collections.abc import Collection, Sequence
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
 
 from gifchat_contracts.codec import Frame
-from gifchat_contracts.events import RoomPayload
-from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway.domain.recovery import Ring
+from gifchat_realtime_gateway.domain.room_record import LogPage, RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.domain.stream import Stream
+
+MAX_HELD = 1_024
 
 
-class Forever(Enum):
-    """The end of what has no end."""
+class Deliver(NamedTuple):
+    """These frames follow what was delivered before, without a hole."""
 
-    FOREVER = "forever"
-
-
-FOREVER: Final = Forever.FOREVER
+    frames: Sequence[Frame]
 
 
-@dataclass(frozen=True, slots=True)
-class RoomRecord:
-    """The hosting record: a room as rooms-api has it, with what decides over who may be in it."""
+class Outcome(Enum):
+    """What else can come of a frame."""
 
-    room: RoomPayload
-    epoch: Epoch
-    access_version: int
-    """Goes up with every new password: tickets, grants and memberships of an earlier one are void."""
-    banned_until: Mapping[UserId, datetime | Forever]
-    kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
-    """Who was let in before that is to be gone."""
+    DUPLICATE = auto()
+    """It was delivered, or is held, already."""
+    GAP = auto()
+    """Something before it is missing; it is held."""
+    RESYNC = auto()
+    """Another numbering, or too much is missing: nothing that is held helps any more."""
+
+
+class Stream:
+    """Puts durable frames in order, exactly once.
+
+    Everything that `receive` hands out has seqs that rise by one, starting after the position it began with.
+    """
+
+    def __init__(self, position: Position, max_held: int = MAX_HELD) -> None:
+        self._epoch = position.epoch
+        self._last = position.seq
+        self._max_held = max_held
+        self._held: dict[int, Frame] = {}
 
     @property
-    def max_members(self) -> int:
-        """How many users the room has seats for."""
-        return self.room["max"]
+    def position(self) -> Position:
+        """Where delivery has got to."""
+        return Position(self._epoch, self._last)
 
-    def banned(self, user_id: UserId, now: datetime) -> bool:
-        """Whether the user may not be in the room."""
-        until = self.banned_until.get(user_id)
-        return until is not None and (until is FOREVER or until > now)
+    @property
+    def has_gap(self) -> bool:
+        """Whether something is held because something before it is missing."""
+        return bool(self._held)
 
-    def kicked(self, session: Session, room_id: RoomId) -> bool:
-        """Whether the session was let in before its user was kicked."""
-        admitted = session.admissions.get(room_id)
-        return admitted is not None and self.kicked_since(session.who.user_id, admitted.at)
+    def forget_held(self) -> None:
+        """What is held follows something that does not exist."""
+        self._held.clear()
 
-    def kicked_since(self, user_id: UserId, at: datetime) -> bool:
-        """Whether the user was kicked after `at`."""
-        kicked_at = self.kicked_at.get(user_id)
-        return kicked_at is not None and at < kicked_at
+    def receive(self, frame: Frame) -> Deliver | Outcome:
+        """Take a durable frame, from the feed or from the log."""
+        if frame.epoch != self._epoch:
+            return Outcome.RESYNC
+        if frame.seq != self._last + 1:
+            return self._out_of_turn(frame)
+        ready = [frame]
+        self._last = frame.seq
+        while (following := self._held.pop(self._last + 1, None)) is not None:
+            ready.append(following)
+            self._last = following.seq
+        return Deliver(ready)
 
-
-@dataclass(frozen=True, slots=True)
-class LogPage:
-    """A part of a room's log without holes, in rising order."""
-
-    epoch: Epoch
-    head: int
-    """At least the seq of the last frame."""
-    frames: tuple[Frame, ...]
+    def _out_of_turn(self, frame: Frame) -> Outcome:
+        if frame.seq <= self._last or frame.seq in self._held:
+            return Outcome.DUPLICATE
+        if len(self._held) >= self._max_held:
+            return Outcome.RESYNC
+        self._held[frame.seq] = frame
+        return Outcome.GAP
 
 
 class Group(Protocol):

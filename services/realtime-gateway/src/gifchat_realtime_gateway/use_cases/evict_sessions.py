@@ -13,7 +13,8 @@ from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError, Sockets
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 

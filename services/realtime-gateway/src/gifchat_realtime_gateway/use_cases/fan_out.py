@@ -13,8 +13,7 @@ from gifchat_contracts.events import body
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.coalesce import PresenceMerge, read_presence
-from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
-from gifchat_realtime_gateway.domain.stream import Deliver, Outcome
+from gifchat_realtime_gateway.domain.hosted_room import Deliver, HostedRoom, Outcome
 from gifchat_realtime_gateway.ports import Sockets
 
 PERIOD_S = 1.0

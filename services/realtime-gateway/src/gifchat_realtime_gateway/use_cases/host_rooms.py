@@ -9,7 +9,8 @@ import structlog
 from gifchat_contracts import keys, limits
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom
+from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.ports import Feed, HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter

@@ -18,8 +18,9 @@ from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.domain.hosted_room import HostedRoom, RoomRecord
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
+from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.domain.session import Admitted, Session
 from gifchat_realtime_gateway.ports import (
     FeedUnavailableError,

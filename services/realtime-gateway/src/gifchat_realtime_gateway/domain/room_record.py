@@ -1,0 +1,64 @@
+"""A room as rooms-api describes it to a gateway: the hosting record and pages of the log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Final
+
+from gifchat_contracts.codec import Frame
+from gifchat_contracts.events import RoomPayload
+from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_realtime_gateway.domain.session import Session
+
+
+class Forever(Enum):
+    """The end of what has no end."""
+
+    FOREVER = "forever"
+
+
+FOREVER: Final = Forever.FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRecord:
+    """The hosting record: a room as rooms-api has it, with what decides over who may be in it."""
+
+    room: RoomPayload
+    epoch: Epoch
+    access_version: int
+    """Goes up with every new password: tickets, grants and memberships of an earlier one are void."""
+    banned_until: Mapping[UserId, datetime | Forever]
+    kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
+    """Who was let in before that is to be gone."""
+
+    @property
+    def max_members(self) -> int:
+        """How many users the room has seats for."""
+        return self.room["max"]
+
+    def banned(self, user_id: UserId, now: datetime) -> bool:
+        """Whether the user may not be in the room."""
+        until = self.banned_until.get(user_id)
+        return until is not None and (until is FOREVER or until > now)
+
+    def kicked(self, session: Session, room_id: RoomId) -> bool:
+        """Whether the session was let in before its user was kicked."""
+        admitted = session.admissions.get(room_id)
+        return admitted is not None and self.kicked_since(session.who.user_id, admitted.at)
+
+    def kicked_since(self, user_id: UserId, at: datetime) -> bool:
+        """Whether the user was kicked after `at`."""
+        kicked_at = self.kicked_at.get(user_id)
+        return kicked_at is not None and at < kicked_at
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A part of a room's log without holes, in rising order."""
+
+    epoch: Epoch
+    head: int
+    """At least the seq of the last frame."""
+    frames: tuple[Frame, ...]
