@@ -1,15 +1,21 @@
 /**
  * One room over one socket: joins with a fresh ticket, and joins again, with the reader's position, after every
  * reconnect, refused ticket or restart of a gateway, until it is told to stop.
- *
- * Handlers: onStatus("joining" | "joined" | "lost" | "waiting", problem?), onJoined(ack), onEvent(name, data),
- * onRefused({code, message}): not to be tried again.
  */
 
 import { backoff } from "./backoff.js";
 import { Action, Event, SPENT_TICKET, actionOf } from "./protocol.js";
+/** @import { ApiProblem } from "./rooms_api.js" */
 
 const ACK_TIMEOUT_MS = 10_000;
+
+/**
+ * @typedef {object} Handlers
+ * @property {(status: Page.Status, problem?: Page.Problem) => void} onStatus
+ * @property {(ack: Wire.Joined) => void} onJoined
+ * @property {(event: string, data: any) => void} onEvent
+ * @property {(problem: Page.Problem) => void} onRefused The room is over for this user.
+ */
 
 export class RoomConnection {
   #socket;
@@ -22,7 +28,17 @@ export class RoomConnection {
   #failures = 0;
   #stopped = false;
 
-  /** `fetchTicket()` resolves with a ticket; `position()` returns the reader's position or null; `wait(ms)` passes the time. */
+  /**
+   * `fetchTicket()` resolves with a ticket. `position()` returns the reader's position, or null.
+   *
+   * @param {object} options
+   * @param {Page.Socket} options.socket
+   * @param {string} options.roomId
+   * @param {() => Promise<string>} options.fetchTicket
+   * @param {() => Wire.Position | null} options.position
+   * @param {Handlers} options.handlers
+   * @param {Page.Wait} options.wait
+   */
   constructor({ socket, roomId, fetchTicket, position, handlers, wait }) {
     this.#socket = socket;
     this.#roomId = roomId;
@@ -49,7 +65,7 @@ export class RoomConnection {
     if (outdated()) return;
     this.#handlers.onStatus("joining");
     let answer = await this.#ask();
-    if (!outdated() && SPENT_TICKET.has(answer.code)) answer = await this.#ask();
+    if (!outdated() && !answer.ok && SPENT_TICKET.has(answer.code)) answer = await this.#ask();
     if (outdated()) return;
     if (answer.ok) {
       this.#failures = 0;
@@ -60,7 +76,12 @@ export class RoomConnection {
     await this.#refused(answer, round);
   }
 
-  /** The answer of a join in this round, or an eviction: wait and join again, or give up. */
+  /**
+   * A join of this round was refused, or the user was evicted: wait and join again, or give up.
+   *
+   * @param {Page.Problem} answer
+   * @param {number} round
+   */
   async #refused(answer, round) {
     const action = SPENT_TICKET.has(answer.code) ? Action.RETRY : actionOf(answer.code, answer.retry);
     if (action === Action.RETRY || action === Action.RECONNECT) {
@@ -93,16 +114,20 @@ export class RoomConnection {
     this.#socket.disconnect();
   }
 
-  /** One attempt: {ok: true, …} or {ok: false, code, message, retry}. */
+  /**
+   * Try once to join.
+   *
+   * @returns {Promise<Wire.Ack>}
+   */
   async #ask() {
+    /** @type {{room: string, ticket?: string, position?: Wire.Position}} */
     const request = { room: this.#roomId };
     try {
       request.ticket = await this.#fetchTicket();
-    } catch (problem) {
-      // Who has given the password before, or needs none, is let in by the gateway without a ticket: rooms-api may be away.
-      if (!["network_failed", "unavailable"].includes(problem.code)) {
-        return { ok: false, code: problem.code, message: problem.message, retry: problem.retry };
-      }
+    } catch (error) {
+      const { code, message, retry } = /** @type {ApiProblem} */ (error);
+      // rooms-api may be down. The gateway admits a user without a ticket who gave the password before, or needs none.
+      if (!["network_failed", "unavailable"].includes(code)) return { ok: false, code, message, retry };
     }
     const position = this.#position();
     if (position !== null) request.position = position;
@@ -113,6 +138,7 @@ export class RoomConnection {
     }
   }
 
+  /** @param {string} reason */
   async #lost(reason) {
     if (this.#stopped) return;
     const round = ++this.#round;

@@ -30,6 +30,17 @@ export class LineCheck {
   /**
    * `reopen()` closes the socket and opens it again. `onDead()` is called when the connection is dead, `onTime(time)`
    * with the server's time from an ack. `now()` is a wall clock: a monotonic one may stop while the machine is suspended.
+   *
+   * @param {object} options
+   * @param {Page.Socket} options.socket
+   * @param {() => void} options.reopen
+   * @param {() => void} options.onDead
+   * @param {(time: string) => void} options.onTime
+   * @param {EventTarget} [options.page]
+   * @param {EventTarget & {visibilityState: string}} [options.document]
+   * @param {() => number} [options.now]
+   * @param {(callback: () => void, ms: number) => any} [options.setTicker]
+   * @param {(ticker: any) => void} [options.clearTicker]
    */
   constructor({
     socket,
@@ -56,7 +67,9 @@ export class LineCheck {
     for (const event of ["disconnect", "connect_error"]) socket.on(event, waits);
     document.addEventListener("visibilitychange", () => this.#visible && this.check());
     document.addEventListener("resume", () => this.check());
-    page.addEventListener("pageshow", ({ persisted }) => persisted && this.check());
+    page.addEventListener("pageshow", (event) => {
+      if (/** @type {PageTransitionEvent} */ (event).persisted) this.check();
+    });
     for (const event of ["online", "focus"]) page.addEventListener(event, () => this.check());
     const ticker = setTicker(() => this.#tick(), TICK_MS);
     this.#clearTicker = () => clearTicker(ticker);
@@ -94,7 +107,11 @@ export class LineCheck {
     return this.#document.visibilityState === "visible";
   }
 
-  /** The ack, also if it is a refusal; null if none came in time. */
+  /**
+   * Send a probe and return its ack, which may be a refusal. Returns null if no ack came in time.
+   *
+   * @returns {Promise<{ok: true, time: string} | {ok: false} | null>}
+   */
   async #probe() {
     try {
       return await this.#socket.timeout(ANSWER_MS).emitWithAck(Event.PROBE);
@@ -115,7 +132,12 @@ export class LineCheck {
     if (late && this.#visible) this.check();
   }
 
-  /** Whether `moment` was less than `ms` ago; false if the wall clock was set back since. */
+  /**
+   * Whether `moment` was less than `ms` ago; false if the wall clock was set back since.
+   *
+   * @param {number} ms
+   * @param {number} moment
+   */
   #within(ms, moment) {
     const passed = this.#now() - moment;
     return passed >= 0 && passed < ms;

@@ -3,10 +3,13 @@
 import { Event } from "./protocol.js";
 
 export class Lobby {
+  /** @type {Wire.Room[]} */
   rooms = [];
+  /** @type {string | null} */
   nextCursor = null;
   query = "";
   sort = "newest";
+  /** @type {[event: string, data: any][] | null} */
   #missed = null;
 
   /** A first page is being read: what happens until it is there may be in it, or not. */
@@ -19,7 +22,11 @@ export class Lobby {
     this.#missed = null;
   }
 
-  /** Show another first page, and apply to it what happened while it was read. */
+  /**
+   * Show another first page, and apply to it what happened while it was read.
+   *
+   * @param {Wire.RoomPage} page
+   */
   replace(page, { query = this.query, sort = this.sort } = {}) {
     this.rooms = [...page.items];
     this.nextCursor = page.next_cursor;
@@ -30,14 +37,23 @@ export class Lobby {
     for (const [event, data] of missed) this.apply(event, data);
   }
 
-  /** Show a further page; a room that came by an event meanwhile is not shown twice. */
+  /**
+   * Show a further page; a room that came by an event meanwhile is not shown twice.
+   *
+   * @param {Wire.RoomPage} page
+   */
   append(page) {
     const known = new Set(this.rooms.map((room) => room._id));
     this.rooms.push(...page.items.filter((room) => !known.has(room._id)));
     this.nextCursor = page.next_cursor;
   }
 
-  /** Apply an event; returns whether what is shown has changed. */
+  /**
+   * Apply an event. Returns whether the list has changed.
+   *
+   * @param {string} event
+   * @param {any} data
+   */
   apply(event, data) {
     this.#missed?.push([event, data]);
     switch (event) {
@@ -48,7 +64,7 @@ export class Lobby {
       case Event.ROOM_CHANGED:
         return this.#update(data._id, data);
       case Event.OCCUPANCY: {
-        const changes = Object.entries(data).map(([roomId, members]) => this.#update(roomId, { members }));
+        const changes = Object.entries(/** @type {Record<string, number>} */ (data)).map(([roomId, members]) => this.#update(roomId, { members }));
         return changes.includes(true);
       }
       default:
@@ -56,6 +72,7 @@ export class Lobby {
     }
   }
 
+  /** @param {Wire.Room} room */
   #add(room) {
     if (this.rooms.some(({ _id }) => _id === room._id)) return false;
     if (!room.title.toLowerCase().includes(this.query.trim().toLowerCase())) return false;
@@ -65,16 +82,22 @@ export class Lobby {
     return true;
   }
 
+  /** @param {string} roomId */
   #remove(roomId) {
     const before = this.rooms.length;
     this.rooms = this.rooms.filter(({ _id }) => _id !== roomId);
     return this.rooms.length !== before;
   }
 
+  /**
+   * @param {string} roomId
+   * @param {Partial<Wire.Room>} changes
+   */
   #update(roomId, changes) {
     const at = this.rooms.findIndex(({ _id }) => _id === roomId);
-    if (at < 0) return false;
-    this.rooms[at] = { ...this.rooms[at], ...changes };
+    const room = this.rooms[at];
+    if (room === undefined) return false;
+    this.rooms[at] = { ...room, ...changes };
     return true;
   }
 }

@@ -21,10 +21,19 @@ export class Outbox {
   #onSent;
   #onFailed;
   #wait;
+  /** @type {Page.Outgoing[]} */
   #queue = [];
   #running = false;
 
-  /** `send(message)` resolves with the stored message or rejects with a problem {code}; `wait(ms)` passes the time. */
+  /**
+   * `send(message)` resolves with the stored message, or rejects with a problem.
+   *
+   * @param {object} options
+   * @param {(message: Page.Outgoing) => Promise<Wire.Chat>} options.send
+   * @param {(stored: Wire.Chat) => void} options.onSent
+   * @param {(message: Page.Outgoing, problem: Page.Problem) => void} options.onFailed
+   * @param {Page.Wait} options.wait
+   */
   constructor({ send, onSent, onFailed, wait }) {
     this.#send = send;
     this.#onSent = onSent;
@@ -32,18 +41,23 @@ export class Outbox {
     this.#wait = wait;
   }
 
-  /** Send `message`, which has a `clientMessageId`, after those before it. */
+  /**
+   * Send `message` after the messages before it.
+   *
+   * @param {Page.Outgoing} message
+   */
   async put(message) {
     this.#queue.push(message);
     if (this.#running) return;
     this.#running = true;
     try {
-      while (this.#queue.length > 0) await this.#deliver(this.#queue.shift());
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) await this.#deliver(next);
     } finally {
       this.#running = false;
     }
   }
 
+  /** @param {Page.Outgoing} message */
   async #deliver(message) {
     for (let attempt = 1; ; attempt += 1) {
       let problem;
@@ -51,7 +65,7 @@ export class Outbox {
         this.#onSent(await this.#send(message));
         return;
       } catch (error) {
-        problem = error;
+        problem = /** @type {Page.Problem} */ (error);
       }
       if (attempt === ATTEMPTS || !TRY_AGAIN.has(problem.code)) {
         this.#onFailed(message, problem);

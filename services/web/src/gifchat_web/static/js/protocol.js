@@ -24,12 +24,17 @@ export const Event = Object.freeze({
 });
 
 /** Events that have a seq and are kept in the room's log. */
+/** @type {Set<string>} */
 export const DURABLE_EVENTS = new Set([Event.CHAT, Event.CHAT_DELETED, Event.NOTICE]);
 
 /** What a client should do about an error. */
 export const Action = Object.freeze({ FIX: "fix", STOP: "stop", RETRY: "retry", RECONNECT: "reconnect" });
 
-/** The action for every error code of the contract. */
+/**
+ * The action for every error code of the contract.
+ *
+ * @type {Readonly<Record<string, string>>}
+ */
 export const ERROR_ACTIONS = Object.freeze({
   room_not_found: Action.STOP,
   wrong_password: Action.STOP,
@@ -78,7 +83,11 @@ export const NETWORK_FAILED = "network_failed";
 /** A ticket that cannot be used any more: a fresh one can. */
 export const SPENT_TICKET = new Set(["ticket_invalid", "ticket_expired", "ticket_used"]);
 
-/** What to do about `code`; a code from a later version says it itself, by `retry`. */
+/**
+ * What to do about an error. For a code of a later version, `retry` decides.
+ *
+ * @param {string} code
+ */
 export function actionOf(code, retry = false) {
   if (code === NETWORK_FAILED) return Action.RETRY;
   return ERROR_ACTIONS[code] ?? (retry ? Action.RETRY : Action.STOP);

@@ -7,8 +7,13 @@
 const HELD_MAX = 512;
 
 export class RoomStream {
-  /** Position {epoch, seq} of the last event that was delivered; null before the first join and after a resync. */
+  /**
+   * Position of the last event that was delivered; null before the first join and after a resync.
+   *
+   * @type {Wire.Position | null}
+   */
   position = null;
+  /** @type {Map<number, Wire.LogItem>} */
   #held = new Map();
   #joining = true;
   #filling = false;
@@ -29,15 +34,17 @@ export class RoomStream {
   /**
    * The ack of `join`. Returns {reset, events, gap}: `reset` says that `events` replace everything shown; `gap`, where
    * it is not null, that what follows this seq is to be read from the history.
+   *
+   * @param {Pick<Wire.Joined, "position" | "recent" | "recovered">} ack
    */
   joined({ position, recent, recovered }) {
-    const continues = recovered && this.position !== null && this.position.epoch === position.epoch;
-    const from = continues ? this.position.seq : 0;
+    const known = recovered && this.position?.epoch === position.epoch ? this.position : null;
+    const from = known?.seq ?? 0;
     const events = recent.filter(({ data }) => data.seq > from && data.seq <= position.seq);
     this.position = { epoch: position.epoch, seq: position.seq };
     this.#joining = false;
-    const after = this.#drain();
-    return { reset: !continues, events: [...events, ...after.events], gap: after.gap };
+    const after = this.#drain(this.position);
+    return { reset: known === null, events: [...events, ...after.events], gap: after.gap };
   }
 
   /**
@@ -45,50 +52,64 @@ export class RoomStream {
    *
    * Returns {type, events}: "deliver" with the events that can be shown now, in order; "duplicate"; "held" until the ack
    * or the fill; "gap": read the history after `position.seq` and pass it to `filled`; "resync": join without position.
+   *
+   * @param {string} event
+   * @param {Wire.LogItem["data"]} data
+   * @returns {Page.Step}
    */
   receive(event, data) {
-    if (this.#joining) {
+    const item = /** @type {Wire.LogItem} */ ({ event, data });
+    if (this.#joining || this.position === null) {
       if (this.#held.size >= HELD_MAX) return { type: "resync", events: [] };
-      this.#held.set(data.seq, { event, data });
+      this.#held.set(data.seq, item);
       return { type: "held", events: [] };
     }
     if (data.epoch !== this.position.epoch) return { type: "resync", events: [] };
     if (data.seq <= this.position.seq) return { type: "duplicate", events: [] };
-    this.#held.set(data.seq, { event, data });
+    this.#held.set(data.seq, item);
     if (this.#held.size > HELD_MAX) return { type: "resync", events: [] };
-    const { events, gap } = this.#drain();
+    const { events, gap } = this.#drain(this.position);
     if (events.length > 0) return { type: "deliver", events };
     return { type: gap === null ? "held" : "gap", events };
   }
 
-  /** A page of the history {epoch, items} after the position. Returns the same as `receive`. */
+  /**
+   * A page of the history after the position.
+   *
+   * @param {Pick<Wire.HistoryPage, "epoch" | "items">} page
+   * @returns {Page.Step} As `receive` does.
+   */
   filled({ epoch, items }) {
     this.#filling = false;
-    if (this.#joining) return { type: "held", events: [] };
+    if (this.#joining || this.position === null) return { type: "held", events: [] };
     if (epoch !== this.position.epoch) return { type: "resync", events: [] };
     for (const item of items) {
       if (item.data.seq > this.position.seq) this.#held.set(item.data.seq, item);
     }
-    const { events, gap } = this.#drain();
+    const { events, gap } = this.#drain(this.position);
     if (events.length === 0) return { type: gap === null ? "duplicate" : "resync", events };
     return { type: gap === null ? "deliver" : "gap", events };
   }
 
-  /** Take from what is held all that follows the position without a hole. */
-  #drain() {
+  /**
+   * Take all held events that follow the position without a hole.
+   *
+   * @param {Wire.Position} position The current one.
+   */
+  #drain({ epoch, seq }) {
     const events = [];
-    for (const [seq, { data }] of this.#held) {
-      if (seq <= this.position.seq || data.epoch !== this.position.epoch) this.#held.delete(seq);
+    for (const [heldSeq, { data }] of this.#held) {
+      if (heldSeq <= seq || data.epoch !== epoch) this.#held.delete(heldSeq);
     }
-    for (;;) {
-      const next = this.#held.get(this.position.seq + 1);
-      if (next === undefined) break;
-      this.#held.delete(next.data.seq);
-      this.position = { epoch: this.position.epoch, seq: next.data.seq };
+    let last = seq;
+    for (let next = this.#held.get(last + 1); next !== undefined; next = this.#held.get(last + 1)) {
+      last = next.data.seq;
+      this.#held.delete(last);
       events.push(next);
     }
+    this.position = { epoch, seq: last };
     if (this.#held.size === 0) this.#filling = false;
-    const gap = this.#held.size > 0 && !this.#filling ? this.position.seq : null;
+    const gap = this.#held.size > 0 && !this.#filling ? last : null;
     if (gap !== null) this.#filling = true;
     return { events, gap };
   }

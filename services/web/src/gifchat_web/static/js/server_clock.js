@@ -8,14 +8,27 @@
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** @typedef {{moment: number, callback: () => void, timer: any}} Alarm */
+
 export class ServerClock {
   #monotonic;
   #setTimer;
   #clearTimer;
-  /** Server time minus monotonic time, in ms; null before the first response. */
+  /**
+   * Server time minus monotonic time, in ms; null before the first response.
+   *
+   * @type {number | null}
+   */
   #offset = null;
+  /** @type {Set<Alarm>} */
   #alarms = new Set();
 
+  /**
+   * @param {object} options
+   * @param {() => number} [options.monotonic]
+   * @param {(callback: () => void, ms: number) => any} [options.setTimer]
+   * @param {(timer: any) => void} [options.clearTimer]
+   */
   constructor({
     monotonic = () => performance.now(),
     setTimer = (callback, ms) => setTimeout(callback, ms),
@@ -31,20 +44,34 @@ export class ServerClock {
     return this.#offset === null ? Date.now() : this.#monotonic() + this.#offset;
   }
 
-  /** Set the clock to the `time` of an ack that has just arrived. */
+  /**
+   * Set the clock to the `time` of an ack that has just arrived.
+   *
+   * @param {string | undefined} time
+   */
   hear(time) {
-    const heard = Date.parse(time);
+    const heard = Date.parse(time ?? "");
     if (!Number.isNaN(heard)) this.#set(heard);
   }
 
-  /** Set the clock by an HTTP `Date` header. It has whole seconds, so it only ever moves the clock forward. */
+  /**
+   * Set the clock by an HTTP `Date` header. It has whole seconds, so it only ever moves the clock forward.
+   *
+   * @param {string | null} header
+   */
   hearDate(header) {
     const heard = Date.parse(header ?? "");
     if (this.#offset === null ? !Number.isNaN(heard) : heard > this.now()) this.#set(heard);
   }
 
-  /** Call `callback` when this clock reaches `moment` (ms since 1970), even if it is set meanwhile. Returns a cancel function. */
+  /**
+   * Call `callback` when this clock reaches `moment`, even if the clock is set meanwhile. Returns a cancel function.
+   *
+   * @param {number} moment In ms since 1970.
+   * @param {() => void} callback
+   */
   at(moment, callback) {
+    /** @type {Alarm} */
     const alarm = { moment, callback, timer: undefined };
     this.#alarms.add(alarm);
     this.#arm(alarm);
@@ -54,17 +81,20 @@ export class ServerClock {
     };
   }
 
+  /** @param {number} heard */
   #set(heard) {
     this.#offset = heard - this.#monotonic();
     for (const alarm of this.#alarms) this.#arm(alarm);
   }
 
+  /** @param {Alarm} alarm */
   #arm(alarm) {
     this.#clearTimer(alarm.timer);
     const left = Math.ceil(alarm.moment - this.now());
     alarm.timer = this.#setTimer(() => this.#ring(alarm), Math.min(LONGEST_TIMER_MS, Math.max(0, left)));
   }
 
+  /** @param {Alarm} alarm */
   #ring(alarm) {
     if (alarm.moment > this.now()) {
       this.#arm(alarm);

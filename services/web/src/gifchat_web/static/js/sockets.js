@@ -2,6 +2,11 @@
 
 import { io } from "../vendor/socket.io-client-4.8.4/socket.io.esm.min.js";
 
+/**
+ * Open a session in `namespace`.
+ *
+ * @param {string} namespace
+ */
 export function openSocket(namespace) {
   return io(namespace, {
     transports: ["websocket", "polling"],
