@@ -22,6 +22,7 @@ database.
 - *To heal*: from the end of the fault to the last acknowledgement or delivery that was more than 0.5 s late.
 - *To resume*: from a reader's lost connection to its next join.
 - *Ghosts*: the longest time that a seat stayed taken after its user was gone.
+- *Also*: further figures of a row, as the median and the maximum over its runs.
 """
 _ALSO = ("seats_lost", "ghosts", "crossed", "leaked", "reconnects", "slow")
 
@@ -78,15 +79,15 @@ def _also(summary: Summary) -> list[str]:
     """Return the remaining figures that are not zero."""
     also = []
     if summary.ghosts_max_s:
-        also.append(f"ghosts at most {summary.ghosts_max_s:.1f} s")
+        also.append(f"ghosts up to {summary.ghosts_max_s:.1f} s")
     if summary.peak_reconnects_per_s:
-        also.append(f"at most {summary.peak_reconnects_per_s} reconnects in a second")
+        also.append(f"up to {summary.peak_reconnects_per_s} reconnects a second")
     if summary.resyncs:
         also.append(f"{summary.resyncs} resyncs")
-    also += [f"{name} {p50:g} (at most {most:g})" for name, (p50, most) in sorted(summary.figures.items())]
+    also += [f"{name} {p50:g} (max {most:g})" for name, (p50, most) in sorted(summary.figures.items())]
     also += [f"**{name} {summary.breaches[name]}**" for name in _ALSO if name in summary.breaches]
     if summary.unfinished:
-        also.append(f"**seeds {summary.unfinished} did not run to their end**")
+        also.append(f"**seeds {summary.unfinished} did not finish**")
     return also
 
 

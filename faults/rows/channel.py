@@ -31,7 +31,7 @@ QUIET = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
 async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """rooms-api publishes nothing of what it stores: the test does it, shuffled, some of it twice, some of it never."""
     heard = await hearing(cluster)
-    counts = {"frames": 0, "twice": 0, "never": 0}
+    counts = {"frames": 0, "published twice": 0, "never published": 0}
     for node in cluster.rooms_api:
         await keep_quiet(node, load.rooms)
     redis: Any
@@ -46,9 +46,9 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
                 frames = await read_after(http, room, seqs[room])
                 seqs[room] += len(frames)
                 wanted = [frame for frame in frames if rng.random() >= LOST_SHARE]
-                counts["never"] += len(frames) - len(wanted)
+                counts["never published"] += len(frames) - len(wanted)
                 twice = [frame for frame in wanted if rng.random() < TWICE_SHARE]
-                counts["twice"] += len(twice)
+                counts["published twice"] += len(twice)
                 counts["frames"] += len(wanted)
                 await publish(redis, keys.room_channel(RoomId(room)), shuffled(rng, [*wanted, *twice]))
     for node in cluster.rooms_api:
@@ -85,7 +85,7 @@ async def malformed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
     changed = await changes(cluster, heard)
     assert changed["gateway_bad_frames_total"] >= published / 2, f"{published} bad frames, noticed: {changed}"
     assert not changed["gateway_resubscriptions_total"], "a listener was lost"
-    return {"unreadable frames": published, "range reads": changed["gateway_repairs_total"]}
+    return {"undecodable frames": published, "range reads": changed["gateway_repairs_total"]}
 
 
 def unreadable(rng: random.Random) -> list[bytes]:

@@ -91,10 +91,10 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
     p99 = percentile(delays_s(load, others, stopped_at, gone_at), 99)
     assert p99 <= OTHERS_P99_S, f"others had to wait for {p99:.2f} s (p99), before that for {calm:.2f} s"
     return {
-        "given up after, s": gone_at - stopped_at,
-        "gateway grown by, MiB": grown / 2**20,
-        "others' p99 meanwhile, ms": p99 * 1000,
-        "and before, ms": calm * 1000,
+        "slow consumers disconnected, s": gone_at - stopped_at,
+        "memory growth of the gateway, MiB": grown / 2**20,
+        "others' p99 during the fault, ms": p99 * 1000,
+        "others' p99 before, ms": calm * 1000,
     }
 
 
@@ -118,7 +118,7 @@ async def half_open(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
         await proxy.heal()
         load.fault_over()
         await past_the_proxy(cluster, load, behind)
-    return {"gone after, s": max(took_s)}
+    return {"dead clients disconnected, s": max(took_s)}
 
 
 async def cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -141,7 +141,7 @@ async def cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
         made = proxy.accepted - before
         assert made, "nothing was cut"
         await past_the_proxy(cluster, load, behind)
-    return {"connections made anew": made}
+    return {"reconnects": made}
 
 
 async def upgraded(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -181,7 +181,7 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     joins = [record for reader in load.readers for record in log_of(load, reader) if isinstance(record, records.Joined)]
     recovered = sum(join.recovered for join in joins)
     assert recovered == count, f"{recovered} of {count} were recovered"
-    return {"moves": count, "recovered": recovered}
+    return {"reconnects to another gateway": count, "recovered": recovered}
 
 
 async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -217,7 +217,7 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     finally:
         await connection.close()
     await load.all_joined(SETTLED_WITHIN_S, [load.add_reader(room, person=waiting)])
-    return {"seat free after the last tab, s": free_s}
+    return {"seat free after the last tab closed, s": free_s}
 
 
 async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -237,7 +237,7 @@ async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
                 connections.append(connection)
             answers = await asyncio.gather(*(asked(each, room, ticket) for each in connections))
         assert sorted(answers) == ["ok", *["ticket_used"] * (TRIES - 1)], f"one ticket: {answers}"
-    return {"tickets": TICKETS, "shown": TICKETS * TRIES}
+    return {"tickets": TICKETS, "uses of tickets": TICKETS * TRIES}
 
 
 async def ticket_of(person: Person, room: str, password: str) -> str:

@@ -51,7 +51,7 @@ async def killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figur
     lost = load.readers_on(victim)
     await victim.process.kill()
     await ghost.vanish()
-    return {"clients of the gateway": len(lost)}
+    return {"clients on the gateway": len(lost)}
 
 
 async def terminated(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -60,7 +60,7 @@ async def terminated(cluster: FaultCluster, load: Load, rng: random.Random) -> F
     lost = load.readers_on(victim)
     code = await victim.process.terminate(EXIT_WITHIN_S)
     assert code == 0, f"{victim.name} ended with {code}"
-    return {"clients of the gateway": len(lost)}
+    return {"clients on the gateway": len(lost)}
 
 
 async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -99,7 +99,7 @@ async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     assert outside() == taken, f"{outside()} are outside, and {taken} seats are others'"
     # They would get in as soon as somebody goes, and have missed what was said until then.
     await asyncio.gather(*(reader.leave() for room in taken for reader in frozen[room] if not reader.joined.is_set()))
-    return {"seats free after, s": free_s, "told after, s": told_s}
+    return {"seats free, s": free_s, "refused members told, s": told_s}
 
 
 async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -122,7 +122,7 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     room_and_gateway = len(load.rooms) * (len(cluster.gateways) - 1)
     # One to fill the ring and one to repair, whatever the number of clients.
     assert reads <= 2 * room_and_gateway, f"{reads:g} reads for {room_and_gateway} rooms and gateways"
-    return {"clients of the gateway": len(lost), "log reads per room and gateway": reads / room_and_gateway}
+    return {"clients on the gateway": len(lost), "log reads per room and gateway": reads / room_and_gateway}
 
 
 async def rolled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -162,7 +162,7 @@ async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures
     await back_elsewhere(moved(), victim, BACK_WITHIN_S)
     assert len(moved()) == wanted, f"{len(moved())} of {len(here)} were moved"
     assert len(load.readers_on(victim)) == len(here) - wanted
-    return {"clients of the gateway": len(here), "moved": wanted}
+    return {"clients on the gateway": len(here), "clients moved": wanted}
 
 
 async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -184,7 +184,7 @@ async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> F
             grown_files = max(grown_files, used.files - before.files)
     assert grown_bytes <= MORE_BYTES, f"a gateway has grown by {grown_bytes} bytes"
     assert grown_files <= MORE_FILES, f"a gateway has {grown_files} files more"
-    return {"grown by, MiB": max(0, grown_bytes) / 2**20, "grown by, files": max(0, grown_files)}
+    return {"memory growth, MiB": max(0, grown_bytes) / 2**20, "growth in open files": max(0, grown_files)}
 
 
 async def only_staying(load: Load, gateway: Node) -> None:

@@ -24,7 +24,7 @@ THREE = Shape(mongods=3, rooms_api=2)
 async def written_again(load: Load, since: float) -> Figures:
     """All writers get on; for how long somebody could not."""
     await writers_go_on(load, WRITES_WITHIN_S)
-    return {"seconds of errors": error_seconds(load, since), "slowest answer, s": slowest_answer_s(load, since)}
+    return {"seconds of errors": error_seconds(load, since), "slowest reply, s": slowest_answer_s(load, since)}
 
 
 async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -34,7 +34,7 @@ async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) ->
     load.fault_over()
     after = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
     assert after != before, "the same one is primary"
-    return {"until there was a primary, s": now() - began, **await written_again(load, began)}
+    return {"new primary elected, s": now() - began, **await written_again(load, began)}
 
 
 async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -44,7 +44,7 @@ async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) 
     await cluster.mongods.processes[before].kill()
     load.fault_over()
     await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
-    figures = {"until there was a primary, s": now() - began, **await written_again(load, began)}
+    figures = {"new primary elected, s": now() - began, **await written_again(load, began)}
     await cluster.mongods.processes[before].restart()
     return figures
 

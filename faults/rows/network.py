@@ -30,7 +30,7 @@ async def partitioned(cluster: FaultCluster, load: Load, rng: random.Random) -> 
         lose_nothing()
     load.fault_over()
     await victim.process.wait_until_ready()
-    return {"clients of the gateway": len(lost), "all back elsewhere after, s": back_s}
+    return {"clients on the gateway": len(lost), "clients reconnected elsewhere, s": back_s}
 
 
 ROWS: list[Row] = [

@@ -25,14 +25,14 @@ async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     for reader in load.readers:
         reader.refresh()
     seconds = await old_workers_gone(cluster)
-    return {"workers at most": most, "old workers gone, s": seconds}
+    return {"workers": most, "old workers exited, s": seconds}
 
 
 async def reloaded_impatiently(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Old workers have a second to end, and cut the sockets that are left."""
     await reload(cluster, load, rng)
     most = len(cluster.nginx_workers())
-    return {"workers at most": most, "old workers gone, s": await old_workers_gone(cluster)}
+    return {"workers": most, "old workers exited, s": await old_workers_gone(cluster)}
 
 
 async def reload(cluster: FaultCluster, load: Load, rng: random.Random) -> list[Reader]:

@@ -63,7 +63,7 @@ async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random)
     back_at = now()
     await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
     await filled(load, newcomers)
-    return {"newcomers wait, s": now() - back_at}
+    return {"newcomers waited, s": now() - back_at}
 
 
 async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -98,7 +98,7 @@ async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> 
     newcomers = crowd(load, 3)
     await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
     await filled(load, newcomers)
-    return {"seats that the replica did not know of": len(last)}
+    return {"seats missing on the replica": len(last)}
 
 
 async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -120,7 +120,7 @@ async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     load.fault_over()
     await filled(load, newcomers)
     assert all(reader.joined.is_set() for reader in members), "a member lost the seat to a newcomer"
-    return {"until deafness is noticed, s": max(deaf_s)}
+    return {"deafness noticed, s": max(deaf_s)}
 
 
 async def full(cluster: FaultCluster, load: Load, rng: random.Random) -> None:

@@ -90,7 +90,7 @@ def died(point: Point) -> Inject:
             assert len(seqs) == (point != "before insert"), f"died {point}, stored at {seqs}"
             if seqs:
                 # Nobody tries again, nobody writes: that readers get it is the repair's doing alone.
-                figures["tail shown after, s"] = await all_show(readers, seqs[0], TAIL_WITHIN_S)
+                figures["last message shown, s"] = await all_show(readers, seqs[0], TAIL_WITHIN_S)
             reply = await poster.until_acked("tail", "the reply never comes")
             again = await poster.until_acked("tail", "the reply never comes")
             assert reply == again, f"{again} is not {reply}"
@@ -119,7 +119,7 @@ async def posted_at_once(cluster: FaultCluster, load: Load, rng: random.Random) 
         assert all(replies), f"{replies.count(None)} of {AT_ONCE} were refused"
         assert all(reply == replies[0] for reply in replies), "the replies differ"
         await as_read_back(reader, replies[0] or {})
-    return {"all answered after, s": took_s}
+    return {"answered, s": took_s}
 
 
 async def reply_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -139,7 +139,7 @@ async def reply_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
             assert reply in (None, final), f"{final} is not {reply}"
             await as_read_back(reader, final)
     assert lost, "no reply was cut"
-    return {"replies lost": lost, "of messages that were stored": kept}
+    return {"lost replies": lost, "of those, messages stored": kept}
 
 
 ROWS = [

@@ -48,8 +48,8 @@ def test_a_run_is_as_expected_if_nothing_is_breached_or_its_mutant_is_caught() -
 def test_a_line_of_the_page_shows_figures_and_breaches() -> None:
     text = page([ROW, MUTANT], [summary(ROW, run(ROW, deaf_s=2.0)), summary(MUTANT, run(MUTANT, LOST))])
     assert (
-        "| **a fault**: what was done | 1 | 6 | 0 | 0 | 0 | 0 | 0.70 / 0.70 | 0.60 / 0.80 | ghosts at most 10.5 s; "
-        "at most 1 reconnects in a second; deaf_s 2 (at most 2) |" in text
+        "| **a fault**: what was done | 1 | 6 | 0 | 0 | 0 | 0 | 0.70 / 0.70 | 0.60 / 0.80 | ghosts up to 10.5 s; "
+        "up to 1 reconnects a second; deaf_s 2 (max 2) |" in text
     )
     assert "| **a mutant**: what is off | 1 | 1 | lost |" in text
 
@@ -66,7 +66,7 @@ def test_a_summary_adds_up_all_seeds() -> None:
     assert (found.seeds, found.good, found.unfinished) == ([1, 2, 3], 1, [3])
     assert (found.acknowledged, found.delivered, found.breaches) == (18, 27, {"lost": 2})
     assert found.figures == {"deaf_s": [2.0, 4.0]}
-    assert "**seeds [3] did not run to their end**" in page([ROW], [found])
+    assert "**seeds [3] did not finish**" in page([ROW], [found])
 
 
 def test_raw_runs_are_read_back(tmp_path: Path) -> None:
