@@ -65,9 +65,9 @@ def configuration() -> str:
 
 def error_table() -> str:
     """The table of error codes, in the order of the contract."""
-    rows = ["| code | status | action | 한국어 | English |", "| --- | --- | --- | --- | --- |"]
+    rows = ["| code | status | action | English text |", "| --- | --- | --- | --- |"]
     rows += [
-        f"| `{row.code}` | {row.status} | {row.action.value} | {_cell(row.ko)} | {_cell(row.en)} |"
+        f"| `{row.code}` | {row.status} | {row.action.value} | {_cell(row.text('en'))} |"
         for row in errors.TABLE.values()
     ]
     return "\n".join(rows)
@@ -75,10 +75,7 @@ def error_table() -> str:
 
 def errors_json() -> str:
     """The same table for the pages' JavaScript and its tests."""
-    rows = [
-        {"code": row.code, "status": row.status, "action": row.action.value, "ko": row.ko, "en": row.en}
-        for row in errors.TABLE.values()
-    ]
+    rows = [{"code": row.code, "status": row.status, "action": row.action.value} for row in errors.TABLE.values()]
     return json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
 
 

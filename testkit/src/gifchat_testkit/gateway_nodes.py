@@ -9,9 +9,9 @@ from typing import Any
 
 from gifchat_contracts import keys, limits
 from gifchat_contracts.codec import Frame, encode
-from gifchat_contracts.errors import Language
 from gifchat_contracts.identity import DEVELOPMENT_SECRET, Identity
 from gifchat_contracts.ids import NodeId, RoomId
+from gifchat_contracts.languages import Language
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens

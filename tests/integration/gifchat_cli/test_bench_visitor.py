@@ -67,7 +67,7 @@ def test_somebody_else_there_is_said(answer: Answer) -> None:
 
 
 def test_a_session_is_asked_for_again_when_the_front_door_limits() -> None:
-    limited: Answer = (429, {"Retry-After": "0"}, {"title": "Too many requests: slow down."})
+    limited: Answer = (429, {"Retry-After": "0"}, {"title": "Too many requests. Slow down."})
     with (
         answering(limited, limited, (200, {"Set-Cookie": "gifchat_session=abc; Path=/"}, {})) as url,
         FrontDoor(url) as door,

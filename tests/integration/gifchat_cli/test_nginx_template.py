@@ -69,7 +69,7 @@ def test_the_readme_explains_every_placeholder() -> None:
 def test_errors_that_nginx_makes_are_those_of_the_contract(code: str) -> None:
     row = errors.TABLE[code]
     expected = (
-        f'"title":"{row.en}","status":{row.status},"detail":"{row.en}","code":"{code}",'
+        f'"title":"{row.text("en")}","status":{row.status},"detail":"{row.text("en")}","code":"{code}",'
         f'"action":"{row.action}","retry":{str(row.retry).lower()}'
     )
     assert f'return {row.status} \'{{"type":"about:blank",{expected}' in NGINX_TEMPLATE.read_text()

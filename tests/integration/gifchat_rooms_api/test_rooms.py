@@ -115,7 +115,11 @@ async def test_a_body_above_the_limit_is_refused_with_and_without_a_length(anne:
 
 @pytest.mark.parametrize(
     ("accepted", "title"),
-    [("ko-KR,ko;q=0.9,en;q=0.8", errors.ROOM_NOT_FOUND.ko), ("en", errors.ROOM_NOT_FOUND.en), (None, None)],
+    [
+        ("ko-KR,ko;q=0.9,en;q=0.8", errors.ROOM_NOT_FOUND.text("ko")),
+        ("en", errors.ROOM_NOT_FOUND.text("en")),
+        (None, None),
+    ],
 )
 async def test_problems_are_documents_in_the_readers_language(
     anne: User, accepted: str | None, title: str | None
@@ -126,9 +130,9 @@ async def test_problems_are_documents_in_the_readers_language(
     assert answer.headers["vary"] == "Accept-Language"
     assert answer.json() == {
         "type": "urn:gifchat:error:room_not_found",
-        "title": title or errors.ROOM_NOT_FOUND.en,
+        "title": title or errors.ROOM_NOT_FOUND.text("en"),
         "status": 404,
-        "detail": title or errors.ROOM_NOT_FOUND.en,
+        "detail": title or errors.ROOM_NOT_FOUND.text("en"),
         "code": "room_not_found",
         "action": "stop",
         "retry": False,

@@ -8,10 +8,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from gifchat_contracts import errors
-from gifchat_contracts.errors import ErrorCode, Language, Refused
+from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_contracts.languages import LANGUAGES, Language
 from gifchat_contracts.position import Position
+from gifchat_contracts.texts import ERROR_TEXTS
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.socketio.acks import joined_ack, probed_ack, refused_ack
 from gifchat_realtime_gateway.use_cases.join_room import Joined
@@ -56,13 +58,12 @@ def test_a_probe_is_answered_with_the_servers_time() -> None:
 
 
 @pytest.mark.parametrize("code", errors.TABLE.values(), ids=lambda code: code.code)
-@pytest.mark.parametrize("language", ["ko", "en"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_a_refusal_is_a_code_and_a_sentence(code: ErrorCode, language: Language) -> None:
-    sentence = {"ko": code.ko, "en": code.en}[language]
     assert refused_ack(Refused(code), language) == {
         "ok": False,
         "code": code.code,
-        "message": sentence,
+        "message": ERROR_TEXTS[language][code.code],
         "retry": code.retry,
     }
 

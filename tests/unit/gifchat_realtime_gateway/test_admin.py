@@ -59,7 +59,13 @@ def is_refused(answer: httpx.Response, code: ErrorCode) -> bool:
     assert answer.headers["content-type"] == "application/problem+json"
     return (answer.status_code, answer.json()) == (
         code.status,
-        {"title": code.en, "status": code.status, "code": code.code, "action": code.action, "retry": code.retry},
+        {
+            "title": code.text("en"),
+            "status": code.status,
+            "code": code.code,
+            "action": code.action,
+            "retry": code.retry,
+        },
     )
 
 

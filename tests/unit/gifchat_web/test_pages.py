@@ -50,7 +50,7 @@ async def test_a_room_is_created_from_a_form_and_from_json(alice: httpx.AsyncCli
 async def test_a_wrong_form_is_shown_again_with_what_was_typed(alice: httpx.AsyncClient, form: dict[str, str]) -> None:
     answer = await alice.post("/room", data={"title": "typed", "max": "10", **form})
     assert answer.status_code == 422
-    assert errors.VALIDATION_FAILED.ko in answer.text
+    assert errors.VALIDATION_FAILED.text("ko") in answer.text
     assert ("typed" in answer.text) == ("title" not in form)
 
 
@@ -67,7 +67,7 @@ async def test_checks_come_in_the_originals_order_and_words(
 
 async def test_errors_are_in_the_language_of_the_user(alice: httpx.AsyncClient) -> None:
     answer = await alice.get(f"/room/{NOWHERE}", headers={"accept-language": "en-GB,en;q=0.9"})
-    assert error_of(answer) == errors.ROOM_NOT_FOUND.en
+    assert error_of(answer) == errors.ROOM_NOT_FOUND.text("en")
 
 
 async def test_a_password_in_the_url_leads_to_the_clean_url(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
@@ -135,7 +135,7 @@ async def test_only_the_owner_removes_a_room(alice: httpx.AsyncClient, bob: http
     url = await create(alice)
     answer = await bob.delete(url)
     assert answer.status_code == 403
-    assert errors.NOT_OWNER.ko in answer.text
+    assert errors.NOT_OWNER.text("ko") in answer.text
     assert rooms_api.rooms
 
 
@@ -197,7 +197,7 @@ async def test_a_gif_that_announces_too_much_is_refused_before_it_is_read(
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(11 * 1024 * 1024)}
     answer = await alice.post(f"{url}/gif", headers=headers, content=b"")
     assert (answer.status_code, rooms_api.uploads) == (413, [])
-    assert errors.GIF_TOO_LARGE.ko in answer.text
+    assert errors.GIF_TOO_LARGE.text("ko") in answer.text
 
 
 async def test_rooms_api_hears_who_asks(alice: httpx.AsyncClient, rooms_api: Any) -> None:
@@ -215,14 +215,14 @@ async def test_an_outage_is_a_page_for_people_and_a_problem_for_programs(
     for path in ("/", url):
         page = await alice.get(path)
         assert (page.status_code, page.headers["retry-after"]) == (503, "7")
-        assert errors.UNAVAILABLE.ko in page.text
+        assert errors.UNAVAILABLE.text("ko") in page.text
     answer = await alice.post(f"{url}/chat", data={"chat": "x"}, headers={"accept": "application/json"})
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
         "type": "about:blank",
-        "title": errors.UNAVAILABLE.ko,
+        "title": errors.UNAVAILABLE.text("ko"),
         "status": 503,
-        "detail": errors.UNAVAILABLE.ko,
+        "detail": errors.UNAVAILABLE.text("ko"),
         "code": "unavailable",
         "action": "retry",
         "retry": True,
@@ -233,7 +233,7 @@ async def test_an_outage_is_a_page_for_people_and_a_problem_for_programs(
 async def test_unknown_routes_and_methods(alice: httpx.AsyncClient) -> None:
     missing = await alice.get("/nowhere")
     assert missing.status_code == 404
-    assert errors.NOT_FOUND.ko in missing.text
+    assert errors.NOT_FOUND.text("ko") in missing.text
     wrong = await alice.put("/room", headers={"accept": "application/json"})
     assert (wrong.status_code, wrong.json()["code"]) == (405, "method_not_allowed")
     assert "POST" in wrong.headers["allow"] or "GET" in wrong.headers["allow"]

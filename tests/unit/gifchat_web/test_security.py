@@ -35,7 +35,7 @@ async def test_a_crash_has_them_too(alice: httpx.AsyncClient, rooms_api: Any) ->
     answer = await alice.get("/")
     assert answer.status_code == 500
     assert "content-security-policy" in answer.headers
-    assert errors.INTERNAL.ko in answer.text
+    assert errors.INTERNAL.text("ko") in answer.text
     assert "AttributeError" not in answer.text
 
 

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gifchat_contracts.errors import ErrorCode, Language
+from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import GifId, RoomId
+from gifchat_contracts.languages import Language
 
 Sort = Literal["newest", "members"]
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from gifchat_contracts.errors import Language
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
+from gifchat_contracts.languages import Language
 
 EVENTS_AT_ONCE = 40
 EVENTS_PER_S = 10.0

@@ -203,7 +203,7 @@ class Handshake:
         if self.relay is not None and self.relay.authorized(headers):
             return None
         code = errors.INTERNAL_ONLY
-        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode())
+        return Refusal(code.status, json.dumps({"code": code.code, "message": code.text("en")}).encode())
 
     def concerns(self, request: Request) -> bool:
         """Whether the engine serves the path. Like the published server it serves every path below its own."""
@@ -218,7 +218,9 @@ class Handshake:
         if not self._draining():
             return None
         code = errors.NODE_DRAINING
-        return Refusal(code.status, json.dumps({"code": code.code, "message": code.en}).encode(), {"retry-after": "1"})
+        return Refusal(
+            code.status, json.dumps({"code": code.code, "message": code.text("en")}).encode(), {"retry-after": "1"}
+        )
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         """The OPEN packet of a new connection."""

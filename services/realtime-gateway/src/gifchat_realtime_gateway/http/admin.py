@@ -55,5 +55,11 @@ def admin_routes(
 
 
 def _problem(code: ErrorCode) -> Response:
-    body = {"title": code.en, "status": code.status, "code": code.code, "action": code.action, "retry": code.retry}
+    body = {
+        "title": code.text("en"),
+        "status": code.status,
+        "code": code.code,
+        "action": code.action,
+        "retry": code.retry,
+    }
     return JSONResponse(body, code.status, media_type="application/problem+json")

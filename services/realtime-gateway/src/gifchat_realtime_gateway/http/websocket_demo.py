@@ -80,7 +80,7 @@ class WebSocketDemo:
             return
         if self._draining():
             code = errors.NODE_DRAINING
-            body = {"code": code.code, "message": code.en}
+            body = {"code": code.code, "message": code.text("en")}
             await connection.send_denial_response(JSONResponse(body, code.status, {"Retry-After": "1"}))
             return
         await connection.accept()

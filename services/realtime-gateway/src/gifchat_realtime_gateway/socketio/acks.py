@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from gifchat_contracts.errors import Language, Refused
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import timestamp
+from gifchat_contracts.languages import Language
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.recovery import items_of
 from gifchat_realtime_gateway.domain.session import Session

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from gifchat_contracts import errors, socket_events
+from gifchat_contracts import errors, languages, socket_events
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
@@ -73,7 +73,7 @@ class ChatNamespace:
         server.eio.on_closed = self._on_closed
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+        language = languages.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
         wish = socket_events.parse_restore(auth)
         pid, saved = (None, None) if wish is None else await self._take(wish, environ)
         session = Session(sid, self._identify(environ), language, budget=budget_of(environ))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from gifchat_contracts import errors
+from gifchat_contracts import errors, languages
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.socket_events import LOBBY_NAMESPACE, PROBE
 from gifchat_realtime_gateway.socketio.acks import Ack, probed_ack, refused_ack
@@ -25,6 +25,6 @@ class LobbyNamespace:
     async def _on_probe(self, sid: str, *_data: Any) -> Ack:
         environ: dict[str, Any] = self._server.get_environ(sid, LOBBY_NAMESPACE)
         if budget_of(environ).spent:
-            language = errors.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
+            language = languages.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
             return refused_ack(Refused(errors.RATE_LIMITED, 1.0), language)
         return probed_ack(datetime.now(UTC))

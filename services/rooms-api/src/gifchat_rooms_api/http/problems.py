@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gifchat_contracts import errors
+from gifchat_contracts import errors, languages
 from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
 
@@ -32,7 +32,10 @@ _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "properties": {
         "type": {"type": "string", "format": "uri", "description": "Names the code."},
-        "title": {"type": "string", "description": "A sentence for people, Korean or English by `Accept-Language`."},
+        "title": {
+            "type": "string",
+            "description": "A sentence for people, in the language that `Accept-Language` asks for.",
+        },
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Stable: programs decide by it."},
@@ -64,7 +67,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer for `code`, in the language that the client prefers."""
-    language = errors.language_of(request.headers.get("accept-language"))
+    language = languages.language_of(request.headers.get("accept-language"))
     body = _body(code, language, request.url.path, detail)
     if wrong:
         body["errors"] = list(wrong)
@@ -88,7 +91,7 @@ def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
             code.status,
             {"description": "", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}},
         )
-        answer["description"] += f"{' · ' if answer['description'] else ''}`{code.code}`: {code.en}"
+        answer["description"] += f"{' · ' if answer['description'] else ''}`{code.code}`: {code.text('en')}"
         examples = answer["content"][MEDIA_TYPE].setdefault("examples", {})
         examples[code.code] = {"value": _body(code, "ko", "/api/v1/rooms/65f0c0ffee0123456789abcd", None)}
         if code.retry:
@@ -144,7 +147,7 @@ def answer_with_problems(app: FastAPI) -> None:
         return problem(request, errors.INTERNAL)
 
 
-def _body(code: ErrorCode, language: errors.Language, path: str, detail: str | None) -> dict[str, Any]:
+def _body(code: ErrorCode, language: languages.Language, path: str, detail: str | None) -> dict[str, Any]:
     text = code.text(language)
     return {
         "type": f"urn:gifchat:error:{code.code}",

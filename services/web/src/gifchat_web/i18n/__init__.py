@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from starlette.requests import Request
 
-from gifchat_contracts.errors import TABLE, Language, language_of
+from gifchat_contracts.errors import TABLE
+from gifchat_contracts.languages import LANGUAGES, Language, is_language, language_of
 
 LANGUAGE_COOKIE = "gifchat_lang"
 LANGUAGE_PARAMETER = "lang"
