@@ -34,7 +34,7 @@ _SCHEMA: Mapping[str, Any] = {
         "type": {"type": "string", "format": "uri", "description": "Names the code."},
         "title": {
             "type": "string",
-            "description": "A sentence for people, in the language that `Accept-Language` asks for.",
+            "description": "A sentence for people, in the language of `Accept-Language`.",
         },
         "status": {"type": "integer"},
         "detail": {"type": "string"},

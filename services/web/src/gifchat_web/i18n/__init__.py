@@ -9,7 +9,7 @@ from types import MappingProxyType
 from starlette.requests import Request
 
 from gifchat_contracts.errors import TABLE
-from gifchat_contracts.languages import LANGUAGES, Language, is_language, language_of
+from gifchat_contracts.languages import Language, is_language, language_of
 
 LANGUAGE_COOKIE = "gifchat_lang"
 LANGUAGE_PARAMETER = "lang"
@@ -29,21 +29,12 @@ def error_texts(language: Language) -> Mapping[str, str]:
 
 
 def language_for(request: Request) -> Language:
-    """The language of an answer: what the URL asks for, else what was chosen before, else the browser's."""
+    """Return the language of an answer: the one in the URL, else the chosen one, else the browser's."""
     chosen = chosen_language(request) or request.cookies.get(LANGUAGE_COOKIE)
-    match chosen:
-        case "ko" | "en":
-            return chosen
-        case _:
-            return language_of(request.headers.get("accept-language"))
+    return chosen if is_language(chosen) else language_of(request.headers.get("accept-language"))
 
 
 def chosen_language(request: Request) -> Language | None:
-    """The language that the URL asks for."""
-    match request.query_params.get(LANGUAGE_PARAMETER):
-        case "ko":
-            return "ko"
-        case "en":
-            return "en"
-        case _:
-            return None
+    """Return the language that the URL asks for."""
+    chosen = request.query_params.get(LANGUAGE_PARAMETER)
+    return chosen if is_language(chosen) else None
