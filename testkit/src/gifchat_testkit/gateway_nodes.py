@@ -19,6 +19,7 @@ from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from gifchat_realtime_gateway.use_cases.canary import Canary
+from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.fan_out import FanOut
 from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
@@ -79,13 +80,13 @@ class FakeNode:
             self.feed, api, self.rooms, self.router, self.evict, new_group=self.sockets.group, clock=now_s
         )
         self.leave = LeaveRoom(self.seats, self.rooms, self.announce)
+        self.catch_up = CatchUp(api, self.repair)
         self.join = JoinRoom(
             hosts=self.hosts,
             rooms=self.rooms,
             seats=self.seats,
             signatures=SignedTokens([DEVELOPMENT_SECRET]),
-            history=api,
-            repair=self.repair,
+            catch_up=self.catch_up,
             announce=self.announce,
             leave=self.leave,
             clock=now,

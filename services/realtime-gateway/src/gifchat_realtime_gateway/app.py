@@ -47,6 +47,7 @@ from gifchat_realtime_gateway.socketio.lobby import LobbyNamespace
 from gifchat_realtime_gateway.socketio.server import create_server
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from gifchat_realtime_gateway.use_cases.canary import Canary
+from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
 from gifchat_realtime_gateway.use_cases.drain_node import DrainNode
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
@@ -139,8 +140,7 @@ def create_gateway(settings: Settings) -> Gateway:
         rooms=rooms,
         seats=seats,
         signatures=signatures,
-        history=rooms_api,
-        repair=repair,
+        catch_up=CatchUp(rooms_api, repair),
         announce=announce,
         leave=leave,
         clock=_now,

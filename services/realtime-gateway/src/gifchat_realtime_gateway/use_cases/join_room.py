@@ -1,14 +1,12 @@
-"""Enter a room: take a seat, and get what was missed, without a seam between the past and what comes live.
+"""Join a room: take a seat, then get what was missed, without a gap between past and live events.
 
-Host the room (hear its channel, then read the end of its log) → take the seat → in one step without waiting: collect
-what the client has not seen, and begin to deliver to it. What comes live afterwards follows what it was given.
+Host the room, which subscribes to its channel and reads the end of its log. Take the seat. Then, without awaiting in
+between, collect what the client has not seen and add it to the room's audience.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from gifchat_contracts import errors, limits
 from gifchat_contracts.codec import Frame
@@ -19,21 +17,20 @@ from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
-from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
+from gifchat_realtime_gateway.domain.recovery import Recovered
 from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.domain.session import Admitted, Session
 from gifchat_realtime_gateway.ports import (
     FeedUnavailableError,
     HistoryUnavailableError,
-    RoomHistory,
     Seats,
     SeatsUnavailableError,
     Signatures,
 )
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
+from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
-from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 
 _ADMISSIONS = {
     outcome: metrics.ADMISSIONS.labels(outcome) for outcome in ("admitted", "room_full", "recovering", "ticket_used")
@@ -43,19 +40,19 @@ _RECOVERED, _NEWEST = metrics.JOINS.labels("recovered"), metrics.JOINS.labels("n
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a client gets that was let in."""
+    """What an admitted client receives."""
 
     room: RoomPayload
     position: Position
     recovered: bool
-    """`recent` is all that was missed; otherwise it is the end of the log, and replaces what the client has."""
+    """Whether `recent` is all that the client missed. If not, it is the newest page and replaces the client's list."""
     recent: list[Frame]
     occupancy: int
     membership: str
 
 
 class JoinRoom:
-    """Lets sessions in."""
+    """Admits sessions to rooms."""
 
     def __init__(
         self,
@@ -64,8 +61,7 @@ class JoinRoom:
         rooms: Mapping[RoomId, HostedRoom],
         seats: Seats,
         signatures: Signatures,
-        history: RoomHistory,
-        repair: RepairRooms,
+        catch_up: CatchUp,
         announce: AnnouncePresence,
         leave: LeaveRoom,
         clock: Callable[[], datetime],
@@ -74,15 +70,13 @@ class JoinRoom:
         self._rooms = rooms
         self._seats = seats
         self._signatures = signatures
-        self._history = history
-        self._repair = repair
+        self._catch_up = catch_up
         self._announce = announce
         self._leave = leave
         self._clock = clock
-        self._reading: dict[Hashable, asyncio.Task[list[Frame]]] = {}
 
     async def join(self, session: Session, request: Join) -> Joined:
-        """Let the session in, or in again: who is in the room already gets what it missed, and keeps its seat.
+        """Admit the session. A session that is in the room already keeps its seat and gets what it missed.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
@@ -91,7 +85,7 @@ class JoinRoom:
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
     async def rejoin(self, session: Session, room_id: RoomId, before: Admitted, seen: Position | None) -> Joined:
-        """Let in a session whose client was admitted `before`; needs no ticket unless the password has changed.
+        """Admit a session whose client was admitted `before`. It needs a ticket only if the password has changed.
 
         Raises:
             Refused: like `join`, and `KICKED`.
@@ -149,7 +143,7 @@ class JoinRoom:
     async def _check_access(
         self, session: Session, room: HostedRoom, record: RoomRecord, token: str | None
     ) -> str | None:
-        """The id of the ticket that is to be used up; None where none is needed."""
+        """Return the id of the ticket to use up, or None if the user needs no ticket."""
         if token is not None:
             ticket = self._signatures.ticket_of(token)
             wanted = (room.room_id, session.who.user_id, record.access_version)
@@ -165,7 +159,7 @@ class JoinRoom:
 
     async def _let_in(self, session: Session, room: HostedRoom, seen: Position | None) -> Joined:
         try:
-            found = await self._collect(room, seen)
+            found = await self._catch_up.collect(room, seen)
         except BaseException:
             if session not in room.audience.sessions_of(session.who.user_id):
                 await self._leave.leave(session, room.room_id)
@@ -173,11 +167,12 @@ class JoinRoom:
         if room.record.banned(session.who.user_id, self._clock()):
             await self._leave.leave(session, room.room_id)
             raise Refused(errors.BANNED)
-        # No waiting from here on: what the room receives next goes to this session too.
+        # No `await` below this line: the session must hear the next event that the room receives.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
         if not self._seats.holds(room.room_id, session.who.user_id):
-            # Evicted, kicked, or the room was removed while this was read: whoever did that did not see it here.
+            # The seat was taken away during the read, by a kick, an eviction or the removal of the room. Those skip
+            # sessions that are not in the audience yet.
             room.audience.discard(session)
             session.leave(room.room_id)
             raise Refused(errors.UNAVAILABLE)
@@ -189,50 +184,8 @@ class JoinRoom:
             recovered=isinstance(found, Recovered),
             recent=list(found.frames),
             occupancy=room.occupancy,
-            # Not of the room's: who was let in by an earlier password has not given the new one.
+            # The session's access version, not the room's: the user may not have given the newest password.
             membership=self._signatures.membership(
                 room.room_id, session.who.user_id, session.admissions[room.room_id].access_version
             ),
         )
-
-    async def _collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
-        """What the client is to get; up to the room's position at the very moment this returns."""
-        found = recover(room.ring, room.stream.position, seen)
-        if seen is None or not isinstance(found, Wanting):
-            return found if isinstance(found, Recovered) else newest(room.ring)
-        if found is Wanting.NEWER:
-            await self._repair.reach(room, seen.seq)
-        else:
-            await self._shared(("ring", room.room_id), lambda: self._fill_ring(room))
-        found = recover(room.ring, room.stream.position, seen)
-        if found is Wanting.OLDER:
-            older = await self._shared(("log", room.room_id, seen.seq), lambda: self._read_after(room, seen.seq))
-            rest = room.ring.since(older[-1].seq) if older else None
-            if rest is not None:
-                return Recovered([*room.ring.redacted(older), *rest])
-        return found if isinstance(found, Recovered) else newest(room.ring)
-
-    async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
-        """One read for all who come back at once, when another node has died: most have missed little."""
-        ring = room.ring
-        count = max(1, min(ring.space, limits.HISTORY_PAGE_MAX))
-        page = await self._history.after(room.room_id, max(0, ring.start - count), count)
-        if page.epoch == room.stream.position.epoch and ring is room.ring:
-            ring.extend_back(page.frames)
-        return []
-
-    async def _read_after(self, room: HostedRoom, seq: int) -> list[Frame]:
-        """What follows `seq`, as far as one read goes; nothing where it does not help."""
-        page = await self._history.after(room.room_id, seq, limits.HISTORY_PAGE_MAX)
-        if page.epoch != room.stream.position.epoch:
-            return []
-        return [frame for frame in page.frames if frame.seq <= room.ring.last]
-
-    async def _shared(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, list[Frame]]]) -> list[Frame]:
-        """Who asks for the same at the same time shares one read."""
-        reading = self._reading.get(key)
-        if reading is None:
-            reading = asyncio.create_task(read(), name=f"read back {key}")
-            self._reading[key] = reading
-            reading.add_done_callback(lambda _task: self._reading.pop(key, None))
-        return await asyncio.shield(reading)

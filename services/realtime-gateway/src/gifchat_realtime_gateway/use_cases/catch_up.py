@@ -1,0 +1,72 @@
+"""Collect what a joining client has not seen: from the room's ring, or by reads that concurrent joins share."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any
+
+from gifchat_contracts import limits
+from gifchat_contracts.codec import Frame
+from gifchat_contracts.position import Position
+from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.recovery import Newest, Recovered, Wanting, newest, recover
+from gifchat_realtime_gateway.ports import RoomHistory
+from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
+
+
+class CatchUp:
+    """Brings one client up to its room's position."""
+
+    def __init__(self, history: RoomHistory, repair: RepairRooms) -> None:
+        self._history = history
+        self._repair = repair
+        self._reading: dict[Hashable, asyncio.Task[list[Frame]]] = {}
+
+    async def collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
+        """Return what a client that has seen everything up to `seen` gets, up to the room's position on return.
+
+        The caller must add the client to the audience before it awaits anything else. Later events then follow without
+        a gap.
+
+        Raises:
+            HistoryUnavailableError: rooms-api is down.
+        """
+        found = recover(room.ring, room.stream.position, seen)
+        if seen is None or not isinstance(found, Wanting):
+            return found if isinstance(found, Recovered) else newest(room.ring)
+        if found is Wanting.NEWER:
+            await self._repair.reach(room, seen.seq)
+        else:
+            await self._shared(("ring", room.room_id), lambda: self._fill_ring(room))
+        found = recover(room.ring, room.stream.position, seen)
+        if found is Wanting.OLDER:
+            older = await self._shared(("log", room.room_id, seen.seq), lambda: self._read_after(room, seen.seq))
+            rest = room.ring.since(older[-1].seq) if older else None
+            if rest is not None:
+                return Recovered([*room.ring.redacted(older), *rest])
+        return found if isinstance(found, Recovered) else newest(room.ring)
+
+    async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
+        """Fill the ring with older frames. After a node died, this one read serves most of its clients."""
+        ring = room.ring
+        count = max(1, min(ring.space, limits.HISTORY_PAGE_MAX))
+        page = await self._history.after(room.room_id, max(0, ring.start - count), count)
+        if page.epoch == room.stream.position.epoch and ring is room.ring:
+            ring.extend_back(page.frames)
+        return []
+
+    async def _read_after(self, room: HostedRoom, seq: int) -> list[Frame]:
+        """Read one page of frames above `seq`; return an empty list if the epoch has changed."""
+        page = await self._history.after(room.room_id, seq, limits.HISTORY_PAGE_MAX)
+        if page.epoch != room.stream.position.epoch:
+            return []
+        return [frame for frame in page.frames if frame.seq <= room.ring.last]
+
+    async def _shared(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, list[Frame]]]) -> list[Frame]:
+        """Await the running read with this key, or start one."""
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.create_task(read(), name=f"read back {key}")
+            self._reading[key] = reading
+            reading.add_done_callback(lambda _task: self._reading.pop(key, None))
+        # Shielded: one client may disconnect while the others still wait.
+        return await asyncio.shield(reading)
