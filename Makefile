@@ -5,10 +5,13 @@ PORT ?= 8080
 DATA ?= .data
 GATEWAYS ?= 3
 ROOMS_API ?= 2
+PACKAGE ?=
+# A malicious or broken release is usually found within days, so locks leave out newer ones.
+HOLD_DAYS ?= 7
 
 BIN := .venv/bin
 SERVICES := services/rooms-api services/realtime-gateway services/web
-WRITE_LOOP := services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
+WRITE_LOOP := hatch_siblings.py services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
 LOCAL := contracts chassis $(SERVICES) cli
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
 TYPED := contracts/src chassis/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks faults
@@ -47,7 +50,7 @@ bench: .venv/.dev  ## measure beside Node.js and stock python-socketio; writes b
 screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromium)
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k pictures
 
-lock: .venv/.created  ## resolve the dependencies anew, and write requirements/*.lock
+lock: .venv/.created  ## resolve dependencies into requirements/*.lock (PACKAGE=name updates one, HOLD_DAYS=7 skips newer releases)
 	@test -x $(BIN)/uv || $(PIP) uv
 	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev old-clients build)
 
@@ -59,11 +62,11 @@ lock-local: LOCKED := $(LOCAL_PROJECTS) requirements/build.in
 lock-dev: LOCKED := $(LOCAL_PROJECTS) testkit/pyproject.toml requirements/dev.in
 lock-old-clients: LOCKED := requirements/old-clients.in
 lock-build: LOCKED := requirements/build.in
+UPGRADE := $(if $(PACKAGE),$(addprefix --upgrade-package=,$(PACKAGE)),--upgrade)
 lock-%:
 	@echo "Locking requirements/$*.lock"
-	@$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --no-annotate --no-emit-package gifchat-contracts --no-emit-package gifchat-chassis --no-emit-package gifchat-cli \
-	  $(LOCKED) -o requirements/$*.lock
+	@$(BIN)/uv pip compile --quiet $(UPGRADE) --exclude-newer "$(HOLD_DAYS) days" --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate $(LOCKED) -o requirements/$*.lock
 
 system:  ## install the system packages that tests can use (Debian and Ubuntu, as root)
 	@./.ci/system-packages

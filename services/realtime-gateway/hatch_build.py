@@ -1,5 +1,9 @@
-"""Builds the write loop in C, where there is a compiler; without one the gateway's loop is Python."""
+"""Builds the write loop in C if there is a compiler, and copies the siblings into the wheel.
 
+Without a compiler the gateway uses its write loop in Python.
+"""
+
+import runpy
 import shlex
 import subprocess
 import sysconfig
@@ -9,13 +13,15 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ENGINE = Path("src", "gifchat_realtime_gateway", "engine")
+SIBLINGS = Path(__file__).parents[2] / "hatch_siblings.py"
 
 
 class WriteLoop(BuildHookInterface[Any]):
-    """For the wheel, and beside the sources for an editable install."""
+    """Puts the compiled write loop into the wheel; for an editable install, beside its source."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See `BuildHookInterface`."""
+        runpy.run_path(str(SIBLINGS))["carry"](self.config["siblings"], version, build_data)
         source = Path(self.root, ENGINE, "write_loop.c")
         built = source.with_name(f"_write_loop{sysconfig.get_config_var('EXT_SUFFIX')}")
         compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")

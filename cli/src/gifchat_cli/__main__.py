@@ -22,6 +22,7 @@ from gifchat_cli.logs import Prefixes, for_terminal, tail
 from gifchat_cli.prerequisites import PrerequisiteError
 from gifchat_cli.supervisor import MAX_REPLICAS, START_TIMEOUT_S, STOP_TIMEOUT_S, ClusterError, Supervisor
 from gifchat_cli.table import render_table
+from gifchat_contracts import __version__
 
 EXIT_OK, EXIT_FAILED, EXIT_PREREQUISITE = 0, 1, 2
 _DEFAULT = Size()
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="gifchat", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--data", type=Path, default=Path(".data"), metavar="DIR", help="data folder (default: .data)")

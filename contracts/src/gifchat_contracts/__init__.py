@@ -2,3 +2,5 @@
 
 Import the modules, not this package: `from gifchat_contracts import keys`.
 """
+
+__version__ = "0.2.0"

@@ -1,0 +1,36 @@
+"""Build hook for our wheels: copies sibling packages such as `gifchat_contracts` into the wheel.
+
+Nobody has claimed the siblings' names on a package index, so no wheel may depend on them. A `pyproject.toml` lists
+them as `siblings = ["contracts", "chassis[redis]"]`: folders of this repository, with the extras that it uses.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+ROOT = Path(__file__).parent
+
+
+def carry(siblings: Iterable[str], version: str, build_data: dict[str, Any]) -> None:
+    """Add the packages of `siblings` to a standard wheel.
+
+    An editable install gets none of them: it would keep a copy that hides later edits.
+    """
+    if version != "standard":
+        return
+    for sibling in siblings:
+        folder = re.sub(r"\[.*\]", "", sibling)
+        for package in (ROOT / folder / "src").iterdir():
+            if (package / "__init__.py").exists():
+                build_data["force_include"][str(package)] = package.name
+
+
+class CarrySiblings(BuildHookInterface[Any]):
+    """Carries the siblings that the hook's configuration lists."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """See `BuildHookInterface`."""
+        carry(self.config["siblings"], version, build_data)
