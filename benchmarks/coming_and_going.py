@@ -56,9 +56,9 @@ def run(options: Options, log: Log) -> Result:
     result.ratio("with session check and admission ≥ 0.8 × Node's bare join", ours, node, "per_s", 0.8, at_most=False)
     result.bar("engine alone ≤ 60 µs per disconnect", engine, "disconnect_us", 60)
     result.notes.append(
-        f"{CLIENTS:,} clients in rooms of {MEMBERS:,}, at most 64 handshakes at a time, after {WARM_UP:,} that came "
-        "and went. GIF Chat's gateway does all that the product does: it checks the session, asks Valkey for a seat, "
-        "tells the room, writes a log line; a disconnect gives the seat back."
+        f"{CLIENTS:,} clients join rooms of {MEMBERS:,}, with at most 64 handshakes at a time, after a warm-up of "
+        f"{WARM_UP:,} clients. GIF Chat's gateway does everything that the product does: it checks the session, asks "
+        "Valkey for a seat, announces the join and writes a log line. A disconnect returns the seat."
     )
     return result
 

@@ -60,7 +60,7 @@ class _Nobody:
 
 def run(options: Options, log: Log) -> Result:
     """At the use case, in this process on the server's core; then through HTTP, with a rooms-api there."""
-    columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time of one, p50, ms"}
+    columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time per message, p50, ms"}
     result = Result("group-commit", TITLE, columns)
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)
     with ExitStack() as stack:
@@ -85,10 +85,10 @@ def run(options: Options, log: Log) -> Result:
     http = "through HTTP ≥ 1.8 ×"
     result.ratio(http, "group commit, through HTTP", "counter and insert, through HTTP", "per_s", 1.8, at_most=False)
     result.notes.append(
-        f"{WRITERS} messages wait at a time at the use case ({WRITERS_OF_A_COUNTER} for a counter: more only get in "
-        f"one another's way), {CONNECTIONS} through HTTP; every write waits for a "
-        "majority's journal; mongod has the other core. After every round the room's seqs are read back: they have no "
-        "hole. The two writers are in one process."
+        f"{WRITERS} messages wait at a time at the use case, {CONNECTIONS} through HTTP. With a counter, "
+        f"{WRITERS_OF_A_COUNTER} wait at the use case: more of them only block one another. Every write waits for the "
+        "journal of a majority. mongod has the other core. After each round the room's seqs are read back, and they "
+        "have no hole. The two writers run in one process."
     )
     return result
 

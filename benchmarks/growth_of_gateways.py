@@ -19,7 +19,7 @@ EVERY_US = 5_000
 
 def run(options: Options, log: Log) -> Result:
     """A room of 100 on the first gateway; what gateways spend without messages is taken off."""
-    result = Result("growth-gateways", TITLE, {"us": "µs of CPU of all gateways per message"})
+    result = Result("growth-gateways", TITLE, {"us": "µs of CPU per message, all gateways together"})
     result.x_axis, result.y_axis = "gateways", "µs per message, all gateways"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
@@ -35,7 +35,7 @@ def run(options: Options, log: Log) -> Result:
             values = [_spent_per_message(loads, options.size(400, 200)) for _ in range(options.rounds)]
             result.point(servers.OURS.label, count, "us", values)
             log(f"  {count} gateways: {values[-1]:.4g} µs")
-    result.notes.append(f"{MEMBERS} deliveries a message.")
+    result.notes.append(f"{MEMBERS} deliveries per message.")
     return result
 
 

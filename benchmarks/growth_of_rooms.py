@@ -27,5 +27,5 @@ def run(options: Options, log: Log) -> Result:
                 runs = [clients.run("open", options.size(2_000, 500), EVERY_US) for _ in range(options.rounds)]
                 result.point(servers.OURS.label, rooms, "us", [run.us_per_message for run in runs])
                 log(f"  {rooms:,} rooms (in {arrival.seconds:.1f} s): {runs[-1].us_per_message:.4g} µs")
-    result.notes.append("What the gateway does without any message (leases, sweeping, its canary) is in the figure.")
+    result.notes.append("The figure includes the gateway's idle work: leases, sweeping, its canary.")
     return result

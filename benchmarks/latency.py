@@ -29,5 +29,7 @@ def run(options: Options, log: Log) -> Result:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
     result.ratio("p99 ≤ Node's", servers.OURS.label, servers.NODE.label, "p99_ms", 1.0)
-    result.notes.append("From publishing to the client's read, Valkey's part included (not in the kernel's limit).")
+    result.notes.append(
+        "Measured from publishing to the client's read. This includes Valkey, except for the kernel's limit."
+    )
     return result

@@ -50,5 +50,5 @@ def run(options: Options, log: Log) -> Result:
     result.bar("≤ 6 KB", servers.OURS.label, "kb", 6.0)
     result.ratio("≤ Node / 2", servers.OURS.label, servers.NODE.label, "kb", 1 / 2)
     if connections < CONNECTIONS and not options.quick:
-        result.notes.append(f"{connections:,} connections: this machine gives a process no more files.")
+        result.notes.append(f"{connections:,} connections: the open-file limit of this machine allows no more.")
     return result

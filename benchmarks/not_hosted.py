@@ -79,6 +79,6 @@ def _four_gateways(result: Result, options: Options, log: Log) -> None:
             run = loads[0].run("open", messages, EVERY_US)
             return {"us": max(0.0, spent() - before - idle * run.seconds) * 1e6 / messages / len(others)}
 
-        label = f"each of {GATEWAYS - 1} other gateways of GIF Chat"
+        label = f"each of GIF Chat's {GATEWAYS - 1} other gateways"
         result.rows |= interleaved({label: measure}, options.rounds, log)
-        result.bar(f"{GATEWAYS} gateways with disjoint rooms do no common work (≤ 2 µs)", label, "us", 2.0)
+        result.bar(f"{GATEWAYS} gateways with disjoint rooms share no work (≤ 2 µs)", label, "us", 2.0)

@@ -24,7 +24,7 @@ def run(options: Options, log: Log) -> Result:
     columns = {
         "reply_p50": "POST's reply, p50, ms",
         "reply_p99": "p99",
-        "commit": "of it the commit, mean, ms",
+        "commit": "of that, the commit, mean, ms",
         "first_p50": "first delivery, p50, ms",
         "first_p99": "p99",
         "last_p50": "last delivery, p50, ms",
@@ -77,7 +77,8 @@ def run(options: Options, log: Log) -> Result:
         clients.idle(SETTLE_S)
         result.rows = interleaved({"GIF Chat": partial(measure, clients, api, room_id)}, options.rounds, log)
     result.notes.append(
-        "All times from just before the POST. The commit is a majority write with journal; the reply adds HTTP, the "
-        "session, the membership. An event is published before the reply leaves, so the first delivery may be earlier."
+        "All times count from just before the POST. The commit is a majority write with journal. The reply adds HTTP, "
+        "the session and the membership. An event is published before the reply is sent, so the first delivery may be "
+        "earlier than the reply."
     )
     return result

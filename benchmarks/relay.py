@@ -32,8 +32,8 @@ READERS = 100
 EVENTS = 400
 WARM_UP = 20
 IDLE_S = 1.0
-POLL = ("POST and poll at the session's gateway", "POST and poll through another gateway")
-DELIVERY = ("delivery to a WebSocket at the session's gateway", "delivery to a WebSocket through another gateway")
+POLL = ("POST and poll, direct", "POST and poll, relayed")
+DELIVERY = ("delivery to a WebSocket, direct", "delivery to a WebSocket, relayed")
 
 Spent = Callable[[], float]
 """CPU time of both gateways, in seconds."""
@@ -41,7 +41,7 @@ Spent = Callable[[], float]
 
 def run(options: Options, log: Log) -> Result:
     """Two gateways: one has all sessions, and clients talk to it or to the other."""
-    columns = {"us": "µs of CPU of both gateways", "times": "× without a relay"}
+    columns = {"us": "µs of CPU, both gateways together", "times": "× direct"}
     result = Result("relay", TITLE, columns)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
@@ -66,8 +66,8 @@ def run(options: Options, log: Log) -> Result:
         result.rows[relayed]["times"] = Figure(tuple(one / other for one, other in pairs))
     result.notes.append(
         f"{POLLERS} clients at once send a `probe` by POST and poll its ack. A delivery is a lobby event that reaches "
-        f"one of {READERS} WebSockets, each upgraded from polling. The next event is published when all have the last "
-        "one. Idle CPU time is subtracted. Both gateways share a core."
+        f"one of {READERS} WebSockets, each upgraded from polling. The next event is published once all clients have "
+        "received the previous one. Idle CPU time is subtracted. Both gateways share a core."
     )
     return result
 

@@ -18,7 +18,10 @@ def run(options: Options, log: Log) -> Result:
         servers.STOCK,
         servers.STOCK_DEFLATE,
     ]
-    columns = {"us": "µs of server CPU per delivery", "last_p50_ms": "ms until the last member has it (median)"}
+    columns = {
+        "us": "µs of server CPU per delivery",
+        "last_p50_ms": "ms until the last member has the message (median)",
+    }
     result = Result("room-1000", TITLE, columns)
     result.rows = cost_of_deliveries(contenders, members=1_000, options=options, log=log)
     ours, node = servers.OURS.label, servers.NODE.label

@@ -10,7 +10,10 @@ TITLE = "One room of 5,000, no backlog: CPU per delivery"
 def run(options: Options, log: Log) -> Result:
     """Measure."""
     contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
-    columns = {"us": "µs of server CPU per delivery", "last_p50_ms": "ms until the last member has it (median)"}
+    columns = {
+        "us": "µs of server CPU per delivery",
+        "last_p50_ms": "ms until the last member has the message (median)",
+    }
     result = Result("room-5000", TITLE, columns)
     result.rows = cost_of_deliveries(contenders, members=5_000, options=options, log=log)
     result.ratio("≤ Node / 2", servers.OURS.label, servers.NODE.label, "us", 1 / 2)

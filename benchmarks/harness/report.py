@@ -9,43 +9,42 @@ from benchmarks.harness import plot
 
 _INTRODUCTION = """# Benchmarks
 
-What a delivery, a connection and a message cost in GIF Chat, beside Node's Socket.IO, stock python-socketio, and a C
-program that does nothing but the sends. This page is written by `make bench`.
+What a delivery, a connection and a message cost in GIF Chat, compared with Node's Socket.IO, stock python-socketio,
+and a C program that only does the sends. `make bench` writes this page.
 
 ## How to reproduce
 
 ```
-make bench                                          # everything; keep the machine quiet
+make bench                                          # everything; keep the machine idle
 .venv/bin/python -m benchmarks --case room-1000     # one question
-.venv/bin/python -m benchmarks --quick              # whether everything runs, in a few minutes; keeps no figures
-.venv/bin/python -m benchmarks --against ../before  # also the gateway of another checkout; keeps no figures
-.venv/bin/python -m benchmarks --report             # only this page, from results/
+.venv/bin/python -m benchmarks --quick              # only checks that everything runs, in a few minutes
+.venv/bin/python -m benchmarks --report             # only writes this page, from results/
 ```
 
-It takes gcc, Node.js 18 or newer with npm, and `taskset` (util-linux), on Linux. Node's packages are installed at
-first use, by their lock file.
+You need Linux, gcc, Node.js 18 or newer with npm, and `taskset` (util-linux). Node's packages are installed at first
+use, from their lock file.
 
-A container engine's packet filter tracks every connection, loopback's too, and made a `send` on this machine a third
-dearer for all servers alike: stop the engine and remove its rules first.
+Stop your container engine first, and remove its packet-filter rules. They track every connection, loopback included.
+On this machine they made a `send` a third more expensive for every server.
 
-The figures are of a Python built with its optimizations (`--enable-optimizations`), as those of distributions and of
-container images are: here Debian's, `make bench PYTHON=/usr/bin/python3` where there is no `.venv` yet. On one that was
-compiled without them, as pyenv does by default, a connect took the Python servers 8 to 13 % more.
+Use a Python built with optimizations (`--enable-optimizations`), like those of distributions and container images.
+The figures come from Debian's: `make bench PYTHON=/usr/bin/python3`, if there is no `.venv` yet. With a Python built
+without them, as pyenv does by default, a connect cost the Python servers 8 to 13 % more.
 
 ## How it is measured
 
-- The server that is measured has one core to itself; the load, Valkey, mongod and stand-ins have the other.
-- The load generator is [a C program on epoll](../cli/src/gifchat_cli/bench/load_generator.c), the same
-  that `gifchat bench` uses. It counts every delivery on every connection and checks its order; **a run in which one is
-  missing, doubled or out of order fails**. It says how busy it was itself.
-- All servers get the same chat event from a real Valkey, on the channel and in the format of their own, as if another
-  node had sent it. GIF Chat's gateway is the product as it is shipped: sessions, admission and leases in Valkey, the
-  order of the log, the ring for those who come back, metrics, logs. Only rooms-api's records come from
-  [a stand-in](peers/rooms_api_stand_in.py), where rooms-api is not the question.
-- The figure that says most is the server's CPU time per delivery: by the kernel's clock of that process, all of its
-  threads, user and system. Times on the wall depend more on the machine.
-- All servers are connected and warmed up, then measured in turn, A B C A B C …; a table shows the median, and the
-  least and the most of the rounds.
+- The measured server has one core to itself. The load, Valkey, mongod and stand-ins share the other core.
+- The load generator is [a C program on epoll](../cli/src/gifchat_cli/bench/load_generator.c), the same one that
+  `gifchat bench` uses. It counts every delivery on every connection and checks the order. **A run with a missing,
+  duplicated or reordered delivery fails.** It also reports how busy it was.
+- All servers get the same chat event from a real Valkey, on their own channel and in their own format, as if another
+  node had sent it. GIF Chat's gateway is the shipped product: sessions, admission and leases in Valkey, ordering, the
+  ring for returning clients, metrics, logs. Where rooms-api is not the question, [a
+  stand-in](peers/rooms_api_stand_in.py) provides its records.
+- The most reliable figure is the server's CPU time per delivery, measured by the kernel for all threads of the
+  process, user and system. Wall-clock times depend more on the machine.
+- All servers are connected and warmed up first, then measured in turn, A B C A B C … Tables show the median, with the
+  minimum and maximum of all rounds.
 """
 
 
@@ -93,8 +92,7 @@ def _case(result: Mapping[str, Any]) -> str:
         lines.append(f"| {label} | {' | '.join(_cell(row[name]) if name in row else '' for name in columns)} |")
     rounds = max((len(figure["values"]) for row in result["rows"].values() for figure in row.values()), default=0)
     lines.append(
-        f"\n{rounds} round{'' if rounds == 1 else 's'}; load average of the machine before: "
-        f"{result['load_average']:.1f}."
+        f"\n{rounds} round{'' if rounds == 1 else 's'}; load average before the run: {result['load_average']:.1f}."
     )
     lines += result["notes"]
     return "\n".join([*lines, ""])
