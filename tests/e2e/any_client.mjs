@@ -10,10 +10,10 @@ const DEADLINE_MS = 30_000;
 const RETRY_MS = 500;
 const WRITE_EVERY_MS = 60;
 
-const print = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const packages = {};
-for (const name of new Set(clients.map(([name]) => name))) {
+for (const name of new Set(clients.map(([client]) => client))) {
   const { version } = JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url)));
   packages[name] = { io: (await import(name)).io, version };
 }

@@ -224,6 +224,6 @@ const run = async (name, test) => {
 };
 
 for (const result of await Promise.all(Object.entries(cases).map(([name, test]) => run(name, test)))) {
-  process.stdout.write(JSON.stringify(result) + "\n");
+  process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 process.exit();

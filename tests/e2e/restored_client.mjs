@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 
 const { url, transports, cookie, room, positions } = JSON.parse(process.argv[2]);
-const print = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 let position = null;
 
 const socket = io(`${url}/chat`, {

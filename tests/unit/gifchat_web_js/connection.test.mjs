@@ -59,6 +59,12 @@ class Socket {
   }
 }
 
+/**
+ * A connection over `socket`, and the log of what its handlers hear.
+ *
+ * @param {any} socket
+ * @param {{fetchTicket?: () => Promise<string>, position?: () => any, wait?: (ms: number) => Promise<unknown>}} options
+ */
 function connected(socket, { fetchTicket, position = () => null, wait } = {}) {
   const log = [];
   let tickets = 0;

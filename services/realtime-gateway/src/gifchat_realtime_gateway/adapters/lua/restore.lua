@@ -1,15 +1,16 @@
 #!lua
--- Register again the sessions that a node holds in a room; sessions that are registered stay.
+-- Register again the sessions that a node holds in a room. Sessions that are still registered stay.
 --
--- Without a limit: Redis came back empty, the seats were granted before. With one: the node was late and its seats may
--- be others' by now; free ones are taken, and while recovering none until its end is near: other nodes' seats may still
--- be missing before. New users come after that.
+-- Without a limit: Redis came back empty, and the seats were granted before. With a limit: the node was late, and other
+-- users may have its seats now, so it takes only free seats. While the partition recovers, a late node waits almost to
+-- the end, because other nodes may not have restored their seats yet. New users are admitted after that.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
 -- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 how much of its end is for late nodes, ms
 --       6 max members, or '' for no limit   7… user, colour, sessions; user, colour, sessions; …
 -- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted(),
---            { user who is registered for the node and was not named, … }, with 'recovering': ms until a late node may ask }
+--            { registered user of the node that ARGV does not name, … },
+--            with 'recovering': ms until a late node may ask }
 
 local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[6])
 local gone = {}

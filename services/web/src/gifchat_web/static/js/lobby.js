@@ -64,7 +64,9 @@ export class Lobby {
       case Event.ROOM_CHANGED:
         return this.#update(data._id, data);
       case Event.OCCUPANCY: {
-        const changes = Object.entries(/** @type {Record<string, number>} */ (data)).map(([roomId, members]) => this.#update(roomId, { members }));
+        const changes = Object.entries(/** @type {Record<string, number>} */ (data)).map(([roomId, members]) =>
+          this.#update(roomId, { members }),
+        );
         return changes.includes(true);
       }
       default:

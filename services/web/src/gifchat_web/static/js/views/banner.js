@@ -1,4 +1,4 @@
-/** How the connection is, said only while it is not well. */
+/** Connection status, shown only while degraded. */
 
 import { problemText, text } from "../page_data.js";
 
@@ -6,18 +6,27 @@ const PATIENCE_MS = 800;
 
 export class BannerView {
   #node;
+  /** @type {number | undefined} */
   #timer;
+  /** @type {Page.Status} */
   #status = "joining";
+  /** @type {Page.Problem | null} */
   #problem = null;
   #joinedBefore = false;
 
+  /** @param {HTMLElement} node */
   constructor(node) {
     this.#node = node;
     for (const event of ["online", "offline"]) addEventListener(event, () => this.#render());
     this.show("joining");
   }
 
-  /** `status` as `RoomConnection` says it. A short interruption is not worth a banner. */
+  /**
+   * Show the status of a `RoomConnection`. A short interruption shows no banner.
+   *
+   * @param {Page.Status} status
+   * @param {Page.Problem | null} problem Why the connection waits.
+   */
   show(status, problem = null) {
     this.#status = status;
     this.#problem = problem;
@@ -42,7 +51,9 @@ export class BannerView {
   #words() {
     if (!navigator.onLine) return text("offline");
     if (this.#status === "joined") return "";
-    if (this.#status === "waiting") return text("retrying_join", { reason: problemText(this.#problem) });
+    if (this.#status === "waiting" && this.#problem !== null) {
+      return text("retrying_join", { reason: problemText(this.#problem) });
+    }
     return text(this.#joinedBefore ? "reconnecting" : "connecting");
   }
 }

@@ -1,24 +1,33 @@
 /** Where messages are written: text, a GIF from a file, and what forbids it at the moment. */
 
 import { pageData, problemText, text } from "../page_data.js";
+import { byId } from "./element.js";
+/** @import { ServerClock } from "../server_clock.js" */
 
 const TYPING_EVERY_MS = 3_000;
 const SAID_MS = 6_000;
 
 export class ComposerView {
-  #form = document.getElementById("composer");
-  #text = document.getElementById("text");
-  #file = document.getElementById("gif-file");
-  #gifButton = document.getElementById("gif-button");
-  #send = document.getElementById("send");
-  #note = document.getElementById("composer-note");
+  #form = byId("composer");
+  #text = byId("text", HTMLTextAreaElement);
+  #file = byId("gif-file", HTMLInputElement);
+  #gifButton = byId("gif-button", HTMLButtonElement);
+  #send = byId("send", HTMLButtonElement);
+  #note = byId("composer-note");
   #slowMode = "";
   #muted = "";
+  /** @type {number | undefined} */
   #saidTimer;
   #clock;
   #cancelUnmute = () => {};
 
-  /** `clock`: a `ServerClock`. Handlers: onText(text), onGif(file), onTyping(). */
+  /**
+   * @param {object} options
+   * @param {ServerClock} options.clock
+   * @param {(words: string) => void} options.onText
+   * @param {(file: File) => void} options.onGif
+   * @param {() => void} options.onTyping
+   */
   constructor({ clock, onText, onGif, onTyping }) {
     this.#clock = clock;
     let typedAt = 0;
@@ -51,7 +60,7 @@ export class ComposerView {
     });
     this.#gifButton.addEventListener("click", () => this.#file.click());
     this.#file.addEventListener("change", () => {
-      const [file] = this.#file.files;
+      const [file] = this.#file.files ?? [];
       this.#file.value = "";
       if (file === undefined) return;
       if (file.size > pageData.limits.gif_max_bytes) this.say(problemText({ code: "gif_too_large" }));
@@ -59,14 +68,22 @@ export class ComposerView {
     });
   }
 
-  /** Say something beside the field for a moment; then what always stands there. */
+  /**
+   * Show a sentence beside the field for a moment. Afterwards the permanent hint is back.
+   *
+   * @param {string} words
+   */
   say(words) {
     clearTimeout(this.#saidTimer);
     this.#note.textContent = words || this.#muted || this.#slowMode;
     if (words) this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
   }
 
-  /** One message in `seconds`; 0: as many as one likes. */
+  /**
+   * Show the room's slow mode.
+   *
+   * @param {number} seconds Between two messages of a user; 0: no limit.
+   */
   setSlowMode(seconds) {
     const words = seconds > 0 ? text("slow_mode_hint", { seconds }) : "";
     if (words === this.#slowMode) return;
@@ -74,7 +91,12 @@ export class ComposerView {
     this.say("");
   }
 
-  /** The user may not post until `until` by the server's clock (a Date; null: for ever). */
+  /**
+   * The user may not post.
+   *
+   * @param {Date | null} until By the server's clock; null: for ever.
+   * @param {string} words
+   */
   mute(until, words) {
     this.#muted = words;
     this.#enable(false);
@@ -83,7 +105,11 @@ export class ComposerView {
     if (until !== null) this.#cancelUnmute = this.#clock.at(until.getTime(), () => this.unmute(""));
   }
 
-  /** The user may write again. */
+  /**
+   * The user may post again.
+   *
+   * @param {string} words
+   */
   unmute(words) {
     this.#cancelUnmute();
     this.#muted = "";
@@ -101,6 +127,7 @@ export class ComposerView {
     this.#text.focus();
   }
 
+  /** @param {boolean} enabled */
   #enable(enabled) {
     for (const control of [this.#text, this.#gifButton, this.#send]) control.disabled = !enabled;
   }

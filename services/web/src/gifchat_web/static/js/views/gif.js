@@ -1,4 +1,4 @@
-/** A picture in a message: its still frame first, then moving, unless the user prefers reduced motion; a button does both. */
+/** A picture in a message: its still frame first, then moving unless the user prefers reduced motion. */
 
 import { text } from "../page_data.js";
 import { element } from "./element.js";
@@ -6,7 +6,12 @@ import { element } from "./element.js";
 const MAY_MOVE = /\.(gif|webp)$/;
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** `gif` is {url, stillUrl, width, height}; without a still frame (a file that is being uploaded) it is shown as it is. */
+/**
+ * A GIF with a button that plays and pauses it. A file that is being uploaded has no still frame and is shown as it is.
+ *
+ * @param {Page.Gif} gif
+ * @param {string} alt
+ */
 export function gifView(gif, alt) {
   const image = element("img", { alt, width: gif.width, height: gif.height, decoding: "async" });
   const view = element("div", { class: "gif" }, image);
@@ -26,6 +31,7 @@ export function gifView(gif, alt) {
 
   let plays = false;
   const toggle = element("button", { type: "button", class: "gif-toggle" });
+  /** @param {boolean} playing */
   const show = (playing) => {
     plays = playing;
     image.src = playing ? gif.url : gif.stillUrl;

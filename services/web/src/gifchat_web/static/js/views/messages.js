@@ -1,4 +1,4 @@
-/** The rows of a timeline as list items: only those that changed are made anew, and the reader's place is kept. */
+/** Shows the rows of a timeline as list items. It remakes only changed rows and keeps the reader's place. */
 
 import { moment, problemText, text } from "../page_data.js";
 import { Action, actionOf } from "../protocol.js";
@@ -8,16 +8,29 @@ import { gifView } from "./gif.js";
 const NEAR_END_PX = 80;
 const CONTINUES_MS = 5 * 60_000;
 
+/** @typedef {Page.MessageRow & {seq: number}} LoggedRow */
+
 export class MessagesView {
   #scroller;
   #list;
   #jump;
   #actions;
   #ownerId;
+  /** @type {Map<string, {row: Page.Row, continued: boolean, node: HTMLElement}>} */
   #shown = new Map();
   #atEnd = true;
 
-  /** `actions`: onRetry(row), onDiscard(row), onManage(row) or null where the user is not the owner. */
+  /**
+   * @param {object} options
+   * @param {HTMLElement} options.scroller
+   * @param {HTMLElement} options.list
+   * @param {HTMLElement} options.jump
+   * @param {string} options.ownerId
+   * @param {object} options.actions
+   * @param {(row: Page.MessageRow) => void} options.actions.onRetry
+   * @param {(row: Page.MessageRow) => void} options.actions.onDiscard
+   * @param {((row: LoggedRow) => void) | null} options.actions.onManage Null: the user is not the owner.
+   */
   constructor({ scroller, list, jump, ownerId, actions }) {
     this.#scroller = scroller;
     this.#list = list;
@@ -42,7 +55,11 @@ export class MessagesView {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
 
-  /** Show `rows`. Rows that were put in front do not move what the reader looks at. */
+  /**
+   * Show `rows`. New rows at the front do not move what the reader looks at.
+   *
+   * @param {Page.Row[]} rows
+   */
   render(rows) {
     const fromEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop;
     const firstBefore = this.#list.firstElementChild;
@@ -70,6 +87,10 @@ export class MessagesView {
     if (this.#atEnd) this.#jump.hidden = true;
   }
 
+  /**
+   * @param {Page.Row} row
+   * @param {boolean} continued
+   */
   #node(row, continued) {
     const known = this.#shown.get(row.key);
     if (known?.row === row && known.continued === continued) return known.node;
@@ -78,22 +99,28 @@ export class MessagesView {
     return node;
   }
 
+  /** @param {HTMLElement[]} nodes */
   #place(nodes) {
     const wanted = new Set(nodes);
-    for (const node of [...this.#list.children]) if (!wanted.has(node)) node.remove();
+    for (const node of [...this.#list.children]) if (!wanted.has(/** @type {HTMLElement} */ (node))) node.remove();
     nodes.forEach((node, at) => {
       if (this.#list.children[at] !== node) this.#list.insertBefore(node, this.#list.children[at] ?? null);
     });
   }
 
+  /**
+   * @param {Page.MessageRow} row
+   * @param {boolean} continued
+   */
   #message(row, continued) {
     const classes = ["message", row.status, row.mine ? "mine" : "theirs"];
     if (continued) classes.push("continued");
     const node = element("li", { class: classes.join(" ") });
     node.append(this.#head(row, continued));
     const bubble = element("div", { class: row.gif && !row.deleted ? "bubble picture" : "bubble" }, content(row));
+    const { onManage } = this.#actions;
     const manage =
-      this.#actions.onManage && row.status === "sent" && !row.deleted
+      onManage && row.status === "sent" && !row.deleted
         ? element(
             "button",
             {
@@ -101,7 +128,7 @@ export class MessagesView {
               class: "button quiet icon manage",
               "aria-label": text("message_actions"),
               "aria-haspopup": "dialog",
-              on: { click: () => this.#actions.onManage(row) },
+              on: { click: () => onManage(/** @type {LoggedRow} */ (row)) },
             },
             "⋯",
           )
@@ -111,6 +138,10 @@ export class MessagesView {
     return node;
   }
 
+  /**
+   * @param {Page.MessageRow} row
+   * @param {boolean} continued
+   */
   #head(row, continued) {
     const labels = [row.mine ? text("you") : null, row.userId === this.#ownerId ? text("owner") : null];
     return element(
@@ -127,6 +158,7 @@ export class MessagesView {
     );
   }
 
+  /** @param {Page.MessageRow} row */
   #delivery(row) {
     if (row.status === "pending") {
       const words = row.percent === undefined ? text("sending") : text("uploading", row);
@@ -134,25 +166,35 @@ export class MessagesView {
         row.percent === undefined ? null : element("progress", { max: 100, value: row.percent, "aria-hidden": "true" });
       return element("p", { class: "delivery" }, words, bar);
     }
+    const failure = row.failure ?? { code: "internal" };
+    /**
+     * @param {string} key
+     * @param {(row: Page.MessageRow) => void} action
+     */
     const button = (key, action) =>
       element("button", { type: "button", class: "link", on: { click: () => action(row) } }, text(key));
     return element(
       "p",
       { class: "delivery failed", role: "alert" },
-      element("span", {}, `${text("not_sent")} ${problemText(row.failure)}`),
+      element("span", {}, `${text("not_sent")} ${problemText(failure)}`),
       // The same file, or the same text, would be refused again.
-      actionOf(row.failure.code) === Action.FIX ? null : button("retry", this.#actions.onRetry),
+      actionOf(failure.code) === Action.FIX ? null : button("retry", this.#actions.onRetry),
       button("discard", this.#actions.onDiscard),
     );
   }
 }
 
+/** @param {Page.MessageRow} row */
 function content(row) {
   if (row.deleted) return element("em", { class: "deleted" }, text("message_deleted"));
   if (row.gif) return gifView(row.gif, text("gif_of", { user: row.color }));
-  return element("p", { class: "text" }, row.text);
+  return element("p", { class: "text" }, row.text ?? "");
 }
 
+/**
+ * @param {Page.Row | null} previous
+ * @param {Page.Row} row
+ */
 function continues(previous, row) {
   return (
     previous?.kind === "message" &&
@@ -162,14 +204,16 @@ function continues(previous, row) {
   );
 }
 
+/** @param {Page.NoticeRow | Page.SystemRow} row */
 function line(row) {
-  return element("li", { class: "line" }, row.color ? swatch(row.color) : null, lineText(row));
+  const color = row.kind === "system" ? row.color : undefined;
+  return element("li", { class: "line" }, color ? swatch(color) : null, lineText(row));
 }
 
+/** @param {Page.NoticeRow | Page.SystemRow} row */
 function lineText(row) {
+  if (row.kind === "notice") return row.seconds > 0 ? text("slow_mode_on", row) : text("slow_mode_off");
   switch (row.code) {
-    case "slow_mode_changed":
-      return row.seconds > 0 ? text("slow_mode_on", row) : text("slow_mode_off");
     case "presence_joined":
     case "presence_left":
       return text(row.code, row);

@@ -2,6 +2,7 @@
 
 import { pageData, problemText, text } from "../page_data.js";
 import { element, swatch } from "./element.js";
+/** @import { RoomsApi } from "../rooms_api.js" */
 
 const SLOW_MODE_CHOICES_S = [0, 5, 10, 30, 60, 300];
 
@@ -10,17 +11,28 @@ export class OwnerMenu {
   #room;
   #say;
 
-  /** `room()` returns the room as it is now; `say(words)` tells the owner how it went. */
+  /**
+   * `room()` returns the room as it is now. `say(words)` tells the owner the result.
+   *
+   * @param {RoomsApi} api
+   * @param {() => Wire.Room} room
+   * @param {(words: string) => void} say
+   */
   constructor(api, room, say) {
     this.#api = api;
     this.#room = room;
     this.#say = say;
   }
 
-  /** The dialog about a message. */
+  /**
+   * Open the dialog about a message in the log.
+   *
+   * @param {Page.MessageRow & {seq: number}} row
+   */
   openForMessage(row) {
     const { _id: roomId } = this.#room();
     const { userId } = row;
+    /** @type {[key: string, action: () => Promise<unknown>][]} */
     const choices = [["delete_message", () => this.#api.deleteMessage(roomId, row.seq)]];
     if (!row.mine) {
       choices.push(
@@ -41,7 +53,7 @@ export class OwnerMenu {
     dialog.showModal();
   }
 
-  /** The dialog about the room. */
+  /** Open the dialog about the room. */
   openForRoom() {
     const room = this.#room();
     const { limits } = pageData;
@@ -99,6 +111,7 @@ export class OwnerMenu {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      /** @type {Page.RoomChanges} */
       const changes = {};
       if (title.value.trim() !== room.title) changes.title = title.value.trim();
       if (max.valueAsNumber !== room.max) changes.max = max.valueAsNumber;
@@ -118,29 +131,33 @@ export class OwnerMenu {
     dialog.showModal();
   }
 
+  /** @param {Node | string} heading */
   #dialog(heading) {
-    const dialog = element("dialog", { class: "card", "aria-labelledby": "dialog-heading" });
-    dialog.append(
-      element("h2", { id: "dialog-heading" }, heading),
-      element("p", { class: "dialog-error", role: "alert" }),
-    );
+    const error = element("p", { class: "dialog-error", role: "alert" });
+    const title = element("h2", { id: "dialog-heading" }, heading);
+    const dialog = element("dialog", { class: "card", "aria-labelledby": "dialog-heading" }, title, error);
     dialog.addEventListener("close", () => dialog.remove());
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     document.body.append(dialog);
     return dialog;
   }
 
+  /**
+   * @param {HTMLDialogElement} dialog
+   * @param {() => Promise<unknown>} action
+   */
   async #run(dialog, action) {
     try {
       await action();
       dialog.close();
       this.#say(text("done"));
     } catch (problem) {
-      dialog.querySelector(".dialog-error").textContent = problemText(problem);
+      dialog.querySelector(".dialog-error")?.replaceChildren(problemText(/** @type {Page.Problem} */ (problem)));
     }
   }
 }
 
+/** @param {HTMLDialogElement} dialog */
 function closeButton(dialog) {
   return element("button", { type: "button", class: "button", on: { click: () => dialog.close() } }, text("close"));
 }

@@ -1,4 +1,4 @@
-/** The list of rooms, alive. */
+/** The list of rooms, updated by the lobby's events. */
 
 import { LineCheck } from "../line_check.js";
 import { Lobby } from "../lobby.js";
@@ -7,12 +7,15 @@ import { LOBBY_NAMESPACE } from "../protocol.js";
 import { RoomsApi } from "../rooms_api.js";
 import { openSocket } from "../sockets.js";
 import { BannerView } from "./banner.js";
-import { element, swatch } from "./element.js";
+import { byId, element, swatch } from "./element.js";
 
 const TYPING_PAUSE_MS = 250;
 /** A list that is read anew is not shorter than it was, as far as one page goes. */
 const PAGE_MIN = 20;
 const PAGE_MAX = 100;
+
+/** @typedef {HTMLFormElement & {elements: {q: HTMLInputElement, sort: HTMLSelectElement}}} Filters */
+/** @typedef {{row: HTMLTableRowElement, show: (room: Wire.Room) => void}} RoomRow */
 
 export function showRoomList() {
   const api = new RoomsApi(pageData.language);
@@ -22,33 +25,38 @@ export function showRoomList() {
     { query: pageData.q, sort: pageData.sort },
   );
 
-  const table = document.querySelector("#rooms tbody");
-  const empty = document.getElementById("rooms-empty");
-  const more = document.getElementById("rooms-more");
-  const status = document.getElementById("rooms-status");
-  const failure = document.getElementById("rooms-failure");
-  const filters = document.querySelector("form.filters");
+  const table = byId("rooms", HTMLTableElement);
+  const [body = table.createTBody()] = table.tBodies;
+  const empty = byId("rooms-empty");
+  const more = byId("rooms-more");
+  const status = byId("rooms-status");
+  const failure = byId("rooms-failure");
+  const filters = /** @type {Filters} */ (document.querySelector("form.filters"));
+  /** @type {Map<string, RoomRow>} */
   let shown = new Map();
 
   dropFromUrl("error");
 
   const render = () => {
-    const current = lobby.rooms.map((room) => {
+    /** @type {typeof shown} */
+    const current = new Map();
+    for (const room of lobby.rooms) {
       const entry = shown.get(room._id) ?? roomRow(room);
       entry.show(room);
-      return [room._id, entry];
-    });
-    shown = new Map(current);
+      current.set(room._id, entry);
+    }
+    shown = current;
     replaceRows(
-      table,
-      current.map(([, { row }]) => row),
+      body,
+      [...current.values()].map(({ row }) => row),
     );
-    table.parentElement.hidden = current.length === 0;
-    empty.hidden = current.length > 0;
+    table.hidden = current.size === 0;
+    empty.hidden = current.size > 0;
     empty.textContent = text(lobby.query ? "no_rooms_found" : "no_rooms");
     more.hidden = lobby.nextCursor === null;
   };
 
+  /** @param {string} words */
   const fail = (words) => {
     failure.textContent = words;
     failure.hidden = words === "";
@@ -67,7 +75,7 @@ export function showRoomList() {
     } catch (problem) {
       if (request !== wanted) return;
       lobby.loadingFailed();
-      fail(problemText(problem));
+      fail(problemText(/** @type {Page.Problem} */ (problem)));
       return;
     }
     if (request !== wanted) return;
@@ -84,6 +92,7 @@ export function showRoomList() {
     status.textContent = failure.textContent || text("rooms_loaded", { count: lobby.rooms.length });
   };
 
+  /** @type {number | undefined} */
   let pause;
   filters.addEventListener("input", () => {
     clearTimeout(pause);
@@ -101,7 +110,7 @@ export function showRoomList() {
     try {
       page = await api.listRooms({ query: lobby.query, sort: lobby.sort, cursor: lobby.nextCursor });
     } catch (problem) {
-      fail(problemText(problem));
+      fail(problemText(/** @type {Page.Problem} */ (problem)));
       return;
     }
     if (request !== wanted) return;
@@ -117,7 +126,7 @@ export function showRoomList() {
   socket.onAny((event, data) => {
     if (lobby.apply(event, data)) render();
   });
-  const banner = new BannerView(document.getElementById("banner"));
+  const banner = new BannerView(byId("banner"));
   socket.on("connect", () => banner.show("joined"));
   for (const event of ["disconnect", "connect_error"]) socket.on(event, () => banner.show("lost"));
   new LineCheck({
@@ -129,14 +138,23 @@ export function showRoomList() {
   render();
 }
 
-/** A reload should not say again what was said once. */
+/**
+ * Remove a parameter from the URL, so that a reload does not repeat its message.
+ *
+ * @param {string} parameter
+ */
 function dropFromUrl(parameter) {
   const url = new URL(location.href);
   url.searchParams.delete(parameter);
   history.replaceState(null, "", url);
 }
 
-/** A row of the table and how it shows a room as it is now: the same nodes, so that a click under way hits what it was meant for. */
+/**
+ * A row of the table, and the function that shows a room in it. The nodes stay the same, so a click hits its target.
+ *
+ * @param {Wire.Room} room
+ * @returns {RoomRow}
+ */
 function roomRow({ _id, owner }) {
   const title = element("th", { scope: "row", class: "cell-title" });
   const tag = element("span", { class: "tag" });
@@ -151,6 +169,7 @@ function roomRow({ _id, owner }) {
     element("td", { class: "cell-owner" }, swatch(owner), element("span", { class: "color-name" }, owner)),
     element("td", { class: "cell-enter" }, enter),
   );
+  /** @param {Wire.Room} room */
   const show = (room) => {
     title.textContent = room.title;
     tag.textContent = text(room.private ? "private" : "public");
@@ -161,11 +180,16 @@ function roomRow({ _id, owner }) {
   return { row, show };
 }
 
-/** Put `rows` into `table` without moving those that stay where they are, so that focus stays too. */
-function replaceRows(table, rows) {
+/**
+ * Put `rows` into `body`. Rows that stay in place are not moved, so that they keep the focus.
+ *
+ * @param {HTMLTableSectionElement} body
+ * @param {HTMLTableRowElement[]} rows
+ */
+function replaceRows(body, rows) {
   const wanted = new Set(rows);
-  for (const row of [...table.children]) if (!wanted.has(row)) row.remove();
+  for (const row of [...body.rows]) if (!wanted.has(row)) row.remove();
   rows.forEach((row, at) => {
-    if (table.children[at] !== row) table.insertBefore(row, table.children[at] ?? null);
+    if (body.rows[at] !== row) body.insertBefore(row, body.rows[at] ?? null);
   });
 }

@@ -1,4 +1,4 @@
-/** The chat page: wires the room's stream, timeline, outbox and connection to what is seen. */
+/** The chat page: connects the room's stream, timeline, outbox and connection with the views. */
 
 import { RoomConnection } from "../connection.js";
 import { LineCheck } from "../line_check.js";
@@ -12,19 +12,23 @@ import { openSocket } from "../sockets.js";
 import { Timeline } from "../timeline.js";
 import { BannerView } from "./banner.js";
 import { ComposerView } from "./composer.js";
-import { element } from "./element.js";
+import { byId, element } from "./element.js";
 import { MessagesView } from "./messages.js";
 import { OwnerMenu } from "./owner_menu.js";
 import { TypingView } from "./typing.js";
 
 const ROWS_MAX = 600;
-/** For who reads far above while a hot room goes on. */
+/** While the user reads far above the end of a busy room. */
 const ROWS_MAX_AWAY_FROM_END = 3_000;
 
+/** @type {Page.Wait} */
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** @type {Readonly<Record<string, string>>} */
+const SANCTIONS = { kicked: "you_were_kicked", banned: "you_were_banned", muted: "you_are_muted" };
+
 export function showRoom() {
-  new RoomPage().start();
+  new RoomPage();
 }
 
 class RoomPage {
@@ -35,14 +39,17 @@ class RoomPage {
   #api = new RoomsApi(pageData.language, { clock: this.#clock });
   #stream = new RoomStream();
   #timeline = new Timeline(pageData.you.user_id);
+  /** @type {Map<string, {file: File, url: string, gifId?: string}>} */
   #files = new Map();
+  /** @type {number | null} */
   #frame = null;
   #loadingOlder = false;
   #joinedOnce = false;
-  #older = document.getElementById("older");
-  #log = document.getElementById("messages");
-  #banner = new BannerView(document.getElementById("banner"));
-  #typing = new TypingView(document.getElementById("typing"));
+  #older = byId("older");
+  #log = byId("messages");
+  #settings = byId("room-settings");
+  #banner = new BannerView(byId("banner"));
+  #typing = new TypingView(byId("typing"));
   #owner = new OwnerMenu(
     this.#api,
     () => this.#room,
@@ -54,12 +61,12 @@ class RoomPage {
   #connection;
   #line;
 
-  start() {
+  constructor() {
     const owns = this.#room.owner_id === this.#you.user_id;
     this.#messages = new MessagesView({
       scroller: this.#log,
-      list: document.getElementById("message-list"),
-      jump: document.getElementById("jump"),
+      list: byId("message-list"),
+      jump: byId("jump"),
       ownerId: this.#room.owner_id,
       actions: {
         onRetry: (row) => this.#retry(row.clientMessageId),
@@ -100,22 +107,27 @@ class RoomPage {
       onDead: () => this.#banner.showDead(),
       onTime: (time) => this.#clock.hear(time),
     });
-    const settings = document.getElementById("room-settings");
-    settings.hidden = !owns;
-    settings.addEventListener("click", () => this.#owner.openForRoom());
+    this.#settings.hidden = !owns;
+    this.#settings.addEventListener("click", () => this.#owner.openForRoom());
     this.#older.addEventListener("click", () => this.#loadOlder());
-    new IntersectionObserver(([entry]) => entry.isIntersecting && this.#loadOlder(), { root: this.#log }).observe(
-      this.#older,
-    );
+    const older = new IntersectionObserver(([entry]) => entry?.isIntersecting && this.#loadOlder(), {
+      root: this.#log,
+    });
+    older.observe(this.#older);
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
   }
 
+  /**
+   * @param {Page.Status} status
+   * @param {Page.Problem} [problem]
+   */
   #status(status, problem) {
     if (status === "joining") this.#stream.rejoining();
     this.#log.setAttribute("aria-busy", String(status !== "joined"));
     this.#banner.show(status, problem);
   }
 
+  /** @param {Wire.Joined} ack */
   #joined(ack) {
     this.#clock.hear(ack.time);
     this.#room = ack.room;
@@ -130,6 +142,10 @@ class RoomPage {
     if (gap !== null) this.#fill();
   }
 
+  /**
+   * @param {string} event
+   * @param {any} data
+   */
   #event(event, data) {
     if (DURABLE_EVENTS.has(event)) {
       this.#received(this.#stream.receive(event, data));
@@ -165,6 +181,7 @@ class RoomPage {
     this.#render();
   }
 
+  /** @param {Page.Step} step */
   #received({ type, events }) {
     if (type === "resync") this.#resync();
     if (type === "gap") this.#fill();
@@ -172,21 +189,21 @@ class RoomPage {
     this.#render();
   }
 
+  /** @param {Wire.LogItem[]} events */
   #deliver(events) {
     for (const { event, data } of events) {
       this.#timeline.apply(event, data);
-      if (event === Event.CHAT) this.#typing.remove(data.user_id);
-      if (event === Event.NOTICE) this.#room = { ...this.#room, slow_mode_s: data.slow_mode_s };
+      if (event === "chat") this.#typing.remove(data.user_id);
+      if (event === "notice") this.#room = { ...this.#room, slow_mode_s: data.slow_mode_s };
     }
     this.#timeline.trim(this.#messages.atEnd ? ROWS_MAX : ROWS_MAX_AWAY_FROM_END);
     this.#showRoom();
   }
 
   async #fill() {
+    const after = this.#stream.position?.seq ?? 0;
     try {
-      this.#received(
-        this.#stream.filled(await this.#api.history(this.#room._id, { after: this.#stream.position.seq })),
-      );
+      this.#received(this.#stream.filled(await this.#api.history(this.#room._id, { after })));
     } catch {
       this.#connection.join();
     }
@@ -197,52 +214,58 @@ class RoomPage {
     this.#connection.join();
   }
 
+  /** @param {Wire.Presence} event */
   #presence({ members, joined = {}, left = {} }) {
     this.#members = members;
-    for (const [code, users] of [
-      ["presence_joined", joined],
-      ["presence_left", left],
-    ]) {
+    for (const [code, users] of Object.entries({ presence_joined: joined, presence_left: left })) {
       const count = Object.keys(users).length;
       if (count > 0) this.#timeline.addSystem({ code, count });
     }
   }
 
+  /** @param {Wire.Sanction} event */
   #sanction({ code, until }) {
     const end = until === null ? null : new Date(until);
-    const key = { kicked: "you_were_kicked", banned: "you_were_banned", muted: "you_are_muted" }[code];
+    const key = SANCTIONS[code];
     if (code === "unmuted") this.#composer.unmute(text("you_were_unmuted"));
     if (key === undefined) return;
-    const words = text(end === null && code !== "kicked" ? `${key}_for_ever` : key, { until: end && moment(until) });
+    const words = text(end === null && code !== "kicked" ? `${key}_for_ever` : key, { until: until && moment(until) });
     if (code === "muted") this.#composer.mute(end, words);
     else this.#leave(words);
   }
 
+  /** @param {Page.Problem} problem */
   #refused(problem) {
     // The server's page asks for the password.
     if (problem.code === "password_required") location.reload();
     else this.#leave(problemText(problem));
   }
 
-  /** The room is over for this user: say why, and offer the way back. */
+  /**
+   * The room is over for this user: say why, and offer the way back.
+   *
+   * @param {string} words
+   */
   #leave(words) {
     this.#line.stop();
     this.#connection.stop();
     this.#composer.close();
     this.#banner.show("joined");
     this.#typing.clear();
-    document.getElementById("room-settings").hidden = true;
+    this.#settings.hidden = true;
     const heading = element("h2", { tabindex: "-1" }, words);
     const back = element("a", { class: "button primary", href: "/" }, text("back_to_rooms"));
-    document.getElementById("main").append(element("section", { class: "room-over", role: "alert" }, heading, back));
+    byId("main").append(element("section", { class: "room-over", role: "alert" }, heading, back));
     heading.focus();
   }
 
+  /** @param {{text: string}} content */
   #post(content) {
     const clientMessageId = this.#newMessage({ text: content.text });
     this.#outbox.put({ clientMessageId, content });
   }
 
+  /** @param {File} file */
   #postFile(file) {
     const url = URL.createObjectURL(file);
     const clientMessageId = this.#newMessage({ gif: { url, stillUrl: url }, percent: 0 });
@@ -250,8 +273,10 @@ class RoomPage {
     this.#upload(clientMessageId);
   }
 
+  /** @param {string} clientMessageId */
   async #upload(clientMessageId) {
     const upload = this.#files.get(clientMessageId);
+    if (upload === undefined) return;
     try {
       upload.gifId ??= (
         await this.#api.uploadGif(this.#room._id, upload.file, (percent) => {
@@ -260,13 +285,14 @@ class RoomPage {
         })
       ).id;
     } catch (problem) {
-      this.#failed(clientMessageId, problem);
+      this.#failed(clientMessageId, /** @type {Page.Problem} */ (problem));
       return;
     }
     this.#timeline.progress(clientMessageId, undefined);
     this.#outbox.put({ clientMessageId, content: { gif: upload.gifId } });
   }
 
+  /** @param {Pick<Page.Draft, "text" | "gif" | "percent">} draft */
   #newMessage(draft) {
     const clientMessageId = newId();
     const createdAt = new Date(this.#clock.now()).toISOString();
@@ -277,28 +303,35 @@ class RoomPage {
     return clientMessageId;
   }
 
+  /** @param {Wire.Chat} message */
   #sent(message) {
     this.#timeline.confirm(message);
     this.#forgetFile(message.client_message_id);
     this.#render();
   }
 
+  /**
+   * @param {string} clientMessageId
+   * @param {Page.Problem} problem
+   */
   #failed(clientMessageId, problem) {
-    // The room has another password since, or the seat was lost: a new join proves membership, or says why there is none.
+    // The room has a new password, or the user lost the seat. A new join proves membership again, or tells the reason.
     if (problem.code === "not_a_member") this.#connection.join();
-    this.#timeline.fail(clientMessageId, { code: problem.code, message: problem.message });
+    this.#timeline.fail(clientMessageId, problem);
     this.#render();
   }
 
+  /** @param {string} clientMessageId */
   #retry(clientMessageId) {
     const row = this.#timeline.retry(clientMessageId);
     if (row === null) return;
     if (this.#files.has(clientMessageId)) this.#upload(clientMessageId);
-    else this.#outbox.put({ clientMessageId, content: { text: row.text } });
+    else this.#outbox.put({ clientMessageId, content: { text: row.text ?? "" } });
     this.#composer.focus();
     this.#render();
   }
 
+  /** @param {Page.MessageRow} row */
   #discard(row) {
     this.#timeline.discard(row.clientMessageId);
     this.#forgetFile(row.clientMessageId);
@@ -306,6 +339,7 @@ class RoomPage {
     this.#render();
   }
 
+  /** @param {string} clientMessageId */
   #forgetFile(clientMessageId) {
     const upload = this.#files.get(clientMessageId);
     if (upload) URL.revokeObjectURL(upload.url);
@@ -326,7 +360,7 @@ class RoomPage {
       }
       this.#timeline.prepend(page.items, page.has_more);
     } catch (problem) {
-      this.#composer.say(problemText(problem));
+      this.#composer.say(problemText(/** @type {Page.Problem} */ (problem)));
     } finally {
       this.#render();
       requestAnimationFrame(() => {
@@ -339,27 +373,27 @@ class RoomPage {
   #showRoom() {
     const { title, private: isPrivate, max, slow_mode_s: slowMode } = this.#room;
     document.title = `${title} · GIF Chat`;
-    document.getElementById("room-title").textContent = title;
-    const kind = document.getElementById("room-kind");
+    byId("room-title").textContent = title;
+    const kind = byId("room-kind");
     kind.textContent = text(isPrivate ? "private" : "public");
     kind.classList.toggle("private", isPrivate);
-    document.getElementById("room-occupancy").textContent = text("members_of", { members: this.#members, max });
+    byId("room-occupancy").textContent = text("members_of", { members: this.#members, max });
     this.#composer.setSlowMode(slowMode);
   }
 
-  /** However many events arrive, the page is drawn once a frame. */
+  /** Draw the page in the next frame, once for all events until then. */
   #render() {
     this.#frame ??= requestAnimationFrame(() => {
       this.#frame = null;
       this.#older.hidden = !this.#timeline.hasMore;
       const rows = this.#timeline.rows();
-      document.getElementById("no-messages").hidden = !this.#joinedOnce || rows.length > 0;
+      byId("no-messages").hidden = !this.#joinedOnce || rows.length > 0;
       this.#messages.render(rows);
     });
   }
 }
 
-/** A random id; `crypto.randomUUID` is there only where the page came over TLS or from this machine. */
+/** A random id. `crypto.randomUUID` exists only in pages loaded over TLS or from the same machine. */
 function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,4 +1,4 @@
-/** Who is typing: told by an event each, forgotten after a while or with their message. */
+/** Shows who is typing. A user disappears after some seconds, or with their message. */
 
 import { text } from "../page_data.js";
 
@@ -6,20 +6,31 @@ const SHOWN_MS = 5_000;
 
 export class TypingView {
   #node;
+  /** @type {Map<string, {color: string, timer: number}>} */
   #users = new Map();
 
+  /** @param {HTMLElement} node */
   constructor(node) {
     this.#node = node;
   }
 
-  /** A user types. */
+  /**
+   * A user is typing.
+   *
+   * @param {string} userId
+   * @param {string} color
+   */
   add(userId, color) {
     clearTimeout(this.#users.get(userId)?.timer);
     this.#users.set(userId, { color, timer: setTimeout(() => this.remove(userId), SHOWN_MS) });
     this.#render();
   }
 
-  /** A user has sent, or left. */
+  /**
+   * A user has sent a message, or left.
+   *
+   * @param {string} userId
+   */
   remove(userId) {
     clearTimeout(this.#users.get(userId)?.timer);
     if (this.#users.delete(userId)) this.#render();
