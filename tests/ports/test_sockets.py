@@ -10,7 +10,7 @@ import pytest
 from gifchat_contracts.events import body
 from gifchat_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
-from gifchat_realtime_gateway.engine.fan_out import CHUNK
+from gifchat_realtime_gateway.engine.fan_out import CHUNK_SIZE
 from gifchat_realtime_gateway.ports import Sockets
 from gifchat_realtime_gateway.settings import Settings
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
@@ -268,7 +268,7 @@ async def test_a_group_without_members_is_no_mistake(world: World) -> None:
 
 
 async def test_a_large_group_hears_all_in_order_though_it_changes_meanwhile(world: World) -> None:
-    members = [await world.connect() for _ in range(CHUNK + 50)]
+    members = [await world.connect() for _ in range(CHUNK_SIZE + 50)]
     group = world.sockets.group()
     for sid in members:
         group.add(sid)

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_realtime_gateway.engine.connection import CloseReason
-from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group
+from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.server import ChatServer
@@ -63,7 +63,7 @@ def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
         "ping_timeout_s": PING_TIMEOUT_S,
         "max_bytes": MAX_BYTES,
         "draining": lambda: world().draining,
-        "first_word_timeout_s": 45.0,
+        "namespace_timeout_s": 45.0,
         **more,
     }
 
@@ -74,7 +74,7 @@ def engine_world(**more: Any) -> World:
     world = World(engine)
 
     async def on_connect(sid: str, environ: dict[str, Any]) -> None:
-        engine.admit(sid)
+        engine.namespace_opened(sid)
         world.told.append(("connect", sid))
         world.environs[sid] = environ
 
@@ -123,7 +123,7 @@ class _Namespace:
 
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
-        self._group = Group(EndOfTurn(), deflates=world.engine.deflate)
+        self._group = Group(FlushScheduler(), deflates=world.engine.deflate)
         for event, handler in {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,

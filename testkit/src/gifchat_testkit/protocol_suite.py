@@ -57,7 +57,7 @@ def engine_io(options: Options) -> EngineServer:
     engine = EngineServer(**options.for_engine(), path="/engine.io")
 
     async def on_connect(sid: str, _environ: dict[str, Any]) -> None:
-        engine.admit(sid)
+        engine.namespace_opened(sid)
 
     async def on_disconnect(_sid: str, _reason: str) -> None:
         """Nothing to do."""

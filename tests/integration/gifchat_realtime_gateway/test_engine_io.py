@@ -80,7 +80,7 @@ class Poller:
         poll = asyncio.create_task(self.get())
         connection = world.engine.find(self.sid)
         assert connection is not None
-        await until(lambda: connection._poll is not None)
+        await until(lambda: connection._poll_waiter is not None)
         yield poll
         poll.cancel()
 
@@ -289,7 +289,7 @@ async def test_one_response_has_at_most_16_packets(calm: World) -> None:
         await poller.say("4many:40")
         connection = calm.engine.find(poller.sid)
         assert connection is not None
-        await until(lambda: not connection.busy)
+        await until(lambda: not connection.is_handling)
         polls = [await poller.poll() for _ in range(3)]
         assert [len(poll) for poll in polls] == [16, 16, 8]
         assert [packet for poll in polls for packet in poll] == [f"4{number}" for number in range(40)]
@@ -812,7 +812,7 @@ async def test_a_session_that_ends_is_not_upgraded(calm: World, probed: bool) ->
 
 
 async def test_who_is_not_let_in_goes_after_a_while() -> None:
-    with served(engine_world(ping_interval_s=25.0, first_word_timeout_s=0.1)) as world:
+    with served(engine_world(ping_interval_s=25.0, namespace_timeout_s=0.1)) as world:
         async with opened(world) as (silent, _), opened(world) as (speaks, _), polling(world) as poller:
             await speaks.send("4hello")
             assert await received(speaks) == "4hello"

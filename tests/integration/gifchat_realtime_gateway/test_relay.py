@@ -23,7 +23,7 @@ from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
 from gifchat_contracts import keys
 from gifchat_contracts.identity import SESSION_COOKIE
-from gifchat_realtime_gateway.engine.relay import PATH
+from gifchat_realtime_gateway.engine.relay import RELAY_PATH
 from gifchat_realtime_gateway.engine.sid import new_sid, node_tag, tag_of
 from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import affinity, tokens
@@ -281,11 +281,11 @@ async def test_only_gateways_may_use_the_relays_path(
     headers = {"Authorization": authorization} if authorization else {}
     for method in ("GET", "POST"):
         async with http.request(
-            method, f"{one.url}{PATH}?EIO=4&transport=polling&sid={sid}", headers=headers
+            method, f"{one.url}{RELAY_PATH}?EIO=4&transport=polling&sid={sid}", headers=headers
         ) as answer:
             assert answer.status == 401
             assert (await answer.json())["code"] == "internal_only"
-    url = f"{one.url.replace('http', 'ws', 1)}{PATH}?EIO=4&transport=websocket&sid={sid}"
+    url = f"{one.url.replace('http', 'ws', 1)}{RELAY_PATH}?EIO=4&transport=websocket&sid={sid}"
     with pytest.raises(InvalidStatus) as refused:
         async with websockets.connect(url, additional_headers=headers):
             pass
@@ -298,15 +298,17 @@ async def test_a_relayed_request_opens_no_session_and_is_not_relayed_again(
 ) -> None:
     one, two, _ = gateways
     headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}
-    async with http.get(f"{one.url}{PATH}?EIO=4&transport=polling", headers=headers) as answer:
+    async with http.get(f"{one.url}{RELAY_PATH}?EIO=4&transport=polling", headers=headers) as answer:
         assert answer.status == 400
     sid = await opened(http, two)
-    async with http.get(f"{one.url}{PATH}?EIO=4&transport=polling&sid={sid}", headers=headers) as answer:
+    async with http.get(f"{one.url}{RELAY_PATH}?EIO=4&transport=polling&sid={sid}", headers=headers) as answer:
         assert (answer.status, await answer.json()) == (400, UNKNOWN)
     url = one.url.replace("http", "ws", 1)
     for query in ("", f"&sid={sid}"):
         with pytest.raises(InvalidStatus) as refused:
-            async with websockets.connect(f"{url}{PATH}?EIO=4&transport=websocket{query}", additional_headers=headers):
+            async with websockets.connect(
+                f"{url}{RELAY_PATH}?EIO=4&transport=websocket{query}", additional_headers=headers
+            ):
                 pass
         assert refused.value.response.status_code == 400
 
@@ -323,7 +325,7 @@ async def test_the_owner_gets_the_clients_address_and_the_relays_token(
         return web.Response(text="6")
 
     owner = web.Application()
-    owner.router.add_route("*", PATH, answer)
+    owner.router.add_route("*", RELAY_PATH, answer)
     runner = web.AppRunner(owner)
     await runner.setup()
     port = free_port()

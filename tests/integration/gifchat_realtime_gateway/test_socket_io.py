@@ -230,7 +230,7 @@ async def test_connecting_twice(inside: Client) -> None:
 
 @pytest.mark.parametrize("how", TRANSPORTS)
 async def test_who_opens_no_namespace_goes(how: str) -> None:
-    with served(chat_world(ping_interval_s=25.0, first_word_timeout_s=0.3)) as world:
+    with served(chat_world(ping_interval_s=25.0, namespace_timeout_s=0.3)) as world:
         async with connected(world, how) as silent, connected(world, how) as refused, connected(world, how) as client:
             await enter(client)
             await refused.send("0/random")

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from gifchat_realtime_gateway.engine import splice
-from gifchat_realtime_gateway.engine.splice import Half
+from gifchat_realtime_gateway.engine.splice import Side
 
 pytestmark = pytest.mark.timeout(20)
 MUCH = b"x" * (32 * 1024 * 1024)
@@ -24,7 +24,7 @@ class Ends:
 
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     server: tuple[asyncio.StreamReader, asyncio.StreamWriter]
-    near: Half
+    near: Side
     lost: asyncio.Event
 
 
@@ -33,11 +33,11 @@ async def joined(first: bytes = b"") -> AsyncIterator[Ends]:
     """A client and a server with a relay between them, which sends `first` to the server."""
     loop = asyncio.get_running_loop()
     lost = asyncio.Event()
-    halves: asyncio.Queue[Half] = asyncio.Queue()
+    halves: asyncio.Queue[Side] = asyncio.Queue()
     accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
 
-    def near() -> Half:
-        half = Half(lost.set)
+    def near() -> Side:
+        half = Side(lost.set)
         halves.put_nowait(half)
         return half
 
@@ -51,7 +51,7 @@ async def joined(first: bytes = b"") -> AsyncIterator[Ends]:
         half = await halves.get()
         client[1].write(b"early,")
         await client[1].drain()
-        _, far = await loop.create_connection(Half, "127.0.0.1", server.sockets[0].getsockname()[1])
+        _, far = await loop.create_connection(Side, "127.0.0.1", server.sockets[0].getsockname()[1])
         half.join(far, first)
         ends = await accepted.get()
         stack.callback(ends[1].close)
@@ -126,7 +126,7 @@ async def test_a_side_that_does_not_close_after_the_other_has_ended_is_cut(
 async def test_a_side_that_takes_nothing_is_cut_though_the_end_of_the_other_goes_unseen(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(splice, "STUCK_S", 0.5)
+    monkeypatch.setattr(splice, "BACKLOG_TIMEOUT_S", 0.5)
     await ends.server[0].readexactly(12)
     cast("asyncio.Transport", ends.client[1].transport).pause_reading()
     ends.server[1].write(MUCH)
@@ -141,8 +141,8 @@ async def test_joining_a_side_that_is_gone_closes_the_other() -> None:
     server = await asyncio.start_server(lambda *ends: accepted.put_nowait(ends), "127.0.0.1", 0)
     address = server.sockets[0].getsockname()[:2]
     async with server:
-        _, near = await loop.create_connection(Half, *address)
-        _, far = await loop.create_connection(Half, *address)
+        _, near = await loop.create_connection(Side, *address)
+        _, far = await loop.create_connection(Side, *address)
         near.close(at_once=True)
         near.join(far, b"first")
         for _ in range(2):

@@ -31,8 +31,7 @@ from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
-from gifchat_realtime_gateway.engine.relay import PATH as RELAY_PATH
-from gifchat_realtime_gateway.engine.relay import Relay
+from gifchat_realtime_gateway.engine.relay import RELAY_PATH, Relay
 from gifchat_realtime_gateway.engine.sid import node_tag
 from gifchat_realtime_gateway.engine.write_loop import WRITE_LOOP
 from gifchat_realtime_gateway.http.admin import admin_routes

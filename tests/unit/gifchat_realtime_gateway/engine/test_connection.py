@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gifchat_realtime_gateway.engine.connection import (
-    MAX_INBOX,
+    MAX_INBOX_MESSAGES,
     MAX_OUTBOX_BYTES,
     MAX_POLLED_PACKETS,
     CloseReason,
     Connection,
-    EndedError,
-    OverlapError,
+    ConnectionClosedError,
+    OverlappingPollError,
     State,
 )
 from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError
@@ -35,7 +35,7 @@ class Owner:
         self.gate.set()
         self.on_message: Callable[[str | bytes], None] = lambda _data: None
 
-    async def handle(self, _connection: Connection, data: str | bytes) -> None:
+    async def handle_message(self, _connection: Connection, data: str | bytes) -> None:
         self.handling += 1
         assert self.handling == 1, "one at a time"
         await self.gate.wait()
@@ -43,10 +43,10 @@ class Owner:
         self.on_message(data)
         self.handling -= 1
 
-    def answered(self, _connection: Connection) -> None:
+    def pong_received(self, _connection: Connection) -> None:
         self.answers += 1
 
-    def closed(self, _connection: Connection, reason: str) -> None:
+    def connection_closed(self, _connection: Connection, reason: str) -> None:
         self.ends.append(reason)
 
 
@@ -64,7 +64,7 @@ class FakeLink:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
-    def write_rest(self, data: bytes) -> None:
+    def write_remainder(self, data: bytes) -> None:
         raise AssertionError("everything was taken")
 
     def close(self, code: int, reason: str = "") -> None:
@@ -136,7 +136,7 @@ async def test_a_poll_takes_so_many_packets(polling: Connection) -> None:
 async def test_a_second_poll_is_refused_and_the_first_one_goes_on(polling: Connection) -> None:
     first = asyncio.create_task(polling.poll())
     await settle()
-    with pytest.raises(OverlapError):
+    with pytest.raises(OverlappingPollError):
         await polling.poll()
     polling.send("4a")
     assert await first == ["4a"]
@@ -158,7 +158,7 @@ async def test_what_waits_is_bounded(polling: Connection, owner: Owner) -> None:
     assert owner.ends == []
     polling.send("4")
     assert owner.ends == [CloseReason.SLOW_CONSUMER]
-    with pytest.raises(EndedError):  # the rest is dropped
+    with pytest.raises(ConnectionClosedError):  # the rest is dropped
         await polling.poll()
 
 
@@ -177,7 +177,7 @@ async def test_the_poll_of_a_client_that_should_reconnect_fails(polling: Connect
     poll = asyncio.create_task(polling.poll())
     await settle()
     polling.close(reason)
-    with pytest.raises(EndedError):
+    with pytest.raises(ConnectionClosedError):
         await poll
 
 
@@ -194,7 +194,7 @@ async def test_what_waits_comes_before_the_end(polling: Connection) -> None:
     polling.close(CloseReason.SERVER)
     polling.send("4b")
     assert await polling.poll() == ["4a"]
-    with pytest.raises(EndedError):
+    with pytest.raises(ConnectionClosedError):
         await polling.poll()
 
 
@@ -202,7 +202,7 @@ async def test_the_end_is_told_once(polling: Connection, websocket: Connection, 
     for connection in (polling, websocket):
         connection.close(CloseReason.SERVER)
         connection.close(CloseReason.PING_TIMEOUT)
-        connection.ping_missed()
+        connection.pong_missed()
         assert connection.closed
         assert connection.fd == -1
     assert owner.ends == [CloseReason.SERVER] * 2
@@ -239,13 +239,13 @@ async def test_pongs_count_when_they_were_asked_for(websocket: Connection, owner
 
 async def test_an_upgrade_keeps_the_order_and_loses_nothing(polling: Connection, link: FakeLink) -> None:
     polling.send("4a")
-    polling.probe()
+    polling.start_probe()
     polling.send("4b")
     assert await polling.poll() == ["4a", "4b"], "polling goes on until the probe was answered"
     poll = asyncio.create_task(polling.poll())
     await asyncio.sleep(5)
     assert not poll.done()
-    polling.probed()
+    polling.probe_answered()
     assert await poll == ["6"]
     assert await polling.poll() == ["6"], "a poll in between does not wait"
     polling.send("4c")
@@ -259,8 +259,8 @@ async def test_an_upgrade_keeps_the_order_and_loses_nothing(polling: Connection,
 async def test_what_a_poll_was_promised_goes_where_the_client_looks(polling: Connection, link: FakeLink) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
-    polling.probe()
-    polling.probed()
+    polling.start_probe()
+    polling.probe_answered()
     polling.send("4a")
     polling.upgrade(link)
     assert await poll == ["6"]
@@ -269,9 +269,9 @@ async def test_what_a_poll_was_promised_goes_where_the_client_looks(polling: Con
 
 async def test_a_websocket_that_goes_away_leaves_polling_as_it_was(polling: Connection) -> None:
     for probed in (False, True):
-        polling.probe()
+        polling.start_probe()
         if probed:
-            polling.probed()
+            polling.probe_answered()
         polling.probe_failed()
         poll = asyncio.create_task(polling.poll())
         await asyncio.sleep(5)
@@ -281,11 +281,11 @@ async def test_a_websocket_that_goes_away_leaves_polling_as_it_was(polling: Conn
 
 
 async def test_what_is_over_is_not_upgraded(polling: Connection, websocket: Connection) -> None:
-    polling.probe()
+    polling.start_probe()
     polling.close(CloseReason.SERVER)
     for connection in (polling, websocket):
         with pytest.raises(InvalidPacketError):
-            connection.probed()
+            connection.probe_answered()
         connection.probe_failed()
     assert (polling.state, websocket.state) == (State.CLOSED, State.WEBSOCKET)
 
@@ -319,11 +319,11 @@ def test_whatever_happens_the_client_gets_everything_once_and_in_order(actions: 
                 case "turn":
                     await asyncio.sleep(0)
                 case "probe" if connection.state is State.POLLING:
-                    connection.probe()
+                    connection.start_probe()
                 case "fail":
                     connection.probe_failed()
                 case "probed" if connection.state is State.PROBING:
-                    connection.probed()
+                    connection.probe_answered()
                 # A client says so when its poll has come back.
                 case "upgrade" if connection.state is State.SWITCHING and not polls:
                     connection.upgrade(link)
@@ -352,7 +352,7 @@ async def test_messages_are_handled_one_at_a_time_in_order(websocket: Connection
     owner.gate.set()
     await settle()
     assert owner.handled == ["a", "b", b"c"]
-    assert not websocket.busy
+    assert not websocket.is_handling
     say(websocket, "d")
     await settle()
     assert owner.handled[-1] == "d"
@@ -370,7 +370,7 @@ async def test_reading_pauses_while_too_much_waits(websocket: Connection, owner:
     owner.gate.clear()
     say(websocket, "first")
     await settle()
-    say(websocket, *["x"] * MAX_INBOX)
+    say(websocket, *["x"] * MAX_INBOX_MESSAGES)
     assert link.reading
     say(websocket, "over", "over")
     assert not link.reading
@@ -378,21 +378,21 @@ async def test_reading_pauses_while_too_much_waits(websocket: Connection, owner:
     await settle()
     assert link.reading
     assert link.pauses == 1
-    assert len(owner.handled) == MAX_INBOX + 3
+    assert len(owner.handled) == MAX_INBOX_MESSAGES + 3
 
 
 async def test_a_post_is_answered_when_there_is_space(polling: Connection, owner: Owner) -> None:
     owner.gate.clear()
     say(polling, "first")
     await settle()
-    await polling.handled()
-    say(polling, *["x"] * (MAX_INBOX + 1))
-    waiting = asyncio.create_task(polling.handled())
+    await polling.wait_for_inbox_space()
+    say(polling, *["x"] * (MAX_INBOX_MESSAGES + 1))
+    waiting = asyncio.create_task(polling.wait_for_inbox_space())
     await asyncio.sleep(5)
     assert not waiting.done()
     owner.gate.set()
     await waiting
-    assert len(owner.handled) == MAX_INBOX + 2
+    assert len(owner.handled) == MAX_INBOX_MESSAGES + 2
 
 
 @pytest.mark.parametrize("reason", [CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE])
@@ -401,11 +401,11 @@ async def test_what_a_client_says_before_it_goes_is_heard(websocket: Connection,
     say(websocket, "a", "b")
     websocket.close(reason)
     say(websocket, "late")
-    worked_off = asyncio.create_task(websocket.worked_off())
+    wait_until_idle = asyncio.create_task(websocket.wait_until_idle())
     await settle()
-    assert not worked_off.done()
+    assert not wait_until_idle.done()
     owner.gate.set()
-    await worked_off
+    await wait_until_idle
     assert owner.handled == ["a", "b"]
 
 
@@ -419,7 +419,7 @@ async def test_who_is_put_out_is_heard_no_more(websocket: Connection, owner: Own
     await settle()
     websocket.close(reason)
     owner.gate.set()
-    await websocket.worked_off()
+    await websocket.wait_until_idle()
     assert owner.handled == ["a"], "what is being handled is handled to its end"
 
 
@@ -431,7 +431,7 @@ async def test_a_message_that_breaks_the_rules_is_the_last_one(websocket: Connec
     owner.on_message = close_at_b
     say(websocket, "a", "b", "c")
     websocket.close(CloseReason.CLIENT)
-    await websocket.worked_off()
+    await websocket.wait_until_idle()
     assert owner.handled == ["a", "b"]
 
 

@@ -10,7 +10,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.frames import Opcode as OtherOpcode
 
-from gifchat_realtime_gateway.engine.deflate import NotDeflatedError, TooLargeError, deflate, inflate, negotiate
+from gifchat_realtime_gateway.engine.deflate import InvalidDeflateError, TooLargeError, deflate, inflate, negotiate
 
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 LIMIT = 65_536
@@ -137,7 +137,7 @@ def test_one_stream_and_no_more() -> None:
     ended = zlib.compressobj(wbits=-15)
     whole = ended.compress(b"a") + ended.flush()
     assert inflate(whole, LIMIT) == b"a"
-    with pytest.raises(NotDeflatedError):
+    with pytest.raises(InvalidDeflateError):
         inflate(whole + whole, LIMIT)
 
 
@@ -145,7 +145,7 @@ def test_one_stream_and_no_more() -> None:
 def test_garbage_is_read_as_another_implementation_reads_it_or_refused(data: bytes) -> None:
     try:
         ours: bytes | None = inflate(data, 1_000)
-    except (NotDeflatedError, TooLargeError):
+    except (InvalidDeflateError, TooLargeError):
         ours = None
     try:
         theirs: bytes | None = bytes(other().decode(Frame(OtherOpcode.TEXT, data, rsv1=True), max_size=1_000).data)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gifchat_realtime_gateway.engine import fan_out, write_loop
 from gifchat_realtime_gateway.engine.connection import Connection
-from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
+from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group, write_to
 from gifchat_realtime_gateway.engine.websocket import deflated_frame, text_frame
 from gifchat_realtime_gateway.engine.write_loop import Sink
 
@@ -45,7 +45,7 @@ def of(*members: Member) -> list[Connection]:
 
 
 def group_of(*members: Member) -> Group:
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     for connection in of(*members):
         group.add(connection)
     return group
@@ -82,7 +82,7 @@ async def test_what_is_sent_in_one_turn_is_one_write() -> None:
 
 
 async def test_nothing_waits_for_nobody() -> None:
-    group, member = Group(EndOfTurn()), Member()
+    group, member = Group(FlushScheduler()), Member()
     group.send(b"4a")
     group.add(*of(member))
     await turn()
@@ -161,7 +161,7 @@ async def test_a_newcomer_that_is_left_out() -> None:
 
 @pytest.fixture
 def chunks_of_2(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fan_out, "CHUNK", 2)
+    monkeypatch.setattr(fan_out, "CHUNK_SIZE", 2)
 
 
 @pytest.mark.usefixtures("chunks_of_2")
@@ -238,7 +238,7 @@ operations = st.one_of(
 @given(st.lists(operations, max_size=40), st.integers(1, 4))
 def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], chunk: int) -> None:
     async def run() -> None:
-        group, members, sent = Group(EndOfTurn()), [Model() for _ in range(7)], 0
+        group, members, sent = Group(FlushScheduler()), [Model() for _ in range(7)], 0
         for step, value in steps:
             match step:
                 case "come":
@@ -264,7 +264,7 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
         assert [member.due[member.stay] for member in members if member.inside and member.due[member.stay]] == []
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fan_out, "CHUNK", chunk)
+        patch.setattr(fan_out, "CHUNK_SIZE", chunk)
         asyncio.run(run())
 
 
@@ -280,12 +280,12 @@ async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(fan_out, "deflated_frame", counted)
     plain, readers = [Raw() for _ in range(2)], [Raw(deflates=True) for _ in range(5)]
-    group = Group(EndOfTurn(), deflates=True)
+    group = Group(FlushScheduler(), deflates=True)
     for member in (plain[0], *readers, plain[1]):
         group.add(*cast("list[Connection]", [member]))
     packets = [b"4" + b"a" * 200, b"4b", b"4" + b"c" * 200]
     with monkeypatch.context() as patch:
-        patch.setattr(fan_out, "CHUNK", 2)
+        patch.setattr(fan_out, "CHUNK_SIZE", 2)
         for packet in packets:
             group.send(packet)
         for _ in range(5):
@@ -338,7 +338,7 @@ class Socket(Sink):
         self.link = self
         self.rest: list[bytes] = []
 
-    def write_rest(self, data: bytes) -> None:
+    def write_remainder(self, data: bytes) -> None:
         self.rest.append(data)
 
     def send_frame(self, data: bytes, packets: list[bytes]) -> None:
@@ -383,7 +383,7 @@ def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Wri
 
 
 def loops() -> dict[str, WriteLoop | None]:
-    return {"in C": None if _write_loop is None else _write_loop.write_all, "in Python": write_loop.write_all_in_python}
+    return {"in C": None if _write_loop is None else _write_loop.write_all, "in Python": write_loop.python_write_all}
 
 
 class Stream(Socket):
@@ -448,7 +448,7 @@ def test_the_loops_say_what_was_not_taken(loop: WriteLoop, streams: list[Stream]
     full.fill()
     broken.there.close()
     connections = [*cast("list[Connection]", [whole, full, broken]), *of(Member()), cast("Connection", whole)]
-    assert loop(connections, b"4a") == [(1, 0), (2, write_loop.BROKEN), (3, write_loop.NOT_NOW)]
+    assert loop(connections, b"4a") == [(1, 0), (2, write_loop.BROKEN), (3, write_loop.NOT_WRITABLE)]
     assert whole.read() == b"4a4a"
     assert loop([], b"4a") == []
 

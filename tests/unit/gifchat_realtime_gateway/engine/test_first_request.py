@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gifchat_realtime_gateway.engine.first_request import FirstRequest, is_plain_websocket_request
-from gifchat_realtime_gateway.engine.handshake import read_request
+from gifchat_realtime_gateway.engine.handshake import parse_request
 
 PLAIN = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: chat.example:8080\r\nUpgrade: websocket\r\n"
@@ -54,7 +54,7 @@ class Parsed:
 
 
 def check_read_alike(data: bytes) -> None:
-    parsed, request = Parsed(data), read_request(data)
+    parsed, request = Parsed(data), parse_request(data)
     assert (parsed.method, parsed.version, parsed.body) == ("GET", "1.1", b"")
     target = httptools.parse_url(parsed.url)
     assert target.path in (b"/socket.io/", b"/internal/v1/engine.io/")

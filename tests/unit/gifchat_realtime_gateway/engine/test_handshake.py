@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from gifchat_realtime_gateway.engine.connection import Connection, State
 from gifchat_realtime_gateway.engine.handshake import (
     Accepted,
-    Elsewhere,
+    ErrorCode,
     Handshake,
-    Problem,
+    OtherNode,
     Refusal,
-    query_of,
-    read_request,
+    parse_query,
+    parse_request,
 )
 
 ORIGIN = "https://chat.example"
@@ -34,13 +34,13 @@ class Registry:
         connection = self.connections[sid] = Connection(sid, self, environ, link)
         return connection
 
-    async def handle(self, connection: Connection, data: str | bytes) -> None:
+    async def handle_message(self, connection: Connection, data: str | bytes) -> None:
         """Nothing is said here."""
 
-    def answered(self, connection: Connection) -> None:
+    def pong_received(self, connection: Connection) -> None:
         """See `handle`."""
 
-    def closed(self, connection: Connection, reason: str) -> None:
+    def connection_closed(self, connection: Connection, reason: str) -> None:
         """See `handle`."""
 
 
@@ -65,11 +65,11 @@ class World:
         *,
         method: str = "GET",
         peer: tuple[str, int] | None = ("192.0.2.1", 5000),
-    ) -> Refusal | Accepted | Elsewhere:
+    ) -> Refusal | Accepted | OtherNode:
         usual = {"host": "x", "sec-websocket-key": KEY, "sec-websocket-version": "13", "upgrade": "websocket"}
         lines = [f"{name}: {value}" for name, value in {**usual, **(headers or {})}.items() if value is not None]
         raw = "\r\n".join((f"{method} /socket.io/?{query} HTTP/1.1", *lines, "", "")).encode("latin-1")
-        return self.handshake.decide(read_request(raw), peer)
+        return self.handshake.decide(parse_request(raw), peer)
 
 
 @pytest.fixture
@@ -77,12 +77,12 @@ def world() -> World:
     return World()
 
 
-def accepted(decision: Refusal | Accepted | Elsewhere) -> Accepted:
+def accepted(decision: Refusal | Accepted | OtherNode) -> Accepted:
     assert isinstance(decision, Accepted)
     return decision
 
 
-def refused(decision: Refusal | Accepted | Elsewhere) -> Refusal:
+def refused(decision: Refusal | Accepted | OtherNode) -> Refusal:
     assert isinstance(decision, Refusal)
     return decision
 
@@ -108,7 +108,7 @@ class _Link:
     deflates = False
 
     def write(self, data: bytes) -> None: ...
-    def write_rest(self, data: bytes) -> None: ...
+    def write_remainder(self, data: bytes) -> None: ...
     def close(self, code: int, reason: str = "") -> None: ...
     def pause_reading(self) -> None: ...
     def resume_reading(self) -> None: ...
@@ -117,24 +117,24 @@ class _Link:
 
 
 @pytest.mark.parametrize(
-    ("query", "problem"),
+    ("query", "code"),
     [
-        ("transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
-        ("EIO=3&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
-        ("EIO=abc&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
-        ("EIO=&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
-        ("EIO=3&EIO=4&transport=websocket", Problem.UNSUPPORTED_PROTOCOL),
-        ("EIO=4", Problem.TRANSPORT_UNKNOWN),
-        ("EIO=4&transport=", Problem.TRANSPORT_UNKNOWN),
-        ("EIO=4&transport=polling", Problem.TRANSPORT_UNKNOWN),
-        ("EIO=4&transport=abc", Problem.TRANSPORT_UNKNOWN),
-        ("EIO=4&transport=websocket&sid=unknown", Problem.SESSION_UNKNOWN),
-        ("EIO=4&transport=websocket&sid=", Problem.SESSION_UNKNOWN),
+        ("transport=websocket", ErrorCode.UNSUPPORTED_PROTOCOL),
+        ("EIO=3&transport=websocket", ErrorCode.UNSUPPORTED_PROTOCOL),
+        ("EIO=abc&transport=websocket", ErrorCode.UNSUPPORTED_PROTOCOL),
+        ("EIO=&transport=websocket", ErrorCode.UNSUPPORTED_PROTOCOL),
+        ("EIO=3&EIO=4&transport=websocket", ErrorCode.UNSUPPORTED_PROTOCOL),
+        ("EIO=4", ErrorCode.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=", ErrorCode.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=polling", ErrorCode.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=abc", ErrorCode.TRANSPORT_UNKNOWN),
+        ("EIO=4&transport=websocket&sid=unknown", ErrorCode.SESSION_UNKNOWN),
+        ("EIO=4&transport=websocket&sid=", ErrorCode.SESSION_UNKNOWN),
     ],
 )
-def test_a_wrong_query_is_refused(world: World, query: str, problem: Problem) -> None:
+def test_a_wrong_query_is_refused(world: World, query: str, code: ErrorCode) -> None:
     refusal = refused(world.ask(query))
-    assert (refusal.status, json.loads(refusal.body)["code"]) == (400, problem.value[0])
+    assert (refusal.status, json.loads(refusal.body)["code"]) == (400, code.value[0])
     assert world.registry.connections == {}
 
 
@@ -194,7 +194,7 @@ def test_our_origin_and_none_at_all_are_let_in(world: World) -> None:
 
 def test_a_second_origin_header_is_foreign() -> None:
     raw = f"GET / HTTP/1.1\r\norigin: {ORIGIN}\r\norigin: https://evil.example\r\n\r\n".encode()
-    assert not World().handshake.origin_allowed(read_request(raw).headers["origin"])
+    assert not World().handshake.origin_allowed(parse_request(raw).headers["origin"])
 
 
 def test_a_node_that_drains_refuses_new_ones_only(world: World) -> None:
@@ -220,15 +220,15 @@ def test_an_upgrade_names_its_connection_and_has_no_handshake_of_its_own(world: 
 def test_a_second_websocket_for_an_upgraded_connection_is_accepted(world: World) -> None:
     polling = world.registry.add("known", {}, None)
     query = "EIO=4&transport=websocket&sid=known"
-    polling.probe()
+    polling.start_probe()
     assert accepted(world.ask(query)).upgrades is polling
-    polling.probed()
+    polling.probe_answered()
     polling.upgrade(_Link())
     assert accepted(world.ask(query)).upgrades is polling
 
 
 def test_a_refusal_is_a_whole_response() -> None:
-    head, _, body = Refusal.of(Problem.SESSION_UNKNOWN).response().partition(b"\r\n\r\n")
+    head, _, body = Refusal.of(ErrorCode.SESSION_UNKNOWN).response().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert f"content-length: {len(body)}".encode() in head
     assert json.loads(body) == {"code": 1, "message": "Session ID unknown"}
@@ -312,13 +312,13 @@ def test_what_handlers_are_told(world: World) -> None:
     ],
 )
 def test_the_engine_serves_its_path_and_every_path_below(world: World, target: str, concerned: bool) -> None:
-    request = read_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-    assert world.handshake.concerns(request) is concerned
+    request = parse_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+    assert world.handshake.serves(request) is concerned
 
 
 def test_reading_a_request() -> None:
     raw = b"GET /socket.io/?a=1&b=&a=2&c=%C3%A9 HTTP/1.1\r\nhost: x:1\r\nx-a: 1\r\nX-A:  2 \r\n\r\n"
-    request = read_request(raw)
+    request = parse_request(raw)
     assert (request.raw, request.method, request.path) == (raw, "GET", "/socket.io/")
     assert request.query == {"a": "1", "b": "", "c": "é"}
     assert request.headers == {"host": "x:1", "x-a": "1,2"}
@@ -326,4 +326,4 @@ def test_reading_a_request() -> None:
 
 @given(st.text())
 def test_any_query_is_read(query: str) -> None:
-    query_of(query)
+    parse_query(query)

@@ -23,7 +23,7 @@ class Client:
     """Answers, or does not, as a test says."""
 
     def __init__(self, wheel: Heartbeat, clock: Clock, *, answers: bool = True) -> None:
-        self.beat = 0
+        self.heartbeat_generation = 0
         self.answers = answers
         self.pinged: list[float] = []
         self.missed: list[float] = []
@@ -33,9 +33,9 @@ class Client:
     def ping(self) -> None:
         self.pinged.append(self._clock())
         if self.answers:
-            self._wheel.alive(self)
+            self._wheel.schedule_ping(self)
 
-    def ping_missed(self) -> None:
+    def pong_missed(self) -> None:
         self.missed.append(self._clock())
 
 
@@ -49,7 +49,7 @@ class Time:
 
     def client(self, *, answers: bool = True) -> Client:
         client = Client(self.wheel, self.clock, answers=answers)
-        self.wheel.alive(client)
+        self.wheel.schedule_ping(client)
         return client
 
     def pass_by(self, seconds: float, tick_s: float = 0.25) -> None:
@@ -93,7 +93,7 @@ def test_who_does_not_answer_is_given_up_once(time: Time) -> None:
 def test_who_answers_in_the_last_moment_stays(time: Time) -> None:
     client = time.client(answers=False)
     time.pass_by(INTERVAL_S + TIMEOUT_S - 0.25)
-    time.wheel.alive(client)
+    time.wheel.schedule_ping(client)
     time.pass_by(INTERVAL_S - 0.25)
     assert client.missed == []
     time.pass_by(0.25)
@@ -102,9 +102,9 @@ def test_who_answers_in_the_last_moment_stays(time: Time) -> None:
 
 def test_who_has_gone_is_let_alone(time: Time) -> None:
     before_ping, after_ping = time.client(), time.client(answers=False)
-    before_ping.beat += 1
+    before_ping.heartbeat_generation += 1
     time.pass_by(INTERVAL_S)
-    after_ping.beat += 1
+    after_ping.heartbeat_generation += 1
     time.pass_by(100)
     assert before_ping.pinged == []
     assert len(after_ping.pinged) == 1
@@ -115,7 +115,7 @@ def test_one_that_goes_by_its_own_ping_disturbs_no_other(time: Time) -> None:
     first, second, third = time.client(), time.client(), time.client()
 
     def ping_and_go() -> None:
-        second.beat += 1
+        second.heartbeat_generation += 1
 
     second.ping = ping_and_go  # type: ignore[method-assign]
     time.pass_by(INTERVAL_S + TIMEOUT_S)

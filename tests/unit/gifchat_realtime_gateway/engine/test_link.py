@@ -17,7 +17,7 @@ from websockets.protocol import CLIENT, Protocol, State
 
 from gifchat_realtime_gateway.engine import link as link_module
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
-from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group
+from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.link import MAX_BUFFER_BYTES, WebSocketLink
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_testkit.engine_worlds import ORIGIN, until
@@ -133,7 +133,7 @@ class Node:
     async def close(self) -> None:
         self._open.close()
         await until(lambda: not self.state.connections)
-        await self.engine.ended()
+        await self.engine.wait_for_disconnects()
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ async def test_a_frame_is_written_at_once(node: Node) -> None:
 
 async def test_what_waits_is_never_overtaken(node: Node) -> None:
     peer = await node.connect()
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     group.add(peer.connection)
     sent = []
     for number in range(400):
@@ -198,7 +198,7 @@ def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int
     async def run() -> None:
         node = Node()
         peer, other = await node.connect(), await node.connect()
-        group = Group(EndOfTurn())
+        group = Group(FlushScheduler())
         group.add(peer.connection)
         group.add(other.connection)
         to_peer: list[str] = []
@@ -238,7 +238,7 @@ def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int
 async def test_a_slow_reader_is_told_to_come_back_and_holds_up_nobody(node: Node) -> None:
     slow, fast = await node.connect(), await node.connect()
     node.engine.connections[slow.connection.sid].session = {}
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     group.add(slow.connection)
     group.add(fast.connection)
     packet = "4" + "x" * 50_000
@@ -260,7 +260,7 @@ async def test_a_slow_reader_is_told_to_come_back_and_holds_up_nobody(node: Node
     await slow.read_until(lambda: slow.close_code is not None)
     assert slow.close_code == 4008
     assert set(slow.packets()) == {packet}
-    await node.engine.ended()
+    await node.engine.wait_for_disconnects()
     assert node.ends == [CloseReason.SLOW_CONSUMER]
 
 
@@ -275,7 +275,7 @@ async def test_a_slow_reader_that_never_reads_is_hung_up_on(node: Node) -> None:
 
 async def test_one_huge_event_is_no_reason_yet(node: Node) -> None:
     peer = await node.connect()
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     group.add(peer.connection)
     for _ in range(20):
         group.send(b"4" + b"x" * 100_000)
@@ -291,7 +291,7 @@ async def test_one_huge_event_is_no_reason_yet(node: Node) -> None:
 @pytest.mark.parametrize("how", ["at once", "while something waits"])
 async def test_a_reader_that_goes_away(node: Node, how: str) -> None:
     peer, other = await node.connect(), await node.connect()
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     for each in (peer, other):
         each.connection.session = {}
         group.add(each.connection)
@@ -313,7 +313,7 @@ async def test_a_reader_that_goes_away(node: Node, how: str) -> None:
 
 
 async def test_a_descriptor_is_forgotten_before_it_is_another_ones(node: Node) -> None:
-    group = Group(EndOfTurn())
+    group = Group(FlushScheduler())
     peers = []
     for _ in range(20):
         peer = await node.connect()

@@ -13,7 +13,7 @@ from gifchat_realtime_gateway.engine.protocol import (
     InvalidPacketError,
     Packet,
     PacketType,
-    Via,
+    Source,
     action_of,
     binary_message,
     encode_payload,
@@ -78,39 +78,39 @@ def test_whatever_comes_is_packets_or_refused(body: str) -> None:
 
 
 ALLOWED = {
-    (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
-    (Via.POST, PacketType.PONG): Action.PONG,
-    (Via.POST, PacketType.CLOSE): Action.CLOSE,
-    (Via.POST, PacketType.OPEN): Action.IGNORE,
-    (Via.POST, PacketType.UPGRADE): Action.IGNORE,
-    (Via.POST, PacketType.NOOP): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
-    (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
-    (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
-    (Via.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
-    (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
-    (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
+    (Source.POST, PacketType.MESSAGE): Action.MESSAGE,
+    (Source.POST, PacketType.PONG): Action.PONG,
+    (Source.POST, PacketType.CLOSE): Action.CLOSE,
+    (Source.POST, PacketType.OPEN): Action.IGNORE,
+    (Source.POST, PacketType.UPGRADE): Action.IGNORE,
+    (Source.POST, PacketType.NOOP): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
+    (Source.WEBSOCKET, PacketType.PONG): Action.PONG,
+    (Source.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Source.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
+    (Source.PROBING, PacketType.PING): Action.ANSWER_PROBE,
+    (Source.PROBING, PacketType.UPGRADE): Action.UPGRADE,
 }
 """The client's side of the document, and what the published server ignores."""
 
 
-@pytest.mark.parametrize(("via", "type_"), list(product(Via, PacketType)))
-def test_what_may_come_when(via: Via, type_: PacketType) -> None:
+@pytest.mark.parametrize(("source", "type_"), list(product(Source, PacketType)))
+def test_what_may_come_when(source: Source, type_: PacketType) -> None:
     packet = Packet(type_, "probe" if type_ is PacketType.PING else "")
-    wanted = ALLOWED.get((via, type_))
+    wanted = ALLOWED.get((source, type_))
     if wanted is None:
         with pytest.raises(InvalidPacketError):
-            action_of(via, packet)
+            action_of(source, packet)
     else:
-        assert action_of(via, packet) is wanted
+        assert action_of(source, packet) is wanted
 
 
 @pytest.mark.parametrize("data", ["", "Probe", "probe ", b"probe"])
 def test_a_probe_says_probe(data: str | bytes) -> None:
     with pytest.raises(InvalidPacketError):
-        action_of(Via.PROBING, Packet(PacketType.PING, data))
+        action_of(Source.PROBING, Packet(PacketType.PING, data))
 
 
 @pytest.mark.parametrize(("interval_s", "timeout_s"), [(25.0, 20.0), (0.3, 0.2), (25.0004, 0.0006)])

@@ -1,18 +1,18 @@
 """What the server keeps of connections that it has closed."""
 
 from gifchat_realtime_gateway.engine.connection import CloseReason
-from gifchat_realtime_gateway.engine.server import MAX_PARTING, EngineServer
+from gifchat_realtime_gateway.engine.server import MAX_LINGERING, EngineServer
 from gifchat_testkit.engine_worlds import options
 
 
 async def test_closed_connections_with_unread_packets_are_kept_up_to_a_bound() -> None:
     engine = EngineServer(**options(lambda: None))  # type: ignore[arg-type, return-value]
-    sids = [f"sid-{number}" for number in range(MAX_PARTING + 10)]
+    sids = [f"sid-{number}" for number in range(MAX_LINGERING + 10)]
     for sid in sids:
         connection = engine.add(sid, {}, None)
         connection.send("4last words")
         connection.close(CloseReason.SERVER)
     kept = [sid for sid in sids if engine.find(sid) is not None]
-    assert kept == sids[-MAX_PARTING:]
+    assert kept == sids[-MAX_LINGERING:]
     assert await connection.poll() == ["4last words"]
     assert engine.find(sids[-1]) is None, "nothing is left of it"

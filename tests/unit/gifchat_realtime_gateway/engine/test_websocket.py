@@ -105,7 +105,7 @@ def test_unknown_opcodes_are_refused(opcode: int, fin: bool) -> None:  # (5.2)
 def parse_deflated(data: bytes, max_bytes: int = MAX_BYTES) -> list[Event]:
     parser = Parser(max_bytes, deflates=True)
     events = parser.feed(data)
-    while parser.behind:
+    while parser.has_backlog:
         events += parser.feed(b"")
     return events
 
@@ -115,7 +115,7 @@ def test_what_is_made_of_one_read_comes_in_parts() -> None:
     data = client_frame(TEXT, deflate(message), reserved=4) * 20 + client_frame(PING, b"?")
     parser = Parser(MAX_BYTES, deflates=True)
     parts = [parser.feed(data[:-3])]
-    while parser.behind:
+    while parser.has_backlog:
         parts.append(parser.feed(b""))
     parts.append(parser.feed(data[-3:]))
     assert max(map(len, parts)) * MAX_BYTES <= 256 * 1024 + MAX_BYTES
@@ -126,7 +126,7 @@ def test_what_is_fed_while_it_is_behind_is_not_lost() -> None:
     data = client_frame(TEXT, deflate(b"x" * MAX_BYTES), reserved=4) * 7
     parser = Parser(MAX_BYTES, deflates=True)
     events = [*parser.feed(data[:900]), *parser.feed(data[900:])]
-    while parser.behind:
+    while parser.has_backlog:
         events += parser.feed(b"")
     assert len(events) == 7
 

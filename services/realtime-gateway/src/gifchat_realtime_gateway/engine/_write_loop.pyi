@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 
-from gifchat_realtime_gateway.engine.write_loop import SinkInPython
+from gifchat_realtime_gateway.engine.write_loop import PythonSink
 
-Sink = SinkInPython
+Sink = PythonSink
 
-def write_all(sinks: Sequence[SinkInPython], data: bytes) -> list[tuple[int, int]]: ...
+def write_all(sinks: Sequence[PythonSink], data: bytes) -> list[tuple[int, int]]: ...

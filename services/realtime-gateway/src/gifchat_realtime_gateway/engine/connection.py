@@ -1,7 +1,7 @@
-"""One Engine.IO connection: a polling client, a WebSocket, or one on its way from the first to the second.
+"""One Engine.IO connection: over polling, over a WebSocket, or upgrading from the first to the second.
 
-It has no task of its own while it is idle. What it receives waits in a short queue with one pump, which lives only
-while there is work, so that a client's messages are handled one after the other.
+An idle connection has no task. Received messages wait in an inbox; one task handles them in order and ends when the
+inbox is empty.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from gifchat_realtime_gateway.engine.websocket import CloseCode, Opcode, frame, 
 from gifchat_realtime_gateway.engine.write_loop import Sink
 
 MAX_POLLED_PACKETS = 16
-"""In one response; clients refuse more."""
+"""Packets in one polling response. python-engineio clients refuse more."""
 MAX_OUTBOX_BYTES = 1024 * 1024
-"""What may wait for a polling client; above, it is a slow consumer."""
-MAX_INBOX = 32
-"""Messages that may wait to be handled; above, nothing more is read from the client."""
+"""Bytes that may wait for a polling client. Above this it is a slow consumer."""
+MAX_INBOX_MESSAGES = 32
+"""Messages that may wait in the inbox. Above this the gateway stops reading from the client."""
 
 
 class CloseReason:
-    """Why a connection ended, as handlers of `disconnect` get it."""
+    """Why a connection ended. `disconnect` handlers receive it."""
 
     CLIENT = "client disconnect"
     SERVER = "server disconnect"
@@ -36,99 +36,106 @@ class CloseReason:
 
 _PING = (protocol.PING_PACKET.encode(),)
 _PING_FRAME = text_frame(*_PING)
-_HEARD_OUT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
-"""The client went: what it said before is handled still."""
-_COMES_BACK = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER)
-"""The client should reconnect, so its poll fails: after a close packet python-socketio never reconnects."""
+_CLIENT_LEFT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
+"""The client ended the connection, so the messages in its inbox are still handled."""
+_SHOULD_RECONNECT = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER)
+"""The client should reconnect, so its poll fails. After a CLOSE packet python-socketio clients never reconnect."""
 
 
 class State(Enum):
-    """Where packets to the client go."""
+    """The transport that packets to the client take (protocol section "Upgrade"), or how far the connection has ended.
+
+    POLLING → PROBING → SWITCHING → WEBSOCKET; a failed probe leads back to POLLING. Any of them can end.
+    """
 
     POLLING = auto()
     PROBING = auto()
-    """To the polls still; a WebSocket is there that may take over."""
+    """Polling. A WebSocket is open and may take over."""
     SWITCHING = auto()
-    """To the polls still, which wait no longer: the WebSocket has been told that it can take over."""
+    """Polling, but polls return at once: the server has answered the WebSocket's probe."""
     WEBSOCKET = auto()
+    LINGERING = auto()
+    """Closed by the server. Packets are left for the client's next poll."""
     CLOSED = auto()
 
 
-class OverlapError(Exception):
-    """A second poll, or a second POST, while the first one is under way."""
+_ENDED = (State.LINGERING, State.CLOSED)
 
 
-class EndedError(Exception):
-    """The connection is closed, and no packet is left to poll."""
+class OverlappingPollError(Exception):
+    """A second poll arrived while the first one is still waiting."""
+
+
+class ConnectionClosedError(Exception):
+    """The connection is closed and no packet is left to poll."""
 
 
 class Link(Protocol):
-    """A WebSocket that frames are written to."""
+    """The WebSocket of a connection."""
 
     deflates: bool
-    """Whether the client reads compressed messages."""
+    """Whether the client accepts compressed messages."""
 
     def write(self, data: bytes) -> None:
-        """Write whole frames, in order; never waits."""
+        """Write whole frames, in order. Never blocks."""
         ...
 
-    def write_rest(self, data: bytes) -> None:
-        """Write what the kernel did not take of frames that were written to `direct_fd`."""
+    def write_remainder(self, data: bytes) -> None:
+        """Write what the kernel did not accept of frames that were sent to `direct_fd` directly."""
         ...
 
     def close(self, code: int, reason: str = "") -> None:
-        """Say why, and end it; the connection is told nothing more."""
+        """Send a close frame and close the WebSocket. The connection gets no further calls."""
         ...
 
     def pause_reading(self) -> None:
-        """Read nothing until `resume_reading`."""
+        """Stop reading until `resume_reading`."""
         ...
 
     def resume_reading(self) -> None:
-        """Go on."""
+        """Read again."""
         ...
 
     def direct_fd(self) -> int:
-        """The file descriptor, where frames may be written to it at once; -1 where something waits."""
+        """Return the file descriptor for direct writes; -1 while buffered data must be sent first."""
         ...
 
 
 class Owner(Protocol):
-    """The server that connections belong to."""
+    """The server that a connection belongs to."""
 
-    def handle(self, connection: "Connection", data: str | bytes) -> Awaitable[None]:
-        """A message from the client. What it raises ends the connection."""
+    def handle_message(self, connection: "Connection", data: str | bytes) -> Awaitable[None]:
+        """Handle a message from the client. An exception closes the connection."""
         ...
 
-    def answered(self, connection: "Connection") -> None:
-        """The client answered a ping."""
+    def pong_received(self, connection: "Connection") -> None:
+        """Called when the client answers a ping."""
         ...
 
-    def closed(self, connection: "Connection", reason: str) -> None:
-        """It is over; called once."""
+    def connection_closed(self, connection: "Connection", reason: str) -> None:
+        """Called once, when the connection closes."""
         ...
 
 
 class Connection(Sink):
-    """See the module. The write loop reads its `fd`."""
+    """One connection. The write loop reads its `fd`."""
 
     __slots__ = (
         "_inbox",
+        "_inbox_task",
         "_outbox",
         "_outbox_bytes",
         "_owner",
-        "_poll",
-        "_pump",
-        "admitted",
+        "_poll_waiter",
         "awaits_pong",
         "base64",
-        "beat",
         "deflates",
         "environ",
+        "has_namespace",
+        "heartbeat_generation",
+        "last_relayed_poll",
         "link",
-        "parting",
         "posting",
-        "relayed_poll",
         "session",
         "session_id",
         "sid",
@@ -136,79 +143,81 @@ class Connection(Sink):
     )
 
     def __init__(self, sid: str, owner: Owner, environ: dict[str, Any], link: Link | None = None) -> None:
-        """`environ` is what handlers are told of the request; with `link` it is a WebSocket from the beginning."""
+        """`environ` describes the request to `connect` handlers. With `link` the connection starts as a WebSocket."""
         self.sid = sid
         self.environ = environ
         self.link = link
         self.fd = link.direct_fd() if link else -1
         self.deflates = link is not None and link.deflates
         self.state = State.WEBSOCKET if link else State.POLLING
-        self.beat = 0
-        self.admitted = False
-        """Whether the client has opened a namespace. One that never does goes after a while."""
+        self.heartbeat_generation = 0
+        """See `heartbeat.Monitored`."""
+        self.has_namespace = False
+        """Whether the client has opened a Socket.IO namespace. The server closes connections that never do."""
         self.awaits_pong = False
+        """Whether a ping is unanswered."""
         self.base64 = False
-        """Whether the client cannot receive binary frames, so that it gets binary messages in base64."""
-        self.parting = False
-        """Whether it is closed, and packets are left for the client's next poll."""
+        """Whether the client cannot receive binary frames (`b64=1`), so binary messages are sent as base64 text."""
         self.posting = False
-        self.relayed_poll: str | None = None
-        """The `t` of the last poll if another node relayed it."""
+        """Whether a POST is in progress."""
+        self.last_relayed_poll: str | None = None
+        """The query parameter `t` of the last poll if another node relayed it."""
         self.session: dict[str, Any] | None = None
+        """What `socketio.AsyncServer.save_session` stores; None until the `connect` handler has been called."""
         self.session_id: str | None = None
-        """The user's session that opened the connection; every later request must carry it."""
+        """The user's session that opened the connection. Every later request must carry it."""
         self._owner = owner
         self._outbox: deque[str | bytes] | None = None
         self._outbox_bytes = 0
-        self._poll: asyncio.Future[None] | None = None
+        self._poll_waiter: asyncio.Future[None] | None = None
         self._inbox: deque[str | bytes] | None = None
-        self._pump: asyncio.Task[None] | None = None
+        self._inbox_task: asyncio.Task[None] | None = None
 
     @property
     def closed(self) -> bool:
-        """Whether it is over."""
-        return self.state is State.CLOSED
+        """Whether the connection has ended, with or without packets left to poll."""
+        return self.state in _ENDED
 
     @property
-    def unread(self) -> bool:
-        """Whether packets are left in the outbox, beyond those that the waiting poll takes."""
+    def has_unpolled_packets(self) -> bool:
+        """Whether the outbox holds more packets than the waiting poll will take."""
         waiting = len(self._outbox) if self._outbox else 0
-        return waiting > (0 if self._poll is None else MAX_POLLED_PACKETS)
+        return waiting > (0 if self._poll_waiter is None else MAX_POLLED_PACKETS)
 
     @property
-    def busy(self) -> bool:
+    def is_handling(self) -> bool:
         """Whether a message is being handled."""
-        return self._pump is not None
+        return self._inbox_task is not None
 
-    # ------------------------------------------------------------------------------------------------------ to it
+    # ----------------------------------------------------------------------------------------------------- sending
 
     def send(self, packet: str | bytes) -> None:
-        """Send one packet: its text, or the bytes of a binary message. Never waits."""
+        """Send one packet: the text of a packet, or the bytes of a binary message. Never blocks."""
         if self.base64 and isinstance(packet, bytes):
             packet = protocol.base64_packet(packet)
         if self.link is not None and self.state is State.WEBSOCKET:
             self.link.write(text_frame(packet.encode()) if isinstance(packet, str) else frame(Opcode.BINARY, packet))
-        elif self.state is not State.CLOSED:
-            self._queue(packet)
+        elif self.state not in _ENDED:
+            self._enqueue(packet)
 
     def send_frame(self, data: bytes, packets: Sequence[bytes]) -> None:
-        """Send `packets`, in UTF-8, that are in the frames of `data` already; for a poller they are queued."""
+        """Write the frames `data`; a polling client gets `packets`, the same content in UTF-8, instead."""
         if self.link is not None and self.state is State.WEBSOCKET:
             self.link.write(data)
-        elif self.state is not State.CLOSED:
+        elif self.state not in _ENDED:
             for packet in packets:
-                self._queue(packet.decode())
+                self._enqueue(packet.decode())
 
     def ping(self) -> None:
-        """Ask whether the client is there."""
+        """Send a ping (protocol section "Heartbeat")."""
         self.awaits_pong = True
         self.send_frame(_PING_FRAME, _PING)
 
-    def ping_missed(self) -> None:
-        """It is not."""
+    def pong_missed(self) -> None:
+        """Close the connection, because the client did not answer a ping in time."""
         self.close(CloseReason.PING_TIMEOUT)
 
-    def _queue(self, packet: str | bytes) -> None:
+    def _enqueue(self, packet: str | bytes) -> None:
         if self._outbox is None:
             self._outbox = deque()
         self._outbox.append(packet)
@@ -216,77 +225,81 @@ class Connection(Sink):
         if self._outbox_bytes > MAX_OUTBOX_BYTES:
             self.close(CloseReason.SLOW_CONSUMER)
         else:
-            self._answer_poll()
+            self._wake_poll()
 
     # ---------------------------------------------------------------------------------------------------- polling
 
     async def poll(self) -> list[str | bytes]:
-        """What waits for the client, as soon as there is something; at most `MAX_POLLED_PACKETS`.
+        """Return the waiting packets, at most `MAX_POLLED_PACKETS`. Waits until there is at least one.
 
         Raises:
-            OverlapError: another poll is waiting.
-            EndedError: the server closed the connection, and the client should connect again.
+            OverlappingPollError: another poll is waiting.
+            ConnectionClosedError: the server closed the connection, and the client should reconnect.
         """
-        if self._poll is not None:
-            raise OverlapError
+        if self._poll_waiter is not None:
+            raise OverlappingPollError
         if not self._outbox and self.state in (State.POLLING, State.PROBING):
-            self._poll = asyncio.get_running_loop().create_future()
+            self._poll_waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._poll
+                await self._poll_waiter
             finally:
-                self._poll = None
+                self._poll_waiter = None
         if not self._outbox and self.state is State.CLOSED:
-            raise EndedError
+            raise ConnectionClosedError
         if not self._outbox or self.state is State.WEBSOCKET:
             return [protocol.NOOP_PACKET]
         packets = [self._outbox.popleft() for _ in range(min(len(self._outbox), MAX_POLLED_PACKETS))]
         self._outbox_bytes -= sum(map(len, packets))
-        if not self._outbox:
-            self.parting = False
+        if not self._outbox and self.state is State.LINGERING:
+            self.state = State.CLOSED
         return packets
 
-    def _answer_poll(self) -> None:
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(None)
+    def _wake_poll(self) -> None:
+        if self._poll_waiter is not None and not self._poll_waiter.done():
+            self._poll_waiter.set_result(None)
 
     # --------------------------------------------------------------------------------------------------- upgrading
 
-    def probe(self) -> None:
-        """A WebSocket is there that wants to take over; there is no second one beside it."""
+    def start_probe(self) -> None:
+        """Note that a WebSocket wants to take over. The caller allows only one at a time."""
         self.state = State.PROBING
 
-    def probed(self) -> None:
-        """It was told that it can: end the poll that is waiting, so that the client can say yes.
+    def probe_answered(self) -> None:
+        """Return the waiting poll, so that the client can send UPGRADE over the WebSocket.
 
         Raises:
-            InvalidPacketError: there is nothing to take over any more.
+            InvalidPacketError: the connection is not probing.
         """
         if self.state is not State.PROBING:
-            raise protocol.InvalidPacketError(f"a probe while {self.state.name}")
+            raise protocol.InvalidPacketError(f"probe while {self.state.name}")
         self.state = State.SWITCHING
-        self._answer_poll()
+        self._wake_poll()
 
     def probe_failed(self) -> None:
-        """It went away before it took over: polling goes on."""
+        """Continue polling, because the WebSocket closed before it took over."""
         if self.state in (State.PROBING, State.SWITCHING):
             self.state = State.POLLING
 
     def upgrade(self, link: Link) -> None:
-        """It takes over, after it was told that it can; what waits for a poll goes to it first."""
+        """Switch to the WebSocket. Packets that wait for a poll are written to it first."""
         waiting, self._outbox, self._outbox_bytes = self._outbox, None, 0
         self.link = link
         self.deflates = link.deflates
         self.state = State.WEBSOCKET
-        self._answer_poll()
+        self._wake_poll()
         for packet in waiting or ():
             self.send(packet)
         self.fd = link.direct_fd()
 
-    # ---------------------------------------------------------------------------------------------------- from it
+    # --------------------------------------------------------------------------------------------------- receiving
 
     def receive(self, action: Action, data: str | bytes) -> None:
-        """One packet from the client; nothing after its end."""
-        if self.state is State.CLOSED:
+        """Process one packet from the client. Packets after the end are ignored.
+
+        Raises:
+            InvalidPacketError: the packet belongs to an upgrade, which only the link handles.
+        """
+        if self.state in _ENDED:
             return
         match action:
             case Action.MESSAGE:
@@ -294,61 +307,65 @@ class Connection(Sink):
             case Action.PONG:
                 if self.awaits_pong:
                     self.awaits_pong = False
-                    self._owner.answered(self)
+                    self._owner.pong_received(self)
             case Action.CLOSE:
                 self.close(CloseReason.CLIENT, CloseCode.NORMAL)
             case Action.IGNORE:
                 pass
             case Action.ANSWER_PROBE | Action.UPGRADE:
-                raise protocol.InvalidPacketError("the link handles an upgrade")
+                raise protocol.InvalidPacketError("only the link handles an upgrade")
 
-    async def handled(self) -> None:
-        """Return when there is space for more messages."""
-        while self._inbox and len(self._inbox) > MAX_INBOX and self._pump is not None:
-            await asyncio.wait({self._pump})
+    async def wait_for_inbox_space(self) -> None:
+        """Wait until the inbox has space for more messages."""
+        while self._inbox and len(self._inbox) > MAX_INBOX_MESSAGES and self._inbox_task is not None:
+            await asyncio.wait({self._inbox_task})
 
-    async def worked_off(self) -> None:
-        """Return when no message is being handled, and none waits."""
-        if self._pump is not None:
-            await asyncio.wait({self._pump})
+    async def wait_until_idle(self) -> None:
+        """Wait until the inbox is empty and no message is being handled."""
+        if self._inbox_task is not None:
+            await asyncio.wait({self._inbox_task})
 
     def _receive_message(self, data: str | bytes) -> None:
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(data)
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._work_off(self._inbox))
-        elif len(self._inbox) > MAX_INBOX and self.link is not None:
+        if self._inbox_task is None:
+            self._inbox_task = asyncio.create_task(self._handle_inbox(self._inbox))
+        elif len(self._inbox) > MAX_INBOX_MESSAGES and self.link is not None:
             self.link.pause_reading()
 
-    async def _work_off(self, inbox: deque[str | bytes]) -> None:
+    async def _handle_inbox(self, inbox: deque[str | bytes]) -> None:
         try:
             while inbox:
-                await self._owner.handle(self, inbox.popleft())
-                if len(inbox) == MAX_INBOX and self.link is not None:
+                await self._owner.handle_message(self, inbox.popleft())
+                if len(inbox) == MAX_INBOX_MESSAGES and self.link is not None:
                     self.link.resume_reading()
         finally:
-            self._pump = None
+            self._inbox_task = None
             self._inbox = None
 
-    # -------------------------------------------------------------------------------------------------------- end
+    # ----------------------------------------------------------------------------------------------------- closing
 
     def close(self, reason: str, code: int = CloseCode.GOING_AWAY) -> None:
-        """End it; once. A client whose connection is closed by the server comes back by itself."""
-        if self._inbox and reason not in _HEARD_OUT:
+        """Close the connection; a no-op if it is closed. `reason` is a `CloseReason`, `code` is for a WebSocket."""
+        if self._inbox and reason not in _CLIENT_LEFT:
             self._inbox.clear()
-        if self.state is State.CLOSED:
+        if self.state in _ENDED:
             return
-        was, self.state = self.state, State.CLOSED
+        previous, self.state = self.state, State.CLOSED
         self.fd = -1
-        self.beat += 1
+        self.heartbeat_generation += 1
         if self.link is not None:
             self.link.close(code)
             self.link = None
-        if was is not State.WEBSOCKET:
+        if previous is not State.WEBSOCKET:
             if self._outbox is None or reason == CloseReason.SLOW_CONSUMER:
                 self._outbox = deque()
-            if reason not in _COMES_BACK:
+            if reason not in _SHOULD_RECONNECT:
                 self._outbox.append(protocol.NOOP_PACKET if reason == CloseReason.CLIENT else protocol.CLOSE_PACKET)
-            self._answer_poll()
-        self._owner.closed(self, reason)
+            self._wake_poll()
+        self._owner.connection_closed(self, reason)
+
+    def linger(self) -> None:
+        """Keep a closed connection's packets for the client's next poll."""
+        self.state = State.LINGERING

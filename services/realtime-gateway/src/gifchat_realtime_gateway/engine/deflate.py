@@ -1,7 +1,8 @@
-"""permessage-deflate (RFC 7692) without memory from one message to the next, as values. No I/O.
+"""permessage-deflate (RFC 7692) without context takeover, as values. No I/O.
 
-A broadcast is compressed once for all its readers, so nothing can depend on what one of them was sent before: the
-server never keeps its context, and asks clients not to keep theirs, which saves both a window for each connection.
+A broadcast is compressed once for all its readers, so it cannot depend on what one of them received before. The server
+therefore keeps no context and asks clients to keep none. That also saves two windows of memory for each connection.
+Section numbers in parentheses are RFC 7692's.
 """
 
 import re
@@ -9,43 +10,43 @@ import zlib
 from collections.abc import Iterator
 from typing import Final
 
-_NAME: Final = "permessage-deflate"
+_EXTENSION: Final = "permessage-deflate"
 _FLAGS: Final = ("server_no_context_takeover", "client_no_context_takeover")
 _SERVER_WINDOW: Final = "server_max_window_bits"
 _CLIENT_WINDOW: Final = "client_max_window_bits"
 _WINDOW_BITS: Final = 15
-_TAIL: Final = b"\x00\x00\xff\xff"
-"""What a sync flush ends with; it is not sent (7.2.1)."""
+_SYNC_TAIL: Final = b"\x00\x00\xff\xff"
+"""The end of a sync flush. Senders remove it (7.2.1), receivers append it again (7.2.2)."""
 _QUOTED_NUMBER: Final = re.compile(r'="([0-9]+)"')
-_AFTER_FINAL: Final = b"\x00" + _TAIL
-"""What remains where a client has ended the whole stream, which it may (7.2.3.4)."""
+_FINAL_TAIL: Final = b"\x00" + _SYNC_TAIL
+"""The unused bytes after a message whose last block is marked final, which is allowed (7.2.3.4)."""
 
 
-class NotDeflatedError(ValueError):
-    """These bytes are no compressed message."""
+class InvalidDeflateError(ValueError):
+    """The payload is not a valid compressed message."""
 
 
 class TooLargeError(ValueError):
-    """There is more in it than a message may have."""
+    """The decompressed message exceeds the limit."""
 
 
 def negotiate(offers: str, user_agent: str = "") -> str | None:
-    """The answer to `Sec-WebSocket-Extensions` (5.1, 7.1); None where no offer can be taken.
+    """Return the answer to `Sec-WebSocket-Extensions` (5.1, 7.1); None if no offer is acceptable.
 
-    Everybody is sent the same bytes, so an offer that wants a smaller window of the server is declined. So are those of
-    WebKit (Safari, everything on iOS): it has been seen to keep its context where it agreed not to.
+    All clients get the same bytes, so an offer that asks the server for a smaller window is declined. So are WebKit's
+    offers (Safari, and every browser on iOS): WebKit was seen keeping its context after agreeing not to.
     """
     offers = _QUOTED_NUMBER.sub(r"=\1", offers)
     if '"' in offers or ("AppleWebKit/" in user_agent and "Chrome/" not in user_agent):
         return None
     for offer in offers.split(","):
         name, *rest = (part.strip() for part in offer.split(";"))
-        if name != _NAME:
+        if name != _EXTENSION:
             continue
         parameters = dict(_parameters(rest))
-        if len(parameters) == len(rest) and all(_right(key, value) for key, value in parameters.items()):
+        if len(parameters) == len(rest) and all(_is_valid(key, value) for key, value in parameters.items()):
             window = [f"{_SERVER_WINDOW}={_WINDOW_BITS}"] if _SERVER_WINDOW in parameters else []
-            return "; ".join((_NAME, *_FLAGS, *window))
+            return "; ".join((_EXTENSION, *_FLAGS, *window))
     return None
 
 
@@ -55,7 +56,7 @@ def _parameters(parts: list[str]) -> Iterator[tuple[str, str | None]]:
         yield key.strip(), value.strip() if equals else None
 
 
-def _right(key: str, value: str | None) -> bool:
+def _is_valid(key: str, value: str | None) -> bool:
     if key in _FLAGS:
         return value is None
     if key == _SERVER_WINDOW:
@@ -64,25 +65,25 @@ def _right(key: str, value: str | None) -> bool:
 
 
 def deflate(payload: bytes) -> bytes:
-    """A message's payload, compressed on its own (7.2.1)."""
+    """Compress the payload of one message (7.2.1)."""
     compressor = zlib.compressobj(wbits=-_WINDOW_BITS)
-    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_TAIL)
+    return (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(_SYNC_TAIL)
 
 
 def inflate(payload: bytes, max_bytes: int) -> bytes:
-    """What `deflate` was given (7.2.2); no more than `max_bytes` and one are ever made of it.
+    """Decompress the payload of one message (7.2.2). Never allocates more than `max_bytes` + 1 for the result.
 
     Raises:
-        NotDeflatedError: it is no compressed message.
-        TooLargeError: it would be longer than `max_bytes`.
+        InvalidDeflateError: the payload is not a valid compressed message.
+        TooLargeError: the message is longer than `max_bytes`.
     """
     decompressor = zlib.decompressobj(wbits=-_WINDOW_BITS)
     try:
-        data = decompressor.decompress(payload + _TAIL, max_bytes + 1)
+        data = decompressor.decompress(payload + _SYNC_TAIL, max_bytes + 1)
     except zlib.error as error:
-        raise NotDeflatedError(str(error)) from error
+        raise InvalidDeflateError(str(error)) from error
     if len(data) > max_bytes:
         raise TooLargeError
-    if decompressor.unconsumed_tail or (decompressor.eof and decompressor.unused_data not in (_TAIL, _AFTER_FINAL)):
-        raise NotDeflatedError("more than one stream")
+    if decompressor.unconsumed_tail or (decompressor.eof and decompressor.unused_data not in (_SYNC_TAIL, _FINAL_TAIL)):
+        raise InvalidDeflateError("data after the end of the stream")
     return data

@@ -1,8 +1,8 @@
-"""One event to many connections: encoded once, framed once, written in a tight loop.
+"""Send one event to many connections: encode it once, frame it once, and write it in a tight loop.
 
-Write combining: what is sent to a group goes out at the end of the event loop's turn, so events that come together are
-one write for each member. A lone event leaves in the same turn. In a hot room, where the loop is late, many come
-together, and the cost of a delivery falls.
+Write combining: packets for a group are written at the end of the event loop's turn, so packets that arrive in the same
+turn are one write per member. A lone packet still leaves in its turn. In a hot room the loop is late, more packets are
+combined, and the cost of a delivery falls.
 """
 
 import asyncio
@@ -11,53 +11,53 @@ from typing import NamedTuple
 
 from gifchat_realtime_gateway.engine.connection import Connection
 from gifchat_realtime_gateway.engine.websocket import deflated_frame, text_frame
-from gifchat_realtime_gateway.engine.write_loop import BROKEN, NOT_NOW, write_all
+from gifchat_realtime_gateway.engine.write_loop import BROKEN, NOT_WRITABLE, write_all
 
-CHUNK = 2_000
-"""Connections that are written to before the loop has its turn: some 20 ms."""
+CHUNK_SIZE = 2_000
+"""Connections written to in one turn of the loop, about 20 ms."""
 
-_NOBODY: frozenset[Connection] = frozenset()
+_NO_CONNECTIONS: frozenset[Connection] = frozenset()
 
 
 def write_to(connections: list[Connection], data: bytes, packets: Sequence[bytes]) -> int:
-    """Write the frames `data`, which hold `packets`, to each of `connections`; returns to how many."""
-    for place, sent in write_all(connections, data):
-        connection = connections[place]
-        if sent == NOT_NOW:
+    """Write the frames `data`, which contain `packets`, to each connection. Returns the number of connections."""
+    for index, sent in write_all(connections, data):
+        connection = connections[index]
+        if sent == NOT_WRITABLE:
             connection.send_frame(data, packets)
         elif sent != BROKEN and connection.link is not None:
-            connection.link.write_rest(data[sent:] if sent else data)
-        # The transport finds out by itself that a socket is broken, and ends the connection.
+            connection.link.write_remainder(data[sent:] if sent else data)
+        # Nothing to do for a broken socket: its transport notices and closes the connection.
     return len(connections)
 
 
-class EndOfTurn:
-    """When groups write what they were sent: at the end of the event loop's turn, with one callback for all of them."""
+class FlushScheduler:
+    """Flushes groups at the end of the event loop's turn, with one callback for all of them."""
 
-    __slots__ = ("_due",)
+    __slots__ = ("_groups",)
 
     def __init__(self) -> None:
-        self._due: list[Group] = []
+        self._groups: list[Group] = []
 
-    def flush(self, group: "Group") -> None:
-        """Have the group write then."""
-        if not self._due:
-            asyncio.get_running_loop().call_soon(self._flush)
-        self._due.append(group)
+    def schedule(self, group: "Group") -> None:
+        """Flush the group at the end of this turn."""
+        if not self._groups:
+            asyncio.get_running_loop().call_soon(self._flush_all)
+        self._groups.append(group)
 
-    def _flush(self) -> None:
-        due, self._due = self._due, []
-        for group in due:
+    def _flush_all(self) -> None:
+        groups, self._groups = self._groups, []
+        for group in groups:
             try:
                 group.flush()
             except Exception as error:
-                # The boundary of a group: what goes wrong in one does not silence the others.
-                context = {"message": "a group was not written to", "exception": error}
+                # A failure in one group must not silence the others.
+                context = {"message": "flushing a group failed", "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
 
 
-class _Outgoing:
-    """Packets as they are written: compressed once for all who read them so, and only if there is somebody."""
+class _Batch:
+    """Packets that are written together. Compressed once for all members, and only if a member accepts it."""
 
     __slots__ = ("_deflated", "frames", "packets")
 
@@ -68,156 +68,158 @@ class _Outgoing:
 
     @property
     def deflated(self) -> list[bytes]:
-        """Frames with the packets, compressed."""
+        """The compressed frames of the packets."""
         if self._deflated is None:
             self._deflated = [deflated_frame(packet) for packet in self.packets]
         return self._deflated
 
 
-def _joined(frames: list[bytes]) -> bytes:
+def _join(frames: list[bytes]) -> bytes:
     return frames[0] if len(frames) == 1 else b"".join(frames)
 
 
-class _Flush(NamedTuple):
-    """What goes out at once, chunk by chunk."""
+class _ChunkedFlush(NamedTuple):
+    """A batch that is written chunk by chunk."""
 
-    outgoing: _Outgoing
-    special: Collection[Connection]
-    """Who gets something else, and has got it already."""
-    changes: int
-    """How often somebody had come or gone when it began."""
+    batch: _Batch
+    done: Collection[Connection]
+    """Members that get a part of the batch only, and already got it."""
+    membership_version: int
+    """The group's version when the flush began."""
 
 
 class Group:
-    """Connections that hear the same. Each gets what is sent after it came, in order."""
+    """Connections that receive the same packets, each from the moment it joined, in order."""
 
     __slots__ = (
-        "_changes",
         "_deflates",
-        "_end",
         "_excluded",
-        "_flushes",
-        "_flushing",
+        "_flush_count",
+        "_flush_pending",
         "_frames",
-        "_late",
+        "_late_joiners",
         "_members",
+        "_membership_version",
         "_packets",
+        "_scheduler",
     )
 
-    def __init__(self, end: EndOfTurn, *, deflates: bool = False) -> None:
-        """`deflates`: some of those who come may read compressed messages."""
-        self._end = end
+    def __init__(self, scheduler: FlushScheduler, *, deflates: bool = False) -> None:
+        """`deflates`: members may accept compressed messages."""
+        self._scheduler = scheduler
         self._deflates = deflates
         self._members: dict[Connection, int] = {}
-        """Each with the number of flushes that had begun when it came."""
-        self._flushes = 0
-        self._changes = 0
-        """How often somebody came or went."""
+        """Each member with the value of `_flush_count` when it joined."""
+        self._flush_count = 0
+        """Flushes begun so far."""
+        self._membership_version = 0
+        """Counts joins and leaves."""
         self._packets: list[bytes] = []
         self._frames: list[bytes] = []
         self._excluded: dict[int, frozenset[Connection]] = {}
-        """Who is left out, by the place of the packet among those that wait."""
-        self._late: dict[Connection, int] = {}
-        """Who came while packets waited, and how many of them are not for it."""
-        self._flushing = False
+        """Excluded connections, by pending-packet index."""
+        self._late_joiners: dict[Connection, int] = {}
+        """Members that joined while packets were pending, with the number of pending packets that they must not get."""
+        self._flush_pending = False
+        """Whether a flush is scheduled or in progress."""
 
     def __len__(self) -> int:
         return len(self._members)
 
     def add(self, connection: Connection) -> None:
-        """From now on it hears what is sent."""
+        """Add a member; a no-op if it is one. It gets every packet that is sent from now on."""
         if connection in self._members:
             return
-        self._members[connection] = self._flushes
-        self._changes += 1
+        self._members[connection] = self._flush_count
+        self._membership_version += 1
         if self._packets:
-            self._late[connection] = len(self._packets)
+            self._late_joiners[connection] = len(self._packets)
 
     def discard(self, connection: Connection) -> None:
-        """It hears no more, not even what waits."""
+        """Remove a member; a no-op if it is none. It gets no more packets, not even pending ones."""
         if self._members.pop(connection, None) is not None:
-            self._changes += 1
-        self._late.pop(connection, None)
+            self._membership_version += 1
+        self._late_joiners.pop(connection, None)
 
     def send(self, packet: bytes, exclude: Collection[Connection] = ()) -> None:
-        """Send one packet, in UTF-8, to all members, or to all but some."""
+        """Send one packet, in UTF-8, to all members but `exclude`."""
         if not self._members:
             return
         if exclude:
             self._excluded[len(self._packets)] = frozenset(exclude)
         self._packets.append(packet)
         self._frames.append(text_frame(packet))
-        if not self._flushing:
-            self._flushing = True
-            self._end.flush(self)
+        if not self._flush_pending:
+            self._flush_pending = True
+            self._scheduler.schedule(self)
 
     def flush(self) -> None:
-        """Write what was sent since the last time; of a large group, the first chunk."""
-        self._flushes += 1
+        """Write the pending packets. A large group gets its first chunk now and the others in later turns."""
+        self._flush_count += 1
         packets, self._packets = self._packets, []
         frames, self._frames = self._frames, []
-        outgoing = _Outgoing(packets, frames)
+        batch = _Batch(packets, frames)
         members = list(self._members)
-        if not self._late and not self._excluded:
-            if len(members) <= CHUNK:
+        if not self._late_joiners and not self._excluded:
+            if len(members) <= CHUNK_SIZE:
                 try:
-                    self._write(members, outgoing)
+                    self._write(members, batch)
                 finally:
-                    self._flushed()
+                    self._finish_flush()
                 return
-            self._write_chunk(members, 0, _Flush(outgoing, _NOBODY, self._changes))
+            self._write_chunk(members, 0, _ChunkedFlush(batch, _NO_CONNECTIONS, self._membership_version))
             return
         excluded, self._excluded = self._excluded, {}
-        late, self._late = self._late, {}
-        special = set(late).union(*excluded.values())
-        flush = _Flush(outgoing, special, self._changes)
+        late_joiners, self._late_joiners = self._late_joiners, {}
+        partial = set(late_joiners).union(*excluded.values())
+        flush = _ChunkedFlush(batch, partial, self._membership_version)
         try:
-            for connection in special:
+            for connection in partial:
                 if connection in self._members:
-                    self._write_some(connection, outgoing, late.get(connection, 0), excluded)
+                    self._write_partial(connection, batch, late_joiners.get(connection, 0), excluded)
         finally:
             self._write_chunk(members, 0, flush)
 
-    def _write(self, members: list[Connection], outgoing: _Outgoing) -> None:
-        readers = [each for each in members if each.deflates] if self._deflates else ()
-        if readers:
+    def _write(self, members: list[Connection], batch: _Batch) -> None:
+        deflating = [each for each in members if each.deflates] if self._deflates else ()
+        if deflating:
             members = [each for each in members if not each.deflates]
-        write_to(members, _joined(outgoing.frames), outgoing.packets)
-        if readers:
-            write_to(readers, _joined(outgoing.deflated), outgoing.packets)
+        write_to(members, _join(batch.frames), batch.packets)
+        if deflating:
+            write_to(deflating, _join(batch.deflated), batch.packets)
 
-    def _write_some(
+    def _write_partial(
         self,
         connection: Connection,
-        outgoing: _Outgoing,
+        batch: _Batch,
         since: int,
         excluded: dict[int, frozenset[Connection]],
     ) -> None:
-        packets = outgoing.packets
-        places = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NOBODY)]
-        if places:
-            frames = outgoing.deflated if self._deflates and connection.deflates else outgoing.frames
-            write_to([connection], b"".join(frames[at] for at in places), [packets[at] for at in places])
+        packets = batch.packets
+        indexes = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NO_CONNECTIONS)]
+        if indexes:
+            frames = batch.deflated if self._deflates and connection.deflates else batch.frames
+            write_to([connection], b"".join(frames[at] for at in indexes), [packets[at] for at in indexes])
 
-    def _write_chunk(self, members: list[Connection], at: int, flush: _Flush) -> None:
-        chunk = members[at : at + CHUNK]
-        if flush.special or flush.changes != self._changes:
-            # Some have gone since the list was made, and may have come back; some have got theirs.
-            come, now, special = self._members.get, self._flushes, flush.special
-            chunk = [each for each in chunk if come(each, now) < now and each not in special]
+    def _write_chunk(self, members: list[Connection], at: int, flush: _ChunkedFlush) -> None:
+        chunk = members[at : at + CHUNK_SIZE]
+        if flush.done or flush.membership_version != self._membership_version:
+            # Skip members that got their part, and those that left since the flush began, even if they have rejoined.
+            joined_at, now, done = self._members.get, self._flush_count, flush.done
+            chunk = [each for each in chunk if joined_at(each, now) < now and each not in done]
         try:
-            self._write(chunk, flush.outgoing)
+            self._write(chunk, flush.batch)
         finally:
-            # Whatever happens to one of them: the room must not fall silent.
-            self._go_on(members, at, flush)
+            # Continue even if one member fails: the room must not fall silent.
+            self._continue_flush(members, at, flush)
 
-    def _go_on(self, members: list[Connection], at: int, flush: _Flush) -> None:
-        if at + CHUNK < len(members):
-            asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK, flush)
+    def _continue_flush(self, members: list[Connection], at: int, flush: _ChunkedFlush) -> None:
+        if at + CHUNK_SIZE < len(members):
+            asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK_SIZE, flush)
         else:
-            self._flushed()
+            self._finish_flush()
 
-    def _flushed(self) -> None:
-        self._flushing = bool(self._packets)
+    def _finish_flush(self) -> None:
+        self._flush_pending = bool(self._packets)
         if self._packets:
-            self._end.flush(self)
+            self._scheduler.schedule(self)

@@ -1,9 +1,9 @@
-"""A new TCP connection, until its first request shows what it is for.
+"""Route a new TCP connection by its first request: to a WebSocket link, or to uvicorn.
 
-Nearly all of them ask for a WebSocket of the engine's, in a few plain lines that came in one piece: these go to the
-link at once. Uvicorn would parse them, write them anew for the link to parse, and make what only HTTP needs: a sixth
-of what a connection costs the engine alone. Whatever looks otherwise is uvicorn's, and comes back by its `ws=` hook if
-it is for the link after all; so the pattern may be as narrow as it is safe.
+Nearly every connection requests one of the engine's WebSockets, in plain headers that arrive in one read. Those go
+straight to the link. Through uvicorn the request would be parsed, serialized and parsed again, and HTTP objects would
+be created: a sixth of what opening a connection costs the engine. Every other request goes to uvicorn, whose `ws=` hook
+returns WebSocket requests to the link. So the pattern can be as narrow as safety demands.
 """
 
 import asyncio
@@ -14,34 +14,34 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
-_PLAIN = re.compile(
+_PLAIN_REQUEST = re.compile(
     rb"GET (?:/socket\.io|/internal/v1/engine\.io)/\?[!-~]++ HTTP/1\.1\r\n"
     rb"(?:[A-Za-z0-9-]++:[ -~]*+\r\n)++\r\n"
 )
-"""One whole request (RFC 9112) without a body, of printable ASCII, with nothing after it.
+"""Exactly one request (RFC 9112) without a body, in printable ASCII.
 
-It never goes back (`++`): what does not fit has been read once.
+Possessive quantifiers (`++`) rule out backtracking, so a request that does not match costs linear time.
 """
-_BEGINNINGS = (b"GET /socket.io/?", b"GET /internal/v1/engine.io/?")
-_WANTED = (b"\r\nupgrade: websocket\r\n", b"\r\nconnection: upgrade\r\n")
-_ONCE = (b"\r\nupgrade:", b"\r\nconnection:")
-_UNWANTED = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
+_PREFIXES = (b"GET /socket.io/?", b"GET /internal/v1/engine.io/?")
+_REQUIRED_LINES = (b"\r\nupgrade: websocket\r\n", b"\r\nconnection: upgrade\r\n")
+_UNIQUE_HEADERS = (b"\r\nupgrade:", b"\r\nconnection:")
+_FORBIDDEN_HEADERS = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nexpect:")
 
 
 def is_plain_websocket_request(data: bytes) -> bool:
-    """Whether it is a whole request for a WebSocket of the engine's that nobody could read in another way."""
-    if not data.startswith(_BEGINNINGS) or _PLAIN.fullmatch(data) is None:
+    """Whether `data` is one whole request for an engine WebSocket that every HTTP parser reads the same way."""
+    if not data.startswith(_PREFIXES) or _PLAIN_REQUEST.fullmatch(data) is None:
         return False
     lower = data.lower()
     return (
-        all(line in lower for line in _WANTED)
-        and all(lower.count(name) == 1 for name in _ONCE)
-        and not any(name in lower for name in _UNWANTED)
+        all(line in lower for line in _REQUIRED_LINES)
+        and all(lower.count(name) == 1 for name in _UNIQUE_HEADERS)
+        and not any(name in lower for name in _FORBIDDEN_HEADERS)
     )
 
 
 class FirstRequest(asyncio.Protocol):
-    """Hands the connection on with the first bytes that come."""
+    """Passes the TCP connection to the right protocol when the first bytes arrive."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class FirstRequest(asyncio.Protocol):
         make_link: Callable[[], asyncio.Protocol],
         make_http: Callable[[], asyncio.Protocol],
     ) -> None:
-        """`make_link` makes the protocol for the engine's WebSockets, `make_http` uvicorn's."""
+        """`make_link` creates the protocol for the engine's WebSockets, `make_http` uvicorn's protocol."""
         self._connections: set[Any] = server_state.connections
         self._make_link = make_link
         self._make_http = make_http
@@ -57,7 +57,7 @@ class FirstRequest(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
-        # uvloop's transports are not registered as what they are.
+        # A cast, because uvloop's transports do not subclass `asyncio.Transport`.
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
@@ -68,16 +68,16 @@ class FirstRequest(asyncio.Protocol):
             return
         self._connections.discard(self)
         protocol = self._make_link() if is_plain_websocket_request(data) else self._make_http()
-        # Before it has the data: it may set another one itself.
+        # Set it before it gets data: the protocol may replace itself.
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
-        """See `asyncio.Protocol`. It never asked for anything."""
+        """See `asyncio.Protocol`."""
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Uvicorn stops."""
+        """Close the connection, because uvicorn is stopping. It has sent no request."""
         if self._transport is not None:
             self._transport.close()

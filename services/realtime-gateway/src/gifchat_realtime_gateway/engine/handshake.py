@@ -1,4 +1,7 @@
-"""Who may open a connection, and with what answer: the rules for polling and WebSocket requests alike."""
+"""Decide which requests may open, use or upgrade a connection; the same rules for polling and WebSockets.
+
+The protocol section "Handshake" and RFC 6455, section 4.2 are the source of the rules.
+"""
 
 import asyncio
 import json
@@ -15,19 +18,18 @@ from gifchat_contracts import errors
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.connection import Connection, Link
 from gifchat_realtime_gateway.engine.deflate import negotiate
-from gifchat_realtime_gateway.engine.relay import PATH as RELAY_PATH
-from gifchat_realtime_gateway.engine.relay import Relay
+from gifchat_realtime_gateway.engine.relay import RELAY_PATH, Relay
 from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import accept_key, text_frame
 
 PATH = "/socket.io"
 NODE_HEADER = "x-engine-io-node"
-"""Header with this node's tag in the answer to a handshake. A front door learns from it which server owns a sid."""
+"""Response header of a handshake with this node's tag. A load balancer learns from it which server holds a sid."""
 _WEBSOCKET_VERSION = "13"
 
 
-class Problem(Enum):
-    """What a request is refused with; code and message as the published server has them."""
+class ErrorCode(Enum):
+    """Why a request is refused: code, message and HTTP status of the published server."""
 
     TRANSPORT_UNKNOWN = (0, "Transport unknown", 400)
     SESSION_UNKNOWN = (1, "Session ID unknown", 400)
@@ -37,19 +39,19 @@ class Problem(Enum):
     UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version", 400)
 
     def body(self) -> bytes:
-        """The JSON of the answer."""
+        """Return the JSON body of the response."""
         code, message, _ = self.value
         return json.dumps({"code": code, "message": message}).encode()
 
     @property
     def status(self) -> int:
-        """The HTTP status."""
+        """The HTTP status of the response."""
         return self.value[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that wants to become a WebSocket."""
+    """An HTTP request for a WebSocket."""
 
     raw: bytes
     method: str
@@ -57,13 +59,13 @@ class Request:
     query_string: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
-    """By lower-case name; repeated ones joined by commas, cookies by semicolons."""
+    """By lower-case name. Repeated headers are joined by commas, cookies by semicolons."""
 
 
-def read_request(raw: bytes) -> Request:
-    """Read a request whose lines are plain: uvicorn has parsed it and written it anew, or `is_plain_websocket_request`.
+def parse_request(raw: bytes) -> Request:
+    """Parse a request in plain form: uvicorn has normalized it, or `is_plain_websocket_request` has checked it.
 
-    Latin-1, as HTTP's header fields are.
+    HTTP header fields are Latin-1.
     """
     head, _, _ = raw.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -73,32 +75,32 @@ def read_request(raw: bytes) -> Request:
     for line in lines:
         name, _, value = line.partition(":")
         name, value = name.strip().lower(), value.strip()
-        between = "; " if name == "cookie" else ","
-        headers[name] = f"{headers[name]}{between}{value}" if name in headers else value
-    return Request(raw, method, unquote(path), query, query_of(query), headers)
+        separator = "; " if name == "cookie" else ","
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
+    return Request(raw, method, unquote(path), query, parse_query(query), headers)
 
 
 @lru_cache(maxsize=256)
-def query_of(query: str) -> Mapping[str, str]:
-    """The first value of each parameter. Most clients ask with the same words."""
+def parse_query(query: str) -> Mapping[str, str]:
+    """Return the first value of each parameter. Cached, because most clients send the same query."""
     return {name: values[0] for name, values in parse_qs(query, keep_blank_values=True).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No."""
+    """The request is refused."""
 
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, problem: Problem) -> "Refusal":
-        """For breaking a rule of the protocol."""
-        return cls(problem.status, problem.body())
+    def of(cls, code: ErrorCode) -> "Refusal":
+        """Return the refusal for a violation of the protocol."""
+        return cls(code.status, code.body())
 
     def response(self) -> bytes:
-        """The whole HTTP response, after which the connection is closed."""
+        """Return the whole HTTP response. The TCP connection closes after it."""
         more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
@@ -109,38 +111,38 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Yes: the response to write, and what the WebSocket is for."""
+    """The request is accepted: the response to write, and what the WebSocket is for."""
 
     response: bytes
     upgrades: Connection | None
-    """The connection to upgrade, which may no longer be polling; None for a new connection."""
+    """The connection to upgrade, which may no longer be polling. None for a new connection."""
     open: Callable[[Link], Connection]
-    """Makes the new connection; its OPEN packet is in `response` already."""
+    """Creates the new connection. `response` already contains its OPEN packet."""
     deflates: bool = False
-    """Messages may be compressed, both ways."""
+    """Messages may be compressed in both directions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Another node holds the session: relay the request to the node with this tag."""
+class OtherNode:
+    """Another node holds the session, so the request is relayed to the node with this tag."""
 
     tag: str
 
 
 class Registry(Protocol):
-    """The connections that there are."""
+    """The connections of this node."""
 
     def find(self, sid: str) -> Connection | None:
-        """The open connection with this id."""
+        """Return the connection with this sid: open, or closed with packets left to poll."""
         ...
 
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
-        """A new one."""
+        """Create and register a connection."""
         ...
 
 
 class Handshake:
-    """Decides over requests."""
+    """Decides about requests."""
 
     def __init__(
         self,
@@ -157,25 +159,25 @@ class Handshake:
         session_of: Callable[[str], str | None] = lambda _cookies: None,
         path: str = PATH,
     ) -> None:
-        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is believed.
+        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is trusted.
 
-        With `deflate` clients that offer it may be sent compressed messages. Without `relay` this node has no peers.
-        `session_of` returns the id of the user's session in a `Cookie` header; None without a valid one.
-        `path` has no trailing slash.
+        `max_bytes` limits a message from a client. `draining` tells whether the node refuses new connections. `deflate`
+        accepts offers of compression. Without `relay` this node has no peers. `session_of` returns the id of the
+        user's session in a `Cookie` header; None without a valid one. `path` has no trailing slash.
         """
         self.max_bytes = max_bytes
         self.deflate = deflate
         self._registry = registry
         self._allowed_origins = frozenset(allowed_origins)
         self._trusted = [ip_network(part.strip(), strict=False) for part in trusted_proxies.split(",") if part.strip()]
-        # Nearly all connections come from the same few proxies.
+        # Cached, because nearly all connections come through the same few proxies.
         self._is_trusted = lru_cache(maxsize=1_024)(self._trusts)
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._draining = draining
         self.relay = relay
         self.node_tag = relay.own_tag if relay else ""
-        """Prefix of new sids."""
+        """The prefix of new sids."""
         self._session_of = session_of
         self._path = f"{path}/"
 
@@ -184,37 +186,37 @@ class Handshake:
         cookies = headers.get("cookie")
         return self._session_of(cookies) if cookies else None
 
-    def find(self, sid: str, headers: Mapping[str, str], *, relayed: bool) -> "Connection | Elsewhere | Refusal":
+    def find(self, sid: str, headers: Mapping[str, str], *, relayed: bool) -> "Connection | OtherNode | Refusal":
         """Find the connection with this sid.
 
-        If a session opened the connection, the request must carry the same session. A `relayed` request is not relayed
-        again.
+        If a user's session opened the connection, the request must carry the same session. A `relayed` request is not
+        relayed again.
         """
         connection = self._registry.find(sid)
         if connection is None:
-            owner = self.relay.owner_of(sid) if self.relay is not None and not relayed else None
-            return Refusal.of(Problem.SESSION_UNKNOWN) if owner is None else Elsewhere(owner)
+            tag = self.relay.owner_of(sid) if self.relay is not None and not relayed else None
+            return Refusal.of(ErrorCode.SESSION_UNKNOWN) if tag is None else OtherNode(tag)
         if connection.session_id is not None and connection.session_id != self.session_of(headers):
-            return Refusal.of(Problem.FORBIDDEN)
+            return Refusal.of(ErrorCode.FORBIDDEN)
         return connection
 
-    def refuse_stranger(self, headers: Mapping[str, str]) -> "Refusal | None":
-        """Refuse a relayed request that does not come from a node of this cluster; None if it does."""
+    def refuse_unless_peer(self, headers: Mapping[str, str]) -> "Refusal | None":
+        """Return the refusal for a relayed request from outside this cluster; None for one from a node of it."""
         if self.relay is not None and self.relay.authorized(headers):
             return None
         code = errors.INTERNAL_ONLY
         return Refusal(code.status, json.dumps({"code": code.code, "message": code.text("en")}).encode())
 
-    def concerns(self, request: Request) -> bool:
-        """Whether the engine serves the path. Like the published server it serves every path below its own."""
+    def serves(self, request: Request) -> bool:
+        """Whether the engine serves the path: its own and all below it, like the published server, or the relay's."""
         return f"{request.path}/".startswith(self._path) or request.path == RELAY_PATH
 
     def origin_allowed(self, origin: str | None) -> bool:
-        """A request without `Origin` is no browser's."""
+        """Whether a page of this origin may connect. A request without `Origin` does not come from a browser."""
         return origin is None or origin in self._allowed_origins
 
-    def refuse_new(self) -> Refusal | None:
-        """Whether this node takes no new connections: nginx asks the next one at a 503."""
+    def refuse_while_draining(self) -> Refusal | None:
+        """Return a 503 while this node drains, at which nginx tries the next node; otherwise None."""
         if not self._draining():
             return None
         code = errors.NODE_DRAINING
@@ -223,11 +225,14 @@ class Handshake:
         )
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
-        """The OPEN packet of a new connection."""
+        """Return the OPEN packet of a new connection."""
         return protocol.open_packet(sid, upgrades, self._ping_interval_s, self._ping_timeout_s, self.max_bytes)
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        """The client's address: the last one in `forwarded_for` that none of our proxies has, from the right."""
+        """Return the client's address: the rightmost address that is not a trusted proxy.
+
+        `peer` is the rightmost address, `forwarded_for` (X-Forwarded-For) has the others.
+        """
         address = peer
         for hop in reversed((forwarded_for or "").split(",")):
             if not self._is_trusted(address):
@@ -235,25 +240,25 @@ class Handshake:
             address = hop.strip() or address
         return address
 
-    def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | Elsewhere:
-        """Over a request for a WebSocket."""
+    def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | OtherNode:
+        """Decide about a request for a WebSocket. `peer` is the address of the TCP connection."""
         headers, query = request.headers, request.query
         relayed = request.path == RELAY_PATH
-        if relayed and (refusal := self.refuse_stranger(headers)) is not None:
+        if relayed and (refusal := self.refuse_unless_peer(headers)) is not None:
             return refusal
         key = accept_key(headers.get("sec-websocket-key", "").encode("latin-1"))
         if request.method != "GET":
-            return Refusal.of(Problem.BAD_HANDSHAKE_METHOD)
+            return Refusal.of(ErrorCode.BAD_HANDSHAKE_METHOD)
         if key is None or "host" not in headers:
-            return Refusal.of(Problem.BAD_REQUEST)
+            return Refusal.of(ErrorCode.BAD_REQUEST)
         if headers.get("sec-websocket-version") != _WEBSOCKET_VERSION:
-            return Refusal(426, Problem.BAD_REQUEST.body(), {"sec-websocket-version": _WEBSOCKET_VERSION})
+            return Refusal(426, ErrorCode.BAD_REQUEST.body(), {"sec-websocket-version": _WEBSOCKET_VERSION})
         if not self.origin_allowed(headers.get("origin")):
-            return Refusal.of(Problem.FORBIDDEN)
+            return Refusal.of(ErrorCode.FORBIDDEN)
         if query.get("EIO") != protocol.PROTOCOL_VERSION:
-            return Refusal.of(Problem.UNSUPPORTED_PROTOCOL)
+            return Refusal.of(ErrorCode.UNSUPPORTED_PROTOCOL)
         if query.get("transport") != "websocket":
-            return Refusal.of(Problem.TRANSPORT_UNKNOWN)
+            return Refusal.of(ErrorCode.TRANSPORT_UNKNOWN)
         offers = headers.get("sec-websocket-extensions", "") if self.deflate else ""
         extension = negotiate(offers, headers.get("user-agent", "")) if offers else None
         response = (
@@ -270,8 +275,8 @@ class Handshake:
                 return connection
             return Accepted(response + b"\r\n", connection, lambda _link: connection, deflates)
         if relayed:
-            return Refusal.of(Problem.BAD_REQUEST)
-        if (refusal := self.refuse_new()) is not None:
+            return Refusal.of(ErrorCode.BAD_REQUEST)
+        if (refusal := self.refuse_while_draining()) is not None:
             return refusal
         sid = new_sid(self.node_tag)
         environ = self.environ(headers, peer[0] if peer else "unknown", request.query_string)
@@ -280,19 +285,19 @@ class Handshake:
         response += b"\r\n" + text_frame(self.open_packet(sid, ()).encode())
         return Accepted(response, None, lambda link: self._registry.add(sid, environ, link), deflates)
 
-    def carry(self, tag: str, request: Request, peer: tuple[str, int] | None) -> asyncio.Protocol:
-        """Return the protocol that carries the WebSocket to the node with this tag.
+    def relay_websocket(self, tag: str, request: Request, peer: tuple[str, int] | None) -> asyncio.Protocol:
+        """Return the protocol that relays the WebSocket to the node with this tag.
 
         Raises:
             RuntimeError: this node has no peers.
         """
         if self.relay is None:
-            raise RuntimeError("only a node with peers relays")
+            raise RuntimeError("a node without peers cannot relay")
         address = self.client_address(peer[0] if peer else "unknown", request.headers.get("x-forwarded-for"))
-        return self.relay.carry(tag, request.raw, address, Refusal.of(Problem.SESSION_UNKNOWN).response())
+        return self.relay.relay_websocket(tag, request.raw, address, Refusal.of(ErrorCode.SESSION_UNKNOWN).response())
 
     def environ(self, headers: Mapping[str, str], peer: str, query_string: str) -> dict[str, Any]:
-        """Build the `environ` of `connect` handlers: the address, the query, and the headers that they use."""
+        """Build the `environ` of `connect` handlers: address, query, and the headers that they use."""
         environ: dict[str, Any] = {
             "REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for")),
             "QUERY_STRING": query_string,

@@ -1,8 +1,11 @@
-"""The WebSocket side: an asyncio protocol that connections are handed to with their request, here or by uvicorn.
+"""The WebSocket transport: an asyncio protocol that takes over a TCP connection with its request.
 
-The write rule: frames are written to the socket at once, as long as the transport holds nothing back. What the kernel
-does not take goes to the transport, and then everything does until it is empty: a direct write would overtake. The
-101 response goes the same way, because uvloop sends what it is given only at the end of its turn.
+`FirstRequest` or uvicorn hands the connection over.
+
+The write rule: while the transport's buffer is empty, frames are written directly to the socket. What the kernel does
+not accept goes to the transport, and so does everything after it until the buffer is empty: a direct write would
+overtake buffered data. The 101 response follows the same rule, because uvloop sends buffered data only at the end of
+the loop's turn.
 """
 
 import asyncio
@@ -15,8 +18,8 @@ import structlog
 
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, State
-from gifchat_realtime_gateway.engine.handshake import Accepted, Elsewhere, Handshake, Refusal, Request, read_request
-from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError, Via, action_of
+from gifchat_realtime_gateway.engine.handshake import Accepted, Handshake, OtherNode, Refusal, Request, parse_request
+from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError, Source, action_of
 from gifchat_realtime_gateway.engine.websocket import (
     CloseCode,
     Closing,
@@ -35,28 +38,29 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
 MAX_BUFFER_BYTES = 1024 * 1024
-"""What may wait for a reader, beside what the kernel holds; above, it is a slow consumer."""
+"""Bytes that may wait in the transport, besides the kernel's buffer. Above this the client is a slow consumer."""
 PROBE_TIMEOUT_S = 10.0
+"""How long an upgrading WebSocket may take until UPGRADE."""
 CLOSE_TIMEOUT_S = 2.0
-"""How long a closing WebSocket may take to say goodbye and to read what is left."""
+"""How long the closing handshake may take, including the rest of the buffered data."""
 
 _log = structlog.get_logger(__name__)
 
 
 class WebSocketLink(asyncio.Protocol):
-    """One WebSocket. `connection` is None until the handshake, while it probes, and after the end."""
+    """One WebSocket. `connection` is None before the handshake, while probing, and after the end."""
 
     __slots__ = (
+        "_buffering",
         "_closing",
-        "_connections",
-        "_fallback",
+        "_delegate",
         "_fd",
         "_handshake",
-        "_held_back",
-        "_inner",
+        "_make_fallback",
         "_parser",
-        "_paused",
         "_probing",
+        "_reading_paused",
+        "_server_connections",
         "_timer",
         "_transport",
         "connection",
@@ -66,19 +70,19 @@ class WebSocketLink(asyncio.Protocol):
     def __init__(
         self, handshake: Handshake, server_state: "ServerState", fallback: Callable[[], asyncio.Protocol]
     ) -> None:
-        """`handshake` decides over requests; `fallback` makes the protocol for paths that are not the engine's."""
+        """`handshake` decides about requests. `fallback` creates the protocol for paths that are not the engine's."""
         self.connection: Connection | None = None
         self._handshake = handshake
-        self._connections: set[Any] = server_state.connections
-        self._fallback: Callable[[], asyncio.Protocol] | None = fallback
-        self._inner: asyncio.Protocol | None = None
+        self._server_connections: set[Any] = server_state.connections
+        self._make_fallback: Callable[[], asyncio.Protocol] | None = fallback
+        self._delegate: asyncio.Protocol | None = None
         self._probing: Connection | None = None
         self._parser: Parser | None = None
         self._transport: asyncio.Transport | None = None
         self._fd = -1
-        self._held_back = False
+        self._buffering = False
         self._closing = False
-        self._paused = False
+        self._reading_paused = False
         self.deflates = False
         """See `connection.Link`."""
         self._timer: asyncio.TimerHandle | None = None
@@ -86,29 +90,29 @@ class WebSocketLink(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The TCP connection is there."""
+        """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """First the request, whole, then frames."""
+        """Process the whole request in the first call, and frames in later calls."""
         if self._parser is not None:
             self._receive(self._parser, data)
-        elif self._inner is not None:
-            self._inner.data_received(data)
+        elif self._delegate is not None:
+            self._delegate.data_received(data)
         else:
-            self._open(read_request(data))
+            self._handle_request(parse_request(data))
 
     def eof_received(self) -> bool:
-        """Half closed is closed."""
+        """Close the transport: WebSockets have no half-closed state."""
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The TCP connection is gone, and its file descriptor may become another's."""
-        if self._inner is not None:
-            self._inner.connection_lost(exc)
+        """Forget the file descriptor, because the kernel may reuse its number, and close the connection."""
+        if self._delegate is not None:
+            self._delegate.connection_lost(exc)
             return
         self._fd = -1
-        self._connections.discard(self)
+        self._server_connections.discard(self)
         self._cancel_timer()
         connection, self.connection = self.connection, None
         probing, self._probing = self._probing, None
@@ -120,15 +124,15 @@ class WebSocketLink(asyncio.Protocol):
             connection.close(CloseReason.TRANSPORT_CLOSE if exc is None else CloseReason.TRANSPORT_ERROR)
 
     def pause_writing(self) -> None:
-        """The transport holds something back."""
-        self._hold_back()
+        """Stop direct writes, because the transport has buffered data."""
+        self._start_buffering()
 
     def resume_writing(self) -> None:
-        """It has sent everything."""
-        self._let_through()
+        """Allow direct writes again, because the transport's buffer is empty."""
+        self._stop_buffering()
 
     def shutdown(self) -> None:
-        """Uvicorn stops, and the node was drained: whoever is left has come in between."""
+        """Close the WebSocket, because uvicorn is stopping. After a drain, only last-moment connections are left."""
         if self.connection is not None:
             self.connection.close(CloseReason.SERVER)
         else:
@@ -144,13 +148,13 @@ class WebSocketLink(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        if self._held_back or self._fd < 0:
+        if self._buffering or self._fd < 0:
             self._transport.write(data)
-            waiting = self._transport.get_write_buffer_size()
-            if waiting > MAX_BUFFER_BYTES and not self._closing:
-                self._give_up()
-            elif waiting == 0:
-                self._let_through()
+            buffered = self._transport.get_write_buffer_size()
+            if buffered > MAX_BUFFER_BYTES and not self._closing:
+                self._close_slow_consumer()
+            elif buffered == 0:
+                self._stop_buffering()
             return
         try:
             sent = os.write(self._fd, data)
@@ -160,18 +164,18 @@ class WebSocketLink(asyncio.Protocol):
             self._transport.abort()
             return
         if sent < len(data):
-            self._hold_back()
+            self._start_buffering()
             self._transport.write(data[sent:] if sent else data)
 
-    def write_rest(self, data: bytes) -> None:
+    def write_remainder(self, data: bytes) -> None:
         """See `connection.Link`."""
         if self._transport is not None and not self._closing and not self._transport.is_closing():
-            self._hold_back()
+            self._start_buffering()
             self._transport.write(data)
 
     def direct_fd(self) -> int:
         """See `connection.Link`."""
-        return -1 if self._held_back or self._closing else self._fd
+        return -1 if self._buffering or self._closing else self._fd
 
     def close(self, code: int, reason: str = "") -> None:
         """See `connection.Link`."""
@@ -188,67 +192,67 @@ class WebSocketLink(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """See `connection.Link`."""
-        self._paused = True
+        self._reading_paused = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """See `connection.Link`."""
-        self._paused = False
-        self._go_on()
+        self._reading_paused = False
+        self._continue_reading()
 
-    def _go_on(self) -> None:
-        """Receive what was read already, and then what comes."""
-        if self._transport is None or self._transport.is_closing() or self._paused:
+    def _continue_reading(self) -> None:
+        """Parse the backlog first, then read from the socket again."""
+        if self._transport is None or self._transport.is_closing() or self._reading_paused:
             return
-        if self._parser is not None and self._parser.behind:
-            asyncio.get_running_loop().call_soon(self._catch_up, self._parser)
+        if self._parser is not None and self._parser.has_backlog:
+            asyncio.get_running_loop().call_soon(self._parse_backlog, self._parser)
         else:
             self._transport.resume_reading()
 
-    def _catch_up(self, parser: Parser) -> None:
-        if self._transport is not None and parser.behind and not self._paused:
+    def _parse_backlog(self, parser: Parser) -> None:
+        if self._transport is not None and parser.has_backlog and not self._reading_paused:
             self._receive(parser, b"")
-            if not parser.behind:
-                self._go_on()
+            if not parser.has_backlog:
+                self._continue_reading()
 
     # ------------------------------------------------------------------------------------------------- handshake
 
-    def _open(self, request: Request) -> None:
-        transport, fallback = self._transport, self._fallback
-        self._fallback = None
+    def _handle_request(self, request: Request) -> None:
+        transport, fallback = self._transport, self._make_fallback
+        self._make_fallback = None
         if transport is None or fallback is None:
             return
-        if not self._handshake.concerns(request):
-            inner = fallback()
-            self._hand_over(inner, transport)
-            inner.data_received(request.raw)
+        if not self._handshake.serves(request):
+            delegate = fallback()
+            self._delegate_to(delegate, transport)
+            delegate.data_received(request.raw)
             return
         peer = transport.get_extra_info("peername")
         match self._handshake.decide(request, peer):
             case Refusal() as refusal:
                 transport.write(refusal.response())
                 transport.close()
-            case Elsewhere(tag):
-                self._hand_over(self._handshake.carry(tag, request, peer), transport)
+            case OtherNode(tag):
+                self._delegate_to(self._handshake.relay_websocket(tag, request, peer), transport)
             case Accepted() as accepted:
-                self._connections.add(self)
+                self._server_connections.add(self)
                 self._accept(accepted, transport)
 
-    def _hand_over(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
-        """Let `inner` serve the TCP connection from now on."""
-        self._inner = inner
-        inner.connection_made(transport)
+    def _delegate_to(self, delegate: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        """Let `delegate` serve the TCP connection from now on."""
+        self._delegate = delegate
+        delegate.connection_made(transport)
         # uvicorn makes this object the transport's protocol after this call.
-        asyncio.get_running_loop().call_soon(transport.set_protocol, inner)
+        asyncio.get_running_loop().call_soon(transport.set_protocol, delegate)
 
     def _accept(self, accepted: Accepted, transport: asyncio.Transport) -> None:
         raw: socket.socket | None = transport.get_extra_info("socket")
         if raw is not None and transport.get_extra_info("sslcontext") is None:
             self._fd = raw.fileno()
             transport.set_write_buffer_limits(high=0)
-        # An earlier response may still be buffered; a direct write would overtake it.
-        self._held_back = transport.get_write_buffer_size() > 0
+        # A response to an earlier request may still be buffered, and a direct write would overtake it.
+        self._buffering = transport.get_write_buffer_size() > 0
         self.deflates = accepted.deflates
         self._parser = Parser(self._handshake.max_bytes, deflates=accepted.deflates)
         self.write(accepted.response)
@@ -256,11 +260,11 @@ class WebSocketLink(asyncio.Protocol):
             self.connection = accepted.open(self)
             return
         if accepted.upgrades.state is not State.POLLING:
-            # Another WebSocket has upgraded, or the session is closed. The published server answers the same way.
+            # Another WebSocket has upgraded, or the session is closed. The published server closes the same way.
             self.close(CloseCode.NO_STATUS)
             return
         self._probing = accepted.upgrades
-        self._probing.probe()
+        self._probing.start_probe()
         self._timer = asyncio.get_running_loop().call_later(PROBE_TIMEOUT_S, self.close, CloseCode.GOING_AWAY)
 
     # --------------------------------------------------------------------------------------------------- frames
@@ -268,9 +272,9 @@ class WebSocketLink(asyncio.Protocol):
     def _receive(self, parser: Parser, data: bytes) -> None:
         for event in parser.feed(data):
             self._handle(event)
-        if parser.behind and self._transport is not None and not self._transport.is_closing():
+        if parser.has_backlog and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
-            self._go_on()
+            self._continue_reading()
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -279,12 +283,12 @@ class WebSocketLink(asyncio.Protocol):
             case Ping(payload):
                 self.write(frame(Opcode.PONG, payload))
             case Closing(code):
-                self._end(code, CloseReason.TRANSPORT_CLOSE)
+                self._end_connection(code, CloseReason.TRANSPORT_CLOSE)
                 if self._transport is not None:
                     self._transport.close()
             case Failed(code, why):
-                _log.debug("websocket_rules_broken", why=why)
-                self._stop(code)
+                _log.debug("websocket_failed", why=why)
+                self._fail(code)
 
     def _receive_message(self, data: str | bytes) -> None:
         if self._closing:
@@ -294,56 +298,56 @@ class WebSocketLink(asyncio.Protocol):
                 self._receive_probing(self._probing, data)
             elif self.connection is not None:
                 packet = protocol.parse_packet(data) if isinstance(data, str) else protocol.binary_message(data)
-                self.connection.receive(action_of(Via.WEBSOCKET, packet), packet.data)
+                self.connection.receive(action_of(Source.WEBSOCKET, packet), packet.data)
         except InvalidPacketError as error:
             _log.debug("invalid_packet", why=str(error))
-            self._stop(CloseCode.PROTOCOL_ERROR)
+            self._fail(CloseCode.PROTOCOL_ERROR)
 
     def _receive_probing(self, connection: Connection, data: str | bytes) -> None:
         if not isinstance(data, str):
-            raise InvalidPacketError("a probe is text")
-        if action_of(Via.PROBING, protocol.parse_packet(data)) is Action.ANSWER_PROBE:
-            connection.probed()
+            raise InvalidPacketError("a probe must be text")
+        if action_of(Source.PROBING, protocol.parse_packet(data)) is Action.ANSWER_PROBE:
+            connection.probe_answered()
             self.write(text_frame(protocol.PROBE_ANSWER.encode()))
             return
         if connection.state is not State.SWITCHING:
-            raise InvalidPacketError(f"an upgrade while {connection.state.name}")
+            raise InvalidPacketError(f"UPGRADE while {connection.state.name}")
         self._probing = None
         self._cancel_timer()
         self.connection = connection
         connection.upgrade(self)
 
-    def _stop(self, code: int) -> None:
-        """The client broke the rules: say so, and say no more.
+    def _fail(self, code: int) -> None:
+        """Fail the WebSocket with this close code (RFC 6455, section 7.1.7), because the client broke a rule.
 
-        What it still sends is read and thrown away: with something unread, the kernel would reset the connection, and
-        the client would not see why.
+        Further data is read and discarded. If it stayed unread, the kernel would reset the TCP connection, and the
+        client might never see the close frame.
         """
-        self._end(code, CloseReason.TRANSPORT_ERROR)
+        self._end_connection(code, CloseReason.TRANSPORT_ERROR)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
-    def _end(self, code: int, reason: str) -> None:
-        """Tell the connection, and answer."""
+    def _end_connection(self, code: int, reason: str) -> None:
+        """Close the connection, and answer with a close frame."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.link = None
             connection.close(reason)
         self.close(code)
 
-    # ---------------------------------------------------------------------------------------------------- writing
+    # ------------------------------------------------------------------------------------------------ write rule
 
-    def _hold_back(self) -> None:
-        self._held_back = True
+    def _start_buffering(self) -> None:
+        self._buffering = True
         if self.connection is not None:
             self.connection.fd = -1
 
-    def _let_through(self) -> None:
-        self._held_back = False
+    def _stop_buffering(self) -> None:
+        self._buffering = False
         if self.connection is not None and not self._closing:
             self.connection.fd = self._fd
 
-    def _give_up(self) -> None:
+    def _close_slow_consumer(self) -> None:
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.link = None

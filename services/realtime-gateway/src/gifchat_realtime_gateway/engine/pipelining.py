@@ -1,7 +1,7 @@
-"""A request for a WebSocket that comes behind others on its TCP connection waits until they are answered.
+"""Delay a pipelined WebSocket upgrade until the earlier requests on its TCP connection are answered.
 
-HTTP/1.1 answers in the order of the requests (RFC 9112, 9.3.2). Uvicorn queues requests for that but hands the
-connection over at once when one asks for a WebSocket: the 101 would overtake the other responses, or cut them off.
+HTTP/1.1 responses must come in the order of the requests (RFC 9112, section 9.3.2). Uvicorn queues pipelined requests,
+but upgrades at once: the 101 would overtake the other responses, or cut them off.
 """
 
 import asyncio
@@ -15,46 +15,46 @@ else:
     _Base = object
 
 MAX_EARLY_BYTES = 64 * 1024
-"""What a client may send before its WebSocket is accepted; it has no reason to send anything."""
+"""Limit of bytes that follow the request before the WebSocket is accepted. Well-behaved clients send none."""
 
 
-class _UpgradesInOrder(_Base):
-    """Mixed into uvicorn's protocol for HTTP."""
+class _DeferredUpgrades(_Base):
+    """A mixin for uvicorn's HTTP protocol."""
 
-    _waits = False
-    _early = b""
+    _upgrade_deferred = False
+    _early_bytes = b""
 
     def handle_websocket_upgrade(self) -> None:
-        """Upgrade now, or when the last response is complete."""
+        """Upgrade now if all responses are complete, otherwise later."""
         if self.cycle is None or self.cycle.response_complete:
             super().handle_websocket_upgrade()
         else:
-            self._waits = True
+            self._upgrade_deferred = True
 
     def on_response_complete(self) -> None:
-        """Upgrade if this was the last response before it."""
+        """Upgrade if this was the last response before the upgrade."""
         is_last = not self.pipeline
         super().on_response_complete()
-        if self._waits and is_last and not self.transport.is_closing():
-            self._waits = False
+        if self._upgrade_deferred and is_last and not self.transport.is_closing():
+            self._upgrade_deferred = False
             self._unset_keepalive_if_required()
             super().handle_websocket_upgrade()
-            # Refused: what follows the request is nobody's.
-            if self._early and not self.transport.is_closing():
+            # If the upgrade was refused, the transport is closing and the bytes are dropped.
+            if self._early_bytes and not self.transport.is_closing():
                 protocol = cast("asyncio.Protocol", self.transport.get_protocol())
-                protocol.data_received(self._early)
+                protocol.data_received(self._early_bytes)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes while the upgrade waits."""
-        if not self._waits:
+        """Buffer what arrives while the upgrade is deferred."""
+        if not self._upgrade_deferred:
             super().data_received(data)
             return
-        self._early += data
-        if len(self._early) > MAX_EARLY_BYTES:
+        self._early_bytes += data
+        if len(self._early_bytes) > MAX_EARLY_BYTES:
             self.transport.close()
 
 
-def upgrading_in_order(http_protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Make uvicorn's protocol for HTTP wait with an upgrade."""
-    bases: Any = (_UpgradesInOrder, http_protocol)
-    return type("HttpInOrder", bases, {})
+def with_deferred_upgrades(http_protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
+    """Return a subclass of uvicorn's HTTP protocol that defers pipelined upgrades."""
+    bases: Any = (_DeferredUpgrades, http_protocol)
+    return type("HttpWithDeferredUpgrades", bases, {})

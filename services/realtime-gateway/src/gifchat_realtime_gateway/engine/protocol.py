@@ -1,6 +1,7 @@
-"""Engine.IO v4 as values: packets, payloads, and what may come when. No I/O.
+"""Engine.IO v4 packets and payloads as values, and which packets are allowed when. No I/O.
 
-Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-protocol/).
+Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-protocol/). Section names in quotes are
+this document's.
 """
 
 import base64
@@ -11,12 +12,12 @@ from typing import Final
 
 PROTOCOL_VERSION: Final = "4"
 SEPARATOR: Final = "\x1e"
-"""Between the packets of a polling payload."""
+"""Separates the packets of a polling payload ("Packet encoding")."""
 PROBE: Final = "probe"
 
 
 class PacketType(IntEnum):
-    """The first character of a packet in text."""
+    """The first character of a text packet ("Protocol")."""
 
     OPEN = 0
     CLOSE = 1
@@ -29,29 +30,29 @@ class PacketType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """One packet as it was received."""
+    """One received packet."""
 
     type: PacketType
     data: str | bytes = ""
 
 
 class InvalidPacketError(ValueError):
-    """What came is no packet, or not at this moment: the connection is closed."""
+    """The data is not a packet, or the packet is not allowed in this state. It ends the connection."""
 
 
-class Via(Enum):
-    """By which way a packet came."""
+class Source(Enum):
+    """Where a packet arrived."""
 
     POST = auto()
-    """The body of a polling request."""
+    """In the body of a polling request."""
     PROBING = auto()
-    """A WebSocket that wants to take over from polling, before it has."""
+    """On a WebSocket that has not yet taken over from polling."""
     WEBSOCKET = auto()
-    """The WebSocket of the connection."""
+    """On the connection's WebSocket."""
 
 
 class Action(Enum):
-    """What a packet from a client leads to."""
+    """How the server reacts to a packet."""
 
     MESSAGE = auto()
     PONG = auto()
@@ -62,42 +63,42 @@ class Action(Enum):
 
 
 _ACTIONS: Final = {
-    (Via.POST, PacketType.MESSAGE): Action.MESSAGE,
-    (Via.POST, PacketType.PONG): Action.PONG,
-    (Via.POST, PacketType.CLOSE): Action.CLOSE,
-    (Via.POST, PacketType.OPEN): Action.IGNORE,
-    (Via.POST, PacketType.UPGRADE): Action.IGNORE,
-    (Via.POST, PacketType.NOOP): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
-    (Via.WEBSOCKET, PacketType.PONG): Action.PONG,
-    (Via.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
-    (Via.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
-    (Via.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
-    (Via.PROBING, PacketType.PING): Action.ANSWER_PROBE,
-    (Via.PROBING, PacketType.UPGRADE): Action.UPGRADE,
+    (Source.POST, PacketType.MESSAGE): Action.MESSAGE,
+    (Source.POST, PacketType.PONG): Action.PONG,
+    (Source.POST, PacketType.CLOSE): Action.CLOSE,
+    (Source.POST, PacketType.OPEN): Action.IGNORE,
+    (Source.POST, PacketType.UPGRADE): Action.IGNORE,
+    (Source.POST, PacketType.NOOP): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
+    (Source.WEBSOCKET, PacketType.PONG): Action.PONG,
+    (Source.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
+    (Source.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
+    (Source.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
+    (Source.PROBING, PacketType.PING): Action.ANSWER_PROBE,
+    (Source.PROBING, PacketType.UPGRADE): Action.UPGRADE,
 }
-"""Everything that is not in this table closes the connection (or the probing WebSocket alone).
+"""A packet that is not in this table closes the connection, or only the WebSocket if it is probing.
 
-Like the published server, this one ignores OPEN, UPGRADE and NOOP: arduinoWebSockets, for example, opens with UPGRADE.
+Like the published server, ours ignores OPEN, UPGRADE and NOOP: arduinoWebSockets, for example, starts with UPGRADE.
 """
 _STANDARD_ALPHABET: Final = str.maketrans("-_", "+/", " \t\r\n")
 
 
-def action_of(via: Via, packet: Packet) -> Action:
-    """What to do about `packet`.
+def action_of(source: Source, packet: Packet) -> Action:
+    """Return how the server reacts to `packet`.
 
     Raises:
-        InvalidPacketError: a client does not send this, or not this way.
+        InvalidPacketError: clients must not send this packet, or not from this source.
     """
-    action = _ACTIONS.get((via, packet.type))
+    action = _ACTIONS.get((source, packet.type))
     if action is None or (action is Action.ANSWER_PROBE and packet.data != PROBE):
-        raise InvalidPacketError(f"{packet.type.name} by {via.name}")
+        raise InvalidPacketError(f"{packet.type.name} from {source.name}")
     return action
 
 
 def parse_packet(text: str) -> Packet:
-    """A packet from text: a digit and its data, or `b` and a binary message in base64.
+    """Parse a text packet: a digit and its data, or `b` and a binary message in base64.
 
     Raises:
         InvalidPacketError: the text is empty, has an unknown type, or is not valid base64.
@@ -106,31 +107,31 @@ def parse_packet(text: str) -> Packet:
     if digit == "b":
         return binary_message(_from_base64(text[1:]))
     if not "0" <= digit <= "6":
-        raise InvalidPacketError("a packet begins with a digit from 0 to 6")
+        raise InvalidPacketError("a packet must start with a digit from 0 to 6")
     return Packet(PacketType(int(digit)), text[1:])
 
 
 def binary_message(data: bytes) -> Packet:
-    """A binary WebSocket message is a MESSAGE packet without a digit."""
+    """Return the MESSAGE packet for a binary WebSocket message, which has no type digit ("Packet encoding")."""
     return Packet(PacketType.MESSAGE, data)
 
 
 def parse_payload(body: str) -> list[Packet]:
-    """The packets of a polling payload.
+    """Parse a polling payload.
 
     Raises:
-        InvalidPacketError: one of them is invalid.
+        InvalidPacketError: one of the packets is invalid.
     """
     return [parse_packet(part) for part in body.split(SEPARATOR)]
 
 
 def _from_base64(text: str) -> bytes:
-    """Decode either alphabet (RFC 4648, 4 and 5), padded or not, ignoring white space."""
+    """Decode either alphabet (RFC 4648, sections 4 and 5), with or without padding; white space is ignored."""
     digits = text.translate(_STANDARD_ALPHABET).rstrip("=")
     try:
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except ValueError as error:
-        raise InvalidPacketError("not valid base64") from error
+        raise InvalidPacketError("invalid base64") from error
 
 
 def base64_packet(data: bytes) -> str:
@@ -139,15 +140,15 @@ def base64_packet(data: bytes) -> str:
 
 
 def encode_payload(packets: Sequence[str | bytes]) -> str:
-    """Join packets for a polling response; each is its text, or the bytes of a binary message."""
+    """Join packets for a polling response. Each is the text of a packet, or the bytes of a binary message."""
     return SEPARATOR.join(packet if isinstance(packet, str) else base64_packet(packet) for packet in packets)
 
 
 def open_packet(
     sid: str, upgrades: Sequence[str], ping_interval_s: float, ping_timeout_s: float, max_bytes: int
 ) -> str:
-    """The handshake."""
-    # Neither a sid nor the name of a transport has a character that JSON would escape.
+    """Return the OPEN packet ("Handshake"). It carries the times in milliseconds."""
+    # Formatted by hand for speed: sids and transport names contain nothing that JSON would escape.
     names = ",".join(f'"{name}"' for name in upgrades)
     return (
         f'0{{"sid":"{sid}","upgrades":[{names}],"pingInterval":{round(ping_interval_s * 1000)},'

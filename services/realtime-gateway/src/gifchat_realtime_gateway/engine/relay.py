@@ -1,8 +1,8 @@
 """Relay requests for another node's session to that node, so that clients and balancers need no stickiness.
 
 A sid starts with the tag of its node (`sid.py`), and `Nodes` knows the node's address. The relay repeats polling
-requests over HTTP. It joins an upgrading WebSocket to the owner byte for byte. The owner serves both on `PATH`, only
-to callers with the internal token, and never relays them again.
+requests over HTTP, and splices upgrading WebSockets to the session's node byte for byte. That node serves both on
+`RELAY_PATH`. It accepts only callers with the internal token, and never relays their requests again.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Final, Protocol
+from typing import Final, NewType, Protocol
 
 import aiohttp
 import structlog
@@ -18,18 +18,22 @@ from yarl import URL
 
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.sid import tag_of
-from gifchat_realtime_gateway.engine.splice import Half
+from gifchat_realtime_gateway.engine.splice import Side
 
-PATH: Final = "/internal/v1/engine.io/"
-"""Path of relayed requests. The front door answers 404 to everything below `/internal`."""
+RELAY_PATH: Final = "/internal/v1/engine.io/"
+"""Path of relayed requests. The first door answers 404 to everything below `/internal`."""
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 4.0
-"""Shorter than the 5 s after which uvicorn closes idle connections, so no request meets a closing one."""
+"""Shorter than the 5 s after which uvicorn closes idle connections, so no request is sent on a closing one."""
 MAX_CONNECTIONS = 4_096
-"""Limit of concurrent relayed polling requests, to all nodes together."""
-_PASSED_ON: Final = ("cookie", "content-type", "user-agent", "accept-language")
-"""Request headers that the owner may need."""
-_OWN_HEADERS: Final = ("authorization", "x-forwarded-for")
+"""Limit of concurrent relayed polling requests, for all nodes together."""
+_FORWARDED_HEADERS: Final = ("cookie", "content-type", "user-agent", "accept-language")
+"""Headers of a polling request that the session's node may need."""
+_REPLACED_HEADERS: Final = (b"authorization", b"x-forwarded-for")
+"""Headers of a WebSocket request that the relay writes itself."""
+
+RelayedId = NewType("RelayedId", str)
+"""Identifies a request or WebSocket that this node relays. Not a sid."""
 
 _log = structlog.get_logger(__name__)
 
@@ -51,13 +55,13 @@ class PollingRequest:
     headers: Mapping[str, str]
     """By lower-case name."""
     address: str
-    """The client's address, behind our proxies."""
+    """The client's address, as resolved behind trusted proxies."""
     body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer of the session's node."""
+class RelayedResponse:
+    """The response of the session's node."""
 
     status: int
     content_type: bytes
@@ -65,7 +69,7 @@ class Answer:
 
 
 class NodeGoneError(Exception):
-    """The session's node cannot be reached, so the session is lost."""
+    """The session's node is unreachable, so the session is lost."""
 
 
 class Relay:
@@ -81,10 +85,10 @@ class Relay:
         on_request: Callable[[], None] = lambda: None,
         on_socket: Callable[[], None] = lambda: None,
     ) -> None:
-        """Needs a running event loop.
+        """Requires a running event loop.
 
-        `poll_timeout_s`: how long a node may take to answer a poll. `on_request` and `on_socket` are called for each
-        relayed polling request and WebSocket.
+        A node must answer a poll within `poll_timeout_s`. `on_request` is called for each relayed polling request,
+        `on_socket` for each relayed WebSocket.
         """
         self._on_request = on_request
         self._on_socket = on_socket
@@ -99,13 +103,13 @@ class Relay:
             auto_decompress=False,
         )
         self._numbers = count(1)
-        self._carried: dict[str, Callable[[], object]] = {}
-        """Functions that end a relayed request or WebSocket, by its id."""
-        self._joining: set[asyncio.Task[None]] = set()
+        self._closers: dict[RelayedId, Callable[[], object]] = {}
+        """Functions that end a relayed request or WebSocket."""
+        self._join_tasks: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Close all connections to other nodes."""
-        for close in list(self._carried.values()):
+        """End everything that is being relayed, and close all connections to other nodes."""
+        for close in list(self._closers.values()):
             close()
         await self._http.close()
 
@@ -119,103 +123,104 @@ class Relay:
         given = headers.get("authorization", "")
         return hmac.compare_digest(given.encode("latin-1", "replace"), self._authorization.encode())
 
-    def carried(self) -> list[str]:
-        """Return the ids of the requests and WebSockets that this node relays now."""
-        return list(self._carried)
+    def relayed(self) -> list[RelayedId]:
+        """Return the requests and WebSockets that this node is relaying."""
+        return list(self._closers)
 
-    def close(self, carried: str) -> None:
-        """End a relayed request or WebSocket; a no-op if it is over."""
-        close = self._carried.get(carried)
+    def close(self, relayed: RelayedId) -> None:
+        """End a relayed request or WebSocket; a no-op if it has ended."""
+        close = self._closers.get(relayed)
         if close is not None:
             close()
 
     # ---------------------------------------------------------------------------------------------------- polling
 
-    async def ask(self, tag: str, request: PollingRequest) -> Answer:
+    async def forward(self, tag: str, request: PollingRequest) -> RelayedResponse:
         """Repeat a client's request to the node with this tag.
 
         Raises:
-            NodeGoneError: there is no such node, or it does not answer.
+            NodeGoneError: no live node has this tag, or the node does not answer.
         """
-        number = f"request {next(self._numbers)}"
-        asking = asyncio.create_task(self._ask(tag, request))
-        self._carried[number] = asking.cancel
+        relayed = RelayedId(f"request {next(self._numbers)}")
+        sending = asyncio.create_task(self._request(tag, request))
+        self._closers[relayed] = sending.cancel
         self._on_request()
         try:
-            # Cancelled by `close`, because this node stops: the client loses its session and reconnects.
-            await asyncio.wait({asking})
-            if asking.cancelled():
-                raise NodeGoneError("the relay stops")
-            return asking.result()
+            await asyncio.wait({sending})
+            if sending.cancelled():
+                # `close` cancels when this node stops. The client loses its session and reconnects.
+                raise NodeGoneError("this node is stopping")
+            return sending.result()
         finally:
-            asking.cancel()
-            del self._carried[number]
+            sending.cancel()
+            del self._closers[relayed]
 
-    async def end(self, tag: str, request: PollingRequest) -> None:
-        """Close the session on its node, because the client's POST was cut off or is too large."""
+    async def end_session(self, tag: str, request: PollingRequest) -> None:
+        """Close the session on its node, because the client's POST was cut off or too large."""
         try:
-            await self.ask(tag, replace(request, body=protocol.CLOSE_PACKET.encode()))
+            await self.forward(tag, replace(request, body=protocol.CLOSE_PACKET.encode()))
         except NodeGoneError as error:
             _log.debug("relay_failed", why=str(error))
 
-    async def _ask(self, tag: str, request: PollingRequest) -> Answer:
-        node = await self._node(tag)
-        # `encoded`: the owner must get the query unchanged.
-        url = URL(f"http://{node}{PATH}?{request.query}", encoded=True)
-        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+    async def _request(self, tag: str, request: PollingRequest) -> RelayedResponse:
+        address = await self._address_of(tag)
+        # `encoded`: the session's node must get the query unchanged.
+        url = URL(f"http://{address}{RELAY_PATH}?{request.query}", encoded=True)
+        headers = {name: request.headers[name] for name in _FORWARDED_HEADERS if name in request.headers}
         headers["x-forwarded-for"] = request.address
         try:
             async with self._http.request(request.method, url, headers=headers, data=request.body) as response:
                 content_type = response.headers.get("content-type", "text/plain").encode("latin-1")
-                return Answer(response.status, content_type, await response.read())
+                return RelayedResponse(response.status, content_type, await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise NodeGoneError(f"{type(error).__name__}: {error}") from error
 
     # -------------------------------------------------------------------------------------------------- WebSockets
 
-    def carry(self, tag: str, request: bytes, address: str, refusal: bytes) -> asyncio.Protocol:
-        """Return a protocol that relays a WebSocket to the node with this tag.
+    def relay_websocket(self, tag: str, request: bytes, address: str, refusal: bytes) -> asyncio.Protocol:
+        """Return the protocol for the client's TCP connection, which splices it to the node with this tag.
 
-        `request` is the request with all its headers. The client gets `refusal` if the node is gone.
+        `request` is the client's HTTP request with all headers, `address` the client's address. The client gets
+        `refusal`, an HTTP response, if the node is unreachable.
         """
-        number = f"websocket {next(self._numbers)}"
-        near = Half(lambda: self._ended(number))
-        self._carried[number] = near.close
+        relayed = RelayedId(f"websocket {next(self._numbers)}")
+        client_side = Side(lambda: self._forget(relayed))
+        self._closers[relayed] = client_side.close
         self._on_socket()
-        task = asyncio.create_task(self._join(near, tag, self._rewritten(request, address), refusal))
-        self._joining.add(task)
-        task.add_done_callback(self._joining.discard)
-        return near
+        task = asyncio.create_task(self._join(client_side, tag, self._rewrite(request, address), refusal))
+        self._join_tasks.add(task)
+        task.add_done_callback(self._join_tasks.discard)
+        return client_side
 
-    def _ended(self, number: str) -> None:
-        self._carried.pop(number, None)
+    def _forget(self, relayed: RelayedId) -> None:
+        self._closers.pop(relayed, None)
 
-    async def _join(self, near: Half, tag: str, request: bytes, refusal: bytes) -> None:
-        far = Half()
+    async def _join(self, client_side: Side, tag: str, request: bytes, refusal: bytes) -> None:
+        node_side = Side()
         try:
-            host, _, port = (await self._node(tag)).rpartition(":")
+            host, _, port = (await self._address_of(tag)).rpartition(":")
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await asyncio.get_running_loop().create_connection(lambda: far, host.strip("[]"), int(port))
+                await asyncio.get_running_loop().create_connection(lambda: node_side, host.strip("[]"), int(port))
         except (NodeGoneError, OSError, TimeoutError) as error:
             _log.debug("relay_failed", why=str(error))
-            near.write(refusal)
-            near.close()
+            client_side.write(refusal)
+            client_side.close()
             return
-        near.join(far, request)
+        client_side.join(node_side, request)
 
-    async def _node(self, tag: str) -> str:
-        node = await self._nodes.address_of(tag)
-        if node is None:
-            raise NodeGoneError("no such node")
-        return node
+    async def _address_of(self, tag: str) -> str:
+        address = await self._nodes.address_of(tag)
+        if address is None:
+            raise NodeGoneError("no live node has this tag")
+        return address
 
-    def _rewritten(self, request: bytes, address: str) -> bytes:
-        """The request for the owner: with the relay's path, this node's token and the client's address."""
+    def _rewrite(self, request: bytes, address: str) -> bytes:
+        """Return the request for the session's node: with the relay's path, our token and the client's address."""
         head, _, _ = request.partition(b"\r\n\r\n")
         first, *lines = head.split(b"\r\n")
         method, target, version = first.split(b" ")
         _, _, query = target.partition(b"?")
-        kept = [line for line in lines if line.partition(b":")[0].strip().lower().decode("latin-1") not in _OWN_HEADERS]
+        kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in _REPLACED_HEADERS]
         own = (f"authorization: {self._authorization}", f"x-forwarded-for: {address}")
-        first = b"%b %b?%b %b" % (method, PATH.encode(), query, version)
+        first = b"%b %b?%b %b" % (method, RELAY_PATH.encode(), query, version)
         return b"\r\n".join([first, *kept, *(line.encode("latin-1") for line in own), b"", b""])

@@ -1,4 +1,4 @@
-"""Engine.IO session ids (`sid`): random, and on a node with peers they start with the node's tag.
+"""Engine.IO session ids (`sid`): random, and on a node with peers prefixed with the node's tag.
 
 Any node reads from the tag which node holds the session. The tag is a digest of the node id, which is new at each
 start. So it reveals no address, and a restarted node has another tag.
@@ -14,17 +14,20 @@ _TAG_BYTES: Final = 6
 _RANDOM_BYTES: Final = 15
 """A multiple of three, so that base64 needs no padding."""
 _RANDOM_CHARS: Final = 20
-_MADE_AT_ONCE: Final = 256
-"""Random ids for each system call."""
-_unused: list[str] = []
+_SIDS_PER_BATCH: Final = 256
+"""Sids generated with each system call."""
+_pool: list[str] = []
 
 
 def new_sid(tag: str = "") -> str:
-    """Return `tag` followed by 120 random bits: a client that knows a guest's sid controls the connection."""
-    if not _unused:
-        random = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES * _MADE_AT_ONCE)).decode()
-        _unused.extend(random[at : at + _RANDOM_CHARS] for at in range(0, len(random), _RANDOM_CHARS))
-    return tag + _unused.pop()
+    """Return `tag` followed by 120 random bits.
+
+    It must be unguessable: anybody who knows the sid of a guest controls the guest's connection.
+    """
+    if not _pool:
+        random = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES * _SIDS_PER_BATCH)).decode()
+        _pool.extend(random[at : at + _RANDOM_CHARS] for at in range(0, len(random), _RANDOM_CHARS))
+    return tag + _pool.pop()
 
 
 def node_tag(node_id: str) -> str:

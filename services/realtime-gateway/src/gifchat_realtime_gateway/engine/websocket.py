@@ -1,7 +1,7 @@
-"""WebSocket frames, the server's side, as values (RFC 6455). No I/O.
+"""WebSocket frames for a server, as values (RFC 6455). No I/O.
 
-Only what a server of messages needs. Of extensions there is one, and only where it was agreed on (`deflate.py`):
-otherwise reserved bits are an error (section 5.2).
+Supports one extension if it was negotiated (`deflate.py`). Without it, reserved bits are an error (5.2). Section
+numbers in parentheses are RFC 6455's.
 """
 
 import base64
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from gifchat_realtime_gateway.engine.deflate import NotDeflatedError, TooLargeError, deflate, inflate
+from gifchat_realtime_gateway.engine.deflate import InvalidDeflateError, TooLargeError, deflate, inflate
 
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_ACCEPT_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
 _FIN: Final = 0x80
-_RESERVED: Final = 0x70
-_COMPRESSED: Final = 0x40
-"""RSV1 of a message's first frame (RFC 7692, 6)."""
-_OPCODE: Final = 0x0F
-_MASKED: Final = 0x80
-_LENGTH: Final = 0x7F
-_CONTROL_MAX: Final = 125
-_WORTH_DEFLATING: Final = 64
-"""Bytes; below, hardly anything becomes smaller."""
-_INFLATED_AT_ONCE: Final = 256 * 1024
-"""What may be made of compressed messages before others have their turn: as much as a read gives of plain ones."""
+_RESERVED_BITS: Final = 0x70
+_RSV1: Final = 0x40
+"""Set in the first frame of a compressed message (RFC 7692, section 6)."""
+_OPCODE_BITS: Final = 0x0F
+_MASK_BIT: Final = 0x80
+_LENGTH_BITS: Final = 0x7F
+_MAX_CONTROL_BYTES: Final = 125
+_MIN_DEFLATE_BYTES: Final = 64
+"""Bytes. Shorter messages hardly shrink."""
+_MAX_INFLATED_PER_TURN: Final = 256 * 1024
+"""Bytes that may be decompressed before the loop's next turn: as much as one read gives of plain messages."""
 
 
 class Opcode(IntEnum):
-    """What a frame is (5.2)."""
+    """The kind of a frame (5.2)."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -40,7 +40,7 @@ class Opcode(IntEnum):
 
 
 class CloseCode(IntEnum):
-    """Why a connection ends (7.4); from 4000 on our own."""
+    """Why a connection ends (7.4). Codes from 4000 on are our own."""
 
     NORMAL = 1000
     GOING_AWAY = 1001
@@ -50,33 +50,33 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     SLOW_CONSUMER = 4008
-    """Reading was too slow: connect again, and recover from the last position."""
+    """The client read too slowly. It should reconnect and recover from its last position."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A whole message, put together from its fragments."""
+    """A whole message, assembled from its fragments."""
 
     data: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """To be answered with `pong_frame(payload)`."""
+    """A ping, to be answered with a pong of the same payload (5.5.2)."""
 
     payload: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The other side closes; answer with the same code."""
+    """The client closes. Answer with the same code (5.5.1)."""
 
     code: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The other side broke the rules: close with this code. Nothing follows."""
+    """The client broke a rule. Close with this code; no event follows."""
 
     code: CloseCode
     why: str
@@ -85,7 +85,9 @@ class Failed:
 Event = Message | Ping | Closing | Failed
 
 
-class _Broken(Exception):  # noqa: N818 - becomes `Failed`
+class _ViolationError(Exception):
+    """The client broke a rule. `feed` turns it into `Failed`."""
+
     def __init__(self, code: CloseCode, why: str) -> None:
         super().__init__(why)
         self.code = code
@@ -93,19 +95,19 @@ class _Broken(Exception):  # noqa: N818 - becomes `Failed`
 
 
 def accept_key(key: bytes) -> bytes | None:
-    """The answer to `Sec-WebSocket-Key` (4.2.2); None where the key is not 16 bytes in base64."""
+    """Return the answer to `Sec-WebSocket-Key` (4.2.2); None if the key is not 16 bytes in base64."""
     try:
         if len(base64.b64decode(key, validate=True)) != _KEY_BYTES:
             return None
     except ValueError:
         return None
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID, usedforsecurity=False).digest())
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """A frame from a server: whole, not masked."""
+    """Return an unfragmented, unmasked frame (5.2)."""
     size = len(payload)
-    if size <= _CONTROL_MAX:
+    if size <= _MAX_CONTROL_BYTES:
         return bytes((_FIN | opcode, size)) + payload
     if size <= 0xFFFF:
         return bytes((_FIN | opcode, 126, size >> 8, size & 0xFF)) + payload
@@ -113,142 +115,148 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def text_frame(text: bytes) -> bytes:
-    """A text message in UTF-8."""
+    """Return the frame of a text message, which is in UTF-8."""
     return frame(Opcode.TEXT, text)
 
 
 def deflated_frame(text: bytes) -> bytes:
-    """A text message in UTF-8 for who reads compressed ones; as it is where that would not make it smaller."""
-    if len(text) < _WORTH_DEFLATING:
+    """Return the compressed frame of a text message in UTF-8, or the plain frame if that is not larger."""
+    if len(text) < _MIN_DEFLATE_BYTES:
         return text_frame(text)
     compressed = deflate(text)
-    return frame(_COMPRESSED | Opcode.TEXT, compressed) if len(compressed) < len(text) else text_frame(text)
+    return frame(_RSV1 | Opcode.TEXT, compressed) if len(compressed) < len(text) else text_frame(text)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """A close frame; `NO_STATUS` is never sent but shown as an empty payload (7.1.5)."""
+    """Return a close frame. `NO_STATUS` must not be sent (7.4.1), so it becomes an empty payload."""
     if code == CloseCode.NO_STATUS:
         return frame(Opcode.CLOSE, b"")
     return frame(Opcode.CLOSE, code.to_bytes(2, "big") + reason.encode())
 
 
 class Parser:
-    """Turns received bytes into events. After `Closing` or `Failed` everything else is ignored."""
+    """Turns received bytes into events. Ignores everything after `Closing` or `Failed`."""
 
     __slots__ = (
+        "_allowed_bits",
         "_buffer",
+        "_closed",
         "_compressed",
-        "_done",
-        "_extended",
         "_fragments",
-        "_inflated",
+        "_inflated_bytes",
         "_max_bytes",
         "_opcode",
-        "behind",
+        "has_backlog",
     )
 
     def __init__(self, max_bytes: int, *, deflates: bool = False) -> None:
-        """`max_bytes` bounds a whole message; `deflates`: it may be compressed."""
+        """`max_bytes` limits a whole message, also after decompression. `deflates`: messages may be compressed."""
         self._max_bytes = max_bytes
-        self._extended = _COMPRESSED if deflates else 0
-        """The reserved bits that a message may begin with."""
+        self._allowed_bits = _RSV1 if deflates else 0
+        """Reserved bits that the first frame of a message may have."""
         self._compressed = False
-        self._inflated = 0
-        self.behind = False
-        """Whether there is more in what it was fed: feed it nothing for that, in another turn."""
+        self._inflated_bytes = 0
+        self.has_backlog = False
+        """Whether buffered frames are left unparsed. Call `feed(b"")` in a later turn of the loop to continue."""
         self._buffer = b""
         self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
-        self._done = False
+        self._closed = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """What is complete now, or a part of it: see `behind`."""
+        """Return the events that are complete now, or some of them: see `has_backlog`."""
         events: list[Event] = []
-        self.behind = False
-        if self._done:
+        self.has_backlog = False
+        if self._closed:
             return events
         buffer = self._buffer + data if self._buffer else data
-        at = self._inflated = 0
+        at = self._inflated_bytes = 0
         try:
-            while (found := self._frame(buffer, at)) is not None:
+            while (found := self._read_frame(buffer, at)) is not None:
                 first, payload, at = found
-                event = self._event(first, payload)
+                event = self._process_frame(first, payload)
                 if event is not None:
                     events.append(event)
-                if self._done:
+                if self._closed:
                     break
-                if self._inflated > _INFLATED_AT_ONCE:
-                    self.behind = True
+                if self._inflated_bytes > _MAX_INFLATED_PER_TURN:
+                    self.has_backlog = True
                     break
-        except _Broken as broken:
-            self._done = True
-            events.append(Failed(broken.code, broken.why))
-        self._buffer = b"" if self._done else buffer[at:]
+        except _ViolationError as violation:
+            self._closed = True
+            events.append(Failed(violation.code, violation.why))
+        self._buffer = b"" if self._closed else buffer[at:]
         return events
 
-    def _frame(self, buffer: bytes, at: int) -> tuple[int, bytes, int] | None:
-        """The frame at `at`: its first byte, its payload, and where the next one begins; None: not all is here."""
-        have = len(buffer) - at
-        if have < 2:
+    def _read_frame(self, buffer: bytes, at: int) -> tuple[int, bytes, int] | None:
+        """Return the first byte and payload of the frame at `at`, and where the next one starts; None if incomplete."""
+        available = len(buffer) - at
+        if available < 2:
             return None
         first, second = buffer[at], buffer[at + 1]
-        self._check(first, second)
-        size = second & _LENGTH
-        head, least = 2, 0
+        self._check_header(first, second)
+        size = second & _LENGTH_BITS
+        header_bytes, min_size = 2, 0
         if size == 126:
-            if have < 4:
+            if available < 4:
                 return None
-            size, head, least = int.from_bytes(buffer[at + 2 : at + 4], "big"), 4, 126
+            size, header_bytes, min_size = int.from_bytes(buffer[at + 2 : at + 4], "big"), 4, 126
         elif size == 127:
-            if have < 10:
+            if available < 10:
                 return None
-            size, head, least = int.from_bytes(buffer[at + 2 : at + 10], "big"), 10, 0x10000
-        if size < least:
-            raise _Broken(CloseCode.PROTOCOL_ERROR, "a length takes no more bytes than it needs")
-        # Told by its header: what is too big is not waited for.
-        begun = len(self._fragments) if self._fragments else 0
-        if size + begun > self._max_bytes and not first & 0x08:
-            raise _Broken(CloseCode.TOO_BIG, f"a message has at most {self._max_bytes} bytes")
-        end = at + head + 4 + size
-        if len(buffer) < end:
+            size, header_bytes, min_size = int.from_bytes(buffer[at + 2 : at + 10], "big"), 10, 0x10000
+        if size < min_size:
+            raise _ViolationError(CloseCode.PROTOCOL_ERROR, "a length must use the fewest bytes")
+        # Check the header: there is no need to wait for the payload of an oversized message.
+        fragments_bytes = len(self._fragments) if self._fragments else 0
+        if size + fragments_bytes > self._max_bytes and not first & 0x08:
+            raise _ViolationError(CloseCode.TOO_BIG, f"a message may have at most {self._max_bytes} bytes")
+        next_at = at + header_bytes + 4 + size
+        if len(buffer) < next_at:
             return None
-        return first, _unmask(buffer[at + head + 4 : end], buffer[at + head : at + head + 4]), end
+        return (
+            first,
+            _unmask(buffer[at + header_bytes + 4 : next_at], buffer[at + header_bytes : at + header_bytes + 4]),
+            next_at,
+        )
 
-    def _check(self, first: int, second: int) -> None:
-        if first & _RESERVED and (first & _RESERVED != self._extended or not _begins_message(first)):
-            raise _Broken(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-        if not second & _MASKED:
-            raise _Broken(CloseCode.PROTOCOL_ERROR, "a client masks its frames")
-        opcode = first & _OPCODE
+    def _check_header(self, first: int, second: int) -> None:
+        if first & _RESERVED_BITS and (first & _RESERVED_BITS != self._allowed_bits or not _begins_message(first)):
+            raise _ViolationError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+        if not second & _MASK_BIT:
+            raise _ViolationError(CloseCode.PROTOCOL_ERROR, "client frames must be masked")
+        opcode = first & _OPCODE_BITS
         if opcode & 0x08:
             if opcode > Opcode.PONG:
-                raise _Broken(CloseCode.PROTOCOL_ERROR, f"opcode {opcode}")
-            if not first & _FIN or second & _LENGTH > _CONTROL_MAX:
-                raise _Broken(CloseCode.PROTOCOL_ERROR, "a control frame is whole and has at most 125 bytes")
+                raise _ViolationError(CloseCode.PROTOCOL_ERROR, f"opcode {opcode}")
+            if not first & _FIN or second & _LENGTH_BITS > _MAX_CONTROL_BYTES:
+                raise _ViolationError(
+                    CloseCode.PROTOCOL_ERROR, "a control frame must be whole and at most 125 bytes long"
+                )
         elif opcode > Opcode.BINARY:
-            raise _Broken(CloseCode.PROTOCOL_ERROR, f"opcode {opcode}")
+            raise _ViolationError(CloseCode.PROTOCOL_ERROR, f"opcode {opcode}")
         elif (opcode == Opcode.CONTINUATION) != (self._fragments is not None):
-            raise _Broken(CloseCode.PROTOCOL_ERROR, "a continuation without a beginning, or a beginning without an end")
+            raise _ViolationError(CloseCode.PROTOCOL_ERROR, "unexpected or missing continuation frame")
 
-    def _event(self, first: int, payload: bytes) -> Event | None:
-        opcode = first & _OPCODE
+    def _process_frame(self, first: int, payload: bytes) -> Event | None:
+        opcode = first & _OPCODE_BITS
         if opcode & 0x08:
-            return self._control(opcode, payload)
+            return self._process_control(opcode, payload)
         if self._fragments is None:
             self._opcode = Opcode(opcode)
-            self._compressed = bool(first & _COMPRESSED)
+            self._compressed = bool(first & _RSV1)
             if first & _FIN:
-                return self._message(payload)
-            # One growing buffer: empty fragments, of which there may be any number, take no memory.
+                return self._finish_message(payload)
+            # One growing buffer, so that any number of empty fragments takes no memory.
             self._fragments = bytearray(payload)
             return None
         self._fragments += payload
         if not first & _FIN:
             return None
         whole, self._fragments = bytes(self._fragments), None
-        return self._message(whole)
+        return self._finish_message(whole)
 
-    def _message(self, payload: bytes) -> Message:
+    def _finish_message(self, payload: bytes) -> Message:
         if self._compressed:
             payload = self._inflate(payload)
         if self._opcode is Opcode.BINARY:
@@ -256,51 +264,51 @@ class Parser:
         try:
             return Message(payload.decode())
         except UnicodeDecodeError as error:
-            raise _Broken(CloseCode.INVALID_DATA, "text is UTF-8") from error
+            raise _ViolationError(CloseCode.INVALID_DATA, "text must be UTF-8") from error
 
     def _inflate(self, payload: bytes) -> bytes:
         try:
             inflated = inflate(payload, self._max_bytes)
-        except NotDeflatedError as error:
-            raise _Broken(CloseCode.INVALID_DATA, f"not compressed as agreed: {error}") from error
+        except InvalidDeflateError as error:
+            raise _ViolationError(CloseCode.INVALID_DATA, f"invalid compressed message: {error}") from error
         except TooLargeError as error:
-            raise _Broken(CloseCode.TOO_BIG, f"a message has at most {self._max_bytes} bytes") from error
-        self._inflated += len(inflated)
+            raise _ViolationError(CloseCode.TOO_BIG, f"a message may have at most {self._max_bytes} bytes") from error
+        self._inflated_bytes += len(inflated)
         return inflated
 
-    def _control(self, opcode: int, payload: bytes) -> Event | None:
+    def _process_control(self, opcode: int, payload: bytes) -> Event | None:
         if opcode == Opcode.PING:
             return Ping(payload)
         if opcode == Opcode.PONG:
             return None
-        self._done = True
+        self._closed = True
         return Closing(_close_code(payload))
 
 
 def _begins_message(first: int) -> bool:
-    return first & _OPCODE in (Opcode.TEXT, Opcode.BINARY)
+    return first & _OPCODE_BITS in (Opcode.TEXT, Opcode.BINARY)
 
 
 def _close_code(payload: bytes) -> int:
-    """The code in a close frame (7.4).
+    """Return the code in a close frame (5.5.1, 7.4).
 
     Raises:
-        _Broken: a code that must not be sent, half of one, or a reason that is not UTF-8.
+        _ViolationError: the code must not be sent or is cut off, or the reason is not UTF-8.
     """
     if not payload:
         return CloseCode.NO_STATUS
     code = int.from_bytes(payload[:2], "big")
     if len(payload) < 2 or not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
-        raise _Broken(CloseCode.PROTOCOL_ERROR, "no valid close code")
+        raise _ViolationError(CloseCode.PROTOCOL_ERROR, "invalid close code")
     try:
         payload[2:].decode()
     except UnicodeDecodeError as error:
-        raise _Broken(CloseCode.INVALID_DATA, "a reason is UTF-8") from error
+        raise _ViolationError(CloseCode.INVALID_DATA, "a close reason must be UTF-8") from error
     return code
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:
-    """XOR with the repeated mask, as one big number: no loop over bytes."""
+    """XOR the payload with the repeated mask (5.3) as one big integer, which avoids a loop over bytes."""
     size = len(payload)
     if size == 0:
         return b""

@@ -1,5 +1,5 @@
-/* The loop of a broadcast: one send for each connection. `write_loop.py` has the same in Python, for where this was not
-   built, and says what it returns. */
+/* The loop of a broadcast: one send per connection. `write_loop.py` has the same loop in Python, for installations
+   without a C compiler, and documents the return value. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -9,20 +9,20 @@
 #include <structmember.h>
 #include <sys/socket.h>
 
-#define NOT_NOW (-1)
+#define NOT_WRITABLE (-1)
 #define BROKEN (-2)
 
-/* The loop of a large room waits for memory as much as for the kernel: what it reads of a connection is in one place, and
-   fetched while others are written to. */
-#define AHEAD 4
+/* In a large room the loop waits for memory as much as for the kernel. So the loop needs one field of a connection only,
+   and prefetches it this many connections ahead. */
+#define PREFETCH_DISTANCE 4
 
 typedef struct {
     PyObject_HEAD
     int fd;
 } Sink;
 
-static PyObject *new_sink(PyTypeObject *type, PyObject *arguments, PyObject *named) {
-    (void)arguments, (void)named;
+static PyObject *new_sink(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    (void)args, (void)keywords;
     Sink *sink = (Sink *)type->tp_alloc(type, 0);
     if (sink != NULL)
         sink->fd = -1;
@@ -44,51 +44,51 @@ static PyTypeObject sink_type = {
 
 static ssize_t write_to_one(int fd, const char *data, size_t size) {
     if (fd < 0)
-        return NOT_NOW;
-    /* It never waits, so no other thread needs the interpreter meanwhile. */
+        return NOT_WRITABLE;
+    /* The send never blocks, so it keeps the GIL. */
     ssize_t sent = send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0)
         return sent;
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : BROKEN;
 }
 
-static int note(PyObject *rest, Py_ssize_t place, ssize_t sent) {
-    PyObject *one = Py_BuildValue("(nn)", place, (Py_ssize_t)sent);
-    if (one == NULL)
+static int append_result(PyObject *incomplete, Py_ssize_t index, ssize_t sent) {
+    PyObject *result = Py_BuildValue("(nn)", index, (Py_ssize_t)sent);
+    if (result == NULL)
         return -1;
-    int outcome = PyList_Append(rest, one);
-    Py_DECREF(one);
-    return outcome;
+    int status = PyList_Append(incomplete, result);
+    Py_DECREF(result);
+    return status;
 }
 
-static PyObject *write_all(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *write_all(PyObject *module, PyObject *const *args, Py_ssize_t count) {
     (void)module;
-    if (count != 2 || !PyList_Check(arguments[0]) || !PyBytes_Check(arguments[1])) {
+    if (count != 2 || !PyList_Check(args[0]) || !PyBytes_Check(args[1])) {
         PyErr_SetString(PyExc_TypeError, "write_all takes a list and bytes");
         return NULL;
     }
-    PyObject *sinks = arguments[0];
-    const char *data = PyBytes_AS_STRING(arguments[1]);
-    Py_ssize_t size = PyBytes_GET_SIZE(arguments[1]);
-    PyObject *rest = PyList_New(0);
-    if (rest == NULL)
+    PyObject *sinks = args[0];
+    const char *data = PyBytes_AS_STRING(args[1]);
+    Py_ssize_t size = PyBytes_GET_SIZE(args[1]);
+    PyObject *incomplete = PyList_New(0);
+    if (incomplete == NULL)
         return NULL;
-    for (Py_ssize_t place = 0; place < PyList_GET_SIZE(sinks); place++) {
-        PyObject *sink = PyList_GET_ITEM(sinks, place);
-        if (place + AHEAD < PyList_GET_SIZE(sinks))
-            __builtin_prefetch(PyList_GET_ITEM(sinks, place + AHEAD));
+    for (Py_ssize_t index = 0; index < PyList_GET_SIZE(sinks); index++) {
+        PyObject *sink = PyList_GET_ITEM(sinks, index);
+        if (index + PREFETCH_DISTANCE < PyList_GET_SIZE(sinks))
+            __builtin_prefetch(PyList_GET_ITEM(sinks, index + PREFETCH_DISTANCE));
         if (!PyObject_TypeCheck(sink, &sink_type)) {
-            PyErr_Format(PyExc_TypeError, "a %s is not written to", Py_TYPE(sink)->tp_name);
-            Py_DECREF(rest);
+            PyErr_Format(PyExc_TypeError, "cannot write to a %s", Py_TYPE(sink)->tp_name);
+            Py_DECREF(incomplete);
             return NULL;
         }
         ssize_t sent = write_to_one(((Sink *)sink)->fd, data, (size_t)size);
-        if (sent != size && note(rest, place, sent) < 0) {
-            Py_DECREF(rest);
+        if (sent != size && append_result(incomplete, index, sent) < 0) {
+            Py_DECREF(incomplete);
             return NULL;
         }
     }
-    return rest;
+    return incomplete;
 }
 
 static PyMethodDef methods[] = {

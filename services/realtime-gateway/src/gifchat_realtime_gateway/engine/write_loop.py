@@ -1,4 +1,4 @@
-"""The loop of every broadcast, a write for each connection: in C where that was built (`write_loop.c`), else Python."""
+"""The loop of every broadcast, one write per connection: in C if it was built (`write_loop.c`), otherwise in Python."""
 
 import os
 from collections.abc import Sequence
@@ -7,46 +7,46 @@ from typing import TYPE_CHECKING
 try:
     from gifchat_realtime_gateway.engine import _write_loop
 except ImportError:
-    # It was installed where there is no C compiler.
+    # The package was installed without a C compiler.
     _write_loop = None  # type: ignore[assignment]
 
-NOT_NOW = -1
+NOT_WRITABLE = -1
 BROKEN = -2
 
 
-class SinkInPython:
-    """What is written to."""
+class PythonSink:
+    """What the loop writes to."""
 
     __slots__ = ("fd",)
 
     fd: int
-    """The socket's file descriptor, as long as frames may be written to it at once; otherwise it is negative."""
+    """The socket's file descriptor while direct writes are allowed, otherwise negative."""
 
 
-def write_all_in_python(sinks: Sequence[SinkInPython], data: bytes) -> list[tuple[int, int]]:
-    """Write `data` to the sockets of all sinks that may be written to at once.
+def python_write_all(sinks: Sequence[PythonSink], data: bytes) -> list[tuple[int, int]]:
+    """Write `data` to the socket of each sink that allows direct writes. Never blocks.
 
     Returns:
-        (place in `sinks`, how many bytes were taken) of each that did not take all of it: `NOT_NOW` where nothing may
-        be written to at once, `BROKEN` where the socket is.
+        (index in `sinks`, bytes accepted) for each sink that did not accept everything. Instead of the bytes:
+        `NOT_WRITABLE` if the sink does not allow direct writes, `BROKEN` if its socket failed.
     """
-    write, size, rest = os.write, len(data), []
-    for place, sink in enumerate(sinks):
+    write, size, incomplete = os.write, len(data), []
+    for index, sink in enumerate(sinks):
         fd = sink.fd
         try:
-            sent = write(fd, data) if fd >= 0 else NOT_NOW
+            sent = write(fd, data) if fd >= 0 else NOT_WRITABLE
         except BlockingIOError:
             sent = 0
         except OSError:
             sent = BROKEN
         if sent != size:
-            rest.append((place, sent))
-    return rest
+            incomplete.append((index, sent))
+    return incomplete
 
 
 if TYPE_CHECKING or _write_loop is None:
-    Sink = SinkInPython
-    write_all = write_all_in_python
+    Sink = PythonSink
+    write_all = python_write_all
 else:
     Sink = _write_loop.Sink
     write_all = _write_loop.write_all

@@ -13,8 +13,8 @@ from socketio.async_manager import AsyncManager
 from gifchat_contracts.socket_events import CHAT_NAMESPACE, DEMO_NAMESPACE, LOBBY_NAMESPACE
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
-from gifchat_realtime_gateway.engine.fan_out import EndOfTurn, Group, write_to
-from gifchat_realtime_gateway.engine.relay import Relay
+from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group, write_to
+from gifchat_realtime_gateway.engine.relay import Relay, RelayedId
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.engine.websocket import text_frame
 
@@ -34,7 +34,7 @@ class RoomGroup:
 
     def __init__(self, manager: "ClientManager") -> None:
         self._manager = manager
-        self._group = Group(manager.end_of_turn, deflates=manager.server.eio.deflate)
+        self._group = Group(manager.flush_scheduler, deflates=manager.server.eio.deflate)
         self._connections: dict[str, Connection] = {}
 
     def add(self, sid: str) -> None:
@@ -67,7 +67,7 @@ class ClientManager(AsyncManager):
     def __init__(self, relay: Relay | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._relay = relay
-        self.end_of_turn = EndOfTurn()
+        self.flush_scheduler = FlushScheduler()
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """See `ports.Sockets`."""
@@ -93,7 +93,7 @@ class ClientManager(AsyncManager):
 
     def connections(self) -> list[str]:
         """See `use_cases.drain_node.Connections`."""
-        return [*self._engine.connections, *(self._relay.carried() if self._relay else ())]
+        return [*self._engine.connections, *(self._relay.relayed() if self._relay else ())]
 
     async def close_connection(self, connection: str) -> None:
         """See `use_cases.drain_node.Connections`.
@@ -104,7 +104,7 @@ class ClientManager(AsyncManager):
         if found is not None:
             found.close(CloseReason.SERVER)
         elif self._relay is not None:
-            self._relay.close(connection)
+            self._relay.close(RelayedId(connection))
 
     # ------------------------------------------------------------------------- what python-socketio calls of us
 

@@ -103,7 +103,7 @@ class ChatServer(socketio.AsyncServer):
             del self._held_back[eio_sid]
         connected = self._connected(eio_sid, namespace)
         if connected:
-            self.eio.admit(eio_sid)
+            self.eio.namespace_opened(eio_sid)
         for message in held_back if connected else _without(namespace or "/", held_back):
             await self.eio.send(eio_sid, message)
         if connected and (on_opened := self.on_opened.get(namespace or "/")) is not None:
@@ -175,7 +175,7 @@ class ChatServer(socketio.AsyncServer):
 
     def _check_admitted(self, eio_sid: str) -> None:
         connection = self.eio.find(eio_sid)
-        if connection is not None and not connection.admitted:
+        if connection is not None and not connection.has_namespace:
             raise ValueError("the first packet is CONNECT")
 
 
