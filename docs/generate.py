@@ -50,12 +50,12 @@ def _settings_table(settings: type[BaseSettings]) -> str:
 
 
 def configuration() -> str:
-    """The text of configuration.md, from the services' settings."""
+    """Return the text of configuration.md, from the services' settings."""
     parts = [
         "# Configuration",
         "",
-        "Every service is configured by environment variables alone. This page is generated from the settings",
-        "(`make docs`); do not edit it.",
+        "Environment variables configure every service. `make docs` generates this page from the settings; do not edit",
+        "it.",
         "",
     ]
     for service, settings in SERVICES.items():
@@ -64,7 +64,7 @@ def configuration() -> str:
 
 
 def error_table() -> str:
-    """The table of error codes, in the order of the contract."""
+    """Return the table of error codes, in the order of the contract."""
     rows = ["| code | status | action | English text |", "| --- | --- | --- | --- |"]
     rows += [
         f"| `{row.code}` | {row.status} | {row.action.value} | {_cell(row.text('en'))} |"
@@ -74,18 +74,18 @@ def error_table() -> str:
 
 
 def errors_json() -> str:
-    """The same table for the pages' JavaScript and its tests."""
+    """Return the same table as JSON, for the pages' JavaScript and its tests."""
     rows = [{"code": row.code, "status": row.status, "action": row.action.value} for row in errors.TABLE.values()]
     return json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
 
 
 def documents() -> dict[Path, str]:
-    """What each generated document should hold."""
+    """Return the text of each generated document."""
     protocol = DOCS / "protocol.md"
     before, begin, rest = protocol.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"{protocol.name} has lost {BEGIN} or {END}: nobody knows where the table goes")
+        raise ValueError(f"{protocol.name} must contain {BEGIN} and {END}")
     return {
         DOCS / "configuration.md": configuration(),
         DOCS.parent / "contracts" / "golden" / "errors.json": errors_json(),

@@ -1,7 +1,7 @@
-"""Make a MongoDB that runs alone the primary of a replica set of one; done already is as good.
+"""Make a standalone MongoDB the primary of a one-member replica set. If it already is, do nothing.
 
-It runs once, in the image of rooms-api, before rooms-api starts: any image of MongoDB will do, with a shell or without.
-`MONGO_MEMBER` is the member's address as its clients reach it, `MONGO_REPLICA_SET` the name of the set.
+Runs once, in the image of rooms-api, before rooms-api starts. So the image of MongoDB needs no shell. `MONGO_MEMBER` is
+the member's address as clients reach it, `MONGO_REPLICA_SET` the name of the set.
 """
 
 import logging

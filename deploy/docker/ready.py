@@ -1,4 +1,4 @@
-"""Exit with 0 if this container's service is ready; the health check of the images, which have no curl."""
+"""The health check of the images, which have no curl: exit with 0 if this container's service is ready."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from urllib.request import ProxyHandler, build_opener
 URL = f"http://127.0.0.1:{os.environ.get('PORT', '8000')}/health/ready"
 TIMEOUT_S = 3.0
 
-# A proxy of the environment is for the world outside.
+# Ignore proxy settings: they are for outside addresses.
 direct = build_opener(ProxyHandler({}))
 try:
     direct.open(URL, timeout=TIMEOUT_S).close()

@@ -1,23 +1,23 @@
 #!/bin/sh
-# Renders nginx.conf.template and becomes nginx. Needs sh, grep, sed, tr, and a writable RUN_DIR and CACHE_DIR; no root.
-# Each ${NAME} of the template can be set in the environment; README.md says what it stands for.
+# Renders nginx.conf.template and runs nginx. Needs sh, grep, sed, tr, and a writable RUN_DIR and CACHE_DIR, but no root.
+# Set any ${NAME} of the template in the environment. README.md describes them.
 set -eu
 
 template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 
 : "${WORKER_PROCESSES:=2}"
 : "${WORKER_FILES:=$(ulimit -Hn)}"
-# Nobody reloads inside a container: this is how long open sockets hold up its stop.
+# Nothing reloads inside a container, and open sockets delay its stop by this long.
 : "${WORKER_SHUTDOWN_TIMEOUT:=5s}"
 : "${RUN_DIR:=/tmp}"
 : "${TEMP_DIR:=/tmp/nginx}"
 : "${CACHE_DIR:=/var/cache/gifchat/gifs}"
 : "${ACCESS_LOG:=/dev/stdout}"
-# Docker's own name server: replicas that come and go are found within two seconds.
+# Docker's own name server. nginx notices new and removed replicas within two seconds.
 : "${RESOLVER=resolver 127.0.0.11 valid=2s ipv6=off;}"
 : "${REAL_IP=}"
 : "${LISTEN:=listen 8080 backlog=4096;}"
-# Containers reach rooms-api by its name; the second listener is for this container alone.
+# Containers reach rooms-api by its name, so only this container needs the second listener.
 : "${INTERNAL_LISTEN:=listen 127.0.0.1:8081;}"
 : "${GATEWAY_SERVERS:=server realtime-gateway:8000 resolve max_fails=0;}"
 : "${ROOMS_API_SERVERS:=server rooms-api:8000 resolve max_fails=2 fail_timeout=2s;}"
@@ -27,7 +27,7 @@ template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 : "${CONNECTIONS_PER_ADDRESS:=1000}"
 : "${GIF_BODY_MAX:=10304k}"
 
-# Above this nginx has no use for them here.
+# nginx does not need more here.
 if [ "$WORKER_FILES" = unlimited ] || [ "$WORKER_FILES" -gt 65536 ]; then
   WORKER_FILES=65536
 fi
