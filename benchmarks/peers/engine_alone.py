@@ -41,9 +41,9 @@ async def _disconnect(sid: str, _reason: str = "") -> None:
         rooms[room].discard(sid)
 
 
-server.on("connect", _connect, namespace="/chat")  # type: ignore[no-untyped-call]
-server.on("join", _join, namespace="/chat")  # type: ignore[no-untyped-call]
-server.on("disconnect", _disconnect, namespace="/chat")  # type: ignore[no-untyped-call]
+server.on("connect", _connect, namespace="/chat")
+server.on("join", _join, namespace="/chat")
+server.on("disconnect", _disconnect, namespace="/chat")
 
 
 @asynccontextmanager

@@ -68,14 +68,14 @@ class RealWorld:
     async def connect(self, namespace: str = CHAT_NAMESPACE) -> str:
         eio_sid = secrets.token_hex(8)
         self._server.eio.add(eio_sid, {"REMOTE_ADDR": "203.0.113.7"}, None)
-        sid: str = await self.sockets.connect(eio_sid, namespace)  # type: ignore[no-untyped-call]
+        sid: str = await self.sockets.connect(eio_sid, namespace)
         self._eio_sids[sid] = (eio_sid, namespace)
         self._received[sid] = []
         return sid
 
     async def disconnect(self, sid: str) -> None:
         eio_sid, namespace = self._eio_sids.pop(sid)
-        await self.sockets.disconnect(sid, namespace)  # type: ignore[no-untyped-call]
+        await self.sockets.disconnect(sid, namespace)
         await self._server.eio.disconnect(eio_sid)
 
     async def received(self, sid: str) -> list[Event]:

@@ -21,7 +21,7 @@ from gifchat_realtime_gateway.engine.connection import CloseReason
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
-from gifchat_realtime_gateway.socketio.server import ChatServer
+from gifchat_realtime_gateway.socketio.overrides import ChatServer, EventHandler
 from gifchat_testkit.tasks import cancel_until_done
 
 ORIGIN = "http://chat.example"
@@ -124,7 +124,7 @@ class _Namespace:
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
         self._group = Group(FlushScheduler(), deflates=world.engine.deflate)
-        for event, handler in {
+        handlers: dict[str, EventHandler] = {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,
             "message": self._on_message,
@@ -140,13 +140,12 @@ class _Namespace:
             "1": self._on_message,
             "1.5": self._on_message,
             "unanswered": self._on_unanswered,
-        }.items():
-            server.on(event, handler, namespace=name)  # type: ignore[no-untyped-call]
+        }
+        for event, handler in handlers.items():
+            server.on(event, handler, namespace=name)
 
     async def _emit(self, event: str, *data: Any, to: str, **more: Any) -> None:
-        await self._server.emit(  # type: ignore[no-untyped-call]
-            event, data, to=to, namespace=self._name, **more
-        )
+        await self._server.emit(event, data, to=to, namespace=self._name, **more)
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
         self._world.told.append(("connect", self._name, sid))
@@ -183,7 +182,7 @@ class _Namespace:
         await self._emit("question", *data, to=sid, callback=answered)
 
     async def _on_enter(self, sid: str) -> bool:
-        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name))  # type: ignore[no-untyped-call]
+        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name) or "")
         assert connection is not None
         self._group.add(connection)
         return True
@@ -200,10 +199,10 @@ class _Namespace:
         await waited_for
 
     async def _on_kick(self, sid: str) -> None:
-        await self._server.disconnect(sid, namespace=self._name)  # type: ignore[no-untyped-call]
+        await self._server.disconnect(sid, namespace=self._name)
 
     async def _on_close(self, sid: str) -> None:
-        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name))  # type: ignore[no-untyped-call]
+        connection = self._world.engine.find(self._manager.eio_sid_from_sid(sid, self._name) or "")
         assert connection is not None
         connection.close(CloseReason.SERVER)
 

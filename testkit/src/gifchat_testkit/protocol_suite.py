@@ -23,7 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.logs import configure_logs
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
-from gifchat_realtime_gateway.socketio.server import ChatServer
+from gifchat_realtime_gateway.socketio.overrides import ChatServer
 
 NAMESPACES = ("/", "/custom")
 BACKLOG = 1_024
@@ -78,7 +78,7 @@ def socket_io(options: Options) -> ChatServer:
 
 def _add_namespace(server: ChatServer, namespace: str) -> None:
     async def emit(event: str, *data: Any, to: str) -> None:
-        await server.emit(event, data, to=to, namespace=namespace)  # type: ignore[no-untyped-call]
+        await server.emit(event, data, to=to, namespace=namespace)
 
     tasks: set[asyncio.Task[None]] = set()
 
@@ -102,7 +102,7 @@ def _add_namespace(server: ChatServer, namespace: str) -> None:
         "message": on_message,
         "message-with-ack": on_message_with_ack,
     }.items():
-        server.on(event, handler, namespace=namespace)  # type: ignore[no-untyped-call]
+        server.on(event, handler, namespace=namespace)
 
 
 async def serve(engine: EngineServer, path: str, port: int) -> None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import socketio
 import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -43,6 +42,7 @@ from gifchat_realtime_gateway.socketio.chat import ChatNamespace
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.demo import DemoNamespace
 from gifchat_realtime_gateway.socketio.lobby import LobbyNamespace
+from gifchat_realtime_gateway.socketio.overrides import SocketIOApp
 from gifchat_realtime_gateway.socketio.server import create_server
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from gifchat_realtime_gateway.use_cases.canary import Canary
@@ -214,7 +214,7 @@ def create_gateway(settings: Settings) -> Gateway:
         Route(RELAY_PATH, server.eio.relayed_requests),
         websocket_demo.route(),
     ]
-    app: ASGIApp = socketio.ASGIApp(  # type: ignore[no-untyped-call]
+    app = SocketIOApp(
         server,
         Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, background_tasks, shutdown_hooks, failed)),
     )

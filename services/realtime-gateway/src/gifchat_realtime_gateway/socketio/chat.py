@@ -19,7 +19,8 @@ from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import Signatures, Sockets
 from gifchat_realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
-from gifchat_realtime_gateway.socketio.server import GOODBYE, ChatServer, address_of, budget_of, session_in
+from gifchat_realtime_gateway.socketio.environ import address_of, budget_of, session_in
+from gifchat_realtime_gateway.socketio.overrides import GOODBYE, ChatServer, EventHandler
 from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
 from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
@@ -59,7 +60,7 @@ class ChatNamespace:
         self._send = send
         self._sessions: dict[str, Session] = {}
         # Functions, not a namespace class: those call a handler again that raised a TypeError.
-        for event, handler in {
+        handlers: dict[str, EventHandler] = {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,
             socket_events.JOIN: self._on_join,
@@ -67,8 +68,9 @@ class ChatNamespace:
             socket_events.CHAT: self._on_chat,
             socket_events.TYPING: self._on_typing,
             socket_events.PROBE: self._on_probe,
-        }.items():
-            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)  # type: ignore[no-untyped-call]
+        }
+        for event, handler in handlers.items():
+            server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)
         server.on_opened[socket_events.CHAT_NAMESPACE] = self._on_opened
         server.eio.on_closed = self._on_closed
 
@@ -112,7 +114,8 @@ class ChatNamespace:
         self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refused))
 
     def _on_closed(self, connection: str) -> None:
-        session = self._sessions.get(self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE))
+        sid = self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE)
+        session = self._sessions.get(sid) if sid is not None else None
         if session is not None:
             self._save.closing(session)
 

@@ -9,7 +9,8 @@ from prometheus_client import Counter
 
 from gifchat_contracts.events import body
 from gifchat_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S, NEWS_TEXT, REPLY
-from gifchat_realtime_gateway.socketio.server import address_of
+from gifchat_realtime_gateway.socketio.environ import address_of
+from gifchat_realtime_gateway.socketio.overrides import ChatServer
 
 REPLIES = Counter("gateway_demo_replies", "Events `reply` of the demo.")
 
@@ -19,8 +20,8 @@ _log = structlog.get_logger(__name__)
 class DemoNamespace:
     """Speaks to whoever listens."""
 
-    def __init__(self, server: Any, broadcast: Callable[[str, bytes], None]) -> None:
-        """Register with `server`, a `socketio.AsyncServer`; `broadcast` writes an event to a whole namespace."""
+    def __init__(self, server: ChatServer, broadcast: Callable[[str, bytes], None]) -> None:
+        """Register with `server`; `broadcast` writes an event to a whole namespace."""
         self._broadcast = broadcast
         server.on("connect", self._on_connect, namespace=DEMO_NAMESPACE)
         server.on("disconnect", self._on_disconnect, namespace=DEMO_NAMESPACE)

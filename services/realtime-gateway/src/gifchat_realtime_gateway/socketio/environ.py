@@ -1,0 +1,31 @@
+"""What the gateway keeps in a connection's `environ`, for all its Socket.IO sessions."""
+
+from typing import Any
+
+from starlette.requests import cookie_parser
+
+from gifchat_contracts.identity import SESSION_COOKIE
+from gifchat_realtime_gateway.domain.session import Budget
+from gifchat_realtime_gateway.ports import Signatures
+
+_BUDGET = "gifchat.budget"
+
+
+def budget_of(environ: dict[str, Any]) -> Budget:
+    """Return the connection's budget of events, which all its sessions share."""
+    budget: Budget = environ.setdefault(_BUDGET, Budget())
+    return budget
+
+
+def address_of(environ: dict[str, Any]) -> str:
+    """Return the client's address, as the trusted proxies report it."""
+    return str(environ["REMOTE_ADDR"])
+
+
+def session_in(signatures: Signatures, cookies: str) -> str | None:
+    """Return the id of the user's session in a `Cookie` header, or None if the cookie is missing or invalid.
+
+    Parses as leniently as the pages do.
+    """
+    cookie = cookie_parser(cookies).get(SESSION_COOKIE)
+    return signatures.session_of(cookie) if cookie else None
