@@ -1,4 +1,4 @@
-"""Tests that write to sockets run on the loop that the gateway runs on; the others on the one whose time jumps."""
+"""Tests that write to real sockets run on uvloop, like the gateway. The others run on the loop whose clock jumps."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""One connection, whatever carries it. Time jumps, and a link is a list of what was written."""
+"""One connection on any transport. Sleeps take no time, and the link only records what is written."""
 
 import asyncio
 from collections import deque
@@ -24,7 +24,7 @@ from gifchat_testkit.turned_time import settle
 
 
 class Owner:
-    """Handles messages one step at a time, where a test wants it."""
+    """Records calls. A test can hold up message handlers with `gate`."""
 
     def __init__(self) -> None:
         self.handled: list[str | bytes] = []
@@ -51,7 +51,7 @@ class Owner:
 
 
 class FakeLink:
-    """A WebSocket that takes everything."""
+    """A WebSocket that accepts everything."""
 
     deflates = False
 
@@ -65,7 +65,7 @@ class FakeLink:
         self.written.append(data)
 
     def write_remainder(self, data: bytes) -> None:
-        raise AssertionError("everything was taken")
+        raise AssertionError("everything was accepted")
 
     def close(self, code: int, reason: str = "") -> None:
         self.closed_with.append(code)
@@ -109,22 +109,22 @@ def say(connection: Connection, *messages: str | bytes) -> None:
 # ----------------------------------------------------------------------------------------------------------- polling
 
 
-async def test_a_poll_takes_what_waits(polling: Connection) -> None:
+async def test_a_poll_returns_the_waiting_packets(polling: Connection) -> None:
     polling.send("4a")
     polling.send(b"b")
     assert await polling.poll() == ["4a", b"b"]
 
 
-async def test_a_poll_waits_for_something(polling: Connection) -> None:
+async def test_a_poll_waits_for_a_packet(polling: Connection) -> None:
     poll = asyncio.create_task(polling.poll())
     await asyncio.sleep(10)
     assert not poll.done()
     polling.send("4a")
     polling.send("4b")
-    assert await poll == ["4a", "4b"], "what comes in the same turn comes along"
+    assert await poll == ["4a", "4b"], "packets of the same turn come together"
 
 
-async def test_a_poll_takes_so_many_packets(polling: Connection) -> None:
+async def test_a_poll_returns_at_most_16_packets(polling: Connection) -> None:
     packets = [f"4{number}" for number in range(2 * MAX_POLLED_PACKETS + 1)]
     for packet in packets:
         polling.send(packet)
@@ -133,7 +133,7 @@ async def test_a_poll_takes_so_many_packets(polling: Connection) -> None:
     assert [packet for poll in polls for packet in poll] == packets
 
 
-async def test_a_second_poll_is_refused_and_the_first_one_goes_on(polling: Connection) -> None:
+async def test_a_second_poll_is_refused_and_the_first_one_continues(polling: Connection) -> None:
     first = asyncio.create_task(polling.poll())
     await settle()
     with pytest.raises(OverlappingPollError):
@@ -144,7 +144,7 @@ async def test_a_second_poll_is_refused_and_the_first_one_goes_on(polling: Conne
     assert await polling.poll() == ["4b"]
 
 
-async def test_a_poll_that_was_given_up_loses_nothing(polling: Connection) -> None:
+async def test_a_cancelled_poll_loses_no_packet(polling: Connection) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
     poll.cancel()
@@ -153,16 +153,16 @@ async def test_a_poll_that_was_given_up_loses_nothing(polling: Connection) -> No
     assert await polling.poll() == ["4a"]
 
 
-async def test_what_waits_is_bounded(polling: Connection, owner: Owner) -> None:
+async def test_a_full_outbox_closes_the_connection(polling: Connection, owner: Owner) -> None:
     polling.send("4" + "x" * (MAX_OUTBOX_BYTES - 1))
     assert owner.ends == []
     polling.send("4")
     assert owner.ends == [CloseReason.SLOW_CONSUMER]
-    with pytest.raises(ConnectionClosedError):  # the rest is dropped
+    with pytest.raises(ConnectionClosedError):  # the packets are dropped
         await polling.poll()
 
 
-async def test_the_bound_counts_what_waits_only(polling: Connection, owner: Owner) -> None:
+async def test_polled_packets_do_not_count_towards_the_limit(polling: Connection, owner: Owner) -> None:
     for _ in range(4):
         polling.send("4" + "x" * (MAX_OUTBOX_BYTES - 1))
         await polling.poll()
@@ -182,14 +182,14 @@ async def test_the_poll_of_a_client_that_should_reconnect_fails(polling: Connect
 
 
 @pytest.mark.parametrize(("reason", "packet"), [(CloseReason.CLIENT, "6"), (CloseReason.TRANSPORT_ERROR, "1")])
-async def test_the_end_answers_the_poll_with_a_packet(polling: Connection, reason: str, packet: str) -> None:
+async def test_other_ends_answer_the_poll_with_a_packet(polling: Connection, reason: str, packet: str) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
     polling.close(reason)
     assert await poll == [packet]
 
 
-async def test_what_waits_comes_before_the_end(polling: Connection) -> None:
+async def test_waiting_packets_can_be_polled_after_the_server_closed(polling: Connection) -> None:
     polling.send("4a")
     polling.close(CloseReason.SERVER)
     polling.send("4b")
@@ -198,7 +198,9 @@ async def test_what_waits_comes_before_the_end(polling: Connection) -> None:
         await polling.poll()
 
 
-async def test_the_end_is_told_once(polling: Connection, websocket: Connection, owner: Owner, link: FakeLink) -> None:
+async def test_a_connection_closes_once(
+    polling: Connection, websocket: Connection, owner: Owner, link: FakeLink
+) -> None:
     for connection in (polling, websocket):
         connection.close(CloseReason.SERVER)
         connection.close(CloseReason.PING_TIMEOUT)
@@ -209,7 +211,9 @@ async def test_the_end_is_told_once(polling: Connection, websocket: Connection, 
     assert link.closed_with == [CloseCode.GOING_AWAY]
 
 
-async def test_nothing_is_heard_or_sent_after_the_end(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+async def test_a_closed_connection_neither_receives_nor_sends(
+    websocket: Connection, owner: Owner, link: FakeLink
+) -> None:
     websocket.ping()
     websocket.receive(Action.CLOSE, "")
     assert link.closed_with == [CloseCode.NORMAL]
@@ -224,7 +228,7 @@ async def test_nothing_is_heard_or_sent_after_the_end(websocket: Connection, own
     assert len(link.written) == written
 
 
-async def test_pongs_count_when_they_were_asked_for(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+async def test_only_a_pong_after_a_ping_counts(websocket: Connection, owner: Owner, link: FakeLink) -> None:
     websocket.receive(Action.PONG, "")
     assert owner.answers == 0
     websocket.ping()
@@ -237,17 +241,17 @@ async def test_pongs_count_when_they_were_asked_for(websocket: Connection, owner
 # ----------------------------------------------------------------------------------------------------------- upgrade
 
 
-async def test_an_upgrade_keeps_the_order_and_loses_nothing(polling: Connection, link: FakeLink) -> None:
+async def test_an_upgrade_keeps_the_order_and_loses_no_packet(polling: Connection, link: FakeLink) -> None:
     polling.send("4a")
     polling.start_probe()
     polling.send("4b")
-    assert await polling.poll() == ["4a", "4b"], "polling goes on until the probe was answered"
+    assert await polling.poll() == ["4a", "4b"], "polling continues until the probe is answered"
     poll = asyncio.create_task(polling.poll())
     await asyncio.sleep(5)
     assert not poll.done()
     polling.probe_answered()
     assert await poll == ["6"]
-    assert await polling.poll() == ["6"], "a poll in between does not wait"
+    assert await polling.poll() == ["6"], "a poll does not wait while switching"
     polling.send("4c")
     polling.send(b"d")
     polling.upgrade(link)
@@ -256,7 +260,9 @@ async def test_an_upgrade_keeps_the_order_and_loses_nothing(polling: Connection,
     assert (polling.state, polling.fd) == (State.WEBSOCKET, 7)
 
 
-async def test_what_a_poll_was_promised_goes_where_the_client_looks(polling: Connection, link: FakeLink) -> None:
+async def test_packets_sent_after_the_probe_was_answered_go_to_the_websocket(
+    polling: Connection, link: FakeLink
+) -> None:
     poll = asyncio.create_task(polling.poll())
     await settle()
     polling.start_probe()
@@ -267,7 +273,7 @@ async def test_what_a_poll_was_promised_goes_where_the_client_looks(polling: Con
     assert link.written == [text_frame(b"4a")]
 
 
-async def test_a_websocket_that_goes_away_leaves_polling_as_it_was(polling: Connection) -> None:
+async def test_polling_continues_after_a_failed_probe(polling: Connection) -> None:
     for probed in (False, True):
         polling.start_probe()
         if probed:
@@ -280,7 +286,7 @@ async def test_a_websocket_that_goes_away_leaves_polling_as_it_was(polling: Conn
         assert await poll == ["4a"]
 
 
-async def test_what_is_over_is_not_upgraded(polling: Connection, websocket: Connection) -> None:
+async def test_closed_and_upgraded_connections_are_not_upgraded(polling: Connection, websocket: Connection) -> None:
     polling.start_probe()
     polling.close(CloseReason.SERVER)
     for connection in (polling, websocket):
@@ -294,7 +300,7 @@ steps = st.lists(st.sampled_from(["send", "poll", "turn", "probe", "fail", "prob
 
 
 @given(steps)
-def test_whatever_happens_the_client_gets_everything_once_and_in_order(actions: list[str]) -> None:
+def test_in_any_upgrade_the_client_gets_every_packet_once_and_in_order(actions: list[str]) -> None:
     async def run() -> None:
         owner, link = Owner(), FakeLink()
         connection = Connection("sid", owner, {})
@@ -324,7 +330,7 @@ def test_whatever_happens_the_client_gets_everything_once_and_in_order(actions: 
                     connection.probe_failed()
                 case "probed" if connection.state is State.PROBING:
                     connection.probe_answered()
-                # A client says so when its poll has come back.
+                # A client sends UPGRADE once its poll has returned.
                 case "upgrade" if connection.state is State.SWITCHING and not polls:
                     connection.upgrade(link)
         await collect()
@@ -366,7 +372,7 @@ async def test_an_idle_connection_has_no_task(websocket: Connection) -> None:
     assert asyncio.all_tasks() == tasks
 
 
-async def test_reading_pauses_while_too_much_waits(websocket: Connection, owner: Owner, link: FakeLink) -> None:
+async def test_reading_pauses_while_the_inbox_is_full(websocket: Connection, owner: Owner, link: FakeLink) -> None:
     owner.gate.clear()
     say(websocket, "first")
     await settle()
@@ -381,7 +387,7 @@ async def test_reading_pauses_while_too_much_waits(websocket: Connection, owner:
     assert len(owner.handled) == MAX_INBOX_MESSAGES + 3
 
 
-async def test_a_post_is_answered_when_there_is_space(polling: Connection, owner: Owner) -> None:
+async def test_a_post_waits_for_space_in_the_inbox(polling: Connection, owner: Owner) -> None:
     owner.gate.clear()
     say(polling, "first")
     await settle()
@@ -396,7 +402,7 @@ async def test_a_post_is_answered_when_there_is_space(polling: Connection, owner
 
 
 @pytest.mark.parametrize("reason", [CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE])
-async def test_what_a_client_says_before_it_goes_is_heard(websocket: Connection, owner: Owner, reason: str) -> None:
+async def test_messages_before_the_client_left_are_handled(websocket: Connection, owner: Owner, reason: str) -> None:
     owner.gate.clear()
     say(websocket, "a", "b")
     websocket.close(reason)
@@ -413,17 +419,19 @@ async def test_what_a_client_says_before_it_goes_is_heard(websocket: Connection,
     "reason",
     [CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.TRANSPORT_ERROR, CloseReason.SLOW_CONSUMER],
 )
-async def test_who_is_put_out_is_heard_no_more(websocket: Connection, owner: Owner, reason: str) -> None:
+async def test_when_we_close_only_the_in_flight_message_is_handled(
+    websocket: Connection, owner: Owner, reason: str
+) -> None:
     owner.gate.clear()
     say(websocket, "a", "b", "c")
     await settle()
     websocket.close(reason)
     owner.gate.set()
     await websocket.wait_until_idle()
-    assert owner.handled == ["a"], "what is being handled is handled to its end"
+    assert owner.handled == ["a"], "the in-flight message is handled"
 
 
-async def test_a_message_that_breaks_the_rules_is_the_last_one(websocket: Connection, owner: Owner) -> None:
+async def test_an_invalid_message_is_the_last_one_handled(websocket: Connection, owner: Owner) -> None:
     def close_at_b(data: str | bytes) -> None:
         if data == "b":
             websocket.close(CloseReason.TRANSPORT_ERROR)
@@ -435,7 +443,7 @@ async def test_a_message_that_breaks_the_rules_is_the_last_one(websocket: Connec
     assert owner.handled == ["a", "b"]
 
 
-async def test_upgrading_is_the_links_business(websocket: Connection) -> None:
+async def test_a_connection_refuses_packets_of_an_upgrade(websocket: Connection) -> None:
     for action in (Action.ANSWER_PROBE, Action.UPGRADE):
         with pytest.raises(InvalidPacketError):
             websocket.receive(action, "")

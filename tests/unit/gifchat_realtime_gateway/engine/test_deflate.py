@@ -1,4 +1,4 @@
-"""permessage-deflate against RFC 7692, and against another implementation; sections are named in brackets."""
+"""permessage-deflate against RFC 7692 and another implementation. Numbers in parentheses are sections of the RFC."""
 
 import zlib
 
@@ -41,11 +41,11 @@ def other() -> PerMessageDeflate:
         "permessage-deflate; unknown, permessage-deflate; client_max_window_bits",
     ],
 )
-def test_an_offer_that_can_be_taken(offers: str) -> None:  # (5.1, 7.1)
+def test_an_acceptable_offer_is_accepted(offers: str) -> None:  # (5.1, 7.1)
     assert negotiate(offers) == AGREED
 
 
-def test_a_window_of_the_servers_is_repeated() -> None:  # (7.1.2.1)
+def test_the_servers_window_is_repeated_in_the_answer() -> None:  # (7.1.2.1)
     assert negotiate("permessage-deflate; server_max_window_bits=15") == f"{AGREED}; server_max_window_bits=15"
 
 
@@ -69,7 +69,7 @@ def test_a_window_of_the_servers_is_repeated() -> None:  # (7.1.2.1)
         "Permessage-Deflate x",
     ],
 )
-def test_an_offer_that_is_declined(offers: str) -> None:  # (7.1)
+def test_an_unacceptable_offer_is_declined(offers: str) -> None:  # (7.1)
     assert negotiate(offers) is None
 
 
@@ -83,7 +83,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.
     ("user_agent", "agreed"),
     [(SAFARI, False), (CHROME_ON_IOS, False), (CHROME, True), (FIREFOX, True), ("", True), ("okhttp/4.12", True)],
 )
-def test_webkit_is_not_relied_on(user_agent: str, agreed: bool) -> None:
+def test_webkits_offers_are_declined(user_agent: str, agreed: bool) -> None:
     assert negotiate("permessage-deflate", user_agent) == (AGREED if agreed else None)
 
 
@@ -92,7 +92,7 @@ def test_webkit_is_not_relied_on(user_agent: str, agreed: bool) -> None:
         "".join
     )
 )
-def test_whatever_is_offered_never_raises(offers: str) -> None:
+def test_no_offer_raises(offers: str) -> None:
     answer = negotiate(offers)
     assert answer is None or answer.startswith(AGREED)
 
@@ -101,7 +101,7 @@ def test_whatever_is_offered_never_raises(offers: str) -> None:
 
 
 @given(st.binary(max_size=2_000) | st.text(alphabet="ab{}:,", max_size=2_000).map(str.encode))
-def test_what_is_compressed_is_read_again_by_us_and_by_another_implementation(payload: bytes) -> None:  # (7.2)
+def test_we_and_another_implementation_read_our_compressed_messages(payload: bytes) -> None:  # (7.2)
     compressed = deflate(payload)
     assert inflate(compressed, LIMIT) == payload
     read = other().decode(Frame(OtherOpcode.TEXT, compressed, rsv1=True))
@@ -109,21 +109,21 @@ def test_what_is_compressed_is_read_again_by_us_and_by_another_implementation(pa
 
 
 @given(st.binary(max_size=2_000) | st.text(alphabet="ab{}:,", max_size=2_000).map(str.encode))
-def test_what_another_implementation_compresses_is_read(payload: bytes) -> None:
+def test_we_read_messages_that_another_implementation_compressed(payload: bytes) -> None:
     written = other().encode(Frame(OtherOpcode.TEXT, payload))
     assert inflate(bytes(written.data), LIMIT) == payload
 
 
-def test_messages_of_the_documents() -> None:  # (7.2.3)
+def test_the_examples_of_the_rfc() -> None:  # (7.2.3)
     hello = b"Hello"
     assert inflate(bytes.fromhex("f248cdc9c90700"), LIMIT) == hello
     assert inflate(bytes.fromhex("000500faff48656c6c6f00"), LIMIT) == hello, "not compressed"
-    assert inflate(bytes.fromhex("f348cdc9c9070000"), LIMIT) == hello, "the stream is ended"
+    assert inflate(bytes.fromhex("f348cdc9c9070000"), LIMIT) == hello, "the last block is final"
     assert inflate(bytes.fromhex("f248050000 00ffffcac9c90700"), LIMIT) == hello, "two blocks"
-    assert inflate(b"\x00", LIMIT) == b"", "nothing"
+    assert inflate(b"\x00", LIMIT) == b"", "an empty message"
 
 
-def test_no_more_is_made_of_a_message_than_it_may_have() -> None:
+def test_decompression_stops_at_the_limit() -> None:
     bomb = deflate(bytes(50_000_000))
     assert len(bomb) < LIMIT
     with pytest.raises(TooLargeError):
@@ -133,7 +133,7 @@ def test_no_more_is_made_of_a_message_than_it_may_have() -> None:
         inflate(deflate(bytes(LIMIT + 1)), LIMIT)
 
 
-def test_one_stream_and_no_more() -> None:
+def test_data_after_the_end_of_the_stream_is_refused() -> None:
     ended = zlib.compressobj(wbits=-15)
     whole = ended.compress(b"a") + ended.flush()
     assert inflate(whole, LIMIT) == b"a"
@@ -142,7 +142,7 @@ def test_one_stream_and_no_more() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_garbage_is_read_as_another_implementation_reads_it_or_refused(data: bytes) -> None:
+def test_random_bytes_are_refused_or_read_like_another_implementation(data: bytes) -> None:
     try:
         ours: bytes | None = inflate(data, 1_000)
     except (InvalidDeflateError, TooLargeError):

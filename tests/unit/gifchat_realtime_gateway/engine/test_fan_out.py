@@ -1,4 +1,4 @@
-"""One event to many: order, who gets what, and how many writes it takes."""
+"""Sending one event to many connections: the order, the recipients, and the number of writes."""
 
 import asyncio
 import socket
@@ -25,7 +25,7 @@ WriteLoop = Callable[[Sequence[Sink], bytes], list[tuple[int, int]]]
 
 
 class Member(Sink):
-    """A connection that is written to by its queue."""
+    """A connection without direct writes, which records packets."""
 
     link = None
 
@@ -58,18 +58,18 @@ async def turn() -> None:
 # ---------------------------------------------------------------------------------------------------------- who gets
 
 
-async def test_everybody_gets_everything_in_order() -> None:
+async def test_every_member_gets_every_packet_in_order() -> None:
     members = [Member() for _ in range(3)]
     group = group_of(*members)
     for packet in ("4a", "4b", "4c"):
         group.send(packet.encode())
-    assert [member.got for member in members] == [[], [], []], "not before the end of the turn"
+    assert [member.got for member in members] == [[], [], []], "nothing is written before the end of the turn"
     await turn()
     assert [member.got for member in members] == [["4a", "4b", "4c"]] * 3
     assert len(group) == 3
 
 
-async def test_what_is_sent_in_one_turn_is_one_write() -> None:
+async def test_packets_of_one_turn_are_one_write() -> None:
     member = Member()
     group = group_of(member)
     for number in range(10):
@@ -78,10 +78,10 @@ async def test_what_is_sent_in_one_turn_is_one_write() -> None:
     assert member.writes == 1
     group.send(b"4a")
     await turn()
-    assert member.writes == 2, "and a lone one leaves in its turn"
+    assert member.writes == 2, "a lone packet leaves in its turn"
 
 
-async def test_nothing_waits_for_nobody() -> None:
+async def test_a_packet_for_an_empty_group_is_dropped() -> None:
     group, member = Group(FlushScheduler()), Member()
     group.send(b"4a")
     group.add(*of(member))
@@ -89,7 +89,7 @@ async def test_nothing_waits_for_nobody() -> None:
     assert member.got == []
 
 
-async def test_newcomers_get_what_is_sent_after_they_came() -> None:
+async def test_a_late_joiner_gets_only_later_packets() -> None:
     first, second, third = Member(), Member(), Member()
     group = group_of(first)
     group.send(b"4a")
@@ -102,7 +102,7 @@ async def test_newcomers_get_what_is_sent_after_they_came() -> None:
     assert (first.got, second.got, third.got) == (["4a", "4b", "4c"], ["4b", "4c"], ["4c"])
 
 
-async def test_coming_twice_is_coming_once() -> None:
+async def test_adding_a_member_twice_changes_nothing() -> None:
     member = Member()
     group = group_of(member)
     group.send(b"4a")
@@ -111,7 +111,7 @@ async def test_coming_twice_is_coming_once() -> None:
     assert member.got == ["4a"]
 
 
-async def test_who_leaves_gets_nothing_that_waits() -> None:
+async def test_a_leaver_gets_no_pending_packets() -> None:
     first, second = Member(), Member()
     group = group_of(first, second)
     group.send(b"4a")
@@ -122,7 +122,7 @@ async def test_who_leaves_gets_nothing_that_waits() -> None:
     group.discard(*of(second))
 
 
-async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
+async def test_a_rejoiner_gets_only_packets_after_it_rejoined() -> None:
     member, other = Member(), Member()
     group = group_of(member, other)
     group.send(b"4a")
@@ -134,7 +134,7 @@ async def test_who_leaves_and_comes_back_gets_what_is_sent_then() -> None:
     assert (member.got, other.got) == (["4c"], ["4a", "4b", "4c"])
 
 
-async def test_all_but_some() -> None:
+async def test_excluded_members_get_the_other_packets() -> None:
     first, second, stranger = Member(), Member(), Member()
     group = group_of(first, second)
     group.send(b"4a", exclude=of(first))
@@ -145,7 +145,7 @@ async def test_all_but_some() -> None:
     assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
 
 
-async def test_a_newcomer_that_is_left_out() -> None:
+async def test_an_excluded_late_joiner_gets_only_later_packets_for_it() -> None:
     first, second = Member(), Member()
     group = group_of(first)
     group.send(b"4a")
@@ -177,7 +177,7 @@ async def test_the_loop_has_its_turn_between_chunks() -> None:
 
 
 @pytest.mark.usefixtures("chunks_of_2")
-async def test_what_is_sent_between_chunks_comes_after() -> None:
+async def test_packets_sent_between_chunks_come_later() -> None:
     members = [Member() for _ in range(5)]
     group = group_of(*members)
     group.send(b"4a")
@@ -191,7 +191,7 @@ async def test_what_is_sent_between_chunks_comes_after() -> None:
 
 
 @pytest.mark.usefixtures("chunks_of_2")
-async def test_coming_and_going_between_chunks() -> None:
+async def test_members_may_join_and_leave_between_chunks() -> None:
     members = [Member() for _ in range(6)]
     leaves, returns, comes = members[4], members[5], Member()
     group = group_of(*members)
@@ -212,7 +212,7 @@ async def test_coming_and_going_between_chunks() -> None:
 
 
 class Model(Member):
-    """Knows what it may get: what was sent in this stay of its, and not to all but it."""
+    """Checks that it gets exactly the packets that were sent to it since it last joined."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,7 +224,7 @@ class Model(Member):
         super().send_frame(data, packets)
         assert self.inside
         for packet in packets:
-            assert self.due[self.stay].pop(0) == packet.decode(), "in order, once, and of this stay"
+            assert self.due[self.stay].pop(0) == packet.decode(), "in order, once, and since the last join"
 
 
 operations = st.one_of(
@@ -236,7 +236,7 @@ operations = st.one_of(
 
 @settings(max_examples=150)
 @given(st.lists(operations, max_size=40), st.integers(1, 4))
-def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], chunk: int) -> None:
+def test_after_any_joins_and_leaves_each_member_gets_its_packets(steps: list[tuple[str, Any]], chunk: int) -> None:
     async def run() -> None:
         group, members, sent = Group(FlushScheduler()), [Model() for _ in range(7)], 0
         for step, value in steps:
@@ -271,7 +271,7 @@ def test_whoever_comes_and_goes_each_gets_its_due(steps: list[tuple[str, Any]], 
 # ------------------------------------------------------------------------------------------------------- compression
 
 
-async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_group_compresses_each_packet_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compressed: list[bytes] = []
 
     def counted(packet: bytes) -> bytes:
@@ -307,11 +307,11 @@ async def test_a_group_compresses_once_for_who_reads_it(monkeypatch: pytest.Monk
     await turn()
     assert newcomer.got == [deflated_frame(packets[2])]
     assert [reader.got[-1] for reader in readers] == [deflated_frame(packets[0]) * 4 + deflated_frame(packets[2])] * 5
-    assert len(compressed) == 1 + 6, "once each, whoever is left out"
+    assert len(compressed) == 1 + 6, "once each, also with exclusions"
 
 
 class Raw(Sink):
-    """A connection that is written to by its queue, and keeps what it is given."""
+    """A connection without direct writes, which records frames."""
 
     link = None
 
@@ -328,7 +328,7 @@ class Raw(Sink):
 
 
 class Socket(Sink):
-    """A connection that is written to at once; its socket keeps writes apart."""
+    """A connection with direct writes. Its socket preserves the boundaries of writes."""
 
     def __init__(self) -> None:
         self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -342,7 +342,7 @@ class Socket(Sink):
         self.rest.append(data)
 
     def send_frame(self, data: bytes, packets: list[bytes]) -> None:
-        raise AssertionError("it can be written to at once")
+        raise AssertionError("it allows direct writes")
 
     def writes(self) -> list[bytes]:
         found = []
@@ -362,7 +362,7 @@ def sockets() -> Iterator[list[Socket]]:
         yield sockets
 
 
-async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket]) -> None:
+async def test_each_member_gets_one_write_for_all_packets(sockets: list[Socket]) -> None:
     group = group_of(*cast("list[Member]", sockets))
     packets = [b"4a", b"4b" * 100, b"4c"]
     for packet in packets:
@@ -374,10 +374,10 @@ async def test_a_write_for_each_member_however_many_packets(sockets: list[Socket
 
 @pytest.fixture(params=["in C", "in Python"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
-    """Both loops; all writes of the test go by it."""
+    """Both loops, one after the other. All writes of the test use it."""
     found = loops()[request.param]
     if found is None:
-        pytest.skip("the loop in C was not built: no compiler")
+        pytest.skip("the C loop was not built: no compiler")
     monkeypatch.setattr(fan_out, "write_all", found)
     return found
 
@@ -387,7 +387,7 @@ def loops() -> dict[str, WriteLoop | None]:
 
 
 class Stream(Socket):
-    """Takes some bytes and no more, as TCP does whose reader is slow."""
+    """Accepts only some bytes, like TCP with a slow reader."""
 
     def __init__(self) -> None:
         self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -418,7 +418,7 @@ def streams() -> Iterator[list[Stream]]:
 
 
 @pytest.mark.usefixtures("loop")
-def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -> None:
+def test_bytes_that_the_kernel_does_not_accept_go_to_the_link(streams: list[Stream]) -> None:
     whole, part, full = streams
     small, data = b"y" * 100, b"z" * 100_000
     full.fill()
@@ -435,7 +435,7 @@ def test_what_the_kernel_does_not_take_goes_to_the_link(streams: list[Stream]) -
 
 
 @pytest.mark.usefixtures("loop")
-def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Socket]) -> None:
+def test_a_connection_without_direct_writes_gets_packets_through_its_queue(sockets: list[Socket]) -> None:
     member = Member()
     data = text_frame(b"4a")
     assert write_to([*cast("list[Connection]", sockets), *of(member)], data, [b"4a"]) == 4
@@ -443,7 +443,7 @@ def test_who_cannot_be_written_to_at_once_gets_it_by_the_queue(sockets: list[Soc
     assert [each.writes() for each in sockets] == [[data]] * 3
 
 
-def test_the_loops_say_what_was_not_taken(loop: WriteLoop, streams: list[Stream]) -> None:
+def test_the_loop_reports_incomplete_writes(loop: WriteLoop, streams: list[Stream]) -> None:
     whole, full, broken = streams
     full.fill()
     broken.there.close()
@@ -453,20 +453,20 @@ def test_the_loops_say_what_was_not_taken(loop: WriteLoop, streams: list[Stream]
     assert loop([], b"4a") == []
 
 
-def test_what_is_no_connection_is_an_error(loop: WriteLoop, sockets: list[Socket]) -> None:
+def test_anything_but_a_connection_is_a_type_error(loop: WriteLoop, sockets: list[Socket]) -> None:
     with pytest.raises((AttributeError, TypeError)):
         loop(cast("list[Connection]", [sockets[0], object()]), b"4a")
     with pytest.raises(TypeError):
         loop(cast("list[Connection]", None), b"4a")
 
 
-@pytest.mark.skipif(loops()["in C"] is None, reason="the loop in C was not built: no compiler")
-def test_the_loop_in_c_is_used_where_it_was_built() -> None:
+@pytest.mark.skipif(loops()["in C"] is None, reason="the C loop was not built: no compiler")
+def test_the_c_loop_is_used_if_it_was_built() -> None:
     assert write_loop.write_all is loops()["in C"]
 
 
 @pytest.mark.usefixtures("loop")
-def test_a_socket_that_is_gone_holds_up_nobody(sockets: list[Socket]) -> None:
+def test_a_broken_socket_does_not_affect_other_members(sockets: list[Socket]) -> None:
     sockets[1].there.close()
     data = text_frame(b"4a")
     write_to(cast("list[Connection]", sockets), data, [b"4a"])

@@ -1,4 +1,4 @@
-"""Which requests go to the link at once: only such as uvicorn's parser would read in the very same way."""
+"""Only requests that uvicorn's parser reads in the same way go straight to the link."""
 
 import asyncio
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ PLAIN = (
 
 
 class Parsed:
-    """A request as uvicorn's parser reads it."""
+    """A request as parsed by uvicorn's parser."""
 
     def __init__(self, data: bytes) -> None:
         self.url = b""
@@ -30,7 +30,7 @@ class Parsed:
         parser = httptools.HttpRequestParser(self)
         with pytest.raises(httptools.HttpParserUpgrade) as upgrade:
             parser.feed_data(data)
-        assert upgrade.value.args == (len(data),), "nothing follows"
+        assert upgrade.value.args == (len(data),), "nothing follows the request"
         self.upgrade = HttpToolsProtocol._get_upgrade(cast("HttpToolsProtocol", self))
         self.method = parser.get_method().decode()
         self.version = parser.get_http_version()
@@ -48,8 +48,8 @@ class Parsed:
         joined: dict[str, str] = {}
         for name, value in self.headers:
             key, text = name.decode("latin-1"), value.decode("latin-1").strip()
-            between = "; " if key == "cookie" else ","
-            joined[key] = f"{joined[key]}{between}{text}" if key in joined else text
+            separator = "; " if key == "cookie" else ","
+            joined[key] = f"{joined[key]}{separator}{text}" if key in joined else text
         return joined
 
 
@@ -75,7 +75,7 @@ def check_read_alike(data: bytes) -> None:
         PLAIN.replace(b"/socket.io/", b"/internal/v1/engine.io/"),
     ],
 )
-def test_a_plain_request_goes_to_the_link(data: bytes) -> None:
+def test_a_plain_websocket_request_goes_to_the_link(data: bytes) -> None:
     assert is_plain_websocket_request(data)
     check_read_alike(data)
 
@@ -114,7 +114,7 @@ def test_a_plain_request_goes_to_the_link(data: bytes) -> None:
         PLAIN.replace(b"Empty:", b"upgrade: websocket"),
     ],
 )
-def test_any_other_is_uvicorns(data: bytes) -> None:
+def test_any_other_request_goes_to_uvicorn(data: bytes) -> None:
     assert not is_plain_websocket_request(data)
 
 
@@ -130,7 +130,7 @@ def test_any_other_is_uvicorns(data: bytes) -> None:
         max_size=3,
     )
 )
-def test_what_goes_to_the_link_is_read_as_uvicorns_parser_reads_it(edits: list[tuple[int, int, bytes]]) -> None:
+def test_we_read_a_plain_request_like_uvicorns_parser(edits: list[tuple[int, int, bytes]]) -> None:
     data = PLAIN
     for at, gone, new in edits:
         data = data[:at] + new + data[at + gone :]
@@ -142,13 +142,13 @@ def test_what_goes_to_the_link_is_read_as_uvicorns_parser_reads_it(edits: list[t
     "end", [b"", b"\r\n\x81", b"Name: \xc3\xa4\r\n\r\n", b"Name: \x00\r\n\r\n", b" folded\r\n\r\n"]
 )
 @pytest.mark.parametrize("middle", [b"Name: value\r\n" * 5_000, b"Name:" + b" " * 60_000 + b"\r\n", b"a" * 60_000])
-def test_what_does_not_fit_is_read_once(middle: bytes, end: bytes) -> None:
-    """A pattern that went back would never end with these."""
+def test_refusing_a_long_request_takes_linear_time(middle: bytes, end: bytes) -> None:
+    """A pattern that backtracks would practically never finish."""
     assert not is_plain_websocket_request(PLAIN[:-2] + middle + end)
 
 
 class Recorder(asyncio.Protocol):
-    """What it was handed."""
+    """Records what it is given."""
 
     def __init__(self) -> None:
         self.transport: Any = None
@@ -186,7 +186,7 @@ class World:
 @pytest.mark.parametrize(
     ("data", "to_the_link"), [(PLAIN, True), (PLAIN[:60], False), (b"GET / HTTP/1.1\r\n\r\n", False)]
 )
-def test_the_connection_is_handed_on_with_its_first_bytes(data: bytes, to_the_link: bool) -> None:
+def test_the_first_bytes_decide_which_protocol_gets_the_connection(data: bytes, to_the_link: bool) -> None:
     world = World()
     assert world.connections == {world.first}
     world.first.data_received(data)
@@ -196,7 +196,7 @@ def test_the_connection_is_handed_on_with_its_first_bytes(data: bytes, to_the_li
     assert world.connections == set()
 
 
-def test_who_never_asks_is_closed_when_uvicorn_stops_and_forgotten_when_gone() -> None:
+def test_a_connection_without_a_request_is_closed_when_uvicorn_stops() -> None:
     world = World()
     world.first.shutdown()
     assert world.transport.closed

@@ -1,4 +1,4 @@
-"""Who may open a connection: every refusal, addresses behind proxies, origins."""
+"""Which requests may open a connection: every refusal, origins, and client addresses behind proxies."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class Registry:
         return connection
 
     async def handle_message(self, connection: Connection, data: str | bytes) -> None:
-        """Nothing is said here."""
+        """Unused: these tests send no messages."""
 
     def pong_received(self, connection: Connection) -> None:
         """See `handle`."""
@@ -90,7 +90,7 @@ def refused(decision: Refusal | Accepted | OtherNode) -> Refusal:
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-def test_a_new_websocket(world: World) -> None:
+def test_a_new_websocket_gets_the_101_and_its_open_packet(world: World) -> None:
     decision = accepted(world.ask())
     assert decision.upgrades is None
     head, _, frames = decision.response.partition(b"\r\n\r\n")
@@ -150,19 +150,19 @@ def test_a_wrong_query_is_refused(world: World, query: str, code: ErrorCode) -> 
         {"host": None},
     ],
 )
-def test_no_websocket_handshake(world: World, headers: dict[str, str | None]) -> None:
+def test_an_invalid_websocket_handshake_is_refused(world: World, headers: dict[str, str | None]) -> None:
     assert refused(world.ask(headers=headers)).status == 400
 
 
 @pytest.mark.parametrize("version", [None, "", "8", "12", "014", "13,8"])
-def test_another_version_is_told_the_right_one(world: World, version: str | None) -> None:
+def test_another_websocket_version_is_refused_with_the_supported_one(world: World, version: str | None) -> None:
     refusal = refused(world.ask(headers={"sec-websocket-version": version}))
     assert refusal.status == 426
     assert b"\r\nsec-websocket-version: 13\r\n" in refusal.response()
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "HEAD", "DELETE"])
-def test_a_websocket_is_got(world: World, method: str) -> None:
+def test_a_websocket_request_must_be_a_get(world: World, method: str) -> None:
     assert refused(world.ask(method=method)).status == 400
 
 
@@ -187,17 +187,17 @@ def test_foreign_origins_are_refused(world: World, origin: str) -> None:
     assert refusal.response().startswith(b"HTTP/1.1 403 Forbidden\r\n")
 
 
-def test_our_origin_and_none_at_all_are_let_in(world: World) -> None:
+def test_our_origin_and_no_origin_may_connect(world: World) -> None:
     accepted(world.ask(headers={"origin": ORIGIN}))
     accepted(world.ask(headers={"origin": None}))
 
 
-def test_a_second_origin_header_is_foreign() -> None:
+def test_two_origin_headers_are_a_foreign_origin() -> None:
     raw = f"GET / HTTP/1.1\r\norigin: {ORIGIN}\r\norigin: https://evil.example\r\n\r\n".encode()
     assert not World().handshake.origin_allowed(parse_request(raw).headers["origin"])
 
 
-def test_a_node_that_drains_refuses_new_ones_only(world: World) -> None:
+def test_a_draining_node_refuses_only_new_connections(world: World) -> None:
     polling = world.registry.add("known", {}, None)
     world.draining = True
     refusal = refused(world.ask())
@@ -209,7 +209,7 @@ def test_a_node_that_drains_refuses_new_ones_only(world: World) -> None:
     assert accepted(world.ask("EIO=4&transport=websocket&sid=known")).upgrades is polling
 
 
-def test_an_upgrade_names_its_connection_and_has_no_handshake_of_its_own(world: World) -> None:
+def test_an_upgrade_continues_its_connection_without_an_open_packet(world: World) -> None:
     polling = world.registry.add("known", {}, None)
     decision = accepted(world.ask("EIO=4&transport=websocket&sid=known"))
     assert decision.upgrades is polling
@@ -227,7 +227,7 @@ def test_a_second_websocket_for_an_upgraded_connection_is_accepted(world: World)
     assert accepted(world.ask(query)).upgrades is polling
 
 
-def test_a_refusal_is_a_whole_response() -> None:
+def test_a_refusal_becomes_a_whole_http_response() -> None:
     head, _, body = Refusal.of(ErrorCode.SESSION_UNKNOWN).response().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert f"content-length: {len(body)}".encode() in head
@@ -255,14 +255,14 @@ def test_a_refusal_is_a_whole_response() -> None:
         ("unknown", "198.51.100.7", "unknown"),
     ],
 )
-def test_the_address_is_the_last_one_that_is_no_proxys(
+def test_the_address_is_the_rightmost_that_is_not_a_trusted_proxy(
     world: World, peer: str, forwarded_for: str | None, address: str
 ) -> None:
     assert world.handshake.client_address(peer, forwarded_for) == address
 
 
 @given(st.text(max_size=40), st.sampled_from(["127.0.0.1", "10.0.0.1", "192.0.2.1"]))
-def test_what_a_client_writes_does_not_change_its_address(forged: str, proxy: str) -> None:
+def test_a_client_cannot_forge_its_address(forged: str, proxy: str) -> None:
     handshake = World().handshake
     real = "198.51.100.7"
     if proxy == "192.0.2.1":
@@ -273,15 +273,15 @@ def test_what_a_client_writes_does_not_change_its_address(forged: str, proxy: st
 
 
 @given(st.text(max_size=60))
-def test_whatever_a_proxy_says_never_raises(forwarded_for: str) -> None:
+def test_no_forwarded_header_raises(forwarded_for: str) -> None:
     World().handshake.client_address("127.0.0.1", forwarded_for)
 
 
-def test_without_proxies_nobody_is_believed() -> None:
+def test_without_trusted_proxies_forwarded_headers_are_ignored() -> None:
     assert World("").handshake.client_address("127.0.0.1", "198.51.100.7") == "127.0.0.1"
 
 
-def test_what_handlers_are_told(world: World) -> None:
+def test_handlers_get_the_address_the_query_and_some_headers(world: World) -> None:
     headers = {"x-forwarded-for": "198.51.100.7", "cookie": "a=b", "accept-language": "ko", "x-other": "no"}
     decision = accepted(world.ask(headers=headers, peer=("10.0.0.1", 1)))
     assert decision.open(_Link()).environ == {
@@ -298,7 +298,7 @@ def test_what_handlers_are_told(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "concerned"),
+    ("target", "served"),
     [
         ("/socket.io/?EIO=4", True),
         ("/socket.io", True),
@@ -311,12 +311,12 @@ def test_what_handlers_are_told(world: World) -> None:
         ("/", False),
     ],
 )
-def test_the_engine_serves_its_path_and_every_path_below(world: World, target: str, concerned: bool) -> None:
+def test_the_engine_serves_its_path_and_every_path_below_it(world: World, target: str, served: bool) -> None:
     request = parse_request(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
-    assert world.handshake.serves(request) is concerned
+    assert world.handshake.serves(request) is served
 
 
-def test_reading_a_request() -> None:
+def test_a_request_is_parsed() -> None:
     raw = b"GET /socket.io/?a=1&b=&a=2&c=%C3%A9 HTTP/1.1\r\nhost: x:1\r\nx-a: 1\r\nX-A:  2 \r\n\r\n"
     request = parse_request(raw)
     assert (request.raw, request.method, request.path) == (raw, "GET", "/socket.io/")
@@ -325,5 +325,5 @@ def test_reading_a_request() -> None:
 
 
 @given(st.text())
-def test_any_query_is_read(query: str) -> None:
+def test_no_query_raises(query: str) -> None:
     parse_query(query)

@@ -1,4 +1,4 @@
-"""The write rule on real sockets: nothing overtakes, nothing is lost, and nobody waits for a slow reader."""
+"""The write rule on real sockets: order is kept, nothing is lost, and no client waits for a slow reader."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ REQUEST = (
 
 
 class Peer:
-    """The client's end: reads when a test says so, and as much as it says."""
+    """The client's end. The test decides when and how much it reads."""
 
     def __init__(self, end: socket.socket, connection: Connection, link: WebSocketLink) -> None:
         self.end = end
@@ -44,7 +44,7 @@ class Peer:
         self.close_code: int | None = None
 
     def read(self, size: int = 1 << 20) -> int:
-        """Take what the kernel has; returns how many bytes."""
+        """Read what the kernel has received. Returns the number of bytes."""
         try:
             data = self.end.recv(size)
         except BlockingIOError:
@@ -70,7 +70,7 @@ class Peer:
                 self.close_code = int.from_bytes(frame.data[:2], "big")
             else:
                 self.messages.append(f"{frame.opcode.name} {bytes(frame.data).decode()}")
-        assert self._frames.parser_exc is None, "whole frames"
+        assert self._frames.parser_exc is None, "every frame must be valid"
         return read
 
     async def read_until(self, condition: Callable[[], bool]) -> None:
@@ -81,18 +81,18 @@ class Peer:
         await until(reads)
 
     def packets(self) -> list[str | bytes]:
-        """What came after the handshake."""
+        """Return the packets after the handshake."""
         assert isinstance(self.messages[0], str)
         assert self.messages[0].startswith("0{")
         return self.messages[1:]
 
 
 class Node:
-    """An engine whose links are on socket pairs."""
+    """An engine whose links use socket pairs."""
 
     def __init__(self) -> None:
         self.ends: list[str] = []
-        self.heard: list[str | bytes] = []
+        self.received: list[str | bytes] = []
         self.state = SimpleNamespace(connections=set())
         self.engine = EngineServer(
             allowed_origins=[ORIGIN],
@@ -104,10 +104,10 @@ class Node:
         )
 
         async def connect(_sid: str, _environ: dict[str, Any]) -> None:
-            """Everybody."""
+            """Accept every connection."""
 
         async def message(_sid: str, data: str | bytes) -> None:
-            self.heard.append(data)
+            self.received.append(data)
 
         async def disconnect(_sid: str, reason: str) -> None:
             self.ends.append(reason)
@@ -144,14 +144,14 @@ async def node() -> AsyncIterator[Node]:
 
 
 @pytest.fixture
-def short_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_close_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link_module, "CLOSE_TIMEOUT_S", 0.1)
 
 
 # ----------------------------------------------------------------------------------------------------------- writing
 
 
-async def test_a_frame_is_written_at_once(node: Node) -> None:
+async def test_a_frame_is_written_immediately(node: Node) -> None:
     peer = await node.connect()
     peer.connection.send("4a")
     peer.connection.send(b"b")
@@ -160,7 +160,7 @@ async def test_a_frame_is_written_at_once(node: Node) -> None:
     assert peer.connection.fd >= 0
 
 
-async def test_what_waits_is_never_overtaken(node: Node) -> None:
+async def test_direct_writes_never_overtake_buffered_data(node: Node) -> None:
     peer = await node.connect()
     group = Group(FlushScheduler())
     group.add(peer.connection)
@@ -173,7 +173,7 @@ async def test_what_waits_is_never_overtaken(node: Node) -> None:
             await asyncio.sleep(0)
         else:
             peer.connection.send(packet)
-    assert peer.connection.fd == -1, "more than the kernel takes"
+    assert peer.connection.fd == -1, "more than the kernel accepts"
     await peer.read_until(lambda: len(peer.messages) > len(sent))
     assert peer.packets() == sent
     await until(lambda: peer.connection.fd >= 0)
@@ -194,7 +194,7 @@ write_steps = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(write_steps)
-def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int]]) -> None:
+def test_with_any_reader_the_stream_is_complete_and_in_order(steps: list[tuple[str, int]]) -> None:
     async def run() -> None:
         node = Node()
         peer, other = await node.connect(), await node.connect()
@@ -207,7 +207,7 @@ def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int
             packet = f"4{number}:" + "x" * size
             match step:
                 case "send":
-                    # What was sent to the group before leaves at the end of the turn.
+                    # Packets that the group got before leave at the end of the turn.
                     await asyncio.sleep(0)
                     peer.connection.send(packet)
                     to_peer.append(packet)
@@ -235,7 +235,7 @@ def test_whatever_the_reader_does_the_stream_is_whole(steps: list[tuple[str, int
 # -------------------------------------------------------------------------------------------------------------- slow
 
 
-async def test_a_slow_reader_is_told_to_come_back_and_holds_up_nobody(node: Node) -> None:
+async def test_a_slow_reader_is_closed_with_4008_and_delays_nobody(node: Node) -> None:
     slow, fast = await node.connect(), await node.connect()
     node.engine.connections[slow.connection.sid].session = {}
     group = Group(FlushScheduler())
@@ -264,8 +264,8 @@ async def test_a_slow_reader_is_told_to_come_back_and_holds_up_nobody(node: Node
     assert node.ends == [CloseReason.SLOW_CONSUMER]
 
 
-@pytest.mark.usefixtures("short_goodbyes")
-async def test_a_slow_reader_that_never_reads_is_hung_up_on(node: Node) -> None:
+@pytest.mark.usefixtures("short_close_timeout")
+async def test_a_slow_reader_that_never_reads_is_disconnected(node: Node) -> None:
     slow = await node.connect()
     while not slow.connection.closed:
         slow.connection.send("4" + "x" * 60_000)
@@ -273,7 +273,7 @@ async def test_a_slow_reader_that_never_reads_is_hung_up_on(node: Node) -> None:
     await slow.read_until(lambda: slow.eof)
 
 
-async def test_one_huge_event_is_no_reason_yet(node: Node) -> None:
+async def test_one_huge_batch_alone_does_not_close_a_connection(node: Node) -> None:
     peer = await node.connect()
     group = Group(FlushScheduler())
     group.add(peer.connection)
@@ -288,14 +288,14 @@ async def test_one_huge_event_is_no_reason_yet(node: Node) -> None:
 # --------------------------------------------------------------------------------------------------------------- end
 
 
-@pytest.mark.parametrize("how", ["at once", "while something waits"])
-async def test_a_reader_that_goes_away(node: Node, how: str) -> None:
+@pytest.mark.parametrize("how", ["with an empty buffer", "with buffered data"])
+async def test_a_reader_that_disconnects_is_closed_once(node: Node, how: str) -> None:
     peer, other = await node.connect(), await node.connect()
     group = Group(FlushScheduler())
     for each in (peer, other):
         each.connection.session = {}
         group.add(each.connection)
-    if how == "while something waits":
+    if how == "with buffered data":
         while peer.connection.fd >= 0:
             group.send(b"4" + b"x" * 10_000)
             await asyncio.sleep(0)
@@ -312,7 +312,7 @@ async def test_a_reader_that_goes_away(node: Node, how: str) -> None:
     assert not other.connection.closed
 
 
-async def test_a_descriptor_is_forgotten_before_it_is_another_ones(node: Node) -> None:
+async def test_a_file_descriptor_is_forgotten_before_it_is_reused(node: Node) -> None:
     group = Group(FlushScheduler())
     peers = []
     for _ in range(20):
@@ -339,25 +339,25 @@ async def test_a_close_is_answered_with_its_code(node: Node, code: int | None, a
     assert peer.connection.closed
 
 
-async def test_after_our_close_theirs_ends_it(node: Node) -> None:
+async def test_the_clients_close_frame_ends_our_close(node: Node) -> None:
     peer = await node.connect()
     peer.connection.close(CloseReason.SERVER)
     await peer.read_until(lambda: peer.close_code is not None)
     assert peer.close_code == 1001
     peer.end.send(client_frame(1, b"4late") + client_frame(9, b"late") + client_frame(8, close_payload(1001)))
     await peer.read_until(lambda: peer.eof)
-    assert node.heard == []
+    assert node.received == []
     assert peer.packets() == []
 
 
-@pytest.mark.usefixtures("short_goodbyes")
-async def test_a_close_that_is_not_answered_is_one_nevertheless(node: Node) -> None:
+@pytest.mark.usefixtures("short_close_timeout")
+async def test_an_unanswered_close_ends_after_the_timeout(node: Node) -> None:
     peer = await node.connect()
     peer.connection.close(CloseReason.SERVER)
     await peer.read_until(lambda: peer.eof)
 
 
-@pytest.mark.usefixtures("short_goodbyes")
+@pytest.mark.usefixtures("short_close_timeout")
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -368,7 +368,9 @@ async def test_a_close_that_is_not_answered_is_one_nevertheless(node: Node) -> N
         (client_frame(1, b"abc"), 1002),
     ],
 )
-async def test_who_breaks_the_rules_learns_why_though_it_is_still_sending(node: Node, data: bytes, code: int) -> None:
+async def test_a_client_that_breaks_a_rule_gets_the_close_code_while_it_still_sends(
+    node: Node, data: bytes, code: int
+) -> None:
     peer = await node.connect()
     peer.end.send(data + b"\0" * 3_000)
     await peer.read_until(lambda: peer.close_code is not None)
@@ -382,14 +384,14 @@ async def test_who_breaks_the_rules_learns_why_though_it_is_still_sending(node: 
     await peer.read_until(lambda: peer.eof)
 
 
-async def test_messages_before_a_close_are_heard(node: Node) -> None:
+async def test_messages_before_a_close_frame_are_handled(node: Node) -> None:
     peer = await node.connect()
     peer.end.send(client_frame(1, b"4a") + client_frame(1, b"4b") + client_frame(8) + client_frame(1, b"4c"))
     await until(lambda: node.ends == [CloseReason.TRANSPORT_CLOSE])
-    assert node.heard == ["a", "b"]
+    assert node.received == ["a", "b"]
 
 
-async def test_when_uvicorn_stops_everybody_is_sent_away(node: Node) -> None:
+async def test_when_uvicorn_stops_every_websocket_is_closed(node: Node) -> None:
     peer = await node.connect()
     for each in list(node.state.connections):
         each.shutdown()

@@ -1,4 +1,4 @@
-"""Session ids: long and random; on a node with peers they start with its tag."""
+"""Sids: long, random, and on a node with peers prefixed with its tag."""
 
 from gifchat_realtime_gateway.engine.sid import TAG_CHARS, new_sid, node_tag, tag_of
 
@@ -9,17 +9,17 @@ def test_sids_are_unique_and_hold_120_random_bits() -> None:
     assert {len(sid) for sid in sids} == {20}
 
 
-def test_a_sid_names_its_node() -> None:
+def test_a_sid_starts_with_the_tag_of_its_node() -> None:
     tag = node_tag("gateway-1.0a1b2c3d")
     assert len(tag) == TAG_CHARS
     assert tag_of(new_sid(tag)) == tag
 
 
-def test_the_tag_shows_neither_name_nor_address() -> None:
+def test_similar_node_ids_have_different_tags() -> None:
     assert node_tag("127.0.0.1-8002.0a1b2c3d") != node_tag("127.0.0.1-8002.0a1b2c3e")
 
 
-def test_a_sid_without_a_tag_names_no_node() -> None:
+def test_a_sid_without_a_tag_has_no_node() -> None:
     assert tag_of(new_sid()) is None
     assert tag_of("") is None
     assert tag_of("x" * 500) is None

@@ -1,4 +1,4 @@
-"""WebSocket frames against RFC 6455, and against another implementation; sections are named in brackets."""
+"""WebSocket frames against RFC 6455 and another implementation. Numbers in parentheses are sections of the RFC."""
 
 import base64
 import os
@@ -33,7 +33,7 @@ from gifchat_testkit.raw_websocket import client_frame, close_payload
 
 MAX_BYTES = 70_000
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
-BORDERS = (0, 1, 125, 126, 127, 65_535, 65_536)
+BOUNDARY_SIZES = (0, 1, 125, 126, 127, 65_535, 65_536)
 
 
 def parse(data: bytes, max_bytes: int = MAX_BYTES) -> list[Event]:
@@ -47,7 +47,7 @@ def parse_split(data: bytes, cuts: list[int], max_bytes: int = MAX_BYTES) -> lis
 
 
 def failure(data: bytes, max_bytes: int = MAX_BYTES) -> CloseCode:
-    """The code that these bytes are failed with, and nothing comes after."""
+    """Return the close code for these invalid bytes. Checks that no event follows."""
     parser = Parser(max_bytes)
     *_, last = parser.feed(data)
     assert isinstance(last, Failed)
@@ -58,8 +58,8 @@ def failure(data: bytes, max_bytes: int = MAX_BYTES) -> CloseCode:
 # --------------------------------------------------------------------------------------------------------- messages
 
 
-@pytest.mark.parametrize("size", BORDERS)
-def test_every_form_of_a_length(size: int) -> None:  # (5.2)
+@pytest.mark.parametrize("size", BOUNDARY_SIZES)
+def test_each_length_encoding_is_parsed(size: int) -> None:  # (5.2)
     payload = os.urandom(size)
     assert parse(client_frame(BINARY, payload)) == [Message(payload)]
     head = {0: 6, 1: 6, 125: 6}.get(size, 8 if size <= 65_535 else 14)
@@ -67,29 +67,29 @@ def test_every_form_of_a_length(size: int) -> None:  # (5.2)
 
 
 @pytest.mark.parametrize(("size", "length_bytes"), [(0, 2), (125, 2), (0, 8), (125, 8), (126, 8), (65_535, 8)])
-def test_a_length_takes_no_more_bytes_than_it_needs(size: int, length_bytes: int) -> None:  # (5.2)
+def test_a_length_must_use_the_fewest_bytes(size: int, length_bytes: int) -> None:  # (5.2)
     assert failure(client_frame(BINARY, bytes(size), length_bytes=length_bytes)) == CloseCode.PROTOCOL_ERROR
 
 
-def test_a_length_of_64_bits_with_the_first_one_set() -> None:  # (5.2)
+def test_a_64_bit_length_with_the_highest_bit_set_is_refused() -> None:  # (5.2)
     assert failure(b"\x82\xff" + b"\xff" * 8) == CloseCode.TOO_BIG
 
 
 @pytest.mark.parametrize("mask", [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x01\x02\x03\x04"])
 @pytest.mark.parametrize("size", range(10))
-def test_masking(size: int, mask: bytes) -> None:  # (5.3)
+def test_payloads_are_unmasked(size: int, mask: bytes) -> None:  # (5.3)
     payload = bytes(range(size))
     assert parse(client_frame(BINARY, payload, mask=mask)) == [Message(payload)]
 
 
 @pytest.mark.parametrize("opcode", [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG])
-def test_a_frame_that_is_not_masked_is_refused(opcode: int) -> None:  # (5.1)
+def test_an_unmasked_frame_is_refused(opcode: int) -> None:  # (5.1)
     assert failure(client_frame(opcode, mask=None)) == CloseCode.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY, CLOSE, PING, PONG])
 @pytest.mark.parametrize("reserved", range(1, 8))
-def test_reserved_bits_are_refused(opcode: int, reserved: int) -> None:  # (5.2)
+def test_reserved_bits_without_an_extension_are_refused(opcode: int, reserved: int) -> None:  # (5.2)
     assert failure(client_frame(opcode, reserved=reserved)) == CloseCode.PROTOCOL_ERROR
 
 
@@ -110,7 +110,7 @@ def parse_deflated(data: bytes, max_bytes: int = MAX_BYTES) -> list[Event]:
     return events
 
 
-def test_what_is_made_of_one_read_comes_in_parts() -> None:
+def test_decompression_is_limited_per_call() -> None:
     message = b"x" * MAX_BYTES
     data = client_frame(TEXT, deflate(message), reserved=4) * 20 + client_frame(PING, b"?")
     parser = Parser(MAX_BYTES, deflates=True)
@@ -122,7 +122,7 @@ def test_what_is_made_of_one_read_comes_in_parts() -> None:
     assert [event for part in parts for event in part] == [Message(message.decode())] * 20 + [Ping(b"?")]
 
 
-def test_what_is_fed_while_it_is_behind_is_not_lost() -> None:
+def test_data_fed_during_a_backlog_is_not_lost() -> None:
     data = client_frame(TEXT, deflate(b"x" * MAX_BYTES), reserved=4) * 7
     parser = Parser(MAX_BYTES, deflates=True)
     events = [*parser.feed(data[:900]), *parser.feed(data[900:])]
@@ -131,7 +131,7 @@ def test_what_is_fed_while_it_is_behind_is_not_lost() -> None:
     assert len(events) == 7
 
 
-def test_compressed_messages_where_they_were_agreed_on() -> None:  # (RFC 7692, 6.2)
+def test_compressed_messages_are_parsed_if_negotiated() -> None:  # (RFC 7692, 6.2)
     compressed = deflate(b"one two three")
     parts = (
         client_frame(TEXT, compressed[:4], reserved=4, fin=False),
@@ -144,17 +144,17 @@ def test_compressed_messages_where_they_were_agreed_on() -> None:  # (RFC 7692, 
 
 
 @pytest.mark.parametrize(("opcode", "reserved"), [(PING, 4), (CLOSE, 4), (TEXT, 1), (TEXT, 2), (TEXT, 5), (BINARY, 6)])
-def test_other_reserved_bits_are_refused_all_the_same(opcode: int, reserved: int) -> None:  # (RFC 7692, 6)
+def test_other_reserved_bits_are_refused_with_compression_too(opcode: int, reserved: int) -> None:  # (RFC 7692, 6)
     data = client_frame(opcode, deflate(b"a"), reserved=reserved)
     assert parse_deflated(data) == [Failed(CloseCode.PROTOCOL_ERROR, "reserved bits are set")]
 
 
-def test_only_the_first_fragment_says_that_it_is_compressed() -> None:  # (RFC 7692, 6.1)
+def test_only_the_first_fragment_may_have_the_compressed_bit() -> None:  # (RFC 7692, 6.1)
     data = client_frame(TEXT, b"a", fin=False) + client_frame(0, b"b", reserved=4)
     assert parse_deflated(data) == [Failed(CloseCode.PROTOCOL_ERROR, "reserved bits are set")]
 
 
-def test_what_is_wrong_with_a_compressed_message() -> None:
+def test_an_invalid_compressed_message_is_refused() -> None:
     for payload, code in (
         (b"\xff\xff", CloseCode.INVALID_DATA),
         (deflate(b"\xff"), CloseCode.INVALID_DATA),
@@ -166,7 +166,7 @@ def test_what_is_wrong_with_a_compressed_message() -> None:
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-def test_garbage_that_may_be_compressed_never_raises(data: bytes, cuts: list[int]) -> None:
+def test_random_bytes_with_compression_never_raise(data: bytes, cuts: list[int]) -> None:
     parser = Parser(100, deflates=True)
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
     for begin, end in pairwise(places):
@@ -199,23 +199,23 @@ def test_fragments_become_one_message() -> None:  # (5.4)
     assert parse(b"".join(parts)) == [Message("one two three")]
 
 
-def test_empty_fragments_are_fragments() -> None:  # (5.4)
+def test_empty_fragments_are_accepted() -> None:  # (5.4)
     parts = client_frame(BINARY, fin=False), client_frame(0, fin=False), client_frame(0, b"x", fin=False)
     assert parse(b"".join((*parts, client_frame(0)))) == [Message(b"x")]
 
 
-def test_control_frames_come_in_between() -> None:  # (5.4)
+def test_control_frames_may_come_between_fragments() -> None:  # (5.4)
     data = client_frame(TEXT, b"a", fin=False) + client_frame(PING, b"?") + client_frame(PONG, b"!")
     assert parse(data + client_frame(0, b"b")) == [Ping(b"?"), Message("ab")]
 
 
-def test_a_close_in_between_ends_it() -> None:
+def test_a_close_between_fragments_ends_the_stream() -> None:
     data = client_frame(TEXT, b"a", fin=False) + client_frame(CLOSE, close_payload(1000))
     assert parse(data + client_frame(0, b"b")) == [Closing(1000)]
 
 
 @pytest.mark.parametrize("fin", [True, False])
-def test_a_continuation_of_nothing_is_refused(fin: bool) -> None:  # (5.4)
+def test_a_continuation_without_a_message_is_refused(fin: bool) -> None:  # (5.4)
     assert failure(client_frame(0, b"x", fin=fin)) == CloseCode.PROTOCOL_ERROR
     whole = client_frame(TEXT, b"whole")
     assert parse(whole + client_frame(0, b"x"))[0] == Message("whole")
@@ -224,19 +224,19 @@ def test_a_continuation_of_nothing_is_refused(fin: bool) -> None:  # (5.4)
 
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 @pytest.mark.parametrize("fin", [True, False])
-def test_messages_are_not_interleaved(opcode: int, fin: bool) -> None:  # (5.4)
+def test_interleaved_messages_are_refused(opcode: int, fin: bool) -> None:  # (5.4)
     data = client_frame(TEXT, b"a", fin=False) + client_frame(opcode, b"b", fin=fin)
     assert failure(data) == CloseCode.PROTOCOL_ERROR
 
 
 @pytest.mark.parametrize("opcode", [CLOSE, PING, PONG])
-def test_control_frames_are_whole_and_short(opcode: int) -> None:  # (5.5)
+def test_long_or_fragmented_control_frames_are_refused(opcode: int) -> None:  # (5.5)
     assert failure(client_frame(opcode, fin=False)) == CloseCode.PROTOCOL_ERROR
     assert failure(client_frame(opcode, bytes(126))) == CloseCode.PROTOCOL_ERROR
     assert failure(client_frame(opcode, length_bytes=8)) == CloseCode.PROTOCOL_ERROR
 
 
-def test_a_ping_is_to_be_answered_and_a_pong_is_not() -> None:  # (5.5.2, 5.5.3)
+def test_a_ping_is_an_event_and_a_pong_is_not() -> None:  # (5.5.2, 5.5.3)
     payload = os.urandom(125)
     assert parse(client_frame(PING, payload) + client_frame(PONG, payload)) == [Ping(payload)]
     assert frame(Opcode.PONG, payload)[:2] == bytes((0x8A, 125))
@@ -244,11 +244,20 @@ def test_a_ping_is_to_be_answered_and_a_pong_is_not() -> None:  # (5.5.2, 5.5.3)
 
 # -------------------------------------------------------------------------------------------------------------- text
 
-NO_UTF8 = [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80", b"a\xc3", b"\xf0\x9f\x98"]
+INVALID_UTF8 = [
+    b"\xff",
+    b"\xc0\xaf",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xe2\x82",
+    b"\x80",
+    b"a\xc3",
+    b"\xf0\x9f\x98",
+]
 
 
-@pytest.mark.parametrize("payload", NO_UTF8)
-def test_text_is_utf8(payload: bytes) -> None:  # (5.6, 8.1)
+@pytest.mark.parametrize("payload", INVALID_UTF8)
+def test_text_must_be_utf8(payload: bytes) -> None:  # (5.6, 8.1)
     assert failure(client_frame(TEXT, payload)) == CloseCode.INVALID_DATA
     cut = len(payload) // 2
     split = client_frame(TEXT, payload[:cut], fin=False) + client_frame(0, payload[cut:])
@@ -258,7 +267,7 @@ def test_text_is_utf8(payload: bytes) -> None:  # (5.6, 8.1)
 
 @given(st.text(min_size=1, max_size=30), st.lists(st.integers(0, 200), max_size=6))
 @example("가\N{PILE OF POO}é\0", [1, 2, 4, 5, 6])
-def test_a_character_may_be_cut_by_fragments(text: str, cuts: list[int]) -> None:  # (5.6)
+def test_a_character_may_span_fragments(text: str, cuts: list[int]) -> None:  # (5.6)
     payload = text.encode()
     places = [0, *sorted(cut % (len(payload) + 1) for cut in cuts), len(payload)]
     parts = [payload[begin:end] for begin, end in pairwise(places)]
@@ -270,26 +279,26 @@ def test_a_character_may_be_cut_by_fragments(text: str, cuts: list[int]) -> None
 
 
 @pytest.mark.parametrize("limit", [0, 1, 125, 126, 65_535, 65_536])
-def test_a_message_has_at_most_so_many_bytes(limit: int) -> None:
+def test_a_message_over_the_limit_is_refused(limit: int) -> None:
     assert parse(client_frame(BINARY, bytes(limit)), limit) == [Message(bytes(limit))]
     assert failure(client_frame(BINARY, bytes(limit + 1)), limit) == CloseCode.TOO_BIG
 
 
-def test_what_is_too_big_is_refused_by_its_header_alone() -> None:
+def test_an_oversized_message_is_refused_by_its_header_alone() -> None:
     assert failure(b"\x82\xfe\xff\xff", 1_000) == CloseCode.TOO_BIG
     assert failure(b"\x82\xff" + (1 << 40).to_bytes(8, "big"), 1_000) == CloseCode.TOO_BIG
 
 
-def test_the_sum_of_fragments_counts() -> None:
+def test_the_limit_applies_to_the_sum_of_fragments() -> None:
     begun = client_frame(BINARY, bytes(60), fin=False)
     assert parse(begun + client_frame(0, bytes(40)), 100) == [Message(bytes(100))]
     assert failure(begun + client_frame(0, bytes(41)), 100) == CloseCode.TOO_BIG
     assert failure(begun + client_frame(0, bytes(41))[:2], 100) == CloseCode.TOO_BIG
-    # The next message begins to count anew.
+    # The count restarts with the next message.
     assert parse((begun + client_frame(0, bytes(40))) * 3, 100) == [Message(bytes(100))] * 3
 
 
-def test_control_frames_do_not_count() -> None:
+def test_control_frames_do_not_count_towards_the_limit() -> None:
     data = client_frame(BINARY, bytes(100), fin=False) + client_frame(PING, bytes(125)) + client_frame(0)
     assert parse(data, 100) == [Ping(bytes(125)), Message(bytes(100))]
 
@@ -308,31 +317,31 @@ def test_any_number_of_empty_fragments_takes_no_memory() -> None:
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4008, 4999])
 @pytest.mark.parametrize("reason", [b"", "왜".encode(), bytes(123)])
-def test_a_close_has_a_code_and_perhaps_a_reason(code: int, reason: bytes) -> None:  # (5.5.1, 7.4)
+def test_a_close_frame_has_a_code_and_maybe_a_reason(code: int, reason: bytes) -> None:  # (5.5.1, 7.4)
     data = client_frame(CLOSE, close_payload(code, reason))
     assert parse(data + client_frame(TEXT, b"ignored")) == [Closing(code)]
 
 
-def test_a_close_may_say_nothing() -> None:  # (7.1.5)
+def test_a_close_frame_may_be_empty() -> None:  # (7.1.5)
     assert parse(client_frame(CLOSE)) == [Closing(CloseCode.NO_STATUS)]
     assert close_frame(CloseCode.NO_STATUS) == b"\x88\x00"
 
 
 @pytest.mark.parametrize("code", [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65_535])
-def test_codes_that_are_never_sent_are_refused(code: int) -> None:  # (7.4.1, 7.4.2)
+def test_close_codes_that_must_not_be_sent_are_refused(code: int) -> None:  # (7.4.1, 7.4.2)
     assert failure(client_frame(CLOSE, close_payload(code))) == CloseCode.PROTOCOL_ERROR
 
 
-def test_half_a_code_is_refused() -> None:  # (5.5.1)
+def test_a_truncated_close_code_is_refused() -> None:  # (5.5.1)
     assert failure(client_frame(CLOSE, b"\x03")) == CloseCode.PROTOCOL_ERROR
 
 
-@pytest.mark.parametrize("reason", NO_UTF8)
-def test_a_reason_is_utf8(reason: bytes) -> None:  # (5.5.1)
+@pytest.mark.parametrize("reason", INVALID_UTF8)
+def test_a_close_reason_must_be_utf8(reason: bytes) -> None:  # (5.5.1)
     assert failure(client_frame(CLOSE, close_payload(1000, reason))) == CloseCode.INVALID_DATA
 
 
-def test_nothing_is_heard_after_the_end() -> None:
+def test_everything_after_the_end_is_ignored() -> None:
     for end in (client_frame(CLOSE), client_frame(TEXT, b"\xff")):
         parser = Parser(MAX_BYTES)
         assert len(parser.feed(end + client_frame(TEXT, b"a") * 3)) == 1
@@ -349,7 +358,7 @@ payloads = st.one_of(
 
 @st.composite
 def valid_frames(draw: st.DrawFn) -> list[bytes]:
-    """Messages in fragments, with control frames in between, and perhaps a close."""
+    """Fragmented messages with control frames in between, and maybe a close."""
     frames: list[bytes] = []
 
     def control() -> None:
@@ -382,7 +391,7 @@ any_frame = st.builds(
 any_close = st.builds(
     client_frame, st.just(CLOSE), st.builds(close_payload, st.integers(990, 5_010), st.binary(max_size=5))
 )
-"""Mostly against the rules."""
+"""Mostly invalid."""
 whole_frames = st.one_of(
     valid_frames().map(b"".join),
     st.lists(st.one_of(any_frame, any_frame, any_close), max_size=6).map(b"".join),
@@ -394,20 +403,20 @@ streams = st.one_of(
 
 
 @given(streams, st.lists(st.integers(0, 400), max_size=12))
-def test_how_the_bytes_are_split_changes_nothing(data: bytes, cuts: list[int]) -> None:
+def test_the_events_do_not_depend_on_how_the_bytes_are_split(data: bytes, cuts: list[int]) -> None:
     whole = parse(data, 200)
     assert parse_split(data, cuts, 200) == whole
     assert parse_split(data, list(range(len(data))), 200) == whole
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=5))
-def test_garbage_never_raises(data: bytes, cuts: list[int]) -> None:
+def test_random_bytes_never_raise(data: bytes, cuts: list[int]) -> None:
     events = parse_split(data, cuts, 100)
     assert all(not isinstance(event, Failed | Closing) for event in events[:-1])
 
 
 def other_events(data: bytes) -> list[Event]:
-    """What the `websockets` package makes of the same bytes."""
+    """Return the events of the `websockets` package for the same bytes."""
     other = OtherProtocol(SERVER, state=State.OPEN, max_size=MAX_BYTES)
     other.receive_data(data)
     events: list[Event] = []
@@ -424,7 +433,7 @@ def other_events(data: bytes) -> list[Event]:
             if received.fin:
                 payload = b"".join(bytes(part.data) for part in begun)
                 if begun[0].opcode == TEXT:
-                    # The package leaves text to its upper layer, which fails the connection so.
+                    # The package checks UTF-8 in its upper layer, with this result.
                     try:
                         events.append(Message(payload.decode()))
                     except UnicodeDecodeError:
@@ -436,7 +445,7 @@ def other_events(data: bytes) -> list[Event]:
         sent, received_close = other.close_sent, other.close_rcvd
         assert sent is not None
         if received_close is not None and str(other.parser_exc) == "incomplete fragmented message":
-            # It does not want a close there, which may come between fragments as every control frame (5.4).
+            # The package refuses a close between fragments, but control frames may come there (5.4).
             events.append(Closing(received_close.code))
         else:
             events.append(Failed(CloseCode(sent.code), ""))
@@ -445,10 +454,10 @@ def other_events(data: bytes) -> list[Event]:
 
 @settings(max_examples=200)
 @given(whole_frames)
-def test_another_implementation_says_the_same(data: bytes) -> None:
+def test_another_implementation_parses_the_same_events(data: bytes) -> None:
     ours, theirs = parse(data), other_events(data)
     if ours and isinstance(ours[-1], Failed):
-        # Which rule is looked at first, where a frame breaks two, is nobody's business.
+        # A frame may break two rules, and either code is correct.
         assert isinstance(theirs[-1], Failed)
         ours, theirs = ours[:-1], theirs[:-1]
     assert ours == theirs
@@ -456,7 +465,7 @@ def test_another_implementation_says_the_same(data: bytes) -> None:
 
 @given(st.lists(st.one_of(st.text(max_size=40), st.binary(max_size=300)), max_size=5))
 @example(["", b"", "x" * 125, b"x" * 126, b"x" * 65_535, b"x" * 65_536])
-def test_another_implementation_reads_what_is_written(messages: list[str | bytes]) -> None:
+def test_another_implementation_reads_our_frames(messages: list[str | bytes]) -> None:
     other = OtherProtocol(CLIENT, state=State.OPEN)
     for message in messages:
         other.receive_data(text_frame(message.encode()) if isinstance(message, str) else frame(Opcode.BINARY, message))
@@ -476,18 +485,18 @@ def test_another_implementation_reads_what_is_written(messages: list[str | bytes
 # --------------------------------------------------------------------------------------------------------- handshake
 
 
-def test_the_answer_to_a_key() -> None:  # (1.3)
+def test_the_accept_key_of_the_rfc() -> None:  # (1.3)
     assert accept_key(b"dGhlIHNhbXBsZSBub25jZQ==") == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
 @given(st.binary(min_size=16, max_size=16))
-def test_another_implementation_answers_the_same(nonce: bytes) -> None:
+def test_another_implementation_computes_the_same_accept_key(nonce: bytes) -> None:
     key = base64.b64encode(nonce)
     assert (accept_key(key) or b"").decode() == other_accept_key(key.decode())
 
 
 @given(st.one_of(st.binary(max_size=30), st.binary(max_size=30).map(base64.b64encode)))
-def test_a_key_is_16_bytes(key: bytes) -> None:  # (4.2.1)
+def test_a_key_must_be_16_bytes(key: bytes) -> None:  # (4.2.1)
     try:
         right = len(base64.b64decode(key, validate=True)) == 16
     except ValueError:
