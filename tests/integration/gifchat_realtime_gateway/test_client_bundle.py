@@ -1,4 +1,4 @@
-"""A gateway process serves the official client's bundle; `tests/e2e` loads it into a browser."""
+"""The gateway serves the official client's bundle. `tests/e2e` loads it into a browser."""
 
 import gzip
 import json
@@ -34,7 +34,7 @@ def http(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", FILES)
-def test_each_file_is_served_as_the_official_server_serves_it(http: httpx.Client, name: str) -> None:
+def test_each_file_is_served_like_the_official_server(http: httpx.Client, name: str) -> None:
     answer = http.get(f"/socket.io/{name}", headers=PLAIN)
     assert (answer.status_code, answer.content) == (200, (FOLDER / name).read_bytes())
     kind = "json" if name.endswith(".map") else "javascript"
@@ -57,7 +57,7 @@ def test_a_client_that_accepts_gzip_gets_gzip(http: httpx.Client, name: str) -> 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_head_has_the_headers_of_get_and_no_body(http: httpx.Client, name: str, encoding: str) -> None:
+def test_head_returns_the_headers_of_get_without_a_body(http: httpx.Client, name: str, encoding: str) -> None:
     path, headers = f"/socket.io/{name}", {"Accept-Encoding": encoding}
     got, head = http.get(path, headers=headers), http.head(path, headers=headers)
     assert (head.status_code, head.content) == (200, b"")
@@ -66,19 +66,19 @@ def test_head_has_the_headers_of_get_and_no_body(http: httpx.Client, name: str, 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("known", [ETAG, f"W/{ETAG}", f'"1.0.0", {ETAG}', "*"])
-def test_a_cached_current_version_is_not_modified(http: httpx.Client, known: str) -> None:
+def test_a_matching_etag_gets_304(http: httpx.Client, known: str) -> None:
     answer = http.get("/socket.io/socket.io.js", headers={"If-None-Match": known})
     assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", ETAG)
 
 
 @pytest.mark.servers
-def test_a_cached_other_version_is_replaced(http: httpx.Client) -> None:
+def test_another_etag_gets_the_file(http: httpx.Client) -> None:
     assert http.get("/socket.io/socket.io.js", headers={"If-None-Match": '"4.8.0"'}).status_code == 200
 
 
 @pytest.mark.servers
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_the_files_are_read_only(http: httpx.Client, method: str) -> None:
+def test_other_methods_are_refused(http: httpx.Client, method: str) -> None:
     answer = http.request(method, "/socket.io/socket.io.js")
     assert answer.status_code == 405
     assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
@@ -86,7 +86,7 @@ def test_the_files_are_read_only(http: httpx.Client, method: str) -> None:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", ["", "socket.io.msgpack.min.js", "socket.io.css", "README.md", "socket.io.js/"])
-def test_the_engine_serves_every_other_path_below_its_own(http: httpx.Client, name: str) -> None:
+def test_every_other_path_below_goes_to_the_engine(http: httpx.Client, name: str) -> None:
     answer = http.get(f"/socket.io/{name}")
     assert (answer.status_code, answer.json()["code"]) == (400, 5)
     assert http.get(f"/socket.io/{name}?EIO=4&transport=polling").text.startswith('0{"sid":"')
@@ -101,13 +101,13 @@ def test_polling_works_without_the_trailing_slash(http: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_each_script_names_its_version_and_its_map(name: str) -> None:
+def test_each_script_names_its_version_and_source_map(name: str) -> None:
     text = (FOLDER / name).read_text()
     assert f"Socket.IO v{VERSION}" in text[:100]
     assert text.rstrip().endswith(f"//# sourceMappingURL={name}.map")
 
 
-def test_the_bundle_the_pages_and_the_tests_have_one_version() -> None:
+def test_the_bundle_the_pages_and_the_tests_use_one_version() -> None:
     [of_the_pages] = (ROOT / "services/web/src/gifchat_web/static/vendor").glob("socket.io-client-*")
     assert of_the_pages.name == FOLDER.name
     module = "socket.io.esm.min.js"
@@ -117,7 +117,7 @@ def test_the_bundle_the_pages_and_the_tests_have_one_version() -> None:
     assert set(re.findall(r"socket\.io-client[@ -](\d+\.\d+\.\d+)", (FOLDER / "README.md").read_text())) == {VERSION}
 
 
-def test_the_wheel_has_every_file() -> None:
+def test_the_wheel_contains_every_file() -> None:
     packed = {file.distribution_path for file in WheelBuilder(str(SERVICE)).recurse_included_files()}
     folder = FOLDER.relative_to(SERVICE / "src")
     assert {str(folder / name) for name in (*FILES, "LICENSE")} <= packed

@@ -1,4 +1,4 @@
-"""Engine.IO 4, rule by rule as the published document has them, over HTTP and WebSocket against a real server."""
+"""Engine.IO 4, rule by rule as in the protocol document, over HTTP and WebSocket against a real server."""
 
 import asyncio
 import contextlib
@@ -33,20 +33,20 @@ PATH = "/socket.io/"
 POLLING = {"EIO": "4", "transport": "polling"}
 WEBSOCKET = f"{PATH}?EIO=4&transport=websocket"
 LATE_S = TICK_S + 1.0
-"""A tick, and a machine that has other things to do."""
+"""One tick, plus time for a busy machine."""
 DEADLINE_S = 10.0
 
 
 @pytest.fixture(scope="module")
 def calm() -> Iterator[World]:
-    """A server that hardly ever pings."""
+    """A server that does not ping during a test."""
     with served(engine_world(ping_interval_s=25.0, ping_timeout_s=20.0)) as world:
         yield world
 
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[World]:
-    """A server that pings all the time."""
+    """A server that pings after a short interval."""
     with served(engine_world()) as world:
         yield world
 
@@ -76,7 +76,7 @@ class Poller:
 
     @asynccontextmanager
     async def waiting_poll(self, world: World) -> AsyncIterator[asyncio.Task[httpx.Response]]:
-        """A poll that has arrived."""
+        """A poll that the server is holding."""
         poll = asyncio.create_task(self.get())
         connection = world.engine.find(self.sid)
         assert connection is not None
@@ -85,7 +85,7 @@ class Poller:
         poll.cancel()
 
     async def assert_gone(self) -> None:
-        """The session is unknown."""
+        """Assert that the session is unknown."""
         for answer in (await self.get(), await self.post("4a")):
             assert (answer.status_code, answer.json()["code"]) == (400, 1)
 
@@ -117,7 +117,7 @@ async def received(socket: ClientConnection) -> str | bytes:
 
 
 async def closed(socket: ClientConnection) -> int:
-    """Read to the end; the code of the close."""
+    """Read to the end. Returns the close code."""
     async with asyncio.timeout(DEADLINE_S):
         with contextlib.suppress(websockets.ConnectionClosed):
             while True:
@@ -128,7 +128,7 @@ async def closed(socket: ClientConnection) -> int:
 
 @asynccontextmanager
 async def opened(world: World) -> AsyncIterator[tuple[ClientConnection, str]]:
-    """A session over WebSocket, and its id."""
+    """A session over WebSocket, and its sid."""
     async with websocket(world) as socket:
         handshake = await received(socket)
         assert isinstance(handshake, str)
@@ -137,7 +137,7 @@ async def opened(world: World) -> AsyncIterator[tuple[ClientConnection, str]]:
 
 @asynccontextmanager
 async def upgraded(world: World) -> AsyncIterator[tuple[ClientConnection, Poller]]:
-    """A session that went from polling to WebSocket."""
+    """A session that was upgraded from polling to WebSocket."""
     async with polling(world) as poller, websocket(world, poller.sid) as socket:
         await socket.send("2probe")
         assert await received(socket) == "3probe"
@@ -150,7 +150,7 @@ def reason_of(world: World, sid: str) -> str | None:
 
 
 async def ended(world: World, sid: str) -> str:
-    """Why it ended, as its handlers were told."""
+    """Return the reason that the `disconnect` handler got."""
     await until(lambda: reason_of(world, sid) is not None)
     return reason_of(world, sid) or ""
 
@@ -183,14 +183,14 @@ async def test_a_handshake_over_websocket(quick: World) -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"Connection": "keep-alive, Upgrade"}, {"Upgrade": "WebSocket"}, {"X-Name": "\xe4"}, {"A": "b\tc"}]
 )
-async def test_a_request_for_a_websocket_in_any_form(quick: World, headers: dict[str, str]) -> None:
+async def test_a_websocket_request_may_have_any_valid_form(quick: World, headers: dict[str, str]) -> None:
     async with raw_websocket(quick.port, WEBSOCKET, headers) as socket:
         assert socket.status == 101
         _, handshake = await socket.frame()
         check_handshake(handshake.decode(), [])
 
 
-async def test_a_request_that_comes_in_pieces(quick: World) -> None:
+async def test_a_request_may_arrive_in_pieces(quick: World) -> None:
     request = f"GET {WEBSOCKET} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     request += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", quick.port)
@@ -223,7 +223,7 @@ async def test_a_wrong_query_is_refused(calm: World, query: str, code: int) -> N
         assert json.loads(await socket.body())["code"] == code
 
 
-async def test_transports_are_not_mixed_up(calm: World) -> None:
+async def test_a_query_for_the_other_transport_is_refused(calm: World) -> None:
     async with client(calm) as http:
         answer = await http.get(PATH, params={"EIO": "4", "transport": "websocket"})
         assert answer.status_code == 400
@@ -232,7 +232,7 @@ async def test_transports_are_not_mixed_up(calm: World) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD"])
-async def test_a_handshake_is_got(calm: World, method: str) -> None:
+async def test_a_handshake_must_be_a_get(calm: World, method: str) -> None:
     async with polling(calm) as poller:
         assert (await poller.http.request(method, PATH, params=POLLING)).status_code == 400
         if method != "POST":
@@ -241,7 +241,7 @@ async def test_a_handshake_is_got(calm: World, method: str) -> None:
             assert await poller.poll() == ["4still there"]
 
 
-async def test_other_versions_of_websocket_are_told_the_right_one(calm: World) -> None:
+async def test_another_websocket_version_is_refused_with_the_supported_one(calm: World) -> None:
     async with raw_websocket(calm.port, WEBSOCKET, {"Sec-WebSocket-Version": "8"}) as socket:
         assert socket.status == 426
         assert b"sec-websocket-version: 13\r\n" in socket.head
@@ -250,12 +250,12 @@ async def test_other_versions_of_websocket_are_told_the_right_one(calm: World) -
 @pytest.mark.parametrize(
     "headers", [{"Sec-WebSocket-Key": None}, {"Sec-WebSocket-Key": "short"}, {"Sec-WebSocket-Version": None}]
 )
-async def test_no_websocket_handshake_is_refused(calm: World, headers: dict[str, str | None]) -> None:
+async def test_an_invalid_websocket_handshake_is_refused(calm: World, headers: dict[str, str | None]) -> None:
     async with raw_websocket(calm.port, WEBSOCKET, headers) as socket:
         assert socket.status in (400, 426)
 
 
-async def test_extensions_and_subprotocols_are_not_taken_up(calm: World) -> None:
+async def test_extensions_and_subprotocols_are_not_accepted(calm: World) -> None:
     offers = {"Sec-WebSocket-Extensions": "permessage-deflate", "Sec-WebSocket-Protocol": "chat"}
     async with raw_websocket(calm.port, WEBSOCKET, offers) as socket:
         assert socket.status == 101
@@ -317,7 +317,7 @@ async def test_a_second_poll_closes_the_session(calm: World) -> None:
 
 
 class Body:
-    """A body that comes when a test says so."""
+    """A body that is sent when the test says so."""
 
     def __init__(self) -> None:
         self.parts: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -342,7 +342,7 @@ async def test_a_second_post_closes_the_session(calm: World) -> None:
         await poller.assert_gone()
 
 
-async def test_a_poll_that_is_given_up_closes_the_session(calm: World) -> None:
+async def test_a_cancelled_poll_closes_the_session(calm: World) -> None:
     async with polling(calm) as poller:
         await poller.say("4note:here")
         async with poller.waiting_poll(calm) as poll:
@@ -355,7 +355,7 @@ async def test_a_poll_that_is_given_up_closes_the_session(calm: World) -> None:
 
 
 async def raw_post(world: World, poller: Poller, headers: str, body: bytes, *, hang_up: bool = False) -> bytes:
-    """Post with headers of one's own; the whole answer."""
+    """Post with custom headers. Returns the whole response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     query = "&".join(f"{name}={value}" for name, value in poller.query.items())
     writer.write(f"POST {PATH}?{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + body)
@@ -372,7 +372,7 @@ async def raw_post(world: World, poller: Poller, headers: str, body: bytes, *, h
         writer.transport.abort()
 
 
-async def test_the_largest_payload(calm: World) -> None:
+async def test_a_payload_of_the_maximum_size_is_accepted(calm: World) -> None:
     async with polling(calm) as poller:
         largest = "4" + "x" * (MAX_BYTES - 1)
         await poller.say(largest)
@@ -381,20 +381,20 @@ async def test_the_largest_payload(calm: World) -> None:
         await poller.assert_gone()
 
 
-async def test_a_payload_is_measured_in_bytes(calm: World) -> None:
+async def test_the_payload_limit_counts_bytes(calm: World) -> None:
     async with polling(calm) as poller:
         assert (await poller.post("4" + "가" * (MAX_BYTES // 3 + 1))).status_code == 413
         await poller.assert_gone()
 
 
-async def test_what_is_announced_too_large_is_not_waited_for(calm: World) -> None:
+async def test_a_too_large_content_length_is_refused_without_the_body(calm: World) -> None:
     async with polling(calm) as poller:
         answer = await raw_post(calm, poller, f"Content-Length: {MAX_BYTES + 1}", b"4a")
         assert answer.startswith(b"HTTP/1.1 413 ")
         await poller.assert_gone()
 
 
-async def test_chunks_are_counted_as_they_come(calm: World) -> None:
+async def test_a_chunked_body_is_counted_while_it_arrives(calm: World) -> None:
     chunk = b"4000\r\n" + b"4" * 0x4000 + b"\r\n"
     async with polling(calm) as poller:
         answer = await raw_post(calm, poller, "Transfer-Encoding: chunked", b"3\r\n4hi\r\n0\r\n\r\n")
@@ -405,7 +405,7 @@ async def test_chunks_are_counted_as_they_come(calm: World) -> None:
         await poller.assert_gone()
 
 
-async def test_half_a_payload_says_nothing(calm: World) -> None:
+async def test_a_truncated_payload_is_ignored(calm: World) -> None:
     async with polling(calm) as poller:
         await poller.say("4note:first")
         await raw_post(calm, poller, "Content-Length: 100", b"4note:second\x1e4note:th", hang_up=True)
@@ -414,7 +414,7 @@ async def test_half_a_payload_says_nothing(calm: World) -> None:
         await poller.assert_gone()
 
 
-async def test_a_length_that_is_too_short_cuts_the_payload(calm: World) -> None:
+async def test_a_payload_ends_at_its_content_length(calm: World) -> None:
     async with polling(calm) as poller:
         answer = await raw_post(calm, poller, "Content-Length: 3", b"4hello")
         assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 400 "))
@@ -464,7 +464,7 @@ async def test_an_invalid_packet_closes_the_websocket(calm: World, text: str) ->
         (client_frame(8, close_payload(4321, b"why")), 4321),
     ],
 )
-async def test_the_websockets_own_rules(calm: World, data: bytes, code: int) -> None:
+async def test_a_websocket_violation_gets_its_close_code(calm: World, data: bytes, code: int) -> None:
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         assert socket.status == 101
         await socket.frame()
@@ -472,8 +472,8 @@ async def test_the_websockets_own_rules(calm: World, data: bytes, code: int) -> 
         assert await socket.closed() == code
 
 
-async def test_who_sends_far_too_much_learns_why(calm: World) -> None:
-    """A reset, because not everything was read, would come instead of the close frame."""
+async def test_a_client_that_sends_far_too_much_gets_the_close_code(calm: World) -> None:
+    """If the server left data unread, the client would get a TCP reset instead of the close frame."""
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         await socket.frame()
         size = 8_000_000
@@ -481,7 +481,7 @@ async def test_who_sends_far_too_much_learns_why(calm: World) -> None:
         assert await socket.closed() == 1009
 
 
-async def test_fragments_with_a_ping_in_between(calm: World) -> None:
+async def test_a_ping_between_fragments_is_answered(calm: World) -> None:
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         await socket.frame()
         character = "가".encode()
@@ -491,7 +491,7 @@ async def test_fragments_with_a_ping_in_between(calm: World) -> None:
         assert await socket.frame() == (1, "4가".encode())
 
 
-async def test_a_stream_byte_by_byte(calm: World) -> None:
+async def test_frames_may_arrive_byte_by_byte(calm: World) -> None:
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         await socket.frame()
         for byte in client_frame(1, b"4hello") + client_frame(2, bytes(range(200))):
@@ -518,7 +518,7 @@ async def send_all(socket: ClientConnection, messages: list[str]) -> None:
         await socket.send(message)
 
 
-async def test_a_message_waits_for_the_one_before(calm: World) -> None:
+async def test_messages_are_handled_one_at_a_time(calm: World) -> None:
     async with opened(calm) as (socket, _), polling(calm) as poller:
         await send_all(socket, ["4later:first", "4second"])
         assert [await received(socket), await received(socket)] == ["4first", "4second"]
@@ -529,7 +529,7 @@ async def test_a_message_waits_for_the_one_before(calm: World) -> None:
         assert got == ["4first", "4second"]
 
 
-async def test_a_handler_that_fails_ends_its_connection_alone(calm: World) -> None:
+async def test_a_failing_handler_closes_only_its_connection(calm: World) -> None:
     async with opened(calm) as (socket, sid), opened(calm) as (other, _), polling(calm) as poller:
         await socket.send("4fail:on purpose")
         await closed(socket)
@@ -544,14 +544,14 @@ async def test_a_handler_that_fails_ends_its_connection_alone(calm: World) -> No
 # --------------------------------------------------------------------------------------------------------- heartbeat
 
 
-async def test_pings_over_polling(quick: World) -> None:
+async def test_polling_clients_are_pinged(quick: World) -> None:
     async with polling(quick) as poller:
         for _ in range(3):
             assert await poller.poll() == ["2"]
             await poller.say("3")
 
 
-async def test_pings_over_websocket_and_after_an_upgrade(quick: World) -> None:
+async def test_websocket_clients_are_pinged_also_after_an_upgrade(quick: World) -> None:
     async with opened(quick) as (socket, _), upgraded(quick) as (other, _):
         for _ in range(3):
             for each in (socket, other):
@@ -559,7 +559,7 @@ async def test_pings_over_websocket_and_after_an_upgrade(quick: World) -> None:
                 await each.send("3")
 
 
-async def test_who_polls_and_does_not_answer_is_closed(quick: World) -> None:
+async def test_a_polling_client_without_pongs_is_closed(quick: World) -> None:
     async with polling(quick) as poller:
         await poller.say("4note:here")
         assert await poller.poll() == ["2"]
@@ -568,13 +568,13 @@ async def test_who_polls_and_does_not_answer_is_closed(quick: World) -> None:
         await poller.assert_gone()
 
 
-async def test_who_stops_polling_is_closed(quick: World) -> None:
+async def test_a_client_that_stops_polling_is_closed(quick: World) -> None:
     async with polling(quick) as poller:
         await until(lambda: quick.engine.find(poller.sid) is None, PING_INTERVAL_S + PING_TIMEOUT_S + LATE_S)
         await poller.assert_gone()
 
 
-async def test_who_does_not_answer_over_websocket_is_closed(quick: World) -> None:
+async def test_a_websocket_client_without_pongs_is_closed(quick: World) -> None:
     async with opened(quick) as (socket, sid):
         await socket.send("4note:here")
         started_at_s = time.monotonic()
@@ -584,7 +584,7 @@ async def test_who_does_not_answer_over_websocket_is_closed(quick: World) -> Non
         assert await ended(quick, sid) == "ping timeout"
 
 
-async def test_messages_are_no_answer_to_a_ping(quick: World) -> None:
+async def test_messages_do_not_replace_pongs(quick: World) -> None:
     async with opened(quick) as (socket, _):
 
         async def chatter() -> None:
@@ -597,8 +597,8 @@ async def test_messages_are_no_answer_to_a_ping(quick: World) -> None:
         chattering.cancel()
 
 
-async def test_a_half_open_connection_is_gone_in_time(quick: World) -> None:
-    """A client that neither reads nor answers nor goes, as a machine that was switched off."""
+async def test_a_dead_connection_is_closed_in_time(quick: World) -> None:
+    """The client neither reads nor answers nor closes, like a machine that was switched off."""
     async with raw_websocket(quick.port, WEBSOCKET, receive_buffer=4_096) as socket:
         _, handshake = await socket.frame()
         sid = json.loads(handshake[1:])["sid"]
@@ -611,7 +611,7 @@ async def test_a_half_open_connection_is_gone_in_time(quick: World) -> None:
 # ------------------------------------------------------------------------------------------------------------- close
 
 
-async def test_a_client_closes_over_polling(calm: World) -> None:
+async def test_a_client_may_close_over_polling(calm: World) -> None:
     async with polling(calm) as poller, poller.waiting_poll(calm) as poll:
         await poller.say("4note:last", "1", "4note:late")
         answer = await poll
@@ -621,7 +621,7 @@ async def test_a_client_closes_over_polling(calm: World) -> None:
         await poller.assert_gone()
 
 
-async def test_a_client_closes_over_websocket(calm: World) -> None:
+async def test_a_client_may_close_over_websocket(calm: World) -> None:
     async with opened(calm) as (socket, sid):
         await send_all(socket, ["4note:last", "1", "4note:late"])
         assert await closed(socket) == 1000
@@ -629,7 +629,7 @@ async def test_a_client_closes_over_websocket(calm: World) -> None:
         assert [told[2] for told in calm.told if told[:2] == ("note", sid)] == ["last"]
 
 
-async def test_a_client_that_goes_is_heard_out(calm: World) -> None:
+async def test_messages_before_a_client_left_are_handled(calm: World) -> None:
     async with opened(calm) as (socket, sid):
         await send_all(socket, ["4later:nobody", "4note:last"])
         await socket.close()
@@ -638,10 +638,10 @@ async def test_a_client_that_goes_is_heard_out(calm: World) -> None:
         assert told == [("connect", sid), ("note", sid, "last"), ("disconnect", sid, "transport close")]
 
 
-async def test_the_server_closes(calm: World) -> None:
+async def test_a_close_by_the_server_fails_the_poll_and_closes_the_websocket(calm: World) -> None:
     async with polling(calm) as poller, poller.waiting_poll(calm) as poll:
         await poller.say("4close")
-        # Not a close packet, after which python-socketio would not reconnect.
+        # Not a CLOSE packet, after which python-socketio clients would not reconnect.
         answer = await poll
         assert (answer.status_code, answer.json()["code"]) == (400, 1)
         assert await ended(calm, poller.sid) == "server disconnect"
@@ -652,7 +652,7 @@ async def test_the_server_closes(calm: World) -> None:
         assert await ended(calm, sid) == "server disconnect"
 
 
-async def test_what_was_sent_before_the_server_closes_arrives(calm: World) -> None:
+async def test_packets_sent_before_the_server_closes_arrive(calm: World) -> None:
     async with polling(calm) as poller:
         await poller.say("4many:3", "4close")
         await connection_ends(calm, poller.sid)
@@ -668,7 +668,7 @@ async def connection_ends(world: World, sid: str) -> None:
     await until(lambda: sid not in world.engine.connections)
 
 
-async def test_a_tcp_connection_that_is_cut(calm: World) -> None:
+async def test_a_lost_tcp_connection_closes_the_session(calm: World) -> None:
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         _, handshake = await socket.frame()
         sid = json.loads(handshake[1:])["sid"]
@@ -685,7 +685,7 @@ async def test_a_tcp_connection_that_is_cut(calm: World) -> None:
         await socket.ended()
 
 
-async def test_who_never_spoke_is_nobody(calm: World) -> None:
+async def test_handlers_are_not_called_for_a_silent_client(calm: World) -> None:
     async with opened(calm) as (_, sid):
         pass
     await connection_ends(calm, sid)
@@ -695,17 +695,17 @@ async def test_who_never_spoke_is_nobody(calm: World) -> None:
 # ----------------------------------------------------------------------------------------------------------- upgrade
 
 
-async def test_an_upgrade(calm: World) -> None:
+async def test_a_session_is_upgraded(calm: World) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         async with poller.waiting_poll(calm) as poll:
             await socket.send("2probe")
             assert await received(socket) == "3probe"
             answer = await poll
             assert (answer.status_code, answer.text) == (200, "6")
-        assert await poller.poll() == ["6"], "a poll in between ends at once"
+        assert await poller.poll() == ["6"], "a poll during the switch returns at once"
         await socket.send("5")
         await socket.send("4hello")
-        assert await received(socket) == "4hello", "and nothing before it"
+        assert await received(socket) == "4hello", "nothing precedes it"
         assert calm.engine.transport(poller.sid) == "websocket"
 
 
@@ -721,7 +721,7 @@ async def test_polling_after_an_upgrade_is_refused_and_changes_nothing(calm: Wor
 
 
 async def assert_closed_at_once(world: World, sid: str) -> None:
-    """The server accepts and closes a WebSocket that a session does not need, like the published server."""
+    """Like the published server, ours accepts and then closes a WebSocket that a session does not need."""
     async with raw_websocket(world.port, f"{WEBSOCKET}&sid={sid}") as second:
         assert second.status == 101
         assert await second.closed() == 1005
@@ -761,7 +761,7 @@ async def poll_until_noop(poller: Poller, got: list[str]) -> None:
 
 
 @pytest.mark.parametrize("packet", ["4hello", "2", "2Probe", "5", "1", "3", "6", "abc", b"2probe"])
-async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(calm: World, packet: str | bytes) -> None:
+async def test_a_websocket_without_a_probe_is_closed_and_polling_continues(calm: World, packet: str | bytes) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         await socket.send(packet)
         assert await closed(socket) == 1002
@@ -771,7 +771,7 @@ async def test_a_websocket_that_does_not_probe_is_closed_and_polling_goes_on(cal
 
 
 @pytest.mark.parametrize("probed", [False, True])
-async def test_a_websocket_that_goes_before_it_took_over(calm: World, probed: bool) -> None:
+async def test_polling_continues_if_the_websocket_closes_before_the_upgrade(calm: World, probed: bool) -> None:
     async with polling(calm) as poller:
         async with websocket(calm, poller.sid) as socket:
             if probed:
@@ -790,7 +790,7 @@ async def test_a_websocket_that_goes_before_it_took_over(calm: World, probed: bo
             assert await received(socket) == "4again"
 
 
-async def test_a_websocket_that_does_nothing_is_closed(calm: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_probing_websocket_is_closed(calm: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PROBE_TIMEOUT_S", 0.1)
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         assert await closed(socket) == 1001
@@ -799,7 +799,7 @@ async def test_a_websocket_that_does_nothing_is_closed(calm: World, monkeypatch:
 
 
 @pytest.mark.parametrize("probed", [False, True])
-async def test_a_session_that_ends_is_not_upgraded(calm: World, probed: bool) -> None:
+async def test_a_closed_session_is_not_upgraded(calm: World, probed: bool) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         if probed:
             await socket.send("2probe")
@@ -811,7 +811,7 @@ async def test_a_session_that_ends_is_not_upgraded(calm: World, probed: bool) ->
         assert calm.engine.find(poller.sid) is None
 
 
-async def test_who_is_not_let_in_goes_after_a_while() -> None:
+async def test_a_connection_without_a_namespace_is_closed() -> None:
     with served(engine_world(ping_interval_s=25.0, namespace_timeout_s=0.1)) as world:
         async with opened(world) as (silent, _), opened(world) as (speaks, _), polling(world) as poller:
             await speaks.send("4hello")
@@ -828,7 +828,7 @@ async def test_who_is_not_let_in_goes_after_a_while() -> None:
 @pytest.mark.parametrize(
     "origin", ["null", "http://evil.example", f"{ORIGIN}.evil", f"{ORIGIN}/", "HTTP://CHAT.EXAMPLE"]
 )
-async def test_foreign_origins_are_refused(calm: World, origin: str) -> None:
+async def test_other_origins_are_refused(calm: World, origin: str) -> None:
     async with polling(calm) as poller:
         headers = {"origin": origin}
         for answer in (
@@ -844,7 +844,7 @@ async def test_foreign_origins_are_refused(calm: World, origin: str) -> None:
                 assert socket.status == 403
 
 
-async def test_our_origin_may_read_the_answers(calm: World) -> None:
+async def test_pages_of_our_origin_may_read_responses(calm: World) -> None:
     headers = {"origin": ORIGIN}
     async with polling(calm) as poller:
         answers = [
@@ -867,7 +867,7 @@ async def test_our_origin_may_read_the_answers(calm: World) -> None:
 @pytest.mark.parametrize(
     ("forwarded_for", "address"), [("198.51.100.7", "198.51.100.7"), ("1.1.1.1, evil, 198.51.100.7", "198.51.100.7")]
 )
-async def test_the_address_is_the_one_that_our_proxy_saw(calm: World, forwarded_for: str, address: str) -> None:
+async def test_handlers_get_the_address_that_our_proxy_saw(calm: World, forwarded_for: str, address: str) -> None:
     headers = {"x-forwarded-for": forwarded_for, "cookie": "a=b", "accept-language": "ko"}
     expected = {"REMOTE_ADDR": address, "HTTP_COOKIE": "a=b", "HTTP_ACCEPT_LANGUAGE": "ko"}
     async with client(calm) as http:
@@ -884,7 +884,7 @@ async def test_the_address_is_the_one_that_our_proxy_saw(calm: World, forwarded_
         assert calm.environs[sid] == expected | {"QUERY_STRING": "EIO=4&transport=websocket"}
 
 
-async def test_a_node_that_drains_sends_newcomers_elsewhere(calm: World) -> None:
+async def test_a_draining_node_refuses_only_new_sessions(calm: World) -> None:
     async with polling(calm) as poller, opened(calm) as (socket, _):
         calm.draining = True
         try:
@@ -901,7 +901,7 @@ async def test_a_node_that_drains_sends_newcomers_elsewhere(calm: World) -> None
             calm.draining = False
 
 
-async def test_other_paths_are_not_ours(calm: World) -> None:
+async def test_other_paths_are_not_served_by_the_engine(calm: World) -> None:
     assert isinstance(calm.engine._polling, Polling)
     async with client(calm) as http:
         assert (await http.get("/other", params=POLLING)).status_code == 404
@@ -914,7 +914,7 @@ async def test_other_paths_are_not_ours(calm: World) -> None:
 # ------------------------------------------------------------------------------------------------------- after all
 
 
-async def test_nothing_is_left_behind(calm: World, quick: World) -> None:
+async def test_closed_sessions_leave_no_tasks_or_connections(calm: World, quick: World) -> None:
     for world in (calm, quick):
         await until(lambda world=world: not [each for each in world.engine.connections.values() if each.link])  # type: ignore[misc]
         await until(lambda world=world: not world.engine._tasks)  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""A feed whose server stops, dies or forgets it: noticed in time, subscribed again, and told."""
+"""When its Redis server stops, dies or drops a subscription, the feed notices, resubscribes and reports the gap."""
 
 import asyncio
 import contextlib
@@ -32,11 +32,11 @@ ALWAYS, ROOM, OTHER_ROOM = "gifchat:{lobby}:events", "gifchat:{p01}:room", "gifc
 EVENT = Frame(Kind.EXIT, b'["exit",{}]')
 NOTICED_S = 5.0
 BACK_S = 2.5
-"""The longest pause between two attempts, and the attempt."""
+"""The longest pause between two connection attempts, plus the attempt."""
 
 
 class Server:
-    """A Valkey that a test stops and starts as it likes, always on the same port."""
+    """A Valkey server that a test can stop and start. It keeps its port."""
 
     def __init__(self, work_dir: Path) -> None:
         self._valkey = Valkey(find_valkey_server(), free_port(), work_dir)
@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
 
 
 class Node:
-    """A feed as the gateway has it, and a way to publish."""
+    """A feed like the gateway's, and a client that publishes."""
 
     def __init__(self, redis: Redis, feed: RedisFeed, heard: Heard) -> None:
         self.redis, self.feed, self.heard = redis, feed, heard
@@ -90,7 +90,7 @@ class Node:
 
 
 async def within(seconds: float, condition: Callable[[], bool]) -> float:
-    """Wait for the condition; returns how long it took."""
+    """Wait for the condition. Returns the seconds that it took."""
     started_at_s = time.monotonic()
     while not condition():
         assert time.monotonic() - started_at_s < seconds, f"not within {seconds} s"
@@ -116,20 +116,20 @@ async def node(server: Server) -> AsyncIterator[Node]:
         yield node
 
 
-async def test_a_cut_connection_is_made_again_at_once(node: Node) -> None:
+async def test_a_lost_connection_is_reopened_at_once(node: Node) -> None:
     for times in range(1, 6):
         await node.redis.client_kill_filter(_type="pubsub")
         await within(BACK_S, lambda times=times: len(node.heard.reconnected) == times)  # type: ignore[misc]
         assert set(node.heard.reconnected[-1]) == {ALWAYS, ROOM}
         await node.hears_all(ALWAYS, ROOM)
     assert node.feed.hears
-    assert len(await node.redis.client_list(_type="pubsub")) == 1, "old connections are closed"
+    assert len(await node.redis.client_list(_type="pubsub")) == 1, "the old connections are closed"
 
 
-async def test_a_server_that_stops_answering_is_noticed_and_found_again(server: Server, node: Node) -> None:
+async def test_a_hung_server_is_noticed_and_the_feed_reconnects(server: Server, node: Node) -> None:
     server.pause()
     await within(NOTICED_S, lambda: not node.feed.hears)
-    # Longer than several attempts to connect.
+    # Longer than several connection attempts.
     await asyncio.sleep(4)
     assert node.heard.reconnected == []
     server.go_on()
@@ -138,7 +138,7 @@ async def test_a_server_that_stops_answering_is_noticed_and_found_again(server: 
     await node.hears_all(ALWAYS, ROOM)
 
 
-async def test_a_short_pause_is_no_loss(server: Server, node: Node) -> None:
+async def test_a_short_pause_of_the_server_loses_nothing(server: Server, node: Node) -> None:
     server.pause()
     await asyncio.sleep(2)
     server.go_on()
@@ -148,7 +148,7 @@ async def test_a_short_pause_is_no_loss(server: Server, node: Node) -> None:
     assert node.feed.hears
 
 
-async def test_a_server_that_died_is_found_again_when_it_is_back(server: Server, node: Node) -> None:
+async def test_the_feed_reconnects_after_a_restart_of_the_server(server: Server, node: Node) -> None:
     server.stop()
     await within(NOTICED_S, lambda: not node.feed.hears)
     await asyncio.sleep(3)
@@ -157,7 +157,7 @@ async def test_a_server_that_died_is_found_again_when_it_is_back(server: Server,
     await node.hears_all(ALWAYS, ROOM)
 
 
-async def test_who_subscribes_while_the_server_is_away_for_a_moment_waits(server: Server, node: Node) -> None:
+async def test_a_subscription_waits_while_the_server_is_briefly_down(server: Server, node: Node) -> None:
     server.stop()
     await within(NOTICED_S, lambda: not node.feed.hears)
     subscribing = asyncio.create_task(node.feed.subscribe(OTHER_ROOM))
@@ -167,8 +167,8 @@ async def test_who_subscribes_while_the_server_is_away_for_a_moment_waits(server
     await node.hears_all(ALWAYS, ROOM, OTHER_ROOM)
 
 
-async def test_a_subscription_that_was_given_up_keeps_nothing_else_back(server: Server, node: Node) -> None:
-    """It ends while the channels are being subscribed again, the last of them."""
+async def test_a_cancelled_subscription_does_not_delay_the_others(server: Server, node: Node) -> None:
+    """The subscription is cancelled while the feed resubscribes; its channel is the last one."""
     server.stop()
     await within(NOTICED_S, lambda: not node.feed.hears)
     with pytest.raises(FeedUnavailableError):
@@ -182,7 +182,7 @@ async def test_a_subscription_that_was_given_up_keeps_nothing_else_back(server: 
 
 
 @pytest.mark.parametrize("credentials", [":pass%2Fword", "listener:secret"])
-async def test_a_feed_says_who_it_is(server: Server, credentials: str) -> None:
+async def test_a_feed_names_its_redis_connections(server: Server, credentials: str) -> None:
     heard = Heard()
     async with Redis.from_url(server.url) as admin:
         await admin.acl_setuser("listener", enabled=True, passwords=["+secret"], channels=["*"], categories=["+@all"])
@@ -194,7 +194,7 @@ async def test_a_feed_says_who_it_is(server: Server, credentials: str) -> None:
             assert [client["user"] for client in await admin.client_list(_type="pubsub")] == [who]
 
 
-async def test_a_feed_that_is_not_let_in_tries_again(server: Server) -> None:
+async def test_a_feed_that_redis_refuses_tries_again(server: Server) -> None:
     heard = Heard()
     async with Redis.from_url(server.url) as admin:
         await admin.config_set("requirepass", "password")
@@ -212,7 +212,7 @@ def command(*words: str) -> bytes:
 
 @asynccontextmanager
 async def losing(url: str, lost: bytes) -> AsyncIterator[str]:
-    """A way to the server on which one command is lost."""
+    """A proxy to the server that drops one command."""
 
     async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter, lost: bytes) -> None:
         with contextlib.closing(target):
@@ -227,7 +227,7 @@ async def losing(url: str, lost: bytes) -> AsyncIterator[str]:
         yield f"redis://127.0.0.1:{proxy.sockets[0].getsockname()[1]}/0"
 
 
-async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_nothing_back(server: Server) -> None:
+async def test_unsubscribing_during_a_resubscription_does_not_delay_other_channels(server: Server) -> None:
     heard = Heard()
     async with (
         losing(server.url, command("SSUBSCRIBE", OTHER_ROOM)) as url,
@@ -246,7 +246,7 @@ async def test_a_channel_that_is_given_up_while_all_are_subscribed_again_keeps_n
         await Node(redis, feed, heard).hears_all(ALWAYS, ROOM)
 
 
-async def test_a_feed_that_the_server_forgot_is_found_deaf_and_hears_again(node: Node) -> None:
+async def test_a_subscription_lost_on_the_server_is_detected_and_restored(node: Node) -> None:
     canary = "gifchat:{n1}:canary"
     publisher = RedisPublisher(node.redis)
     watch = Canary(publisher, canary)

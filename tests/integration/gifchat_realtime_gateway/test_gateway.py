@@ -1,4 +1,4 @@
-"""The gateway as a process of its own, beside a real rooms-api, MongoDB and Valkey, spoken to as clients do."""
+"""The gateway as a real process, with a real rooms-api, MongoDB and Valkey, as its clients see it."""
 
 import asyncio
 import contextlib
@@ -92,7 +92,7 @@ def ws(gateway: Service, path: str, origin: str | None = None, **headers: str) -
 
 
 async def until_closed(connection: ClientConnection) -> int | None:
-    """The close code."""
+    """Return the close code."""
     with contextlib.suppress(ConnectionClosed):
         async with asyncio.timeout(DEADLINE_S):
             while True:
@@ -109,7 +109,9 @@ async def still_serves(gateway: Service) -> None:
 
 
 @pytest.mark.parametrize("origin", [None, ORIGIN])
-async def test_no_origin_and_our_own_may_connect(gateway: Service, http: httpx.AsyncClient, origin: str | None) -> None:
+async def test_our_origin_and_no_origin_may_connect(
+    gateway: Service, http: httpx.AsyncClient, origin: str | None
+) -> None:
     headers = {} if origin is None else {"Origin": origin}
     opened = await http.get(ENGINE + "polling", headers=headers)
     assert opened.status_code == 200
@@ -121,7 +123,7 @@ async def test_no_origin_and_our_own_may_connect(gateway: Service, http: httpx.A
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_other_origins_are_refused_on_every_way_in(
+async def test_other_origins_are_refused_on_every_transport(
     gateway: Service, http: httpx.AsyncClient, origin: str
 ) -> None:
     refused = await http.get(ENGINE + "polling", headers={"Origin": origin})
@@ -143,14 +145,14 @@ async def test_other_origins_are_refused_on_every_way_in(
     with pytest.raises(InvalidStatus):
         async with ws(gateway, f"{ENGINE}websocket&sid={sid}", origin):
             pass
-    # The connection is nobody else's to end.
+    # A foreign page must not be able to end the session.
     assert (await http.post(path, content="40/chat,")).status_code == 200
 
 
 # Sizes
 
 
-async def test_a_message_that_is_too_large_ends_the_websocket_alone(gateway: Service) -> None:
+async def test_an_oversized_message_closes_only_its_websocket(gateway: Service) -> None:
     async with ws(gateway, ENGINE + "websocket") as connection:
         await connection.recv()
         await connection.send("4" + "x" * limits.SOCKET_MESSAGE_MAX_BYTES)
@@ -168,7 +170,7 @@ async def test_a_message_that_is_too_large_ends_the_websocket_alone(gateway: Ser
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_post_that_is_too_large_is_refused_however_it_says_its_length(
+async def test_an_oversized_post_is_refused_with_any_length_header(
     gateway: Service, http: httpx.AsyncClient, chunked: bool
 ) -> None:
     sid = json.loads((await http.get(ENGINE + "polling")).text[1:])["sid"]
@@ -182,7 +184,7 @@ async def test_a_post_that_is_too_large_is_refused_however_it_says_its_length(
     await still_serves(gateway)
 
 
-async def test_the_longest_text_is_not_too_large(gateway: Service, anne: Visitor) -> None:
+async def test_the_longest_text_is_accepted(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as chat:
         await chat.join(room)
@@ -243,7 +245,7 @@ MALFORMED_CHATS: list[Any] = [
         ("typing", MALFORMED),
     ],
 )
-async def test_malformed_payloads_are_answered_as_such(gateway: Service, event: str, payloads: list[Any]) -> None:
+async def test_malformed_payloads_are_refused_with_an_error(gateway: Service, event: str, payloads: list[Any]) -> None:
     async with socket(gateway) as chat:
         for payload in payloads:
             ack = await chat.call(event, payload)
@@ -252,7 +254,7 @@ async def test_malformed_payloads_are_answered_as_such(gateway: Service, event: 
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999"])
-async def test_a_number_beyond_the_range_of_floats_is_refused_and_not_echoed(gateway: Service, number: str) -> None:
+async def test_a_number_out_of_range_is_refused_and_not_echoed(gateway: Service, number: str) -> None:
     position = f'{{"room":"{NO_ROOM}","position":{{"epoch":"{"0" * 16}","seq":{number}}}}}'
     async with ws(gateway, ENGINE + "websocket") as connection:
         await connection.recv()
@@ -271,7 +273,7 @@ async def test_a_number_beyond_the_range_of_floats_is_refused_and_not_echoed(gat
 @pytest.mark.parametrize(
     "packet", ["42/chat,1[]", "42/chat,[]", "42/chat,x", "4", "45/chat,", "49/chat,", "x", "4\ud7ff"]
 )
-async def test_malformed_packets_harm_nobody_else(gateway: Service, anne: Visitor, packet: str) -> None:
+async def test_malformed_packets_do_not_affect_other_clients(gateway: Service, anne: Visitor, packet: str) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as other, ws(gateway, ENGINE + "websocket") as connection:
         await other.join(room)
@@ -285,7 +287,7 @@ async def test_malformed_packets_harm_nobody_else(gateway: Service, anne: Visito
     await still_serves(gateway)
 
 
-async def test_an_unknown_event_and_more_arguments_than_asked_for_are_harmless(gateway: Service, anne: Visitor) -> None:
+async def test_unknown_events_and_extra_arguments_are_harmless(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as chat:
         await chat.emit("nonsense", {"x": 1})
@@ -294,7 +296,7 @@ async def test_an_unknown_event_and_more_arguments_than_asked_for_are_harmless(g
 
 
 @pytest.mark.parametrize("event", ["connect", "connect_error", "disconnect", "disconnecting"])
-async def test_nobody_plays_the_server_and_keeps_a_seat_by_it(
+async def test_a_client_that_sends_server_packets_loses_its_seat(
     gateway: Service, anne: Visitor, bob: Visitor, valkey_url: str, event: str
 ) -> None:
     room = await anne.create_room()
@@ -310,7 +312,9 @@ async def test_nobody_plays_the_server_and_keeps_a_seat_by_it(
     assert bob.who.user_id not in gateway.log[before:]
 
 
-async def test_who_connects_twice_has_no_second_session(gateway: Service, anne: Visitor, valkey_url: str) -> None:
+async def test_a_second_connect_in_a_namespace_opens_no_second_session(
+    gateway: Service, anne: Visitor, valkey_url: str
+) -> None:
     room = await anne.create_room()
     async with Redis.from_url(valkey_url, decode_responses=True) as redis:
         async with ws(gateway, ENGINE + "websocket", Cookie=anne.cookie) as connection, asyncio.timeout(DEADLINE_S):
@@ -332,7 +336,7 @@ async def test_who_connects_twice_has_no_second_session(gateway: Service, anne: 
                 await asyncio.sleep(0.01)
 
 
-async def test_a_room_that_is_not_there_is_said_to_be(gateway: Service) -> None:
+async def test_joining_an_unknown_room_is_refused(gateway: Service) -> None:
     async with socket(gateway) as chat:
         ack = await chat.call("join", {"room": NO_ROOM})
         assert (ack["ok"], ack["code"]) == (False, "room_not_found")
@@ -342,7 +346,7 @@ async def test_a_room_that_is_not_there_is_said_to_be(gateway: Service) -> None:
         assert (await chat.call("leave", NO_ROOM))["ok"]
 
 
-async def test_who_says_too_much_is_told_to_slow_down_and_heard_again(gateway: Service, anne: Visitor) -> None:
+async def test_a_rate_limited_client_can_post_again_later(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as chat:
         await chat.join(room)
@@ -356,7 +360,7 @@ async def test_who_says_too_much_is_told_to_slow_down_and_heard_again(gateway: S
             await other.join(room)
 
 
-# The line
+# Probes
 
 
 def is_now(time: str) -> bool:
@@ -373,7 +377,7 @@ async def test_a_probe_is_acked_with_the_servers_time(gateway: Service, namespac
 
 
 @pytest.mark.parametrize("namespace", [CHAT_NAMESPACE, LOBBY_NAMESPACE])
-async def test_probes_are_charged_to_the_connections_budget(gateway: Service, namespace: str) -> None:
+async def test_probes_count_against_the_connections_budget(gateway: Service, namespace: str) -> None:
     async with socket(gateway) as chat:
         acks = await asyncio.gather(*(chat.call("probe", None, namespace) for _ in range(80)))
         refused = [ack for ack in acks if not ack["ok"]]
@@ -381,7 +385,7 @@ async def test_probes_are_charged_to_the_connections_budget(gateway: Service, na
         assert {ack["code"] for ack in refused} == {"rate_limited"}
 
 
-async def test_the_ack_of_a_join_has_the_servers_time(gateway: Service, anne: Visitor) -> None:
+async def test_the_ack_of_a_join_carries_the_servers_time(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway, anne.cookie) as chat:
         assert is_now((await chat.join(room))["time"])
@@ -395,7 +399,7 @@ async def you(chat: ChatSocket, room: str) -> dict[str, str]:
     return known
 
 
-async def test_each_connection_without_a_cookie_is_a_guest_of_its_own(gateway: Service, anne: Visitor) -> None:
+async def test_each_connection_without_a_cookie_is_a_new_guest(gateway: Service, anne: Visitor) -> None:
     room = await anne.create_room()
     async with socket(gateway) as first, socket(gateway) as second:
         guests = [await you(first, room), await you(second, room), await you(first, room)]
@@ -415,7 +419,7 @@ async def test_each_connection_without_a_cookie_is_a_guest_of_its_own(gateway: S
         "größe=1; {}",
     ],
 )
-async def test_the_session_cookie_says_who_one_is_whatever_else_the_browser_keeps(
+async def test_the_session_cookie_identifies_the_user_among_other_cookies(
     gateway: Service, anne: Visitor, cookies: str
 ) -> None:
     room = await anne.create_room()
@@ -423,7 +427,7 @@ async def test_the_session_cookie_says_who_one_is_whatever_else_the_browser_keep
     expected = {"user_id": anne.who.user_id, "color": anne.who.color}
     async with socket(gateway, cookie.encode().decode("latin-1"), "polling") as chat:
         assert await you(chat, room) == expected
-    # Not by the client library, which tidies the header up.
+    # A raw header, because the client library would normalize it.
     async with ws(gateway, ENGINE + "websocket", Cookie=cookie) as connection:
         await connection.send("40/chat,")
         await connection.send(f'42/chat,7["join","{room}"]')
@@ -434,21 +438,21 @@ async def test_the_session_cookie_says_who_one_is_whatever_else_the_browser_keep
 
 
 @pytest.mark.parametrize("how", [{"secret": "another"}, {"age_s": 31 * 24 * 3_600}])
-async def test_a_forged_or_old_cookie_makes_a_guest(gateway: Service, anne: Visitor, how: dict[str, Any]) -> None:
+async def test_a_forged_or_expired_cookie_makes_a_guest(gateway: Service, anne: Visitor, how: dict[str, Any]) -> None:
     room = await anne.create_room()
     cookie = f"{SESSION_COOKIE}={tokens.session_cookie(anne.session_id, **how)}"
     async with socket(gateway, cookie) as chat:
         assert (await you(chat, room))["user_id"] != anne.who.user_id
 
 
-async def test_membership_lets_a_guest_read_the_history(gateway: Service, anne: Visitor, system: System) -> None:
+async def test_a_guest_who_joined_may_read_the_history(gateway: Service, anne: Visitor, system: System) -> None:
     room = await anne.create_room(password="meow")
     ticket = (await anne.ask("POST", f"/{room}/tickets", json={"password": "meow"}))["ticket"]
     async with socket(gateway, anne.cookie) as chat:
         joined = await chat.join(room, ticket=ticket)
         assert joined["membership"]
         again = await chat.call("join", {"room": room, "ticket": ticket})
-        assert again["ok"], "who is in the room already uses no ticket"
+        assert again["ok"], "a member needs no ticket"
     async with socket(gateway) as stranger:
         ack = await stranger.call("join", room)
         assert (ack["ok"], ack["code"]) == (False, "password_required")
@@ -490,7 +494,7 @@ async def test_no_secret_is_logged(gateway: Service, anne: Visitor) -> None:
 # What the original had
 
 
-async def test_the_demo_speaks_every_three_seconds_by_itself(gateway: Service) -> None:
+async def test_the_demo_sends_a_message_every_three_seconds(gateway: Service) -> None:
     async with (
         ws(gateway, ENGINE + "websocket") as listener,
         ws(gateway, "/ws") as plain,
@@ -504,12 +508,12 @@ async def test_the_demo_speaks_every_three_seconds_by_itself(gateway: Service) -
             pass
         status = json.loads(await plain.recv())
         assert status["node"] == "shared"
-        assert status["online"] >= 3, "one over Socket.IO and two here"
+        assert status["online"] >= 3, "one over Socket.IO and two over WebSocket"
         assert status["time"].endswith("Z")
         assert json.loads(await other.recv()) == status
 
 
-async def test_the_lobby_hears_of_rooms(gateway: Service, anne: Visitor) -> None:
+async def test_the_lobby_is_told_about_rooms(gateway: Service, anne: Visitor) -> None:
     async with socket(gateway) as visitor:
         room = await anne.create_room(title="고양이", password="meow")
         new = await visitor.wait_for("newRoom", lambda payload: payload["_id"] == room)
@@ -525,7 +529,7 @@ async def test_the_lobby_hears_of_rooms(gateway: Service, anne: Visitor) -> None
 # Several nodes
 
 
-async def test_a_message_on_one_node_comes_to_all_and_a_kick_ends_it(
+async def test_messages_and_kicks_reach_members_on_other_nodes(
     system: System, gateway: Service, anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -545,7 +549,7 @@ async def test_a_message_on_one_node_comes_to_all_and_a_kick_ends_it(
             assert ack["code"] == "not_a_member"
 
 
-async def test_who_comes_back_on_another_node_gets_what_was_missed(
+async def test_a_client_that_returns_on_another_node_gets_missed_messages(
     system: System, gateway: Service, anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -568,7 +572,7 @@ async def test_who_comes_back_on_another_node_gets_what_was_missed(
 # Stopping
 
 
-async def test_a_node_that_stops_moves_its_sockets_and_leaves_their_seats(
+async def test_a_stopping_node_moves_its_clients_and_keeps_their_seats(
     system: System, valkey_url: str, anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -613,7 +617,7 @@ async def test_a_node_that_stops_moves_its_sockets_and_leaves_their_seats(
             assert (await back.join(room))["occupancy"] == 2
 
 
-async def test_a_second_signal_stops_at_once(system: System) -> None:
+async def test_a_second_signal_stops_immediately(system: System) -> None:
     with system.gateway("impatient", DRAIN_SECONDS="60") as impatient:
         async with socket(impatient), socket(impatient):
             impatient.send(signal.SIGTERM)
@@ -627,7 +631,7 @@ async def test_a_second_signal_stops_at_once(system: System) -> None:
 
 @pytest.mark.parametrize("token", [None, "Bearer", "Bearer another", DEVELOPMENT_TOKEN])
 @pytest.mark.parametrize("path", ["/internal/v1/drain", "/internal/v1/shed"])
-async def test_operators_routes_want_the_token(
+async def test_operator_routes_require_the_token(
     gateway: Service, http: httpx.AsyncClient, path: str, token: str | None
 ) -> None:
     headers = {} if token is None else {"Authorization": token}
@@ -639,13 +643,13 @@ async def test_operators_routes_want_the_token(
 @pytest.mark.parametrize(
     "content", [b"", b"x", b"[]", b'{"share":0}', b'{"share":1.5}', b'{"share":true}', b'{"share":"1"}']
 )
-async def test_what_is_no_share_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
+async def test_an_invalid_share_is_refused(http: httpx.AsyncClient, content: bytes) -> None:
     headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}
     answer = await http.post("/internal/v1/shed", content=content, headers=headers)
     assert answer.status_code in (400, 422)
 
 
-async def test_a_share_of_the_sockets_is_shed_and_the_node_serves_on(system: System) -> None:
+async def test_a_node_sheds_a_share_of_its_clients_and_continues(system: System) -> None:
     headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}
     with system.gateway("shedding", DRAIN_SECONDS="0.2") as shedding:
         async with AsyncExitStack() as stack:
@@ -659,7 +663,7 @@ async def test_a_share_of_the_sockets_is_shed_and_the_node_serves_on(system: Sys
                     await asyncio.sleep(0.01)
             ready = await http.get("/health/ready")
             assert (ready.status_code, ready.json()["sockets"]) == (200, 7)
-            # Who was moved has a cookie that leads here.
+            # The sticky cookie of a moved client leads back to this node.
             refused = await http.get("/socket.io/?EIO=4&transport=polling")
             assert (refused.status_code, refused.json()["code"]) == (503, "node_draining")
             async with asyncio.timeout(DEADLINE_S):
@@ -668,7 +672,7 @@ async def test_a_share_of_the_sockets_is_shed_and_the_node_serves_on(system: Sys
         await still_serves(shedding)
 
 
-async def test_numbers_are_there_for_prometheus(http: httpx.AsyncClient) -> None:
+async def test_metrics_are_exported(http: httpx.AsyncClient) -> None:
     text = (await http.get("/metrics")).text
     for name in ("gateway_sockets", "gateway_hosted_rooms", "gateway_refused_total"):
         assert f"\n{name}" in text

@@ -1,4 +1,4 @@
-"""permessage-deflate on the wire: where it is switched on, a group's event is compressed for those who read it so."""
+"""permessage-deflate on the wire: if enabled, group events are compressed for clients that negotiated it."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
 
 @asynccontextmanager
 async def inside(world: World, compression: str | None) -> AsyncIterator[ClientConnection]:
-    """A client of another implementation, in the namespace and in its group."""
+    """A client of another implementation that has joined the namespace and its group."""
     async with websockets.connect(f"ws://127.0.0.1:{world.port}{TARGET}", compression=compression) as socket:
         assert [extension.name for extension in socket.protocol.extensions] == (
             ["permessage-deflate"] if compression else []
@@ -50,7 +50,7 @@ async def received(socket: ClientConnection, start: str) -> str:
     return text
 
 
-async def test_those_who_read_it_and_those_who_do_not_hear_the_same(world: World) -> None:
+async def test_clients_with_and_without_compression_get_the_same_events(world: World) -> None:
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(inside(world, how)) for how in ("deflate", None, "deflate", None)]
         for speaker in clients[:2]:
@@ -60,7 +60,7 @@ async def test_those_who_read_it_and_those_who_do_not_hear_the_same(world: World
                     assert json.loads((await received(client, '42["said"'))[2:]) == ["said", text]
 
 
-async def test_an_event_is_compressed_on_the_wire_and_what_is_sent_to_one_is_not(world: World) -> None:
+async def test_group_events_are_compressed_and_messages_to_one_client_are_not(world: World) -> None:
     async with raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as socket:
         assert f"\r\nsec-websocket-extensions: {AGREED}\r\n".encode() in socket.head
         for packet in ("40", '420["enter"]'):
@@ -76,15 +76,15 @@ async def test_an_event_is_compressed_on_the_wire_and_what_is_sent_to_one_is_not
     assert inflate(compressed, 65_536) == event
 
 
-async def test_what_is_no_compressed_message_ends_the_connection(world: World) -> None:
+async def test_an_invalid_compressed_message_closes_the_connection(world: World) -> None:
     for payload, code in ((b"\xff\xff", 1007), (deflate(bytes(100_000)), 1009)):
         async with raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as socket:
             await socket.send(client_frame(1, payload, reserved=4))
             assert await socket.closed() == code
 
 
-async def test_what_is_made_of_one_read_is_bounded_and_others_have_their_turn(world: World) -> None:
-    """Some 250 kB on the wire would be 180 MB at once."""
+async def test_decompression_is_limited_per_turn_and_does_not_block_others(world: World) -> None:
+    """About 250 kB on the wire would become 180 MB at once."""
     message = client_frame(1, deflate(b'42["message","' + b"x" * 60_000 + b'"]'), reserved=4)
     async with (
         raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as flood,
@@ -103,7 +103,7 @@ async def test_what_is_made_of_one_read_is_bounded_and_others_have_their_turn(wo
         flood.abort()
 
 
-async def test_an_upgraded_connection_reads_it_too(world: World) -> None:
+async def test_an_upgraded_connection_may_use_compression(world: World) -> None:
     async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S) as http:
         handshake = await http.get("/socket.io/", params={"EIO": "4", "transport": "polling"})
         sid = json.loads(handshake.text[1:])["sid"]
@@ -117,7 +117,7 @@ async def test_an_upgraded_connection_reads_it_too(world: World) -> None:
             await until(lambda: connection.deflates)
 
 
-async def test_without_the_offer_nothing_is_agreed_on(world: World) -> None:
+async def test_without_an_offer_compression_is_not_negotiated(world: World) -> None:
     async with raw_websocket(world.port, TARGET) as socket:
         assert b"sec-websocket-extensions" not in socket.head.lower()
         await socket.send(client_frame(1, deflate(b"40"), reserved=4))

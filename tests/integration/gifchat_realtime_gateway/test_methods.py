@@ -1,4 +1,4 @@
-"""Every path of the gateway but the engine's: HEAD is GET without a body, and a 405 lists the allowed methods."""
+"""HTTP methods on every path but the engine's: HEAD is GET without a body, and a 405 lists the allowed methods."""
 
 import asyncio
 import http.client
@@ -21,7 +21,7 @@ CHANGING_NUMBERS = {"/metrics"}
 
 
 def taken() -> dict[str, set[str]]:
-    """The methods of every path. The engine's route lists none, because the engine checks them."""
+    """Methods by path. The engine's route lists none, because the engine checks methods itself."""
 
     async def made() -> Any:
         return create_gateway(Settings()).app
@@ -47,7 +47,7 @@ def gateway(valkey_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture
 def connection(gateway: Service) -> Iterator[http.client.HTTPConnection]:
-    """One connection for all requests: a body after the answer to HEAD would spoil the next answer."""
+    """All requests share one connection, so a body after a HEAD response would corrupt the next response."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
     yield connection
     connection.close()
@@ -61,7 +61,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str) -> tuple
 
 
 @pytest.mark.parametrize("path", [path for path, methods in TAKEN.items() if "GET" in methods])
-def test_head_has_the_headers_of_get_and_no_body(connection: http.client.HTTPConnection, path: str) -> None:
+def test_head_returns_the_headers_of_get_without_a_body(connection: http.client.HTTPConnection, path: str) -> None:
     for _ in range(2):
         status, headers, body = ask(connection, "GET", path)
         assert (status, int(headers["content-length"])) == (200, len(body))

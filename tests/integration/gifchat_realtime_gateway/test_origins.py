@@ -1,4 +1,4 @@
-"""The origin check of the plain WebSocket. No browser sends two `Origin` headers, so two are a foreign origin."""
+"""The origin check of the plain WebSocket. Browsers never send two `Origin` headers, so two are a foreign origin."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -41,7 +41,7 @@ async def test_a_foreign_origin_is_refused(gateway: Service) -> None:
 
 @pytest.mark.parametrize(("first", "second"), TWO)
 async def test_two_origins_are_refused(gateway: Service, first: str, second: str) -> None:
-    # Header names ignore case, so these are two lines of one header. The WebSocket library refuses them first.
+    # Header names ignore case, so these are two lines of one header. The WebSocket library already refuses them.
     async with raw_websocket(gateway.port, "/ws", {"Origin": first, "origin": second}) as answer:
         assert answer.status == 400
 

@@ -1,4 +1,4 @@
-"""Many commands over one connection: each gets its own answer, whatever happens to the others and to the connection."""
+"""Many commands on one connection: each gets its own reply, even if others fail or the connection breaks."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ async def echo(pipelining: Pipelining, number: int, *, once: bool = False) -> in
     return int(await pipelining.call("ECHO", number, once=once))
 
 
-async def test_each_gets_its_answer_however_many_ask_over_one_connection(
+async def test_concurrent_commands_on_one_connection_get_their_own_replies(
     pipelining: Pipelining, proxy: TcpProxy
 ) -> None:
     numbers = range(UNDER_WAY * 4)
@@ -51,7 +51,7 @@ async def test_each_gets_its_answer_however_many_ask_over_one_connection(
     assert proxy.accepted == 1
 
 
-async def test_no_more_are_under_way_than_may_be(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_the_number_of_commands_in_flight_is_limited(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.stall("down")
     before = proxy.forwarded_bytes["up"]
@@ -66,7 +66,7 @@ async def test_no_more_are_under_way_than_may_be(pipelining: Pipelining, proxy: 
     assert await asyncio.gather(*asking) == [7] * len(asking)
 
 
-async def test_what_is_refused_is_refused_to_who_asked(pipelining: Pipelining) -> None:
+async def test_an_error_reply_goes_to_its_own_caller(pipelining: Pipelining) -> None:
     answers = await asyncio.gather(
         echo(pipelining, 1),
         pipelining.call("EVALSHA", "0" * 40, 0),
@@ -79,7 +79,7 @@ async def test_what_is_refused_is_refused_to_who_asked(pipelining: Pipelining) -
     assert list(answers[::2]) == [1, 2, 3]
 
 
-async def test_who_stops_waiting_does_not_shift_the_answers(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_a_cancelled_command_does_not_shift_the_replies(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.delay(0.1)
     asking = [asyncio.create_task(echo(pipelining, number)) for number in range(UNDER_WAY + 10)]
@@ -92,7 +92,7 @@ async def test_who_stops_waiting_does_not_shift_the_answers(pipelining: Pipelini
     assert all(answer == number for number, answer in enumerate(answers) if number not in gone)
 
 
-async def test_a_command_whose_answer_was_lost_is_sent_once_more(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_a_command_with_a_lost_reply_is_retried_once(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.stall("down")
     asking = [asyncio.create_task(echo(pipelining, number)) for number in range(20)]
@@ -103,7 +103,9 @@ async def test_a_command_whose_answer_was_lost_is_sent_once_more(pipelining: Pip
     assert proxy.accepted == 2
 
 
-async def test_what_must_not_run_twice_is_not_sent_again(pipelining: Pipelining, proxy: TcpProxy, valkey: str) -> None:
+async def test_a_command_that_must_not_run_twice_is_not_retried(
+    pipelining: Pipelining, proxy: TcpProxy, valkey: str
+) -> None:
     async with Redis.from_url(valkey) as redis:
         await redis.delete("counted")
         await echo(pipelining, 0)
@@ -119,7 +121,7 @@ async def test_what_must_not_run_twice_is_not_sent_again(pipelining: Pipelining,
         assert await redis.getdel("counted") == b"1"
 
 
-async def test_what_was_never_sent_is_sent_by_the_next_connection(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_an_unsent_command_is_sent_on_the_next_connection(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.stall()
     asking = [asyncio.create_task(echo(pipelining, number, once=True)) for number in range(UNDER_WAY + 20)]
@@ -131,9 +133,7 @@ async def test_what_was_never_sent_is_sent_by_the_next_connection(pipelining: Pi
     assert answers[UNDER_WAY:] == list(range(UNDER_WAY, UNDER_WAY + 20))
 
 
-async def test_a_silent_server_is_an_error_in_time_and_no_longer_when_it_speaks_again(
-    pipelining: Pipelining, proxy: TcpProxy
-) -> None:
+async def test_a_silent_server_is_an_error_until_it_answers_again(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.stall()
     began = time.monotonic()
@@ -144,8 +144,10 @@ async def test_a_silent_server_is_an_error_in_time_and_no_longer_when_it_speaks_
     assert await echo(pipelining, 4) == 4
 
 
-async def test_what_would_not_be_answered_is_not_sent(pipelining: Pipelining, proxy: TcpProxy, valkey: str) -> None:
-    """Else scripts over seats would run while the renewals of the same nodes do not."""
+async def test_commands_are_not_sent_to_a_server_that_does_not_answer(
+    pipelining: Pipelining, proxy: TcpProxy, valkey: str
+) -> None:
+    """Otherwise seat scripts would run while the lease renewals of the same node do not."""
     await echo(pipelining, 0)
     proxy.stall("down")
     async with Redis.from_url(valkey) as redis:
@@ -153,10 +155,10 @@ async def test_what_would_not_be_answered_is_not_sent(pipelining: Pipelining, pr
         for _ in range(2):
             with pytest.raises(RedisConnectionError):
                 await pipelining.call("INCR", "counted")
-        assert await redis.getdel("counted") == b"1", "only over the connection that had answered before"
+        assert await redis.getdel("counted") == b"1", "only on the connection that had answered before"
 
 
-async def test_a_slow_answer_is_waited_for_as_long_as_others_come(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_a_slow_reply_may_take_long_while_others_arrive(pipelining: Pipelining, proxy: TcpProxy) -> None:
     proxy.delay(0.4)
     assert await echo(pipelining, 1) == 1
     began = time.monotonic()
@@ -165,11 +167,11 @@ async def test_a_slow_answer_is_waited_for_as_long_as_others_come(pipelining: Pi
         asking.append(asyncio.create_task(echo(pipelining, number)))
         await asyncio.sleep(0.25)
     assert await asyncio.gather(*asking) == list(range(8))
-    assert time.monotonic() - began > TIMEOUT_S, "the watch had its turn meanwhile"
+    assert time.monotonic() - began > TIMEOUT_S, "the watchdog ran meanwhile"
     assert proxy.accepted == 1
 
 
-async def test_where_nobody_listens(pipelining: Pipelining, proxy: TcpProxy) -> None:
+async def test_a_refused_connection_is_an_error(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await proxy.refuse()
     answers = await asyncio.gather(echo(pipelining, 1), echo(pipelining, 2), return_exceptions=True)
     assert [type(answer) for answer in answers] == [RedisConnectionError] * 2
@@ -177,7 +179,7 @@ async def test_where_nobody_listens(pipelining: Pipelining, proxy: TcpProxy) -> 
     assert await echo(pipelining, 3) == 3
 
 
-async def test_credentials_and_the_database_of_the_url(valkey: str) -> None:
+async def test_the_credentials_and_database_of_the_url_are_used(valkey: str) -> None:
     async with Redis.from_url(f"{valkey}/5") as redis:
         await redis.acl_setuser("pipe", enabled=True, passwords=["+sesame"], keys=["*"], commands=["+@all"])
         address = valkey.removeprefix("redis://")
@@ -192,14 +194,14 @@ async def test_credentials_and_the_database_of_the_url(valkey: str) -> None:
             await redis.acl_deluser("pipe")
 
 
-async def test_after_its_end_it_can_be_used_again(pipelining: Pipelining) -> None:
+async def test_a_closed_pipeline_can_be_used_again(pipelining: Pipelining) -> None:
     assert await echo(pipelining, 1) == 1
     pipelining.close()
     assert await echo(pipelining, 2) == 2
 
 
-async def test_a_connection_that_is_lost_as_soon_as_it_is_made_shifts_nothing() -> None:
-    """As a server is that starts: it answers the PING, and hangs up."""
+async def test_a_connection_that_breaks_at_once_does_not_shift_the_replies() -> None:
+    """A starting server may do this: it answers the PING and then disconnects."""
     connections = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,7 +228,7 @@ async def test_a_connection_that_is_lost_as_soon_as_it_is_made_shifts_nothing() 
             pipelining.close()
 
 
-async def test_however_often_the_connection_breaks_nobody_gets_the_answer_of_another(
+async def test_no_caller_gets_anothers_reply_when_the_connection_breaks(
     pipelining: Pipelining, proxy: TcpProxy
 ) -> None:
     outcomes: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Any gateway answers any Engine.IO request: one for another node's session is relayed to that node."""
+"""Any gateway serves any Engine.IO request: it relays a request for another node's session to that node."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def opened(http: aiohttp.ClientSession, gateway: Service, **headers: str) -> str:
-    """The sid of a new polling session on this gateway."""
+    """Open a polling session on this gateway. Returns its sid."""
     async with http.get(gateway.url + POLLING, headers=headers) as answer:
         sid: str = json.loads((await answer.text())[1:])["sid"]
         return sid
@@ -122,9 +122,7 @@ async def test_a_polling_session_is_served_by_every_gateway(
     answered: list[str] = []
     while len(answered) < len(gateways):
         answered += (await get(http, two, sid))[1].split("\x1e")
-    assert [packet[:9] for packet in answered] == ["43/room,0", "43/room,1", "43/room,2"], (
-        "in the order of the requests"
-    )
+    assert [packet[:9] for packet in answered] == ["43/room,0", "43/room,1", "43/room,2"], "in the order of the POSTs"
 
 
 async def test_overlapping_relayed_polls_close_the_session(
@@ -138,7 +136,7 @@ async def test_overlapping_relayed_polls_close_the_session(
     assert [body for status, body in answers if status == 200] == ["1"], "the session is closed"
 
 
-async def test_hanging_up_on_a_relayed_poll_ends_the_session(
+async def test_a_client_that_disconnects_from_a_relayed_poll_ends_its_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -151,7 +149,7 @@ async def test_hanging_up_on_a_relayed_poll_ends_the_session(
             await asyncio.sleep(0.02)
 
 
-async def test_a_body_that_is_too_large_or_cut_off_ends_the_session(
+async def test_an_oversized_or_truncated_relayed_post_ends_the_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -169,7 +167,7 @@ async def test_a_body_that_is_too_large_or_cut_off_ends_the_session(
             await asyncio.sleep(0.02)
 
 
-async def test_a_session_whose_node_is_gone_is_unknown_at_once(
+async def test_a_session_of_a_dead_node_is_unknown_at_once(
     http: aiohttp.ClientSession,
     gateways: tuple[Service, Service, Service],
     environment: dict[str, str],
@@ -209,11 +207,11 @@ async def test_an_upgrade_through_another_gateway_carries_text_and_bytes_both_wa
         await line.send("2probe")
         assert await line.recv() == "3probe"
         await line.send("5")
-        assert str(await line.recv()).startswith("40/room,"), "what waited for a poll"
+        assert str(await line.recv()).startswith("40/room,"), "the packet that waited for a poll"
         for number in range(200):
             await line.send(f'42/room,{number}["probe","{"x" * 3_000}"]')
             assert str(await line.recv()).startswith(f"43/room,{number}[")
-        assert (await get(http, three, sid))[0] == 400, "it polls no more"
+        assert (await get(http, three, sid))[0] == 400, "the client has stopped polling"
         await line.send("nonsense")
         with pytest.raises(ConnectionClosed):
             await line.recv()
@@ -221,7 +219,7 @@ async def test_an_upgrade_through_another_gateway_carries_text_and_bytes_both_wa
     assert (await get(http, one, sid))[0] == 400
 
 
-async def test_cutting_a_relayed_websocket_ends_the_session_and_leaks_nothing(
+async def test_aborting_a_relayed_websocket_ends_the_session_and_leaks_nothing(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
@@ -246,7 +244,7 @@ async def sockets(http: aiohttp.ClientSession, gateway: Service) -> int:
         return count
 
 
-async def test_a_gateway_that_stops_ends_what_it_relays_and_stops_in_time(
+async def test_a_stopping_gateway_ends_what_it_relays_and_stops_in_time(
     http: aiohttp.ClientSession,
     gateways: tuple[Service, Service, Service],
     environment: dict[str, str],
@@ -273,7 +271,7 @@ async def test_a_gateway_that_stops_ends_what_it_relays_and_stops_in_time(
 
 
 @pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", f"Basic {DEVELOPMENT_TOKEN}"])
-async def test_only_gateways_may_use_the_relays_path(
+async def test_only_gateways_may_use_the_relay_path(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service], authorization: str
 ) -> None:
     one = gateways[0]
@@ -290,7 +288,7 @@ async def test_only_gateways_may_use_the_relays_path(
         async with websockets.connect(url, additional_headers=headers):
             pass
     assert refused.value.response.status_code == 401
-    assert await post(http, one, sid, "3") == (200, "ok"), "the session is as it was"
+    assert await post(http, one, sid, "3") == (200, "ok"), "the session is unchanged"
 
 
 async def test_a_relayed_request_opens_no_session_and_is_not_relayed_again(
@@ -313,7 +311,7 @@ async def test_a_relayed_request_opens_no_session_and_is_not_relayed_again(
         assert refused.value.response.status_code == 400
 
 
-async def test_the_owner_gets_the_clients_address_and_the_relays_token(
+async def test_the_sessions_node_gets_the_clients_address_and_the_relays_token(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service], valkey_url: str
 ) -> None:
     one = gateways[0]
@@ -346,7 +344,7 @@ async def test_the_owner_gets_the_clients_address_and_the_relays_token(
         await runner.cleanup()
     assert [request.method for request in seen] == ["GET", "POST", "GET"]
     for request in seen:
-        assert request.headers["X-Forwarded-For"] == "203.0.113.9", "said by a proxy that is trusted"
+        assert request.headers["X-Forwarded-For"] == "203.0.113.9", "as reported by a trusted proxy"
         assert request.headers.getall("Authorization") == [f"Bearer {DEVELOPMENT_TOKEN}"]
         assert request.headers["Cookie"] == "a=b; c=d"
     assert seen[1].rel_url.raw_query_string.endswith(f"&sid={sid}&t=a%26b")
@@ -356,7 +354,7 @@ async def test_the_owner_gets_the_clients_address_and_the_relays_token(
 # ------------------------------------------------------------------------------------------------- Redis is down
 
 
-async def test_relaying_goes_on_while_redis_is_down_and_when_it_comes_back_empty(
+async def test_relaying_continues_while_redis_is_down_and_after_it_returns_empty(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     port = free_port()
@@ -379,7 +377,7 @@ async def test_relaying_goes_on_while_redis_is_down_and_when_it_comes_back_empty
             assert await post(http, two, sid, "3") == (200, "ok")
         began = time.monotonic()
         while time.monotonic() - began < 12.0:
-            assert await post(http, two, sid, "3") == (200, "ok"), "longer than a lease lasts"
+            assert await post(http, two, sid, "3") == (200, "ok"), "longer than a lease"
             await asyncio.sleep(0.25)
         with valkey():
             began = time.monotonic()

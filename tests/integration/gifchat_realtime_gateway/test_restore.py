@@ -1,4 +1,4 @@
-"""A client that reconnects with its `pid` is put back into its rooms, on any gateway."""
+"""A client that reconnects with its `pid` is restored to its rooms, on any gateway."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.servers
 
 GRACE_S = 3.0
 CLOSE = "1"
-"""The Engine.IO packet."""
+"""Return the Engine.IO packet."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def bob(system: System) -> Visitor:
 
 
 async def until_saved(gateway: Service, pid: str, *, there: bool = True) -> None:
-    """Wait until Redis has the session, or with `there=False` until it is deleted."""
+    """Wait until Redis has the saved session; with `there=False`, until it is deleted."""
     async with asyncio.timeout(DEADLINE_S), Redis.from_url(gateway.environment["REDIS_URL"]) as redis:
         while bool(await redis.exists(keys.saved_session(pid))) != there:
             await asyncio.sleep(0.02)
 
 
 async def said(visitor: Visitor, chat: RawChat, room: str, key: str) -> dict[str, Any]:
-    """Post a message as the visitor; returns it once it is stored."""
+    """Post a message as the visitor. Returns it once it is stored."""
     ack = await chat.call("chat", {"room": room, "client_message_id": key, "text": key})
     assert ack["ok"], ack
     message: dict[str, Any] = ack["message"]
@@ -88,13 +88,13 @@ async def test_a_client_is_restored_on_another_gateway_and_misses_no_message(
             assert after.of("resync") == []
             assert await said(bob, after, room, "from-bob")
             assert not (await after.call("chat", {"room": left, "client_message_id": "x", "text": "x"}))["ok"]
-        assert anne_chat.of("exit") == [], "bob was never away"
+        assert anne_chat.of("exit") == [], "bob never disconnected"
 
 
 async def joined_and_gone(
     gateway: Service, visitor: Visitor | None, room: str, *, how: str = "cut"
 ) -> tuple[str, dict[str, Any]]:
-    """Connect a client, join a room and disconnect; returns its private id and the ack of the join."""
+    """Connect a client, join a room and disconnect. Returns its private id and the ack of the join."""
     async with raw_chat(gateway.url, visitor.cookie if visitor else None) as chat:
         ack = await chat.call("join", room)
         assert ack["ok"], ack
@@ -108,7 +108,7 @@ async def joined_and_gone(
 
 
 async def is_back(chat: RawChat, room: str) -> bool:
-    """Whether the client is in the room: only members may post there."""
+    """Whether the client is a member of the room: only members may post."""
     key = secrets.token_hex(8)
     ack: dict[str, Any] = await chat.call("chat", {"room": room, "client_message_id": key, "text": key})
     assert ack["ok"] or ack["code"] == "not_a_member", ack
@@ -131,8 +131,8 @@ async def test_a_client_that_sends_its_position_keeps_its_pid_and_gets_missed_me
         await until_saved(one, pid)
         after.cut()
     async with raw_chat(two.url, bob.cookie, {"pid": pid}) as again:
-        assert await is_back(again, room), "the new session is saved under the id, too"
-        assert again.opened["pid"] != pid, "its position is not known"
+        assert await is_back(again, room), "the new session is saved under the same id"
+        assert again.opened["pid"] != pid, "its position is unknown"
 
 
 async def test_after_a_gateway_is_killed_its_clients_are_restored_with_resync(
@@ -150,7 +150,7 @@ async def test_after_a_gateway_is_killed_its_clients_are_restored_with_resync(
         assert [event["room"] for event in await after.event("resync")] == [room]
 
 
-async def test_a_user_kicked_or_banned_meanwhile_is_not_put_back(
+async def test_a_user_kicked_or_banned_meanwhile_is_not_restored(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     one, two = gateways
@@ -196,7 +196,7 @@ async def test_a_room_with_a_new_password_refuses_the_restored_session(
         assert (await after.event("joinRefused"))[0]["code"] == "password_required"
 
 
-async def test_a_session_that_its_client_left_is_not_restored(
+async def test_a_session_that_the_client_disconnected_is_not_restored(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -206,7 +206,7 @@ async def test_a_session_that_its_client_left_is_not_restored(
         assert not await is_back(after, room)
 
 
-async def test_a_transport_that_its_client_closed_is_no_goodbye(
+async def test_a_session_whose_client_only_closed_the_transport_is_restored(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
@@ -246,7 +246,7 @@ async def test_only_its_own_user_can_use_a_pid_and_only_once(
         assert not await is_back(second, room)
 
 
-async def test_a_guest_comes_back_as_the_same_guest(gateways: tuple[Service, Service], anne: Visitor) -> None:
+async def test_a_restored_guest_is_the_same_guest(gateways: tuple[Service, Service], anne: Visitor) -> None:
     room = await anne.create_room()
     pid, ack = await joined_and_gone(gateways[0], None, room)
     async with raw_chat(gateways[1].url, None, {"pid": pid}) as after:
@@ -254,7 +254,7 @@ async def test_a_guest_comes_back_as_the_same_guest(gateways: tuple[Service, Ser
         assert (await after.call("join", room))["you"] == ack["you"]
 
 
-async def test_after_the_grace_a_session_is_not_restored(
+async def test_a_session_is_not_restored_after_the_grace_period(
     gateways: tuple[Service, Service], anne: Visitor, bob: Visitor
 ) -> None:
     room = await anne.create_room()
