@@ -43,7 +43,7 @@ async def publish(world: FeedWorld, channel: str, *texts: str) -> None:
         await world.publisher.publish(channel, frame(text))
 
 
-async def test_everything_published_after_a_subscription_is_heard_once_and_in_order(world: FeedWorld) -> None:
+async def test_frames_published_after_a_subscription_arrive_once_and_in_order(world: FeedWorld) -> None:
     listener = await world.listener()
     await publish(world, ONE, "before")
     await listener.feed.subscribe(ONE)
@@ -52,7 +52,7 @@ async def test_everything_published_after_a_subscription_is_heard_once_and_in_or
     await listener.heard.until(ONE, *data(*texts))
 
 
-async def test_bytes_come_as_they_are(world: FeedWorld) -> None:
+async def test_frames_arrive_unchanged(world: FeedWorld) -> None:
     listener = await world.listener()
     await listener.feed.subscribe(ONE)
     odd = Frame(Kind.TYPING, bytes(range(256)) + b"\r\n\x00" + "방".encode())
@@ -60,7 +60,7 @@ async def test_bytes_come_as_they_are(world: FeedWorld) -> None:
     await listener.heard.until(ONE, encode(odd))
 
 
-async def test_only_what_is_subscribed_is_heard(world: FeedWorld) -> None:
+async def test_only_subscribed_channels_are_received(world: FeedWorld) -> None:
     listener = await world.listener()
     await listener.feed.subscribe(ONE)
     await publish(world, TWO, "not heard")
@@ -69,7 +69,7 @@ async def test_only_what_is_subscribed_is_heard(world: FeedWorld) -> None:
     assert listener.heard.on(TWO) == []
 
 
-async def test_what_is_always_wanted_is_heard_from_the_start(world: FeedWorld) -> None:
+async def test_permanent_channels_are_received_from_the_start(world: FeedWorld) -> None:
     listener = await world.listener(ONE, TWO)
     await publish(world, ONE, "1")
     await publish(world, TWO, "2")
@@ -78,7 +78,7 @@ async def test_what_is_always_wanted_is_heard_from_the_start(world: FeedWorld) -
     assert listener.heard.reconnected == []
 
 
-async def test_to_subscribe_twice_is_to_subscribe_once(world: FeedWorld) -> None:
+async def test_subscribing_twice_is_subscribing_once(world: FeedWorld) -> None:
     listener = await world.listener()
     await asyncio.gather(listener.feed.subscribe(ONE), listener.feed.subscribe(ONE))
     await listener.feed.subscribe(ONE)
@@ -92,7 +92,7 @@ async def test_to_subscribe_twice_is_to_subscribe_once(world: FeedWorld) -> None
     assert listener.heard.on(ONE) == data("1", "2")
 
 
-async def test_what_is_subscribed_again_at_once_is_heard(world: FeedWorld) -> None:
+async def test_a_channel_that_is_resubscribed_at_once_is_received(world: FeedWorld) -> None:
     listener = await world.listener()
     for number in range(20):
         await listener.feed.subscribe(ONE)
@@ -102,21 +102,21 @@ async def test_what_is_subscribed_again_at_once_is_heard(world: FeedWorld) -> No
     await listener.heard.until(ONE, *data(*map(str, range(20)), "last"))
 
 
-async def test_to_unsubscribe_what_is_not_subscribed_is_harmless(world: FeedWorld) -> None:
+async def test_unsubscribing_an_unknown_channel_is_a_no_op(world: FeedWorld) -> None:
     listener = await world.listener(TWO)
     await listener.feed.unsubscribe(NEVER)
     await publish(world, TWO, "1")
     await listener.heard.until(TWO, *data("1"))
 
 
-async def test_all_who_listen_hear(world: FeedWorld) -> None:
+async def test_every_subscriber_receives_a_frame(world: FeedWorld) -> None:
     listeners = [await world.listener(ONE) for _ in range(3)]
     await publish(world, ONE, "1")
     for listener in listeners:
         await listener.heard.until(ONE, *data("1"))
 
 
-async def test_after_a_lost_connection_all_is_subscribed_again_and_told_once(world: FeedWorld) -> None:
+async def test_after_a_lost_connection_every_channel_is_resubscribed_and_reported_once(world: FeedWorld) -> None:
     listener = await world.listener(ONE)
     await listener.feed.subscribe(TWO)
     await listener.feed.subscribe(NEVER)
@@ -134,7 +134,7 @@ async def test_after_a_lost_connection_all_is_subscribed_again_and_told_once(wor
     assert listener.heard.on(ONE) == data("one 1", "one 2", "one 3")
 
 
-async def test_a_channel_that_cannot_be_heard_is_said_not_to_be(world: FeedWorld) -> None:
+async def test_subscribing_while_the_feed_is_down_raises(world: FeedWorld) -> None:
     listener = await world.deaf_listener()
     with pytest.raises(FeedUnavailableError):
         await listener.feed.subscribe(ONE)
@@ -144,7 +144,7 @@ async def test_a_channel_that_cannot_be_heard_is_said_not_to_be(world: FeedWorld
 
 
 @pytest.mark.parametrize("which", ["fake", "real"])
-async def test_what_cannot_be_published_is_said_not_to_be(which: str) -> None:
+async def test_publishing_while_the_server_is_down_raises(which: str) -> None:
     channels = Channels()
     channels.go_away()
     async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as nowhere:

@@ -26,7 +26,7 @@ class World(Protocol):
     async def started(self, tag: str, address: str) -> None: ...
 
     async def stopped(self, tag: str) -> None:
-        """The node releases its lease."""
+        """Make the node release its lease."""
         ...
 
     async def lease_ran_out(self, tag: str, since_s: float) -> None: ...
@@ -128,7 +128,7 @@ async def test_a_node_is_remembered_after_its_lease_expired(world: World) -> Non
     assert await world.node(ONE).remembers(TWO)
 
 
-async def test_a_remembered_node_is_forgotten_in_the_end(world: World) -> None:
+async def test_a_remembered_node_is_eventually_forgotten(world: World) -> None:
     await world.started(TWO, "10.0.0.2:8002")
     await world.lease_ran_out(TWO, since_s=REMEMBERED_S * 2)
     assert await world.node(ONE).address_of(TWO) is None

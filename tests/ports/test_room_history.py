@@ -1,4 +1,4 @@
-"""`gifchat_realtime_gateway.ports.RoomHistory` and `MessageRelay`: the fake, and the client of a real rooms-api."""
+"""`RoomHistory` and `MessageRelay` of the gateway's ports: one suite for the fake and for the client of rooms-api."""
 
 import asyncio
 import secrets
@@ -32,11 +32,11 @@ NOW = datetime.now(UTC)
 
 
 class History(RoomHistory, MessageRelay, Protocol):
-    """Both ports."""
+    """An object that implements both ports."""
 
 
 class World(Protocol):
-    """Where rooms are."""
+    """A place where a test can create rooms."""
 
     @property
     def history(self) -> History: ...
@@ -147,7 +147,7 @@ async def say(world: World, room_id: RoomId, count: int) -> None:
         await world.history.relay(SendText(room_id, f"m{number}", f"message {number + 1}"), sender)
 
 
-async def test_a_new_room(world: World) -> None:
+async def test_a_new_room_has_an_empty_log(world: World) -> None:
     room_id = await world.create(title="고양이 GIF", max=7)
     record = await world.history.record(room_id)
     assert record.room["_id"] == room_id
@@ -167,7 +167,7 @@ async def test_a_room_with_a_password_is_private(world: World) -> None:
     assert "meow" not in str(record)
 
 
-async def test_who_is_banned_and_until_when(world: World) -> None:
+async def test_bans_are_listed_with_their_ends(world: World) -> None:
     room_id = await world.create()
     for_ever, for_a_while = user(), user()
     ends = NOW + timedelta(hours=1)
@@ -183,7 +183,7 @@ async def test_who_is_banned_and_until_when(world: World) -> None:
     assert not record.banned(for_a_while.user_id, ends + timedelta(minutes=1))
 
 
-async def test_a_relayed_message_is_the_next_in_the_log(world: World) -> None:
+async def test_a_relayed_message_gets_the_next_seq(world: World) -> None:
     room_id, sender = await world.create(), user()
     message = await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender)
     assert (message["room"], message["seq"], message["chat"]) == (room_id, 1, "안녕 <b>\n🙂")
@@ -197,7 +197,7 @@ async def test_a_relayed_message_is_the_next_in_the_log(world: World) -> None:
     assert "안녕".encode() in frame.body
 
 
-async def test_a_message_that_is_relayed_again_is_stored_once(world: World) -> None:
+async def test_a_message_that_is_relayed_twice_is_stored_once(world: World) -> None:
     room_id, sender = await world.create(), user()
     message = SendText(room_id, "m1", "hello")
     stored = await asyncio.gather(*(world.history.relay(message, sender) for _ in range(5)))
@@ -206,7 +206,7 @@ async def test_a_message_that_is_relayed_again_is_stored_once(world: World) -> N
 
 
 @pytest.mark.parametrize("limit", [1, 3, 500])
-async def test_the_end_of_the_log(world: World, limit: int) -> None:
+async def test_the_latest_messages_are_returned(world: World, limit: int) -> None:
     room_id = await world.create()
     await say(world, room_id, 5)
     page = await world.history.newest(room_id, limit)
@@ -218,7 +218,7 @@ async def test_the_end_of_the_log(world: World, limit: int) -> None:
     ("after", "limit", "seqs"),
     [(0, 500, [1, 2, 3, 4, 5]), (2, 2, [3, 4]), (4, 500, [5]), (5, 500, []), (99, 500, [])],
 )
-async def test_a_part_of_the_log(world: World, after: int, limit: int, seqs: list[int]) -> None:
+async def test_a_range_of_the_log_is_returned(world: World, after: int, limit: int, seqs: list[int]) -> None:
     room_id = await world.create()
     await say(world, room_id, 5)
     page = await world.history.after(room_id, after, limit)
@@ -227,7 +227,7 @@ async def test_a_part_of_the_log(world: World, after: int, limit: int, seqs: lis
     assert {frame.epoch for frame in page.frames} <= {page.epoch}
 
 
-async def test_a_deleted_message_keeps_its_place_without_its_content(world: World) -> None:
+async def test_a_deleted_message_keeps_its_seq_without_its_content(world: World) -> None:
     room_id = await world.create()
     await say(world, room_id, 2)
     await world.delete_message(room_id, 1)
@@ -242,7 +242,7 @@ async def test_a_deleted_message_keeps_its_place_without_its_content(world: Worl
     assert b'"target_seq":1' in page.frames[2].body
 
 
-async def test_heads_of_many_rooms_and_none_of_what_is_not_there(world: World) -> None:
+async def test_heads_are_returned_for_existing_rooms_only(world: World) -> None:
     rooms = [await world.create() for _ in range(3)]
     for count, room_id in enumerate(rooms):
         await say(world, room_id, count)
@@ -252,7 +252,7 @@ async def test_heads_of_many_rooms_and_none_of_what_is_not_there(world: World) -
     assert len(await world.history.heads([RoomId(f"{number:024x}") for number in range(999)] + rooms[:1])) == 1
 
 
-async def test_records_of_many_rooms_and_none_of_what_is_not_there(world: World) -> None:
+async def test_rooms_are_returned_for_existing_ids_only(world: World) -> None:
     plain, private, removed = [await world.create(), await world.create(password="meow"), await world.create()]
     banned = user()
     await world.ban(private, banned, FOREVER)
@@ -264,7 +264,7 @@ async def test_records_of_many_rooms_and_none_of_what_is_not_there(world: World)
     assert await world.history.records([]) == {}
 
 
-async def test_what_is_no_room_is_refused(world: World) -> None:
+async def test_an_unknown_room_is_refused(world: World) -> None:
     removed = await world.create()
     await world.remove(removed)
     for room_id in (NO_ROOM, removed):
@@ -279,7 +279,7 @@ async def test_what_is_no_room_is_refused(world: World) -> None:
             assert refusal.value.code is errors.ROOM_NOT_FOUND
 
 
-async def test_who_is_banned_says_nothing(world: World) -> None:
+async def test_a_banned_user_cannot_post(world: World) -> None:
     room_id, sender = await world.create(), user()
     await world.ban(room_id, sender, FOREVER)
     with pytest.raises(Refused) as refusal:
@@ -287,14 +287,14 @@ async def test_who_is_banned_says_nothing(world: World) -> None:
     assert refusal.value.code is errors.BANNED
 
 
-async def test_a_gif_that_is_not_there_is_refused(world: World) -> None:
+async def test_an_unknown_gif_is_refused(world: World) -> None:
     gif = SendGif(await world.create(), "m1", "0" * 64)  # type: ignore[arg-type]
     with pytest.raises(Refused) as refusal:
         await world.history.relay(gif, user())
     assert refusal.value.code is errors.GIF_NOT_FOUND
 
 
-async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
+async def test_a_service_that_is_down_raises_unavailable(world: World) -> None:
     nowhere = await world.unreachable()
     for call in (
         nowhere.record(NO_ROOM),
@@ -311,7 +311,7 @@ async def test_a_service_that_is_away_cannot_be_asked(world: World) -> None:
 
 
 @pytest.mark.servers
-async def test_a_wrong_token_is_no_answer(rooms_api: Service) -> None:
+async def test_a_wrong_token_raises_unavailable(rooms_api: Service) -> None:
     client = RoomsApiClient(rooms_api.url, "another")
     try:
         with pytest.raises(HistoryUnavailableError):
@@ -324,8 +324,8 @@ async def test_a_wrong_token_is_no_answer(rooms_api: Service) -> None:
     "content",
     [b"hello", b"[]", b"{}", b'{"heads":{"x":{}},"records":{"x":{}},"room":1,"epoch":"","items":[1],"head":1}'],
 )
-async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> None:
-    """As from a wrong address, behind which something else answers."""
+async def test_an_unreadable_response_raises_unavailable(content: bytes) -> None:
+    """This happens when the address is wrong and another service answers."""
 
     async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")
@@ -356,7 +356,7 @@ async def test_an_answer_that_cannot_be_read_is_no_answer(content: bytes) -> Non
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b"no HTTP\r\n\r\n"])
-async def test_an_answer_that_breaks_off_is_none_and_what_was_sent_may_have_been_stored(sent: bytes) -> None:
+async def test_after_a_truncated_response_the_outcome_of_a_post_is_unknown(sent: bytes) -> None:
     async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(sent)

@@ -21,19 +21,19 @@ MARK = ("mark", None)
 
 
 class World(Protocol):
-    """Clients, and what was written to them."""
+    """Clients, and what they received."""
 
     @property
     def sockets(self) -> Sockets: ...
 
     async def connect(self, namespace: str = CHAT_NAMESPACE) -> str:
-        """A client connects; returns its sid."""
+        """Connect a client. Returns its sid."""
         ...
 
     async def disconnect(self, sid: str) -> None: ...
 
     async def received(self, sid: str) -> list[Event]:
-        """Everything that was written to the client, in order."""
+        """Return everything that was written to the client, in order."""
         ...
 
 
@@ -97,7 +97,7 @@ class RealWorld:
 
 
 async def written() -> None:
-    """Everything that was sent is written, some turns of the loop later."""
+    """Wait until everything sent is written, a few turns of the loop later."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -115,7 +115,7 @@ def chats(*payloads: Any) -> list[Event]:
     return [("chat", payload) for payload in payloads]
 
 
-async def test_an_event_comes_to_those_who_are_named_and_once(world: World) -> None:
+async def test_an_event_reaches_the_given_sids_once(world: World) -> None:
     anne, bob, carl = [await world.connect() for _ in range(3)]
     world.sockets.deliver([anne, carl], event({"text": "안녕 <b>\n🙂"}))
     world.sockets.deliver([], event("nobody"))
@@ -123,14 +123,14 @@ async def test_an_event_comes_to_those_who_are_named_and_once(world: World) -> N
     assert await world.received(bob) == []
 
 
-async def test_events_come_in_the_order_of_the_calls(world: World) -> None:
+async def test_events_arrive_in_the_order_of_the_calls(world: World) -> None:
     anne = await world.connect()
     for number in range(50):
         world.sockets.deliver([anne], event(number))
     assert await world.received(anne) == chats(*range(50))
 
 
-async def test_who_is_gone_or_was_never_there_is_skipped(world: World) -> None:
+async def test_unknown_and_disconnected_sids_are_skipped(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     await world.disconnect(anne)
     world.sockets.deliver([anne, "never there", bob], event(1))
@@ -138,7 +138,7 @@ async def test_who_is_gone_or_was_never_there_is_skipped(world: World) -> None:
     assert await world.received(anne) == []
 
 
-async def test_the_lobby_is_not_the_chat(world: World) -> None:
+async def test_lobby_events_reach_only_the_lobby(world: World) -> None:
     anne, visitor, other = (
         await world.connect(),
         await world.connect(LOBBY_NAMESPACE),
@@ -153,7 +153,7 @@ async def test_the_lobby_is_not_the_chat(world: World) -> None:
 
 
 @pytest.mark.parametrize("unreadable", [b"\xff\xfe", b'["chat","\xed\xa0\x80"]'])
-async def test_nothing_that_is_sent_raises(world: World, unreadable: bytes) -> None:
+async def test_sending_any_bytes_never_raises(world: World, unreadable: bytes) -> None:
     anne = await world.connect()
     visitor = await world.connect(LOBBY_NAMESPACE)
     group = world.sockets.group()
@@ -165,7 +165,7 @@ async def test_nothing_that_is_sent_raises(world: World, unreadable: bytes) -> N
     assert visitor
 
 
-async def test_a_group_hears_what_is_sent_to_it_in_order(world: World) -> None:
+async def test_members_of_a_group_get_its_events_in_order(world: World) -> None:
     members = [await world.connect() for _ in range(3)]
     outsider = await world.connect()
     group, other = world.sockets.group(), world.sockets.group()
@@ -180,7 +180,7 @@ async def test_a_group_hears_what_is_sent_to_it_in_order(world: World) -> None:
     assert await world.received(outsider) == []
 
 
-async def test_some_are_left_out(world: World) -> None:
+async def test_excluded_members_get_the_other_events(world: World) -> None:
     anne, bob, carl = [await world.connect() for _ in range(3)]
     group = world.sockets.group()
     for sid in (anne, bob, carl):
@@ -194,7 +194,7 @@ async def test_some_are_left_out(world: World) -> None:
     assert await world.received(carl) == chats(1, 2, 3, 4)
 
 
-async def test_who_comes_later_hears_what_is_sent_later(world: World) -> None:
+async def test_a_late_joiner_gets_only_later_events(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()
     group.add(anne)
@@ -205,7 +205,7 @@ async def test_who_comes_later_hears_what_is_sent_later(world: World) -> None:
     assert await world.received(bob) == chats(2)
 
 
-async def test_who_comes_anew_hears_what_is_sent_afterwards(world: World) -> None:
+async def test_a_member_that_is_added_again_gets_only_later_events(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()
     group.add(anne)
@@ -219,7 +219,7 @@ async def test_who_comes_anew_hears_what_is_sent_afterwards(world: World) -> Non
     assert await world.received(bob) == chats(1, 2)
 
 
-async def test_who_goes_and_comes_back_at_once_hears_what_is_sent_afterwards(world: World) -> None:
+async def test_a_member_that_leaves_and_rejoins_at_once_gets_only_later_events(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()
     group.add(anne)
@@ -233,7 +233,7 @@ async def test_who_goes_and_comes_back_at_once_hears_what_is_sent_afterwards(wor
     assert await world.received(bob) == chats(1, 2)
 
 
-async def test_who_goes_hears_nothing_that_is_sent_afterwards(world: World) -> None:
+async def test_a_leaver_gets_no_later_events(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()
     for sid in (anne, bob):
@@ -246,7 +246,7 @@ async def test_who_goes_hears_nothing_that_is_sent_afterwards(world: World) -> N
     assert await world.received(bob) == chats(1)
 
 
-async def test_a_member_that_has_disconnected_is_skipped(world: World) -> None:
+async def test_a_disconnected_member_is_skipped(world: World) -> None:
     anne, bob = await world.connect(), await world.connect()
     group = world.sockets.group()
     group.add("never there")
@@ -258,7 +258,7 @@ async def test_a_member_that_has_disconnected_is_skipped(world: World) -> None:
     group.discard(anne)
 
 
-async def test_a_group_without_members_is_no_mistake(world: World) -> None:
+async def test_sending_to_an_empty_group_is_a_no_op(world: World) -> None:
     group = world.sockets.group()
     group.send(event(1))
     await written()
@@ -267,7 +267,7 @@ async def test_a_group_without_members_is_no_mistake(world: World) -> None:
     assert await world.received(anne) == []
 
 
-async def test_a_large_group_hears_all_in_order_though_it_changes_meanwhile(world: World) -> None:
+async def test_a_large_group_gets_events_in_order_while_members_come_and_go(world: World) -> None:
     members = [await world.connect() for _ in range(CHUNK_SIZE + 50)]
     group = world.sockets.group()
     for sid in members:

@@ -1,4 +1,4 @@
-"""The harness for suites of others, and what such suites ask of the engine: the published server is the measure."""
+"""The server for third-party test suites, and what these suites expect of the engine, as the published server does it."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ WEBSOCKET_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Harness:
-    """A running one."""
+    """A running server."""
 
     port: int
     path: str
@@ -48,7 +48,7 @@ class Harness:
 
     @property
     def websocket(self) -> str:
-        """The target of a request for a WebSocket."""
+        """The target of a WebSocket request."""
         return f"{self.path}?EIO=4&transport=websocket"
 
 
@@ -100,13 +100,13 @@ async def http(where: Harness) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def opened(where: Harness, client: httpx.AsyncClient) -> str:
-    """Open a session over polling; the target of its requests."""
+    """Open a session over polling. Returns the target of its requests."""
     answer = await client.get(where.polling)
     return f"{where.polling}&sid={json.loads(answer.text[1:])['sid']}"
 
 
 async def next_message(websocket: RawWebSocket) -> tuple[int, bytes]:
-    """The next frame that is no ping."""
+    """Return the next frame that is not a ping."""
     while (frame := await websocket.frame()) == (1, b"2"):
         await websocket.text("3")
     return frame
@@ -116,7 +116,7 @@ async def next_message(websocket: RawWebSocket) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("protocol", ["engine_io", "socket_io"])
-async def test_the_arguments_are_in_the_handshake(protocol: str, request: pytest.FixtureRequest) -> None:
+async def test_the_open_packet_has_the_given_arguments(protocol: str, request: pytest.FixtureRequest) -> None:
     where: Harness = request.getfixturevalue(protocol)
     async with http(where) as client:
         handshake = json.loads((await client.get(where.polling)).text[1:])
@@ -124,7 +124,7 @@ async def test_the_arguments_are_in_the_handshake(protocol: str, request: pytest
     assert (handshake["pingInterval"], handshake["pingTimeout"], handshake["maxPayload"]) == (300, 200, MAX_PAYLOAD)
 
 
-async def test_engine_io_is_echoed(engine_io: Harness) -> None:
+async def test_the_engine_io_server_echoes_messages(engine_io: Harness) -> None:
     async with http(engine_io) as client:
         session = await opened(engine_io, client)
         assert (await client.post(session, content="4hello\x1ebAQIDBA==")).text == "ok"
@@ -132,7 +132,7 @@ async def test_engine_io_is_echoed(engine_io: Harness) -> None:
 
 
 @pytest.mark.parametrize("name", NAMESPACES)
-async def test_socket_io_has_the_events_of_the_official_suite(socket_io: Harness, name: str) -> None:
+async def test_the_socket_io_server_has_the_events_of_the_official_suite(socket_io: Harness, name: str) -> None:
     namespace = "" if name == "/" else f"{name},"
     async with raw_websocket(socket_io.port, socket_io.websocket) as websocket:
         await websocket.frame()
@@ -150,7 +150,7 @@ async def test_socket_io_has_the_events_of_the_official_suite(socket_io: Harness
 
 
 @pytest.mark.parametrize("packet", ["0", "5", "6", "5probe"])
-async def test_packets_that_say_nothing_are_ignored(engine_io: Harness, packet: str) -> None:
+async def test_open_upgrade_and_noop_are_ignored(engine_io: Harness, packet: str) -> None:
     async with raw_websocket(engine_io.port, engine_io.websocket) as websocket:
         await websocket.frame()
         await websocket.text(packet)
@@ -163,7 +163,7 @@ async def test_packets_that_say_nothing_are_ignored(engine_io: Harness, packet: 
 
 
 @pytest.mark.parametrize("packet", ["b/+8BAg==", "b/+8BAg", "b_-8BAg"])
-async def test_text_in_base64_is_a_binary_message(engine_io: Harness, packet: str) -> None:
+async def test_a_base64_text_message_is_a_binary_message(engine_io: Harness, packet: str) -> None:
     async with raw_websocket(engine_io.port, engine_io.websocket) as websocket:
         await websocket.frame()
         await websocket.text(packet)
@@ -174,21 +174,21 @@ async def test_text_in_base64_is_a_binary_message(engine_io: Harness, packet: st
         assert (await client.get(session)).text == "b/+8BAg=="
 
 
-async def test_a_client_that_takes_no_binary_frames_gets_base64(engine_io: Harness) -> None:
+async def test_a_client_without_binary_frames_gets_base64(engine_io: Harness) -> None:
     async with raw_websocket(engine_io.port, f"{engine_io.websocket}&b64=1") as websocket:
         await websocket.frame()
         await websocket.send(client_frame(2, b"\xff\xef\x01\x02"))
         assert await next_message(websocket) == (1, b"b/+8BAg==")
 
 
-async def test_an_invalid_engine_io_packet_ends_the_session_at_once(engine_io: Harness) -> None:
+async def test_an_invalid_engine_io_packet_closes_the_session_immediately(engine_io: Harness) -> None:
     async with http(engine_io) as client:
         session = await opened(engine_io, client)
         assert (await client.post(session, content="abc")).status_code == 400
         assert (await client.get(session)).status_code == 400
 
 
-async def test_an_invalid_socket_io_packet_is_told_to_the_next_poll(socket_io: Harness) -> None:
+async def test_after_an_invalid_socket_io_packet_the_next_poll_gets_close(socket_io: Harness) -> None:
     async with http(socket_io) as client:
         session = await opened(socket_io, client)
         assert (await client.post(session, content="4abc")).status_code == 200
@@ -197,7 +197,7 @@ async def test_an_invalid_socket_io_packet_is_told_to_the_next_poll(socket_io: H
         assert (await client.get(session)).status_code == 400
 
 
-async def test_the_ping_timeout_is_punctual(engine_io: Harness) -> None:
+async def test_ping_timeouts_are_on_time(engine_io: Harness) -> None:
     async def lifetime_s() -> float:
         async with raw_websocket(engine_io.port, engine_io.websocket) as websocket:
             started_at_s = time.monotonic()
@@ -217,7 +217,7 @@ async def test_the_ping_timeout_is_punctual(engine_io: Harness) -> None:
 
 
 @pytest.mark.parametrize("path", ["/socket.io", "/socket.io/", "/socket.io/x", "/socket.io/x/y", "/socket.io//"])
-async def test_every_path_below_is_the_engines(socket_io: Harness, path: str) -> None:
+async def test_the_engine_serves_every_path_below_its_own(socket_io: Harness, path: str) -> None:
     async with raw_websocket(socket_io.port, f"{path}?EIO=4&transport=websocket") as websocket:
         assert websocket.status == 101
         assert (await websocket.frame())[1].startswith(b'0{"sid":')
@@ -225,7 +225,7 @@ async def test_every_path_below_is_the_engines(socket_io: Harness, path: str) ->
         assert websocket.status == 400
 
 
-async def test_foreign_paths_are_refused_without_a_line_in_the_log(socket_io: Harness) -> None:
+async def test_other_paths_are_refused_without_a_log_line(socket_io: Harness) -> None:
     before = socket_io.log_file.read_text()
     for path in ("/", "/socket.iox/", "/socket.io%00/", "/%"):
         async with raw_websocket(socket_io.port, f"{path}?EIO=4&transport=websocket") as websocket:
@@ -287,7 +287,7 @@ async def test_two_origins_are_refused(engine_io: Harness, origins: tuple[str, s
 
 @asynccontextmanager
 async def pipelined(where: Harness, *targets: str, upgrade: str) -> AsyncIterator[RawWebSocket]:
-    """Ask for `targets` and then for a WebSocket, in one piece; `head` is the first response's."""
+    """Request `targets` and then a WebSocket in one write. `head` is that of the first response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
     try:
         host = f"Host: 127.0.0.1:{where.port}\r\n"
@@ -301,7 +301,7 @@ async def pipelined(where: Harness, *targets: str, upgrade: str) -> AsyncIterato
 
 
 async def body_and_next_head(websocket: RawWebSocket) -> tuple[bytes, bytes]:
-    """The rest of the first response, and the head of the one after it."""
+    """Return the body of the first response, and the head of the second one."""
     length = next(line for line in websocket.head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     body = await websocket.exactly(int(length.partition(b":")[2]))
     head = b""
@@ -310,7 +310,7 @@ async def body_and_next_head(websocket: RawWebSocket) -> tuple[bytes, bytes]:
     return body, head
 
 
-async def test_a_poll_is_answered_before_the_upgrade_behind_it(engine_io: Harness) -> None:
+async def test_a_poll_is_answered_before_a_pipelined_upgrade(engine_io: Harness) -> None:
     async with http(engine_io) as client:
         session = await opened(engine_io, client)
         upgrade = session.replace("polling", "websocket")
@@ -320,10 +320,10 @@ async def test_a_poll_is_answered_before_the_upgrade_behind_it(engine_io: Harnes
             assert body == b"2", "the poll waited for the ping"
             assert head.startswith(b"HTTP/1.1 101 ")
             await websocket.text("3")
-            assert await websocket.frame() == (8, (1002).to_bytes(2, "big")), "it probes first"
+            assert await websocket.frame() == (8, (1002).to_bytes(2, "big")), "a probe must come first"
 
 
-async def test_any_requests_are_answered_before_the_upgrade_behind_them(engine_io: Harness) -> None:
+async def test_all_requests_are_answered_before_a_pipelined_upgrade(engine_io: Harness) -> None:
     targets = ("/nowhere", engine_io.polling)
     async with pipelined(engine_io, *targets, upgrade=engine_io.websocket) as websocket:
         assert websocket.status == 404
@@ -339,13 +339,13 @@ async def test_any_requests_are_answered_before_the_upgrade_behind_them(engine_i
 
 @pytest.fixture(scope="module")
 def calm() -> Iterator[Harness]:
-    """A server that hardly ever pings: a poll waits until something is posted."""
+    """A server that does not ping during a test: a poll waits until something is posted."""
     with served(engine_world(ping_interval_s=25.0, ping_timeout_s=20.0)) as world:
         yield Harness(world.port, "/socket.io/", Path())
 
 
 class WaitingUpgrade:
-    """A request for a WebSocket behind a poll that waits; the server has read both."""
+    """A WebSocket request pipelined behind a waiting poll. The server has read both."""
 
     def __init__(
         self, client: httpx.AsyncClient, session: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -356,7 +356,7 @@ class WaitingUpgrade:
         self._session = session
 
     async def post(self, packet: str) -> None:
-        """Post it to the session whose poll waits."""
+        """Post a packet to the session whose poll is waiting."""
         assert (await self._client.post(self._session, content=packet)).text == "ok"
 
 
@@ -372,7 +372,7 @@ async def waiting_upgrade(where: Harness, more: str = "") -> AsyncIterator[Waiti
             upgrade = f"GET {where.websocket}{more} HTTP/1.1\r\n{host}{WEBSOCKET_HEADERS}\r\n"
             writer.write(f"GET {session} HTTP/1.1\r\n{host}\r\n{upgrade}".encode())
             await writer.drain()
-            # The server has one loop: when it answers this later request, it has read the others.
+            # The server has a single event loop, so once it answers this later request, it has read the earlier ones.
             await waiting.post("6")
             async with asyncio.timeout(DEADLINE_S):
                 yield waiting
@@ -380,7 +380,7 @@ async def waiting_upgrade(where: Harness, more: str = "") -> AsyncIterator[Waiti
             writer.transport.abort()
 
 
-async def test_what_comes_before_the_upgrade_is_kept_for_it(calm: Harness) -> None:
+async def test_early_data_is_buffered_until_the_upgrade(calm: Harness) -> None:
     async with waiting_upgrade(calm) as waiting:
         waiting.writer.write(client_frame(1, b"4early"))
         await waiting.post("4polled")
@@ -391,14 +391,14 @@ async def test_what_comes_before_the_upgrade_is_kept_for_it(calm: Harness) -> No
         assert await next_message(websocket) == (1, b"4early")
 
 
-async def test_far_too_much_before_the_upgrade_closes_the_connection(calm: Harness) -> None:
+async def test_too_much_early_data_closes_the_connection(calm: Harness) -> None:
     async with waiting_upgrade(calm) as waiting:
         waiting.writer.write(bytes(2 * MAX_EARLY_BYTES))
         with contextlib.suppress(ConnectionError):
             assert await waiting.reader.read() == b""
 
 
-async def test_data_behind_a_refused_upgrade_is_dropped(calm: Harness, caplog: pytest.LogCaptureFixture) -> None:
+async def test_early_data_is_dropped_if_the_upgrade_is_refused(calm: Harness, caplog: pytest.LogCaptureFixture) -> None:
     async with waiting_upgrade(calm, more="&sid=unknown") as waiting:
         waiting.writer.write(client_frame(1, b"4early"))
         await waiting.post("4polled")

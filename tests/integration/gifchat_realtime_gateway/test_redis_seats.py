@@ -1,4 +1,4 @@
-"""The Lua under races and faults, on a real Valkey."""
+"""The Lua scripts for seats under races and faults, on a real Valkey."""
 
 import asyncio
 import contextlib
@@ -68,7 +68,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def assert_consistent(redis: Redis, room_id: RoomId) -> None:
-    """The hashes of the nodes, the members and the mirrored number say the same."""
+    """Assert that the nodes' hashes, the members and the mirrored occupancy agree."""
     holders: Counter[str] = Counter()
     for node in await redis.smembers(keys.nodes(room_id)):
         holders.update(map(text, await redis.hkeys(keys.node_sessions(room_id, NodeId(text(node))))))
@@ -78,7 +78,7 @@ async def assert_consistent(redis: Redis, room_id: RoomId) -> None:
     assert int(mirrored or 0) == len(members)
 
 
-async def test_500_clients_race_for_the_last_10_seats_over_three_nodes(redis: Redis, room_id: RoomId) -> None:
+async def test_exactly_10_of_500_clients_on_three_nodes_get_the_last_10_seats(redis: Redis, room_id: RoomId) -> None:
     max_members, seated = 50, 40
     nodes = [node_on(redis, lease_ttl_s=30) for _ in range(3)]
     for number in range(seated):
@@ -104,7 +104,7 @@ async def test_500_clients_race_for_the_last_10_seats_over_three_nodes(redis: Re
     await assert_consistent(redis, room_id)
 
 
-async def test_seats_that_come_and_go_never_exceed_the_max(redis: Redis, room_id: RoomId) -> None:
+async def test_concurrent_joins_and_leaves_never_exceed_the_max(redis: Redis, room_id: RoomId) -> None:
     max_members = 10
     nodes = [node_on(redis, lease_ttl_s=30, grace_s=0) for _ in range(3)]
     inside = peak = 0
@@ -128,7 +128,7 @@ async def test_seats_that_come_and_go_never_exceed_the_max(redis: Redis, room_id
     assert await redis.zcard(keys.leases(keys.partition_of(room_id))) == 0
 
 
-async def test_a_ticket_is_accepted_once_among_a_hundred_at_once(redis: Redis, room_id: RoomId) -> None:
+async def test_one_of_100_concurrent_uses_of_a_ticket_is_accepted(redis: Redis, room_id: RoomId) -> None:
     nodes = [node_on(redis) for _ in range(4)]
     who = some_user()
     admissions = await asyncio.gather(
@@ -138,7 +138,7 @@ async def test_a_ticket_is_accepted_once_among_a_hundred_at_once(redis: Redis, r
     assert 0 < await redis.ttl(keys.used_ticket(room_id, "one")) <= 65
 
 
-async def test_joins_at_the_same_time_share_round_trips(redis: Redis, room_id: RoomId) -> None:
+async def test_concurrent_joins_share_round_trips(redis: Redis, room_id: RoomId) -> None:
     node = node_on(redis)
     await node.admit(room_id, some_user(), max_members=200, ticket_id=None)
     clients = await redis.info("clients")
@@ -150,7 +150,7 @@ async def test_joins_at_the_same_time_share_round_trips(redis: Redis, room_id: R
     await assert_consistent(redis, room_id)
 
 
-async def test_a_script_that_fails_fails_alone(redis: Redis, room_id: RoomId) -> None:
+async def test_a_failing_script_does_not_affect_others(redis: Redis, room_id: RoomId) -> None:
     node = node_on(redis)
     broken = RoomId(str(ObjectId()))
     await redis.set(keys.members(broken), "no hash")
@@ -163,7 +163,7 @@ async def test_a_script_that_fails_fails_alone(redis: Redis, room_id: RoomId) ->
     await redis.delete(keys.members(broken))
 
 
-async def test_a_server_that_has_lost_the_scripts_is_given_them_again(redis: Redis, room_id: RoomId) -> None:
+async def test_scripts_are_reloaded_into_a_server_that_lost_them(redis: Redis, room_id: RoomId) -> None:
     node = node_on(redis)
     await redis.script_flush()
     admissions = await asyncio.gather(
@@ -173,7 +173,7 @@ async def test_a_server_that_has_lost_the_scripts_is_given_them_again(redis: Red
     await assert_consistent(redis, room_id)
 
 
-async def test_who_gives_up_waiting_holds_up_nobody(redis: Redis, room_id: RoomId) -> None:
+async def test_a_cancelled_caller_does_not_delay_others(redis: Redis, room_id: RoomId) -> None:
     node = node_on(redis)
     entering = [
         asyncio.create_task(node.admit(room_id, some_user(), max_members=200, ticket_id=None)) for _ in range(20)
@@ -189,7 +189,7 @@ async def test_who_gives_up_waiting_holds_up_nobody(redis: Redis, room_id: RoomI
 
 @contextlib.asynccontextmanager
 async def losing_replies(port: int) -> AsyncIterator[tuple[int, set[bytes]]]:
-    """A way to the server that loses the first reply to each command which holds one of the bytes in the set."""
+    """A proxy to the server that drops the first reply to each command containing one of the given byte strings."""
     lose: set[bytes] = set()
 
     async def carry(down_reader: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
@@ -207,8 +207,8 @@ async def losing_replies(port: int) -> AsyncIterator[tuple[int, set[bytes]]]:
         yield server.sockets[0].getsockname()[1], lose
 
 
-async def test_a_script_that_ran_twice_counts_once(redis: Redis, valkey: str, room_id: RoomId) -> None:
-    """The client sends a command again when its reply was lost."""
+async def test_a_script_that_runs_twice_counts_once(redis: Redis, valkey: str, room_id: RoomId) -> None:
+    """The client retries a command whose reply was lost."""
     who = some_user()
     async with (
         losing_replies(redis.connection_pool.connection_kwargs["port"]) as (port, lose),
@@ -231,7 +231,7 @@ async def test_a_script_that_ran_twice_counts_once(redis: Redis, valkey: str, ro
         await assert_consistent(redis, room_id)
 
 
-async def test_seats_of_a_dead_node_go_after_its_lease(redis: Redis, room_id: RoomId) -> None:
+async def test_the_seats_of_a_dead_node_are_reaped_after_its_lease(redis: Redis, room_id: RoomId) -> None:
     dead, alive = node_on(redis), node_on(redis)
     ghosts = [some_user() for _ in range(2)]
     for who in ghosts:
@@ -269,7 +269,7 @@ async def test_each_departure_is_swept_by_one_node(redis: Redis) -> None:
     assert sorted(found) == sorted(rooms)
 
 
-async def test_a_flush_recovers_restores_and_never_admits_too_many(redis: Redis, room_id: RoomId) -> None:
+async def test_after_a_flush_seats_are_restored_and_never_exceed_the_max(redis: Redis, room_id: RoomId) -> None:
     max_members = 20
     nodes = [node_on(redis, lease_ttl_s=30, recovering_s=2.0) for _ in range(3)]
     for number in range(max_members):
@@ -328,7 +328,7 @@ async def test_leases_are_renewed_and_restored_by_the_running_loop(redis: Redis,
         await cancel_until_done(loop)
 
 
-async def test_a_node_that_stops_leaves_no_seat_behind(redis: Redis) -> None:
+async def test_a_stopping_node_leaves_no_seat_behind(redis: Redis) -> None:
     stopping, staying = node_on(redis, lease_ttl_s=30), node_on(redis)
     rooms = [RoomId(str(ObjectId())) for _ in range(40)]
     for room_id in rooms:
@@ -346,7 +346,7 @@ async def test_a_node_that_stops_leaves_no_seat_behind(redis: Redis) -> None:
 
 @pytest.fixture
 def own_valkey() -> Iterator[str]:
-    """A server that this test may fill and stop."""
+    """A server that a test may fill and stop."""
     with tempfile.TemporaryDirectory(prefix="gifchat-valkey-") as folder:
         server = Valkey(find_valkey_server(), free_port(), Path(folder))
         with running("valkey", server.command(), Path(folder), server.wait_until_ready):
@@ -354,7 +354,7 @@ def own_valkey() -> Iterator[str]:
             yield server.url
 
 
-async def test_while_redis_is_full_nobody_enters_and_everybody_may_leave(own_valkey: str, room_id: RoomId) -> None:
+async def test_while_redis_is_full_nobody_can_join_and_everybody_can_leave(own_valkey: str, room_id: RoomId) -> None:
     async with Redis.from_url(own_valkey, socket_timeout=5.0) as redis:
         node = node_on(redis, lease_ttl_s=30, grace_s=0.05)
         leaving, staying = some_user(), some_user()
@@ -378,7 +378,7 @@ async def test_while_redis_is_full_nobody_enters_and_everybody_may_leave(own_val
         assert (await node.admit(room_id, some_user(), max_members=5, ticket_id=None)).outcome == "admitted"
 
 
-async def test_while_redis_is_away_seats_are_unavailable_and_leaving_is_settled_later(room_id: RoomId) -> None:
+async def test_while_redis_is_down_nobody_can_join_and_leaves_are_settled_later(room_id: RoomId) -> None:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="gifchat-valkey-") as folder:
         server = Valkey(find_valkey_server(), port, Path(folder))
@@ -410,7 +410,7 @@ async def test_while_redis_is_away_seats_are_unavailable_and_leaving_is_settled_
 
 @pytest.fixture
 def own_pair() -> Iterator[ValkeySet]:
-    """A server and one that may follow it."""
+    """A server, and one that can become its replica."""
     with contextlib.ExitStack() as stack:
         members = []
         for name in ("valkey-1", "valkey-2"):
@@ -422,7 +422,7 @@ def own_pair() -> Iterator[ValkeySet]:
         yield ValkeySet(members, [], TcpProxy(members[0].port))
 
 
-async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_know_of(
+async def test_a_promoted_replica_gives_away_no_seat_that_it_has_not_seen(
     own_pair: ValkeySet, room_id: RoomId
 ) -> None:
     async with own_pair.link:
@@ -469,7 +469,7 @@ async def test_a_replica_that_takes_over_gives_no_seat_away_that_it_does_not_kno
             assert full.outcome == "room_full"
 
 
-async def test_nodes_that_were_all_cut_off_do_not_sweep_each_other(redis: Redis, room_id: RoomId) -> None:
+async def test_nodes_that_were_all_disconnected_do_not_sweep_each_other(redis: Redis, room_id: RoomId) -> None:
     first, last = node_on(redis), node_on(redis)
     staying = [some_user() for _ in range(4)]
     for who, node in zip(staying, (first, last, first, last), strict=True):
@@ -491,7 +491,7 @@ async def test_nodes_that_were_all_cut_off_do_not_sweep_each_other(redis: Redis,
     await assert_consistent(redis, room_id)
 
 
-async def test_a_frame_reaches_who_listens_on_its_channel(redis: Redis) -> None:
+async def test_a_published_frame_reaches_the_subscribers_of_its_channel(redis: Redis) -> None:
     frame = Frame(Kind.OCCUPANCY, b'["occupancy",{}]')
     async with redis.pubsub() as pubsub:
         await pubsub.ssubscribe(keys.LOBBY_CHANNEL)

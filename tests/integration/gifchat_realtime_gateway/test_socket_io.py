@@ -1,4 +1,4 @@
-"""Socket.IO 5, rule by rule as the published document has them, on polling, WebSocket and through the upgrade."""
+"""Socket.IO 5, rule by rule as in the protocol document: over polling, over WebSocket, and after an upgrade."""
 
 import asyncio
 import base64
@@ -33,7 +33,7 @@ def world() -> Iterator[World]:
 
 
 class Client(Protocol):
-    """Sends and receives Engine.IO messages, by whichever transport."""
+    """Sends and receives Engine.IO messages over any transport."""
 
     sid: str
 
@@ -101,7 +101,7 @@ class WebSocketClient:
 
 @asynccontextmanager
 async def connected(world: World, how: str) -> AsyncIterator[Client]:
-    """A session without a namespace yet."""
+    """A session that has not opened a namespace yet."""
     async with contextlib.AsyncExitStack() as stack:
         sid = ""
         if how != "websocket":
@@ -126,13 +126,13 @@ async def connected(world: World, how: str) -> AsyncIterator[Client]:
 
 @pytest.fixture(params=TRANSPORTS)
 async def client(world: World, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
-    """A session on each transport, without a namespace."""
+    """A session on each transport that has opened no namespace."""
     async with connected(world, request.param) as client:
         yield client
 
 
 async def enter(client: Client, namespace: str = "/", auth: str = "") -> str:
-    """Connect to a namespace; the Socket.IO sid."""
+    """Connect to a namespace. Returns the Socket.IO sid."""
     prefix = "" if namespace == "/" else f"{namespace},"
     await client.send(f"0{prefix}{auth}")
     answer = await client.receive()
@@ -140,7 +140,7 @@ async def enter(client: Client, namespace: str = "/", auth: str = "") -> str:
     assert answer.startswith(f"0{prefix}{{"), answer
     handshake = json.loads(answer[1 + len(prefix) :])
     assert handshake.keys() == {"sid"}
-    assert await client.receive() == f'2{prefix}["auth",{auth or "{}"}]', "after the answer"
+    assert await client.receive() == f'2{prefix}["auth",{auth or "{}"}]', "events follow the CONNECT answer"
     return str(handshake["sid"])
 
 
@@ -152,7 +152,7 @@ async def inside(client: Client) -> Client:
 
 
 async def pong(client: Client, namespace: str = "/") -> None:
-    """It is there still, and nothing else has come."""
+    """Assert that the session is open and has received nothing else."""
     prefix = "" if namespace == "/" else f"{namespace},"
     await client.send(f'2{prefix}["message","?"]')
     assert await client.receive() == f'2{prefix}["message-back","?"]'
@@ -163,25 +163,25 @@ async def pong(client: Client, namespace: str = "/") -> None:
 
 @pytest.mark.parametrize("namespace", ["/", "/custom"])
 @pytest.mark.parametrize("auth", ["", '{"token":"123"}'])
-async def test_connecting_to_a_namespace(client: Client, namespace: str, auth: str) -> None:
+async def test_a_client_connects_to_a_namespace(client: Client, namespace: str, auth: str) -> None:
     await enter(client, namespace, auth)
     await pong(client, namespace)
 
 
-async def test_a_namespace_without_a_comma(client: Client) -> None:
+async def test_the_comma_after_a_namespace_is_optional(client: Client) -> None:
     await client.send("0/custom")
     assert re.fullmatch(r'0/custom,{"sid":"[\w-]{20}"}', str(await client.receive()))
 
 
-async def test_several_namespaces_on_one_connection(world: World, client: Client) -> None:
+async def test_one_connection_may_open_several_namespaces(world: World, client: Client) -> None:
     sids = [await enter(client), await enter(client, "/custom"), await enter(client, "/admin", '{"token":"secret"}')]
-    assert len({*sids, client.sid}) == 4, "an id for each, which does not give away the connection's"
+    assert len({*sids, client.sid}) == 4, "each namespace has its own sid, and none is the connection's"
     for namespace in ("/", "/custom", "/admin"):
         await pong(client, namespace)
     assert [world.environs[sid]["REMOTE_ADDR"] for sid in sids] == ["127.0.0.1"] * 3
 
 
-async def test_an_invalid_namespace(client: Client) -> None:
+async def test_an_invalid_namespace_is_refused(client: Client) -> None:
     await client.send("0/random")
     assert await client.receive() == '4/random,{"message":"Invalid namespace"}'
     await client.send('0/random,{"token":"123"}')
@@ -190,19 +190,19 @@ async def test_an_invalid_namespace(client: Client) -> None:
     await pong(client)
 
 
-async def test_a_connection_that_is_refused(client: Client) -> None:
+async def test_a_handler_may_refuse_a_connection(client: Client) -> None:
     await enter(client)
     for auth in ("", '{"token":"wrong"}'):
         await client.send(f"0/admin,{auth}")
         answer = str(await client.receive())
-        assert answer.startswith("4/admin,{"), "and nothing of what its handler emitted"
+        assert answer.startswith("4/admin,{"), "nothing that its handler emitted is sent"
         assert json.loads(answer[8:]) == {"message": "Not authorized", "data": {"wants": "a token"}}
     await enter(client, "/admin", '{"token":"secret"}')
     await pong(client, "/admin")
     await pong(client)
 
 
-async def test_one_that_was_refused_is_not_inside(client: Client) -> None:
+async def test_a_refused_client_is_not_in_the_namespace(client: Client) -> None:
     await client.send("0/admin,")
     await client.receive()
     await client.send('2/admin,["message","x"]')
@@ -212,24 +212,24 @@ async def test_one_that_was_refused_is_not_inside(client: Client) -> None:
 @pytest.mark.parametrize(
     "first", ['2["message"]', '2/custom,["message"]', "1", "1/custom,", "31[]", '51-["message",{}]', '4{"message":"x"}']
 )
-async def test_the_first_packet_is_connect(client: Client, first: str) -> None:
+async def test_the_first_packet_must_be_connect(client: Client, first: str) -> None:
     await client.send(first)
     await client.closed()
 
 
-async def test_an_event_for_a_namespace_that_is_not_connected(client: Client) -> None:
+async def test_an_event_for_an_unopened_namespace_closes_the_connection(client: Client) -> None:
     await enter(client, "/custom")
     await client.send('2["message","x"]')
     await client.closed()
 
 
-async def test_connecting_twice(inside: Client) -> None:
+async def test_connecting_twice_to_a_namespace_closes_the_connection(inside: Client) -> None:
     await inside.send("0")
     await inside.closed()
 
 
 @pytest.mark.parametrize("how", TRANSPORTS)
-async def test_who_opens_no_namespace_goes(how: str) -> None:
+async def test_a_client_that_opens_no_namespace_is_closed(how: str) -> None:
     with served(chat_world(ping_interval_s=25.0, namespace_timeout_s=0.3)) as world:
         async with connected(world, how) as silent, connected(world, how) as refused, connected(world, how) as client:
             await enter(client)
@@ -244,7 +244,7 @@ async def test_who_opens_no_namespace_goes(how: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ events
 
 
-async def test_an_event(inside: Client) -> None:
+async def test_an_event_reaches_its_handler(inside: Client) -> None:
     await inside.send('2["message",1,"2",{"3":[true]}]')
     assert await inside.receive() == '2["message-back",1,"2",{"3":[true]}]'
 
@@ -255,19 +255,19 @@ async def test_a_number_names_the_same_event_as_its_digits(inside: Client, name:
     assert await inside.receive() == '2["message-back","a"]'
 
 
-async def test_an_event_in_another_namespace(client: Client) -> None:
+async def test_an_event_in_another_namespace_reaches_its_handler(client: Client) -> None:
     await enter(client, "/custom")
     await client.send('2/custom,["message","a,b/c"]')
     assert await client.receive() == '2/custom,["message-back","a,b/c"]'
 
 
-async def test_a_handler_that_waits_for_what_is_cancelled_answers_nothing_and_holds_up_nothing(inside: Client) -> None:
+async def test_a_cancelled_handler_sends_no_ack_and_blocks_no_other(inside: Client) -> None:
     await inside.send('21["broken"]')
     await inside.send('22["message-with-ack",2]')
     assert [await inside.receive(), await inside.receive()] == ["31[]", "32[2]"]
 
 
-async def test_a_disconnect_that_waits_for_what_is_cancelled_is_one() -> None:
+async def test_a_cancelled_disconnect_handler_still_ends_the_session() -> None:
     with served(chat_world(ping_interval_s=25.0)) as world:
         world.broken = True
         async with connected(world, "websocket") as client:
@@ -279,13 +279,13 @@ async def test_a_disconnect_that_waits_for_what_is_cancelled_is_one() -> None:
         await until(lambda: world.sessions() == 0)
 
 
-async def test_any_character(inside: Client) -> None:
+async def test_any_character_is_echoed(inside: Client) -> None:
     text = '가\N{PILE OF POO}\u2028\u0000"\\/'
     await inside.send("2" + json.dumps(["message", text], ensure_ascii=False))
     assert json.loads(str(await inside.receive())[1:]) == ["message-back", text]
 
 
-async def test_an_event_that_nobody_listens_to(inside: Client) -> None:
+async def test_an_event_without_a_handler_is_ignored(inside: Client) -> None:
     await inside.send('2["unknown",1]')
     await pong(inside)
 
@@ -293,26 +293,26 @@ async def test_an_event_that_nobody_listens_to(inside: Client) -> None:
 BINARY = '["{}",{{"_placeholder":true,"num":0}},{{"_placeholder":true,"num":1}}]'
 
 
-async def test_a_binary_event(inside: Client) -> None:
+async def test_a_binary_event_reaches_its_handler(inside: Client) -> None:
     await inside.send("52-" + BINARY.format("message"), b"\1\2\3", b"\4\5\6")
     assert await inside.receive() == "52-" + BINARY.format("message-back")
     assert [await inside.receive(), await inside.receive()] == [b"\1\2\3", b"\4\5\6"]
     await pong(inside)
 
 
-async def test_a_binary_event_in_another_namespace(client: Client) -> None:
+async def test_a_binary_event_in_another_namespace_reaches_its_handler(client: Client) -> None:
     await enter(client, "/custom")
     await client.send('51-/custom,["message",{"deep":[{"_placeholder":true,"num":0}]}]', b"x")
     assert await client.receive() == '51-/custom,["message-back",{"deep":[{"_placeholder":true,"num":0}]}]'
     assert await client.receive() == b"x"
 
 
-async def test_a_binary_event_without_attachments(inside: Client) -> None:
+async def test_a_binary_event_may_have_no_attachments(inside: Client) -> None:
     await inside.send('50-["message","x"]')
     assert await inside.receive() == '2["message-back","x"]'
 
 
-async def test_events_are_handled_one_after_the_other(inside: Client) -> None:
+async def test_events_are_handled_one_at_a_time(inside: Client) -> None:
     await inside.send('2["later",0.05,"first"]', '51-["message",{"_placeholder":true,"num":0}]', b"second")
     await inside.send('2["later",0,"third"]')
     got = [await inside.receive() for _ in range(4)]
@@ -339,28 +339,28 @@ async def test_many_events_keep_their_order(inside: Client) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "1", "456", "999999999999999"])
-async def test_an_ack(inside: Client, number: str) -> None:
+async def test_an_event_with_an_id_is_acked(inside: Client, number: str) -> None:
     await inside.send(f'2{number}["message-with-ack",1,"2",{{"3":[false]}}]')
     assert await inside.receive() == f'3{number}[1,"2",{{"3":[false]}}]'
 
 
-async def test_an_ack_in_another_namespace(client: Client) -> None:
+async def test_an_event_in_another_namespace_is_acked(client: Client) -> None:
     await enter(client, "/custom")
     await client.send('2/custom,13["message-with-ack","bar"]')
     assert await client.receive() == '3/custom,13["bar"]'
 
 
-async def test_an_ack_may_be_empty_but_comes(inside: Client) -> None:
+async def test_an_empty_ack_is_sent(inside: Client) -> None:
     await inside.send('212["nothing"]', '213["message-with-ack"]', '214["message-with-ack",null]')
     assert [await inside.receive() for _ in range(3)] == ["312[]", "313[]", "314[null]"]
 
 
-async def test_a_handler_can_leave_an_event_without_an_ack(inside: Client) -> None:
+async def test_a_handler_may_leave_an_event_without_an_ack(inside: Client) -> None:
     await inside.send('21["unanswered"]')
     await pong(inside)
 
 
-async def test_the_next_poll_after_a_malformed_packet_gets_the_close_packet(world: World) -> None:
+async def test_the_next_poll_after_a_malformed_packet_gets_close(world: World) -> None:
     async with connected(world, "polling") as client:
         await enter(client)
         await client.send("abc")
@@ -372,18 +372,18 @@ async def test_the_next_poll_after_a_malformed_packet_gets_the_close_packet(worl
             assert (await http.get(PATH, params=query)).status_code == 400
 
 
-async def test_without_an_id_there_is_no_ack(inside: Client) -> None:
+async def test_an_event_without_an_id_is_not_acked(inside: Client) -> None:
     await inside.send('2["message-with-ack",1]')
     await pong(inside)
 
 
-async def test_a_binary_ack(inside: Client) -> None:
+async def test_an_ack_may_be_binary(inside: Client) -> None:
     await inside.send("52-789" + BINARY.format("message-with-ack"), b"\1\2\3", b"\4\5\6")
     assert await inside.receive() == '62-789[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]'
     assert [await inside.receive(), await inside.receive()] == [b"\1\2\3", b"\4\5\6"]
 
 
-async def test_the_server_asks_for_an_ack(inside: Client) -> None:
+async def test_the_server_may_request_an_ack(inside: Client) -> None:
     await inside.send('2["question","what?"]')
     assert await inside.receive() == '21["question","what?"]'
     await inside.send('31["that",1]')
@@ -395,7 +395,7 @@ async def test_the_server_asks_for_an_ack(inside: Client) -> None:
     assert await inside.receive() == b"x"
 
 
-async def test_acks_that_nobody_asked_for_are_nothing(inside: Client) -> None:
+async def test_unrequested_acks_are_ignored(inside: Client) -> None:
     await inside.send("37[]", "3/custom,1[]")
     await inside.send('2["question"]')
     assert await inside.receive() == '21["question"]'
@@ -407,7 +407,7 @@ async def test_acks_that_nobody_asked_for_are_nothing(inside: Client) -> None:
 # -------------------------------------------------------------------------------------------------------- disconnect
 
 
-async def test_disconnecting_one_namespace_keeps_the_others(world: World, inside: Client) -> None:
+async def test_disconnecting_one_namespace_keeps_the_others_open(world: World, inside: Client) -> None:
     custom = await enter(inside, "/custom")
     await inside.send("1/custom,", '2["message","to the main namespace"]')
     assert await inside.receive() == '2["message-back","to the main namespace"]'
@@ -417,25 +417,25 @@ async def test_disconnecting_one_namespace_keeps_the_others(world: World, inside
     await pong(inside, "/custom")
 
 
-async def test_disconnecting_the_last_namespace_keeps_the_connection(inside: Client) -> None:
+async def test_disconnecting_the_last_namespace_keeps_the_connection_open(inside: Client) -> None:
     await inside.send("1")
     await enter(inside)
     await pong(inside)
 
 
-async def test_disconnecting_twice_is_nothing(inside: Client) -> None:
+async def test_disconnecting_twice_is_a_no_op(inside: Client) -> None:
     await enter(inside, "/custom")
     await inside.send("1/custom,", "1/custom", "1/unknown,")
     await pong(inside)
 
 
-async def test_an_event_after_the_disconnect_closes(inside: Client) -> None:
+async def test_an_event_after_the_disconnect_closes_the_connection(inside: Client) -> None:
     await enter(inside, "/custom")
     await inside.send("1/custom,", '2/custom,["message","late"]')
     await inside.closed()
 
 
-async def test_the_server_disconnects_a_namespace(world: World, inside: Client) -> None:
+async def test_the_server_may_disconnect_a_namespace(world: World, inside: Client) -> None:
     custom = await enter(inside, "/custom")
     await inside.send('2/custom,["kick"]')
     assert await inside.receive() == "1/custom,"
@@ -444,7 +444,7 @@ async def test_the_server_disconnects_a_namespace(world: World, inside: Client) 
     await enter(inside, "/custom")
 
 
-async def test_the_server_closes_the_connection(world: World, client: Client) -> None:
+async def test_the_server_may_close_the_connection(world: World, client: Client) -> None:
     sids = {"/": await enter(client), "/custom": await enter(client, "/custom")}
     await client.send('2["close"]')
     await client.closed()
@@ -456,14 +456,14 @@ def told_end(world: World, namespace: str, sid: str) -> list[str]:
     return [told[3] for told in world.told if told[:3] == ("disconnect", namespace, sid)]
 
 
-async def test_every_namespace_is_told_of_the_end_once(world: World) -> None:
+async def test_every_namespace_handles_the_disconnect_once(world: World) -> None:
     async with connected(world, "websocket") as client:
         sids = {namespace: await enter(client, namespace) for namespace in ("/", "/custom")}
     for namespace, sid in sids.items():
         await until(lambda namespace=namespace, sid=sid: told_end(world, namespace, sid) == ["transport close"])  # type: ignore[misc]
 
 
-async def test_who_says_something_and_goes_is_heard(world: World) -> None:
+async def test_an_event_before_the_client_left_is_handled(world: World) -> None:
     async with connected(world, "websocket") as client:
         sid = await enter(client)
         await client.send('2["later",0.05,"x"]', '2["nothing"]')
@@ -537,11 +537,11 @@ async def test_a_malformed_packet_closes_the_connection(
         await client.send(packet)
         await client.closed()
         await until(lambda: told_end(world, "/", sid) == ["transport error"])
-    assert "message_handler_failed" not in capsys.readouterr().out, "that is no fault of ours"
+    assert "message_handler_failed" not in capsys.readouterr().out, "a client error must not be logged as ours"
 
 
 @pytest.mark.parametrize("packet", ["abc", "2{}", '2["connect",{}]', "51-[]"])
-async def test_a_malformed_packet_closes_it_on_every_transport(inside: Client, packet: str) -> None:
+async def test_a_malformed_packet_closes_the_connection_on_every_transport(inside: Client, packet: str) -> None:
     await inside.send(packet)
     await inside.closed()
 
@@ -564,7 +564,7 @@ BROKEN_ATTACHMENTS: list[list[str | bytes]] = [
 
 
 @pytest.mark.parametrize("messages", BROKEN_ATTACHMENTS, ids=[str(number) for number in range(len(BROKEN_ATTACHMENTS))])
-async def test_attachments_that_do_not_fit_close_the_connection(
+async def test_unexpected_attachments_close_the_connection(
     world: World, messages: list[str | bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with connected(world, "websocket") as client:
@@ -574,7 +574,7 @@ async def test_attachments_that_do_not_fit_close_the_connection(
     assert "message_handler_failed" not in capsys.readouterr().out
 
 
-async def test_attachments_count_like_any_message(inside: Client) -> None:
+async def test_attachments_within_the_limit_are_accepted(inside: Client) -> None:
     half = bytes(MAX_BYTES // 4)
     await inside.send("52-" + BINARY.format("message"))
     await inside.send(half)
@@ -583,7 +583,7 @@ async def test_attachments_count_like_any_message(inside: Client) -> None:
     assert [await inside.receive(), await inside.receive()] == [half, half]
 
 
-async def test_one_connection_that_breaks_the_rules_disturbs_no_other(world: World) -> None:
+async def test_a_violation_on_one_connection_does_not_affect_others(world: World) -> None:
     async with connected(world, "websocket") as good, connected(world, "websocket") as bad:
         await enter(good)
         await enter(bad)
@@ -595,7 +595,7 @@ async def test_one_connection_that_breaks_the_rules_disturbs_no_other(world: Wor
 # -------------------------------------------------------------------------------------------------------------- slow
 
 
-async def test_a_slow_reader_is_closed_with_4008_and_slows_nobody(world: World) -> None:
+async def test_a_slow_reader_is_closed_with_4008_and_delays_nobody(world: World) -> None:
     async with (
         connected(world, "websocket") as fast,
         connected(world, "polling") as poller,
@@ -639,7 +639,7 @@ async def test_a_slow_reader_is_closed_with_4008_and_slows_nobody(world: World) 
             assert await slow.closed() == 4008
 
 
-async def test_a_slow_reader_that_polls_is_closed_too(world: World) -> None:
+async def test_a_slow_polling_client_is_closed(world: World) -> None:
     async with connected(world, "polling") as slow, connected(world, "websocket") as speaker:
         for each in (slow, speaker):
             await enter(each)
@@ -654,13 +654,13 @@ async def test_a_slow_reader_that_polls_is_closed_too(world: World) -> None:
         await slow.closed()
 
 
-async def test_a_client_that_floods_is_not_read_and_loses_nothing(world: World) -> None:
+async def test_the_server_stops_reading_from_a_flooding_client_and_loses_nothing(world: World) -> None:
     async with raw_websocket(world.port, WEBSOCKET) as flood, connected(world, "websocket") as other:
         await enter(other)
         _, handshake = await flood.frame()
         sid = json.loads(handshake[1:])["sid"]
         await flood.text("40")
-        # All answers together are less than may wait for a reader: it does not read before it has sent everything.
+        # The client reads only after sending everything, so all responses together must fit the send buffer limit.
         frames = [client_frame(1, f'42["message",{number},"{"x" * 3_300}"]'.encode()) for number in range(300)]
         assert len(b"".join(frames)) < MAX_BUFFER_BYTES
         await flood.text('42["later",1,"first"]')
@@ -669,7 +669,7 @@ async def test_a_client_that_floods_is_not_read_and_loses_nothing(world: World) 
         assert connection is not None
         await until(lambda: len(connection._inbox or ()) > 32)
         await pong(other)
-        assert len(connection._inbox or ()) < 100, "what was read at once, and no more"
+        assert len(connection._inbox or ()) < 100, "only what was read in one go"
         got = [await flood.frame() for _ in range(303)]
         await filling
         assert [payload[:20] for _, payload in got[2:4]] == [b'42["message-back","f', b'42["message-back",0,']
@@ -677,7 +677,7 @@ async def test_a_client_that_floods_is_not_read_and_loses_nothing(world: World) 
         assert numbers == list(range(300))
 
 
-async def test_the_port_is_a_sockets_port(world: World) -> None:
+async def test_bytes_that_are_not_http_get_400(world: World) -> None:
     with sockets.create_connection(("127.0.0.1", world.port)) as connection:
         connection.sendall(b"\x16\x03\x01 no HTTP at all\r\n\r\n")
         assert connection.recv(20).startswith(b"HTTP/1.1 400")
@@ -686,6 +686,6 @@ async def test_the_port_is_a_sockets_port(world: World) -> None:
 # --------------------------------------------------------------------------------------------------------- after all
 
 
-async def test_nothing_is_left_behind(world: World) -> None:
+async def test_closed_sessions_leave_nothing_behind(world: World) -> None:
     await until(lambda: not [each for each in world.engine.connections.values() if each.link])
     await until(lambda: not world.engine._tasks)

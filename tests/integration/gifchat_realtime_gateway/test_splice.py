@@ -1,4 +1,4 @@
-"""Two TCP connections joined by a relay, on real sockets."""
+"""Two TCP connections that a relay has spliced, on real sockets."""
 
 import asyncio
 import socket
@@ -15,12 +15,12 @@ from gifchat_realtime_gateway.engine.splice import Side
 
 pytestmark = pytest.mark.timeout(20)
 MUCH = b"x" * (32 * 1024 * 1024)
-"""More than the kernel and both transports hold."""
+"""More than the buffers of the kernel and both transports hold."""
 
 
 @dataclass
 class Ends:
-    """The client's and the server's end of the joined connections."""
+    """The client's and the server's end of the spliced connections."""
 
     client: tuple[asyncio.StreamReader, asyncio.StreamWriter]
     server: tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -64,14 +64,14 @@ async def ends() -> AsyncIterator[Ends]:
         yield ends
 
 
-async def test_bytes_arrive_in_order_both_ways(ends: Ends) -> None:
+async def test_bytes_arrive_in_order_in_both_directions(ends: Ends) -> None:
     ends.client[1].write(b"late")
     assert await ends.server[0].readexactly(16) == b"first,early,late"
     ends.server[1].write(b"answer")
     assert await ends.client[0].readexactly(6) == b"answer"
 
 
-async def test_a_slow_reader_stops_the_writer_and_loses_nothing(ends: Ends) -> None:
+async def test_a_slow_reader_pauses_the_writer_and_loses_nothing(ends: Ends) -> None:
     await ends.server[0].readexactly(12)
     ends.client[1].write(MUCH)
     with pytest.raises(TimeoutError):
@@ -81,7 +81,7 @@ async def test_a_slow_reader_stops_the_writer_and_loses_nothing(ends: Ends) -> N
     await ends.client[1].drain()
 
 
-async def test_a_half_close_is_passed_on_while_the_other_direction_stays_open(ends: Ends) -> None:
+async def test_a_half_close_leaves_the_other_direction_open(ends: Ends) -> None:
     ends.client[1].write_eof()
     assert await ends.server[0].read() == b"first,early,"
     ends.server[1].write(b"still")
@@ -93,10 +93,10 @@ async def test_a_half_close_is_passed_on_while_the_other_direction_stays_open(en
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-async def test_a_lost_side_ends_the_other(ends: Ends, side: str) -> None:
+async def test_a_lost_side_closes_the_other(ends: Ends, side: str) -> None:
     await ends.server[0].readexactly(12)
     gone, left = (ends.client, ends.server) if side == "client" else (ends.server, ends.client)
-    # A reset, because a plain close would look like a half-close.
+    # Reset the connection, because a plain close would look like a half-close.
     gone[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     gone[1].transport.abort()
     with suppress(ConnectionResetError):
@@ -114,7 +114,7 @@ async def test_closing_the_relay_closes_both_sides_after_their_buffered_data(end
 
 
 @pytest.mark.parametrize("side", ["client", "server"])
-async def test_a_side_that_does_not_close_after_the_other_has_ended_is_cut(
+async def test_a_side_that_stays_open_after_a_half_close_is_aborted(
     ends: Ends, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splice, "LINGER_S", 0.1)
@@ -123,7 +123,7 @@ async def test_a_side_that_does_not_close_after_the_other_has_ended_is_cut(
     await ends.lost.wait()
 
 
-async def test_a_side_that_takes_nothing_is_cut_though_the_end_of_the_other_goes_unseen(
+async def test_a_side_that_does_not_read_its_backlog_is_aborted(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splice, "BACKLOG_TIMEOUT_S", 0.5)
@@ -135,7 +135,7 @@ async def test_a_side_that_takes_nothing_is_cut_though_the_end_of_the_other_goes
     await ends.lost.wait()
 
 
-async def test_joining_a_side_that_is_gone_closes_the_other() -> None:
+async def test_joining_a_closed_side_closes_the_other() -> None:
     loop = asyncio.get_running_loop()
     accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
     server = await asyncio.start_server(lambda *ends: accepted.put_nowait(ends), "127.0.0.1", 0)
