@@ -1,4 +1,4 @@
-// Clients of several releases of socket.io-client in one room, each with its own defaults but for the transports.
+// Clients of several releases of socket.io-client in one room, with default options except for the transports.
 // Configuration: one JSON argument {url, room, clients: [[npm package, "default" | "polling" | "websocket"], …],
 // at_once, messages, stay}. The drivers print the same lines: see any_client.py.
 import { randomUUID } from "node:crypto";
@@ -34,7 +34,7 @@ class Client {
     };
     this.position = null;
     this.joined = false;
-    // Messages that came before the ack of the join: they follow those in it.
+    // Messages received before the ack of the join. They follow the messages in the ack.
     this.held = [];
     this.waiting = [];
     const options = transports === "default" ? {} : { transports: [transports] };
@@ -50,7 +50,7 @@ class Client {
     this.socket.io.engine.on("upgradeError", (error) => this.fault(`upgradeError: ${error.message}`));
   }
 
-  // Whatever a client sees that goes on undisturbed never happens to it.
+  // Records something that must not happen to a client while the system works.
   fault(what) {
     this.facts.faults.push(what);
     this.changed();
@@ -85,7 +85,7 @@ class Client {
     this.changed();
   }
 
-  // True once it is stored; false where no ack came.
+  // True once the message is stored, false if no ack came.
   async chat(text) {
     const ack = await new Promise((resolve) => {
       this.socket.emit("chat", { room, client_message_id: randomUUID(), text }, resolve);

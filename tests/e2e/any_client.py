@@ -1,12 +1,12 @@
-"""Clients of python-socketio in one room, each with its own defaults but for the transports.
+"""Clients of several releases of python-socketio in one room, with default options except for the transports.
 
 Configuration: one JSON argument `{url, room, clients: [["Client" | "AsyncClient", "default" | "polling" |
-"websocket"], …], at_once, messages, stay}`. Another release of the library is run by its folder in PYTHONPATH.
+"websocket"], …], at_once, messages, stay}`. To use another release of the library, put its folder into PYTHONPATH.
 
-Without `stay` the clients come in batches of `at_once`: each connects, joins, writes `messages` messages one after the
-other, waits for those of all others in the batch, and leaves. With `stay` all of them stay, the first one writes, and
-lines are exchanged: `{"ready": true}`, a line that stops the writer, `{"head": seq}`, a line with the seq that all
-clients are to wait for. At the end there is one line of facts for each client; the test judges them.
+Without `stay` the clients run in batches of `at_once`: each connects, joins, posts `messages` messages one after the
+other, waits for the messages of its batch, and leaves. With `stay` all clients stay, the first one posts, and
+lines are exchanged: `{"ready": true}`, a line that stops the sender, `{"head": seq}`, a line with the seq that all
+clients must wait for. At the end it prints one line of facts per client, which the test checks.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ VERSION = version("python-socketio")
 class OrderedEngine(engineio.Client):
     """Handles packets in the thread that reads them.
 
-    The library's own starts a thread for each packet, and threads overtake one another.
+    The library's own engine starts a thread for each packet, and threads overtake one another.
     """
 
     def _trigger_event(self, event: str, *args: Any, **how: Any) -> Any:
@@ -40,14 +40,14 @@ class OrderedEngine(engineio.Client):
 
 
 class SyncClient(socketio.Client):
-    """`socketio.Client` with that engine."""
+    """`socketio.Client` with `OrderedEngine`."""
 
     def _engineio_client_class(self) -> type:
         return OrderedEngine
 
 
 class Client:
-    """One client, in the event loop; a synchronous one has its calls in threads."""
+    """One client in the event loop. Calls of a synchronous client run in threads."""
 
     def __init__(self, config: dict[str, Any], number: int, kind: str, transports: str) -> None:
         self.name = f"{kind}-{VERSION}-{transports}-{number}"
@@ -65,7 +65,7 @@ class Client:
         self.position: dict[str, Any] | None = None
         self.joined = False
         self._held: list[dict[str, Any]] = []
-        """Messages that came before the ack of the join: they follow those in it."""
+        """Messages received before the ack of the join. They follow the messages in the ack."""
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
@@ -99,7 +99,7 @@ class Client:
     async def connect(self) -> None:
         how: dict[str, Any] = {} if self.transports == "default" else {"transports": [self.transports]}
         if not VERSION.startswith("5.0."):
-            # How long the call waits for the namespace: the test has deadlines of its own.
+            # How long the call waits for the namespace. The test has its own deadlines.
             how["wait_timeout"] = DEADLINE_S
         try:
             await self._do(self._socket.connect, self._config["url"], namespaces=["/chat"], **how)
@@ -116,7 +116,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------- what it does
 
     def fault(self, what: str) -> None:
-        """Whatever a client sees that goes on undisturbed never happens to it."""
+        """Record something that must not happen to a client while the system works."""
         self.facts["faults"].append(what)
 
     def _on_connect(self) -> None:
@@ -176,7 +176,7 @@ class Client:
         self._start(self._notify())
 
     async def chat(self, text: str) -> None:
-        """Write a message, and wait for its ack; there is none where the connection ends."""
+        """Post a message and wait for its ack. If the connection ends, no ack comes."""
         acked: asyncio.Future[dict[str, Any]] = self._loop.create_future()
 
         def on_ack(ack: dict[str, Any]) -> None:

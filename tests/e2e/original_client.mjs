@@ -1,4 +1,4 @@
-// A client as the original's pages have it: only the official socket.io-client and the original's event names.
+// A client like the original's pages: the official socket.io-client, and only the original's event names.
 // Configuration: one JSON argument {url, transports, upgrade, cookie, room}. Prints one JSON line per event.
 // A line on standard input `{"emit": [namespace, event, data]}` emits; the end of the input ends the client.
 import { createInterface } from "node:readline";
@@ -45,6 +45,6 @@ createInterface({ input: process.stdin })
     sockets[namespace].emit(event, data);
   })
   .on("close", () => {
-    // The process ends by itself when the goodbye is out: a polling client says it with a request.
+    // The process exits once the disconnects are sent. A polling client needs a request for that.
     for (const socket of Object.values(sockets)) socket.disconnect();
   });

@@ -44,7 +44,7 @@ const onLastTransport = async (socket) => {
   assert.equal(socket.io.engine.transport.name, last);
 };
 
-// A volatile packet is dropped by the client itself while a request of the polling transport is under way.
+// The client drops a volatile packet while a request of the polling transport is in flight.
 const writable = async (socket) => {
   while (!socket.io.engine.transport.writable) await new Promise((resolve) => setTimeout(resolve, 1));
 };
@@ -63,13 +63,13 @@ const cases = {
     assert.equal(await socket.timeout(DEADLINE_MS).emitWithAck("message-with-ack", "one"), "one");
   },
 
-  "an ack that does not come": async (io) => {
+  "a missing ack": async (io) => {
     const socket = await connect(io.socket("/"));
     await assert.rejects(socket.timeout(100).emitWithAck("unknown"), /operation has timed out/);
     assert.deepEqual(await acked(socket, "message-with-ack", "still there"), ["still there"]);
   },
 
-  "binary both ways": async (io) => {
+  "binary in both directions": async (io) => {
     const socket = await connect(io.socket("/"));
     const bytes = Buffer.from(Array.from({ length: 1_000 }, (_, at) => at % 256));
     const back = next(socket, "message-back");
@@ -82,7 +82,7 @@ const cases = {
     assert.equal(text, "text");
   },
 
-  "the server asks": async (io) => {
+  "the server requests acks": async (io) => {
     const socket = await connect(io.socket("/"));
     socket.on("question", (what, answer) => answer(`${what} answered`, Buffer.from("bytes")));
     const answered = next(socket, "answered");
@@ -144,7 +144,7 @@ const cases = {
     assert.deepEqual(await acked(other, "message-with-ack", 1), [1]);
   },
 
-  "coming back after the server closed": async (io) => {
+  "reconnecting after the server closed": async (io) => {
     const sockets = [await connect(io.socket("/")), await connect(io.socket("/custom"))];
     await onLastTransport(sockets[0]);
     for (let times = 0; times < 3; times++) {
@@ -152,7 +152,7 @@ const cases = {
       const gone = sockets.map((socket) => next(socket, "disconnect"));
       const back = sockets.map((socket) => next(socket, "connect"));
       sockets[0].emit("close");
-      // The poll fails, because python-socketio would not reconnect after a close packet.
+      // The poll fails, because python-socketio would not reconnect after a CLOSE packet.
       const why = last === "polling" ? "transport error" : "transport close";
       for (const [reason] of await Promise.all(gone)) assert.equal(reason, why);
       await Promise.all(back);
@@ -161,7 +161,7 @@ const cases = {
     }
   },
 
-  "being put out of a namespace": async (io) => {
+  "being disconnected from a namespace": async (io) => {
     const socket = await connect(io.socket("/custom"));
     const gone = next(socket, "disconnect");
     socket.emit("kick");
@@ -171,7 +171,7 @@ const cases = {
     assert.deepEqual(await acked(socket, "message-with-ack", "back"), ["back"]);
   },
 
-  "a burst through the upgrade": async (io) => {
+  "a burst during the upgrade": async (io) => {
     const socket = io.socket("/");
     const got = [];
     socket.on("message-back", (number) => got.push(number));
@@ -198,7 +198,7 @@ const cases = {
     socket.off("disconnect");
   },
 
-  "what is said before going": async (io) => {
+  "messages before disconnecting": async (io) => {
     const socket = await connect(io.socket("/"));
     const listener = await connect(manager({ forceNew: true }).socket("/"));
     await acked(listener, "enter");

@@ -1,6 +1,6 @@
-// The official client as somebody uses it who joins once: it loses its transport and comes back.
+// The official client in an application that joins only once. The client loses its transport and reconnects.
 // Argument: JSON {url, transports, cookie, room, positions}. Prints one JSON line per connect and per `chat`.
-// A line on standard input breaks the transport, the way the client itself closes it; the end of the input ends the client.
+// A line on standard input breaks the transport as if the client had closed it. The end of the input ends the client.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
 

@@ -1,4 +1,4 @@
-"""The pages in real browser windows, on different gateways of the whole cluster."""
+"""The pages in real browser windows, connected to different gateways of a whole cluster."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def accept(dialog: Dialog) -> None:
 
 
 async def same_conversation(first: Window, second: Window, messages: int) -> list[str]:
-    """What both windows show, once each has so many messages; it must be the same in the same order."""
+    """Return what both windows show once each has so many messages. Asserts that they agree, also on the order."""
     for window in (first, second):
         await expect(window.page.locator("#message-list > .message.sent")).to_have_count(messages)
     shown = await first.conversation()
@@ -88,7 +88,7 @@ async def test_two_windows_on_two_gateways_exchange_text_and_a_gif(windows: Wind
         assert [text for text in shown if text.startswith(who)] == [f"{who} {number}" for number in range(5)]
 
 
-async def test_who_comes_and_who_goes_is_said(windows: Windows) -> None:
+async def test_joins_leaves_and_typing_are_shown(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open(language="en")
     room = await alice.create_room("현관")
     await bob.enter(room)
@@ -107,12 +107,12 @@ async def test_who_comes_and_who_goes_is_said(windows: Windows) -> None:
     await expect(alice.page.locator(".line")).to_have_count(1)
 
     await bob.page.close()
-    # The seat is held for ten seconds.
+    # The gateway keeps the seat for ten seconds.
     await expect(alice.line(f"{color}님이 퇴장하셨습니다.")).to_have_count(1, timeout=25_000)
     await expect(alice.page.locator("#room-occupancy")).to_have_text("1 / 10명")
 
 
-# On its way
+# Sending
 
 
 async def test_a_message_is_pending_until_it_is_stored(windows: Windows) -> None:
@@ -137,7 +137,7 @@ async def test_a_message_is_pending_until_it_is_stored(windows: Windows) -> None
     await expect(alice.page.get_by_text("보내는 중…")).to_have_count(0)
 
 
-async def test_a_message_that_failed_is_sent_once_by_retry(windows: Windows) -> None:
+async def test_retrying_a_failed_message_sends_it_once(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     room = await alice.create_room("끊긴 길")
     await bob.enter(room)
@@ -157,7 +157,7 @@ async def test_a_message_that_failed_is_sent_once_by_retry(windows: Windows) -> 
     assert [entry["data"].get("chat") for entry in await alice.log(room)] == ["아무것도 안 왔어요", "다시 갈게요"]
 
 
-async def test_a_message_whose_answer_was_lost_is_one_message(windows: Windows) -> None:
+async def test_a_message_whose_response_was_lost_is_stored_once(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     room = await alice.create_room("잃어버린 대답")
     await bob.enter(room)
@@ -181,7 +181,7 @@ async def test_a_message_whose_answer_was_lost_is_one_message(windows: Windows) 
     assert len(await alice.log(room)) == 2
 
 
-async def test_what_is_no_picture_is_refused_and_can_be_discarded(windows: Windows) -> None:
+async def test_a_file_that_is_not_a_picture_is_refused_and_can_be_discarded(windows: Windows) -> None:
     alice = await windows.open(language="en")
     room = await alice.create_room("Pictures only")
     alice.expects(REFUSED)
@@ -194,7 +194,7 @@ async def test_what_is_no_picture_is_refused_and_can_be_discarded(windows: Windo
     assert await alice.log(room) == []
 
 
-async def test_a_picture_has_its_place_before_it_is_there(windows: Windows) -> None:
+async def test_space_is_reserved_for_a_picture_before_it_loads(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open(phone=True)
     room = await alice.create_room("자리")
     sizes = ((900, 300), (200, 1_000), (8, 8))
@@ -221,13 +221,15 @@ async def test_a_picture_has_its_place_before_it_is_there(windows: Windows) -> N
     assert [await image.bounding_box() for image in images] == before
     for box, (width, height) in zip(before[:2], sizes, strict=False):
         assert box is not None
-        assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02), "a picture is shown whole"
+        assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02), (
+            "a picture keeps its proportions"
+        )
 
 
 # The connection
 
 
-async def test_a_killed_gateway_costs_a_banner_and_no_message(windows: Windows, cluster: EmbeddedCluster) -> None:
+async def test_a_killed_gateway_shows_a_banner_and_loses_no_message(windows: Windows, cluster: EmbeddedCluster) -> None:
     alice, bob = await windows.open(gateway="gateway-3"), await windows.open(gateway="gateway-1")
     room = await bob.create_room("버티는 방")
     await alice.enter(room)
@@ -261,7 +263,7 @@ async def test_a_killed_gateway_costs_a_banner_and_no_message(windows: Windows, 
     await asyncio.to_thread(cluster.wait_for, "gateway-3", lambda process: process["ready"] and process["pid"] != pid)
 
 
-async def test_without_a_network_it_says_so(windows: Windows) -> None:
+async def test_the_page_says_when_it_is_offline(windows: Windows) -> None:
     alice = await windows.open(language="en")
     await alice.create_room("On a train")
     alice.expects("ERR_INTERNET_DISCONNECTED", "WebSocket connection to .* failed")
@@ -282,20 +284,20 @@ WAKE_UP = """() => new Promise((resolve) => {
     }
     dispatchEvent(new Event("focus"));
 })"""
-"""Puts the page to sleep and wakes it up; returns the seconds until it shows a banner."""
+"""Puts the page to sleep and wakes it up. Returns the seconds until a banner is shown."""
 KNOWN_WITHIN_S = 3.0
 PROBED = re.compile(r'^43/chat,\d+\[\{"ok":true,"time":"[^"]+"\}\]$')
 MUTE_S = 5
 
 
 def row_of(window: Window, room: str) -> Locator:
-    """The row of the room with this path in the list."""
+    """Return the row of the room with this path in the list."""
     return window.page.locator(f'tr[data-room="{room.removeprefix("/room/")}"]')
 
 
 @asynccontextmanager
 async def windows_behind_a_proxy(cluster: EmbeddedCluster, folder: Path) -> AsyncIterator[tuple[Windows, TcpProxy]]:
-    """Windows of a separate browser, and the proxy between it and the cluster; the cluster's URL stays the same."""
+    """Windows of a separate browser, and a proxy between it and the cluster. The cluster's URL stays the same."""
     port = urlsplit(cluster.url).port
     assert port is not None
     async with TcpProxy(port) as proxy:
@@ -304,7 +306,7 @@ async def windows_behind_a_proxy(cluster: EmbeddedCluster, folder: Path) -> Asyn
             yield windows, proxy
 
 
-async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
+async def test_a_room_page_that_wakes_up_on_a_dead_connection_says_so_and_recovers(
     windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     bob = await windows.open()
@@ -336,7 +338,7 @@ async def test_a_room_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
         assert (await same_conversation(alice, bob, 4))[-1] == "다 봤어요"
 
 
-async def test_a_list_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
+async def test_a_list_page_that_wakes_up_on_a_dead_connection_says_so_and_recovers(
     windows: Windows, cluster: EmbeddedCluster, tmp_path: Path
 ) -> None:
     bob = await windows.open()
@@ -362,7 +364,7 @@ async def test_a_list_that_wakes_up_on_a_dead_line_says_so_and_catches_up(
         await expect(row_of(alice, meanwhile)).to_have_count(1)
 
 
-async def test_a_page_that_wakes_up_on_a_live_line_keeps_it(windows: Windows) -> None:
+async def test_a_page_that_wakes_up_on_a_live_connection_keeps_it(windows: Windows) -> None:
     alice = await windows.open()
     lines: list[WebSocket] = []
     sent: list[str] = []
@@ -378,7 +380,7 @@ async def test_a_page_that_wakes_up_on_a_live_line_keeps_it(windows: Windows) ->
     await alice.page.evaluate(f"void ({WAKE_UP})()")
     async with asyncio.timeout(DEADLINE_S):
         await answered.wait()
-    assert sum("probe" in frame for frame in sent) == 1, "one wake-up is one probe"
+    assert sum("probe" in frame for frame in sent) == 1, "one wake-up sends one probe"
     await expect(alice.page.locator("#banner")).to_be_hidden()
     assert [line.is_closed() for line in lines] == [False]
 
@@ -409,7 +411,7 @@ async def test_a_mute_ends_by_the_servers_clock(windows: Windows, hours: int) ->
     await expect(bob.page.locator(".message.sent")).to_have_count(1)
 
 
-async def test_scrolling_up_brings_the_past_and_keeps_the_place(windows: Windows) -> None:
+async def test_scrolling_up_loads_older_messages_and_keeps_the_scroll_position(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     room = await alice.create_room("긴 이야기")
     said = [f"이야기 {number:03}" for number in range(1, 121)]
@@ -439,7 +441,7 @@ async def test_scrolling_up_brings_the_past_and_keeps_the_place(windows: Windows
     after = await looked_at.bounding_box()
     assert before is not None
     assert after is not None
-    assert abs(after["y"] - before["y"]) < 2, "the reader's place has moved"
+    assert abs(after["y"] - before["y"]) < 2, "the scroll position has moved"
 
     await alice.say("끝")
     await expect(bob.page.locator("#jump")).to_be_visible()
@@ -455,7 +457,7 @@ async def test_scrolling_up_brings_the_past_and_keeps_the_place(windows: Windows
 # The list
 
 
-async def test_the_list_of_rooms_is_alive(windows: Windows) -> None:
+async def test_the_room_list_is_updated_live(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     await alice.go("/")
     await expect(alice.page.locator("#rooms, #rooms-empty").locator("visible=true")).not_to_have_count(0)
@@ -486,7 +488,7 @@ async def test_the_list_of_rooms_is_alive(windows: Windows) -> None:
     await expect(row).to_have_count(0)
 
 
-async def test_a_room_made_while_the_list_loads_is_in_it(windows: Windows) -> None:
+async def test_a_room_created_while_the_list_loads_is_shown(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     released = asyncio.Event()
 
@@ -564,7 +566,7 @@ async def test_a_link_with_a_password_leaves_no_trace_of_it(windows: Windows) ->
         ("en", "Chat rooms", "New room", "There is nothing here.", "Message", " came in."),
     ],
 )
-async def test_the_browsers_language_is_spoken(
+async def test_pages_use_the_browsers_language(
     windows: Windows, language: str, rooms: str, new: str, missing: str, placeholder: str, joined: str
 ) -> None:
     alice, bob = await windows.open(language=language), await windows.open()
@@ -589,7 +591,7 @@ async def test_the_browsers_language_is_spoken(
     )
 
 
-# Nothing foreign runs
+# Cross-site scripting
 
 XSS = (
     "<script>window.pwned=1</script>",
@@ -603,7 +605,7 @@ XSS = (
 )
 
 
-async def test_what_people_write_is_text_everywhere(windows: Windows) -> None:
+async def test_user_content_is_shown_as_text_everywhere(windows: Windows) -> None:
     alice, bob = await windows.open(), await windows.open()
     alerts: list[str] = []
     for window in (alice, bob):
@@ -650,7 +652,7 @@ async def test_what_people_write_is_text_everywhere(windows: Windows) -> None:
     assert alerts == []
 
 
-async def test_the_policy_stops_what_would_run_and_windows_hear_of_it(windows: Windows) -> None:
+async def test_the_content_security_policy_blocks_injected_code_and_reports_it(windows: Windows) -> None:
     alice = await windows.open()
     await alice.go("/")
     alice.expects("Content Security Policy")
@@ -669,7 +671,7 @@ async def test_the_policy_stops_what_would_run_and_windows_hear_of_it(windows: W
 # The owner
 
 
-async def test_the_owner_keeps_order(windows: Windows) -> None:
+async def test_the_owner_moderates_the_room(windows: Windows) -> None:
     alice, bob = await windows.open(gateway="gateway-1"), await windows.open(gateway="gateway-2")
     room = await alice.create_room("질서")
     await bob.enter(room)
@@ -725,7 +727,7 @@ async def test_the_owner_keeps_order(windows: Windows) -> None:
 
 
 async def fits(window: Window, width: int) -> None:
-    """Nothing of the page is beside the screen, and what can be touched is large enough for a finger."""
+    """Assert that nothing overflows the screen and that every control is large enough for a finger."""
     assert await window.page.evaluate("() => document.documentElement.scrollWidth") <= width
     small = await window.page.evaluate(
         """() => [...document.querySelectorAll("button, a, input:not([type=checkbox]), select, textarea")]
@@ -738,7 +740,7 @@ async def fits(window: Window, width: int) -> None:
     assert small == []
 
 
-async def test_a_phone_is_enough(windows: Windows) -> None:
+async def test_the_pages_work_on_a_phone(windows: Windows) -> None:
     alice, bob = await windows.open(phone=True), await windows.open()
     width, height = PHONE
     room = await alice.create_room("주머니 속의 아주아주아주아주아주아주아주아주아주아주 긴 제목", password="pw")
@@ -757,7 +759,7 @@ async def test_a_phone_is_enough(windows: Windows) -> None:
     assert composer is not None
     assert composer["y"] + composer["height"] <= height
 
-    # The keyboard takes half of the screen.
+    # The on-screen keyboard takes half of the screen.
     await alice.page.set_viewport_size({"width": width, "height": 420})
     await expect(alice.page.locator("#composer")).to_be_in_viewport(ratio=1)
     await expect(alice.page.locator(".message").last).to_be_in_viewport()
@@ -775,11 +777,11 @@ async def test_a_phone_is_enough(windows: Windows) -> None:
         await fits(carol, width)
 
 
-# Pictures for the documents
+# Screenshots for the documents
 
 
 def cat(size: int = 240) -> bytes:
-    """A GIF of a cat that blinks and turns its head."""
+    """Return a GIF of a cat that blinks and turns its head."""
     frames = []
     for step in range(12):
         image = Image.new("RGB", (size, size * 3 // 4), "#ffd9a0")
@@ -805,7 +807,7 @@ def cat(size: int = 240) -> bytes:
 
 
 async def take(window: Window, name: str) -> None:
-    """A picture of the window; it is written to docs/images/ where SCREENSHOTS asks for it."""
+    """Take a screenshot of the window. With SCREENSHOTS set, write it to docs/images/."""
     data = await window.page.screenshot()
     assert len(data) < IMAGE_MAX_BYTES, name
     if os.environ.get("SCREENSHOTS"):
@@ -813,7 +815,7 @@ async def take(window: Window, name: str) -> None:
         (IMAGES / name).write_bytes(data)
 
 
-async def test_the_pictures_of_the_documents(windows: Windows) -> None:
+async def test_screenshots_for_the_documents(windows: Windows) -> None:
     alice = await windows.open(gateway="gateway-1", language="en")
     bob = await windows.open(gateway="gateway-2", language="en", phone=True)
     await alice.create_room("Late night jazz", password="blue")

@@ -1,4 +1,4 @@
-"""Pages load the official client like the original's pages: from `/socket.io/socket.io.js`, through nginx."""
+"""Pages load the official client through nginx from `/socket.io/socket.io.js`, like the original's pages."""
 
 from typing import Any
 
@@ -26,13 +26,13 @@ TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
 
 
 async def open_page(window: Window, script: str) -> None:
-    """Open a page that has no sockets, and load the client into it like the original's pages do."""
+    """Open a page without sockets, and load the client into it like the original's pages do."""
     await window.go("/room")
     await window.page.add_script_tag(url=f"/socket.io/{script}")
 
 
 async def connect(window: Window, **options: Any) -> str:
-    """Connect to the lobby with the page's `io`; returns the final transport."""
+    """Connect to the lobby with the page's `io`. Returns the final transport."""
     return str(await window.page.evaluate(CONNECT, {"path": "/socket.io", **options}))
 
 

@@ -1,4 +1,4 @@
-"""The official socket.io-client against the engine alone: every feature of the protocol, on every transport."""
+"""The official socket.io-client against the engine alone: every protocol feature on every transport."""
 
 import json
 import shutil
@@ -39,14 +39,12 @@ def deflating_world() -> Iterator[World]:
 
 
 @pytest.mark.parametrize("how", TRANSPORTS)
-def test_the_official_client_finds_nothing_missing(world: World, how: str) -> None:
+def test_every_protocol_feature_works_with_the_official_client(world: World, how: str) -> None:
     check(world, how)
 
 
 @pytest.mark.parametrize("how", ["websocket", "upgrade"])
-def test_the_official_client_finds_nothing_missing_where_messages_are_compressed(
-    deflating_world: World, how: str
-) -> None:
+def test_every_protocol_feature_works_with_compression(deflating_world: World, how: str) -> None:
     check(deflating_world, how)
 
 

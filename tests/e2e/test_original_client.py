@@ -1,4 +1,4 @@
-"""The official socket.io-client, through nginx, with only the original's events and routes."""
+"""The official socket.io-client through nginx, with only the original's events and routes."""
 
 import asyncio
 import json
@@ -37,14 +37,14 @@ def official_client() -> None:
 
 
 class OriginalClient:
-    """One Node process; its events are read as they come."""
+    """A Node.js process that prints its events."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self.seen: list[dict[str, Any]] = []
 
     async def until(self, namespace: str, event: str, **fields: Any) -> Any:
-        """The data of the next event that fits; earlier ones are kept in `seen`."""
+        """Return the data of the next matching event. Skipped events are kept in `seen`."""
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             while line := await self._process.stdout.readline():
@@ -58,7 +58,7 @@ class OriginalClient:
         raise AssertionError(f"the client ended; seen: {self.seen}")
 
     async def once(self, namespace: str, event: str) -> Any:
-        """The data of an event that may have come already."""
+        """Return the data of an event that may already have arrived."""
         for entry in self.seen:
             if (entry["namespace"], entry["event"]) == (namespace, event):
                 return entry["data"]
@@ -91,7 +91,7 @@ async def original_client(url: str, how: str, cookie: str | None, room: str | No
 
 @asynccontextmanager
 async def visitor(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser-like visitor: the cookie of the session, and that of the gateway it will stick to."""
+    """A browser-like visitor with the session cookie and the sticky cookie of a gateway."""
     async with httpx.AsyncClient(base_url=url, timeout=DEADLINE_S) as client:
         (await client.get("/")).raise_for_status()
         (await client.get("/socket.io/", params={"EIO": "4", "transport": "polling"})).raise_for_status()
@@ -109,7 +109,7 @@ async def create_room(client: httpx.AsyncClient, **form: str) -> str:
 
 
 @pytest.mark.parametrize("how", TRANSPORTS)
-async def test_the_originals_events_work_through_the_front_door(cluster: EmbeddedCluster, how: str) -> None:
+async def test_the_originals_events_work_through_nginx(cluster: EmbeddedCluster, how: str) -> None:
     async with visitor(cluster.url) as alice, visitor(cluster.url) as bob:
         async with original_client(cluster.url, how, cookie_header(bob), None) as lobby:
             await lobby.until("/room", "connect")
@@ -144,7 +144,7 @@ async def test_the_originals_events_work_through_the_front_door(cluster: Embedde
 
 
 async def _is_member(client: httpx.AsyncClient, room: str) -> None:
-    """Wait until the bare `join`, which has no answer in the original, has taken effect."""
+    """Wait until the bare `join`, which the original does not ack, has taken effect."""
     async with asyncio.timeout(DEADLINE_S):
         while (await client.get(f"/api/v1/rooms/{room}/messages")).status_code != 200:
             await asyncio.sleep(0.05)
@@ -161,7 +161,7 @@ async def test_a_guest_without_a_cookie_joins_an_open_room(cluster: EmbeddedClus
                 assert guest["color"].startswith("#")
 
 
-async def test_a_private_room_opens_for_the_session_that_gave_the_password(cluster: EmbeddedCluster) -> None:
+async def test_a_private_room_opens_for_the_session_that_entered_the_password(cluster: EmbeddedCluster) -> None:
     async with visitor(cluster.url) as alice, visitor(cluster.url) as bob, visitor(cluster.url) as eve:
         room = await create_room(alice, password="비밀 번호&1")
         wrong = await bob.get(f"/room/{room}", params={"password": "wrong"}, headers={"accept-language": "ko"})
@@ -182,7 +182,7 @@ async def test_a_private_room_opens_for_the_session_that_gave_the_password(clust
                 assert not any(entry["event"] == "chat" for entry in stranger.seen)
 
 
-async def test_the_plain_websocket_says_its_status(cluster: EmbeddedCluster) -> None:
+async def test_the_plain_websocket_reports_its_status(cluster: EmbeddedCluster) -> None:
     async with websockets.connect(cluster.url.replace("http", "ws", 1) + "/ws") as socket:
         await socket.send("anything")
         await socket.send(b"\x00\x01")

@@ -1,4 +1,4 @@
-"""The official client joins once with the original's bare `join`, loses its transport, and hears the room again."""
+"""The official client joins once with the original's bare `join`, loses its transport, and is restored to the room."""
 
 import asyncio
 import json
@@ -47,13 +47,13 @@ def url(system: System) -> Iterator[str]:
 
 
 class Client:
-    """The Node process."""
+    """A Node.js process."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def next(self) -> dict[str, Any]:
-        """What it printed next."""
+        """Return what it prints next."""
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             line = await self._process.stdout.readline()
@@ -88,7 +88,7 @@ async def client(**how: Any) -> AsyncIterator[Client]:
 
 @pytest.mark.parametrize("transports", [["polling"], ["websocket"], ["polling", "websocket"]], ids="+".join)
 @pytest.mark.parametrize("positions", [False, True], ids=["bare", "with positions"])
-async def test_the_official_client_hears_its_room_again_without_a_second_join(
+async def test_the_official_client_is_restored_to_its_room_without_a_second_join(
     system: System, url: str, transports: list[str], positions: bool
 ) -> None:
     anne, bob = Visitor(system), Visitor(system)

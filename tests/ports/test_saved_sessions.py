@@ -107,7 +107,9 @@ async def test_an_earlier_session_cannot_overwrite_one_that_took_over_its_id(wor
     later = replace(SESSION, sid="sid-2")
     await world.saved.save([ToSave(pid, SESSION, KEPT_S)])
     await world.saved.save([ToSave(pid, later, KEPT_S)])
-    assert await world.saved.take(pid, ANNE.user_id, guest=False) == SESSION, "the later session did not take over the id"
+    assert await world.saved.take(pid, ANNE.user_id, guest=False) == SESSION, (
+        "the later session did not take over the id"
+    )
     await world.saved.save([ToSave(pid, SESSION, KEPT_S), ToSave(pid, later, KEPT_S, takes_over=True)])
     for kept_s in (KEPT_S, 0.0):
         await world.saved.save([ToSave(pid, SESSION, kept_s)])

@@ -1,4 +1,4 @@
-"""The server for third-party test suites, and what these suites expect of the engine, as the published server does it."""
+"""The server for third-party test suites, and what they expect of the engine: the published server's behaviour."""
 
 import asyncio
 import contextlib

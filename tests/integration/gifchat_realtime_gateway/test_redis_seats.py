@@ -422,9 +422,7 @@ def own_pair() -> Iterator[ValkeySet]:
         yield ValkeySet(members, [], TcpProxy(members[0].port))
 
 
-async def test_a_promoted_replica_gives_away_no_seat_that_it_has_not_seen(
-    own_pair: ValkeySet, room_id: RoomId
-) -> None:
+async def test_a_promoted_replica_gives_away_no_seat_that_it_has_not_seen(own_pair: ValkeySet, room_id: RoomId) -> None:
     async with own_pair.link:
         await asyncio.to_thread(own_pair.follow)
         front = TcpProxy(own_pair.members[0].port)

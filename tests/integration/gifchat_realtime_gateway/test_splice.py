@@ -123,9 +123,7 @@ async def test_a_side_that_stays_open_after_a_half_close_is_aborted(
     await ends.lost.wait()
 
 
-async def test_a_side_that_does_not_read_its_backlog_is_aborted(
-    ends: Ends, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_side_that_does_not_read_its_backlog_is_aborted(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(splice, "BACKLOG_TIMEOUT_S", 0.5)
     await ends.server[0].readexactly(12)
     cast("asyncio.Transport", ends.client[1].transport).pause_reading()
