@@ -48,7 +48,7 @@ bench: .venv/.dev  ## measure beside Node.js and stock python-socketio; writes b
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromium)
-	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k pictures
+	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k screenshots
 
 lock: .venv/.created  ## resolve dependencies into requirements/*.lock (PACKAGE=name updates one, HOLD_DAYS=7 skips newer releases)
 	@test -x $(BIN)/uv || $(PIP) uv
