@@ -1,14 +1,14 @@
-"""What travels on a Redis channel: a short binary header and the event's ready JSON.
+"""The format of events on Redis channels: a short binary header, then the event as JSON.
 
-A gateway reads the header alone and passes the body on unparsed: wrapped as `4` `2` `/chat,` + body it is one
-Engine.IO message with one Socket.IO EVENT packet.
+A gateway reads only the header and forwards the body unparsed. Wrapped as `4` `2` `/chat,` + body, it is one Engine.IO
+message with one Socket.IO EVENT packet.
 
 Layout, big-endian::
 
     0  1  version (1)
     1  1  kind (see `Kind`)
-    2  8  epoch (raw bytes of its 16 hex digits; zero where the kind carries no position)
-    10 8  seq (0 where the kind carries no position)
+    2  8  epoch (raw bytes of its 16 hex digits; zero if the kind carries no position)
+    10 8  seq (0 if the kind carries no position)
     18 1  length of the subject, in bytes
     19 n  subject: the user id that the event is about, or nothing
     …     body: UTF-8 JSON `["event name", payload]`
@@ -30,39 +30,39 @@ _HEAD = 20
 
 
 class Kind(IntEnum):
-    """What an event is to a gateway. Below 16: durable, with a seq; from 16: ephemeral, without."""
+    """Tells a gateway how to treat an event. Kinds below 16 are durable and have a seq. The others are ephemeral."""
 
     CHAT = 1
     """A message. Body `["chat", …]`."""
     CHAT_DELETED = 2
-    """A message was deleted by the room's owner. Body `["chatDeleted", …]`."""
+    """The room's owner deleted a message. Body `["chatDeleted", …]`."""
     NOTICE = 3
-    """A durable notice of the owner's (slow mode). Body `["notice", …]`."""
+    """A durable notice from the owner (slow mode). Body `["notice", …]`."""
 
     JOIN = 16
-    """A member came in; not shown to the subject's own sessions. Body `["join", …]`."""
+    """A member joined. The subject's own sessions do not get it. Body `["join", …]`."""
     EXIT = 17
-    """A member is gone. Body `["exit", …]`."""
+    """A member left. Body `["exit", …]`."""
     TYPING = 18
-    """A member types; not shown to the subject's own sessions. Body `["typing", …]`."""
+    """A member is typing. The subject's own sessions do not get it. Body `["typing", …]`."""
     PRESENCE = 19
-    """A difference or a count, in rooms above 100 members. Body `["presence", …]`."""
+    """Who joined and left, or the number of members, in rooms with more than 100. Body `["presence", …]`."""
     HEAD = _HEAD
-    """The room's head, for gateways alone: who is behind it has missed something. Carries a position, and no body."""
+    """The room's head, for gateways only: a gateway behind it has missed an event. It has a position and no body."""
     CANARY = 21
-    """What a gateway publishes to itself, to find out whether it hears. No body."""
+    """A gateway publishes this to itself, to check that its subscriptions work. No body."""
 
     ROOM_CHANGED = 32
-    """Title, max, password or slow mode changed: forget what is cached of the room. Body `["roomChanged", …]`."""
+    """Title, max, password or slow mode changed. Gateways drop their cached record. Body `["roomChanged", …]`."""
     ROOM_REMOVED = 33
-    """The room is gone: close it here. Body `["removeRoom", "<id>"]`."""
+    """The room was removed, and gateways close it. Body `["removeRoom", "<id>"]`."""
     SANCTION = 34
-    """The subject was kicked, banned or muted, or one of these ended. Body `["sanction", …]`, for the subject alone."""
+    """A sanction of the subject began or ended. Only the subject gets it. Body `["sanction", …]`."""
 
     NEW_ROOM = 48
     """Lobby. Body `["newRoom", …]`."""
     OCCUPANCY = 49
-    """Lobby. Body `["occupancy", {room id: members}]`; gateways merge these to one a second."""
+    """Lobby. Body `["occupancy", {room id: members}]`. Gateways merge these into one per second."""
 
     durable: bool
     """Whether the event has a seq and is kept in the room's log."""
@@ -75,7 +75,7 @@ class Kind(IntEnum):
 
 
 class Frame(NamedTuple):
-    """One event as it travels on a channel."""
+    """One event on a channel."""
 
     kind: Kind
     body: bytes
@@ -88,21 +88,21 @@ _KINDS = {int(kind): (kind, kind.positioned) for kind in Kind}
 
 
 class BadFrameError(ValueError):
-    """The bytes on the channel are no frame of a version that this code reads."""
+    """Undecodable frame: the bytes are not a frame of a version that this code reads."""
 
 
 def encode(frame: Frame) -> bytes:
-    """The bytes of `frame`."""
+    """Return the bytes of `frame`."""
     epoch = bytes.fromhex(frame.epoch) if frame.epoch else _NO_EPOCH
     subject = frame.subject.encode() if frame.subject else b""
     return _HEADER.pack(VERSION, frame.kind, epoch, frame.seq, len(subject)) + subject + frame.body
 
 
 def decode(data: bytes) -> Frame:
-    """Read `data`; the body is sliced, not parsed.
+    """Decode a frame. The body is sliced, not parsed.
 
     Raises:
-        BadFrameError: too short, another version, an unknown kind, or a kind with a position without one.
+        BadFrameError: the data is too short, has another version or an unknown kind, or lacks a required position.
     """
     try:
         version, kind_number, epoch, seq, subject_length = _HEADER.unpack_from(data)

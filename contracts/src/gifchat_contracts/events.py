@@ -1,7 +1,7 @@
-"""The payloads of events, built in one place so that rooms-api, gateways and pages show the same fields.
+"""The payloads of events, built in one place so that rooms-api, gateways and pages agree on the fields.
 
-Names that the original had (`_id`, `createdAt`, `newRoom`, `removeRoom`) are kept to the letter; every other field is
-snake_case. `body` makes the ready JSON that travels in a `codec.Frame` and in a Socket.IO packet.
+Names from the original (`_id`, `createdAt`, `newRoom`, `removeRoom`) are kept exactly. Every other field is snake_case.
+`body` builds the JSON for a `codec.Frame` and for a Socket.IO packet.
 """
 
 import json
@@ -23,7 +23,7 @@ class GifPayload(TypedDict):
 
 
 class ChatPayload(TypedDict):
-    """Event `chat`: a message. Exactly one of `chat` and `gif` is there, neither in a deleted message."""
+    """Event `chat`: a message. It has either `chat` or `gif`. A deleted message has neither."""
 
     _id: str
     room: RoomId
@@ -34,7 +34,7 @@ class ChatPayload(TypedDict):
     user_id: UserId
     chat: NotRequired[str]
     gif: NotRequired[str]
-    """File name; served at `/gif/<file name>`."""
+    """File name, served at `/gif/<file name>`."""
     gif_info: NotRequired[GifPayload]
     deleted: NotRequired[Literal[True]]
     createdAt: str
@@ -54,7 +54,7 @@ class ChatDeletedPayload(TypedDict):
 
 
 class NoticePayload(TypedDict):
-    """Event `notice`: a durable notice of the owner's."""
+    """Event `notice`: a durable notice from the owner."""
 
     room: RoomId
     epoch: Epoch
@@ -65,7 +65,7 @@ class NoticePayload(TypedDict):
 
 
 class RoomPayload(TypedDict):
-    """Events `newRoom` and `roomChanged`, and a room in the API. Never a password or its hash."""
+    """Events `newRoom` and `roomChanged`, and a room in the API. It never holds a password or its hash."""
 
     _id: RoomId
     title: str
@@ -80,7 +80,7 @@ class RoomPayload(TypedDict):
 
 
 class JoinExitPayload(TypedDict):
-    """Events `join` and `exit`: the original's two fields, and what a page needs to say it in its language."""
+    """Events `join` and `exit`: the original's two fields, and those from which a page builds its own sentence."""
 
     user: Literal["system"]
     chat: str
@@ -98,7 +98,7 @@ class TypingPayload(TypedDict):
 
 
 class PresencePayload(TypedDict):
-    """Event `presence`: `joined` and `left` (colours by user id) up to 1,000 members; above, the count alone."""
+    """Event `presence`. `joined` and `left` map user ids to colours. Rooms above 1,000 members get only the count."""
 
     room: RoomId
     members: int
@@ -107,7 +107,10 @@ class PresencePayload(TypedDict):
 
 
 class SanctionPayload(TypedDict):
-    """Event `sanction`, to the user it is about. `until` is ISO 8601 or None (for ever); a past time ends it."""
+    """Event `sanction`, sent to the sanctioned user.
+
+    `until` is ISO 8601, or None for a permanent sanction. A time in the past ends the sanction.
+    """
 
     room: RoomId
     code: Literal["kicked", "banned", "muted", "unbanned", "unmuted"]
@@ -115,22 +118,22 @@ class SanctionPayload(TypedDict):
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's `Date.toJSON` writes it."""
+    """Return ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's `Date.toJSON` writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def gif_url(file_name: str) -> str:
-    """The path that serves a stored GIF."""
+    """Return the path that serves a stored GIF."""
     return f"/gif/{file_name}"
 
 
 def still_url(gif_id: GifId) -> str:
-    """The path that serves the first frame of a stored GIF."""
+    """Return the path that serves the first frame of a stored GIF."""
     return f"/gif/{gif_id}.still.png"
 
 
 def join_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayload:
-    """`#rrggbb님이 입장하셨습니다.`, to the letter of the original."""
+    """Build the payload of `join`. The sentence is the original's, word for word."""
     return {
         "user": SYSTEM_USER,
         "chat": f"{color}님이 입장하셨습니다.",
@@ -141,7 +144,7 @@ def join_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayloa
 
 
 def exit_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayload:
-    """`#rrggbb님이 퇴장하셨습니다.`, to the letter of the original."""
+    """Build the payload of `exit`. The sentence is the original's, word for word."""
     return {
         "user": SYSTEM_USER,
         "chat": f"{color}님이 퇴장하셨습니다.",
@@ -152,9 +155,9 @@ def exit_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayloa
 
 
 def body(event: str, payload: object) -> bytes:
-    """The ready JSON `["event",payload]`, compact, UTF-8, characters unescaped.
+    """Return the JSON `["event",payload]`: compact, in UTF-8, without escaped characters.
 
     Raises:
-        ValueError: a number in the payload is not finite; JSON has no such numbers.
+        ValueError: a number in the payload is not finite, so JSON cannot hold it.
     """
     return json.dumps([event, payload], allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()

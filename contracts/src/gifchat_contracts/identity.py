@@ -1,6 +1,6 @@
-"""Who a user is to others: a public id and a colour, both derived one way from the session id.
+"""A user's public identity: an id and a colour, both derived one way from the session id.
 
-The session id is the secret in the signed cookie; it never leaves the services.
+The session id is the secret in the signed cookie. It never leaves the services.
 """
 
 import hashlib
@@ -17,14 +17,14 @@ MEMBERSHIP_HEADER = "X-Room-Membership"
 SESSION_TTL_S = 30 * 24 * 3_600
 
 DEVELOPMENT_SECRET = "development-only-secret-change-me"  # noqa: S105 - refused in production
-"""The default signing secret; every service refuses to start with it where ENVIRONMENT=production."""
+"""The default signing secret. With ENVIRONMENT=production every service refuses to start with it."""
 
 _STEPS = (0.35, 0.5, 0.65)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A user as the services pass it on."""
+    """A user, as the services pass it to each other."""
 
     user_id: UserId
     color: str
@@ -32,17 +32,17 @@ class Identity:
 
     @classmethod
     def of_session(cls, session_id: str) -> Self:
-        """The identity that belongs to a session."""
+        """Return the identity that belongs to a session."""
         return cls(user_id_of(session_id), color_of(session_id))
 
 
 def user_id_of(session_id: str) -> UserId:
-    """The public id: the first 96 bits of SHA-256 over a 128-bit random session id cannot be turned back."""
+    """Return the public id: 96 bits of SHA-256. It does not reveal the session id, which has 128 random bits."""
     return UserId(hashlib.sha256(b"gifchat.user:" + session_id.encode()).hexdigest()[:24])
 
 
 def color_of(session_id: str) -> str:
-    """The user's colour, by the algorithm of the npm package `color-hash` 2 with its defaults.
+    """Return the user's colour, by the algorithm of the npm package `color-hash` 2 with its defaults.
 
     Returns:
         `#rrggbb`, the same as `new ColorHash().hex(session_id)`.

@@ -5,13 +5,13 @@ import secrets
 from typing import NewType, TypeGuard
 
 RoomId = NewType("RoomId", str)
-"""24 lower-case hex digits, as MongoDB's ObjectId prints itself (and as the original's URLs had it)."""
+"""24 lower-case hex digits: the text form of a MongoDB ObjectId, as in the original's URLs."""
 
 UserId = NewType("UserId", str)
 """24 lower-case hex digits, derived one way from the session id (see `identity.user_id_of`)."""
 
 NodeId = NewType("NodeId", str)
-"""One running gateway process; new at each start, so that a restarted node never inherits old seats."""
+"""One running gateway process. The id is new at each start, so a restarted node never inherits old seats."""
 
 Epoch = NewType("Epoch", str)
 """16 lower-case hex digits: the identity of a room's numbering."""
@@ -27,22 +27,22 @@ _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 def is_room_id(value: object) -> bool:
-    """Whether `value` is a string that can name a room."""
+    """Whether `value` has the form of a room id."""
     return isinstance(value, str) and _HEX_24.match(value) is not None
 
 
 def is_user_id(value: object) -> bool:
-    """Whether `value` is a string that can name a user."""
+    """Whether `value` has the form of a user id."""
     return isinstance(value, str) and _HEX_24.match(value) is not None
 
 
 def is_epoch(value: object) -> bool:
-    """Whether `value` is a string that can name an epoch."""
+    """Whether `value` has the form of an epoch."""
     return isinstance(value, str) and _EPOCH.match(value) is not None
 
 
 def is_gif_id(value: object) -> bool:
-    """Whether `value` is a string that can name a stored GIF."""
+    """Whether `value` has the form of a GIF id."""
     return isinstance(value, str) and _GIF.match(value) is not None
 
 
@@ -52,12 +52,12 @@ def is_client_message_id(value: object) -> bool:
 
 
 def new_epoch() -> Epoch:
-    """A random epoch for a new or reset numbering."""
+    """Return a random epoch for a new or restarted numbering."""
     return Epoch(secrets.token_hex(8))
 
 
 def new_pid() -> str:
-    """A new private id for a session in `/chat`: 120 random bits. A client that knows it can restore the session."""
+    """Return a new private id for a session in `/chat`: 120 random bits. Whoever knows it can restore the session."""
     return secrets.token_urlsafe(15)
 
 
@@ -67,6 +67,6 @@ def is_pid(value: object) -> TypeGuard[str]:
 
 
 def new_node_id(name: str) -> NodeId:
-    """A node id that starts with the node's readable `name`; neither `|` nor `:` occurs in it."""
+    """Return a node id that starts with the readable `name`. It contains neither `|` nor `:`."""
     readable = re.sub(r"[^A-Za-z0-9.-]", "-", name)[:32]
     return NodeId(f"{readable}.{secrets.token_hex(4)}")

@@ -18,7 +18,7 @@ GIF_MAX_TOTAL_PIXELS = 200_000_000
 """Width x height x frames."""
 
 ROOMS_OF_A_SESSION = 50
-"""Rooms that one session can be in at once."""
+"""How many rooms one session can be in at once."""
 
 HISTORY_PAGE_DEFAULT = 50
 HISTORY_PAGE_MAX = 500
@@ -32,17 +32,17 @@ GRANT_TTL_S = 12 * 3_600
 MEMBERSHIP_TTL_S = 12 * 3_600
 
 PRESENCE_ONE_BY_ONE_MEMBERS = 100
-"""Up to here join and exit are announced one by one, and typing is passed on."""
+"""Up to this many members, joins and exits are announced one by one, and typing is forwarded."""
 PRESENCE_DIFFERENCE_MEMBERS = 1_000
-"""Up to here one difference a second; above, a count."""
+"""Up to this many members, the room hears once a second who joined and left. Above, it hears only the count."""
 
 LEASE_TTL_S = 10.0
 LEASE_RENEW_S = 3.0
 SEAT_GRACE_S = 10.0
 READMISSION_S = 1.5
-"""The end of a recovery: nodes whose leases had run out win their seats back, before new users can take them."""
+"""The last part of a recovery: nodes whose leases expired get their seats back before new users can take them."""
 RECOVERING_S = LEASE_TTL_S + 1.0 + READMISSION_S
-"""How long admission of new users rests after Redis came back empty.
+"""How long new users cannot enter after Redis restarted empty.
 
-A lease and a margin, in which nodes that still have theirs register their seats, and `READMISSION_S`.
+During a lease and a margin, nodes with valid leases register their seats. `READMISSION_S` follows.
 """

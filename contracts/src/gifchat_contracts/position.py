@@ -1,4 +1,4 @@
-"""How far a reader has got in a room: (epoch, seq)."""
+"""A position, which says how far a reader has got in a room: (epoch, seq)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,7 +6,7 @@ from typing import Self
 from gifchat_contracts.ids import Epoch, is_epoch
 
 MAX_SEQ = 2**53 - 1
-"""JavaScript counts exactly up to here."""
+"""The largest integer up to which JavaScript counts exactly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,15 @@ class Position:
     seq: int
 
     def as_json(self) -> dict[str, str | int]:
-        """`{"epoch": "<16 hex>", "seq": <int>}`, the shape on every wire."""
+        """Return `{"epoch": "<16 hex>", "seq": <int>}`, the shape on every wire."""
         return {"epoch": self.epoch, "seq": self.seq}
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Read the shape of `as_json`.
+        """Parse the shape that `as_json` returns.
 
         Raises:
-            ValueError: `value` is anything else.
+            ValueError: `value` has another shape.
         """
         match value:
             case {"epoch": str(epoch), "seq": int(seq)} if (

@@ -1,6 +1,7 @@
-"""Names of namespaces and events on the sockets, and what a client may say, as a closed union.
+"""Names of the namespaces and events on the sockets, and the closed union of what a client may send.
 
-`parse_*` turn a client's data into one of the union's members; they take anything and raise only `BadClientEventError`.
+The `parse_*` functions turn a client's data into a member of the union. They accept any value and raise only
+`BadClientEventError`.
 """
 
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ NEWS_PERIOD_S = 3.0
 REPLY = "reply"
 
 PROBE = "probe"
-"""A client in `/chat` or `/room` sends this without data; the ack shows that the connection is alive."""
+"""A client in `/chat` or `/room` sends this without data. The ack shows that the connection is alive."""
 
 NEW_ROOM = "newRoom"
 REMOVE_ROOM = "removeRoom"
@@ -40,13 +41,13 @@ TYPING = "typing"
 PRESENCE = "presence"
 SANCTION = "sanction"
 JOIN_REFUSED = "joinRefused"
-"""To a client that joined without an ack and was refused: the body of the ack it did not ask for."""
+"""Sent to a client that joined without an ack and was refused. It carries what the ack would have carried."""
 RESYNC = "resync"
-"""`{room, position}`: drop what is shown of the room, load it anew."""
+"""`{room, position}`: the client drops what it shows of the room and loads it again."""
 
 
 class BadClientEventError(ValueError):
-    """What the client sent has not the shape that its event asks for; `str()` says what is expected."""
+    """A client event has the wrong shape. `str()` says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class SendText:
 
 @dataclass(frozen=True, slots=True)
 class SendGif:
-    """`chat` with the id of a GIF that was uploaded before."""
+    """`chat` with the id of an uploaded GIF."""
 
     room_id: RoomId
     client_message_id: str
@@ -92,12 +93,12 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """A connecting client asks to get its last session back."""
+    """A connecting client asks for its last session."""
 
     pid: str | None
-    """Private id of that session; None if the client has none."""
+    """The private id of that session, or None if the client has none."""
     positions: Mapping[RoomId, Position]
-    """The last position that the client has seen, for each room that it lists."""
+    """The last position that the client saw in each of its rooms."""
 
 
 ClientEvent = Join | Leave | SendText | SendGif | Typing
@@ -110,7 +111,7 @@ def _room_id(value: object) -> RoomId:
 
 
 def _is_text(value: object, max_chars: int) -> TypeGuard[str]:
-    """JSON can hold half a surrogate pair, which no UTF-8 can."""
+    """Whether `value` is a valid text. JSON can hold half a surrogate pair, which UTF-8 cannot."""
     if not isinstance(value, str) or not 0 < len(value) <= max_chars:
         return False
     try:
@@ -129,7 +130,7 @@ def _named_room(data: object) -> RoomId:
 
 
 def parse_join(data: object) -> Join:
-    """`"<room id>"` or `{room, ticket?, position?}`."""
+    """Parse `"<room id>"` or `{room, ticket?, position?}`."""
     match data:
         case str():
             return Join(_room_id(data))
@@ -149,9 +150,9 @@ def parse_join(data: object) -> Join:
 
 
 def parse_restore(auth: object) -> Restore | None:
-    """Read the `auth` of a CONNECT: `{pid?, positions?: {room: position}, restore?}`; None if `restore` is false.
+    """Parse the `auth` of a CONNECT: `{pid?, positions?: {room: position}, restore?}`.
 
-    `auth` may hold other fields too, so invalid values are ignored.
+    Return None if `restore` is false. `auth` may hold other fields too, so invalid values are ignored.
     """
     if not isinstance(auth, dict):
         return Restore(None, {})
@@ -166,17 +167,17 @@ def parse_restore(auth: object) -> Restore | None:
 
 
 def parse_leave(data: object) -> Leave:
-    """`"<room id>"` or `{room}`."""
+    """Parse `"<room id>"` or `{room}`."""
     return Leave(_named_room(data))
 
 
 def parse_typing(data: object) -> Typing:
-    """`"<room id>"` or `{room}`."""
+    """Parse `"<room id>"` or `{room}`."""
     return Typing(_named_room(data))
 
 
 def parse_chat(data: object) -> SendText | SendGif:
-    """`{room, client_message_id, text}` or `{room, client_message_id, gif}`."""
+    """Parse `{room, client_message_id, text}` or `{room, client_message_id, gif}`."""
     match data:
         case {"room": room, "client_message_id": key, "text": str(text), **rest} if "gif" not in rest:
             if not is_client_message_id(key):

@@ -28,7 +28,7 @@ def test_a_frame_survives_the_channel(frame: Frame) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_are_a_frame_or_a_bad_frame(data: bytes) -> None:
+def test_any_bytes_decode_to_a_frame_or_raise_bad_frame(data: bytes) -> None:
     try:
         frame = decode(data)
     except BadFrameError:
@@ -57,11 +57,11 @@ def test_damaged_frames_are_refused_with_a_reason(data: bytes, reason: str) -> N
         decode(data)
 
 
-def test_the_layout_is_the_published_one() -> None:
+def test_the_layout_is_the_documented_one() -> None:
     assert CHAT[:19] == bytes([1, 1]) + bytes.fromhex("0123456789abcdef") + (7).to_bytes(8, "big") + bytes([24])
     assert CHAT[19:43] == b"ab" * 12
     assert CHAT[43:] == b'["chat",{}]'
 
 
-def test_durable_kinds_are_those_of_the_log() -> None:
+def test_durable_kinds_are_the_kinds_in_the_log() -> None:
     assert {kind for kind in Kind if kind.durable} == {Kind.CHAT, Kind.CHAT_DELETED, Kind.NOTICE}

@@ -1,4 +1,4 @@
-"""The ready JSON of an event."""
+"""The JSON of an event."""
 
 import math
 

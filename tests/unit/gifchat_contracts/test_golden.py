@@ -1,4 +1,4 @@
-"""The examples in contracts/golden: what Python builds, and what the pages' JavaScript reads, is the same."""
+"""The examples in contracts/golden hold Python and the pages' JavaScript to the same payloads."""
 
 import json
 from datetime import UTC, datetime
@@ -94,7 +94,7 @@ def test_every_example_has_the_shape_of_its_payload(path: Path) -> None:
     assert _fits(example["data"], SHAPES[example["event"]]), path.name
 
 
-def test_every_event_that_carries_a_payload_has_an_example() -> None:
+def test_every_event_with_a_payload_has_an_example() -> None:
     assert {_golden(path.stem)["event"] for path in EVENT_FILES} == SHAPES.keys()
 
 
@@ -117,16 +117,16 @@ def test_the_log_builds_the_examples(name: str, seq: int, fact: Fact) -> None:
     assert (frame.epoch, frame.seq) == (EPOCH, seq)
 
 
-def test_join_and_exit_are_the_examples() -> None:
+def test_join_and_exit_payloads_match_the_examples() -> None:
     assert events.join_payload(ROOM, ME.user_id, ME.color) == _golden("join")["data"]
     assert events.exit_payload(ROOM, ME.user_id, ME.color) == _golden("exit")["data"]
 
 
-def test_the_examples_use_the_names_of_the_contract() -> None:
+def test_the_examples_use_event_names_of_the_contract() -> None:
     names = {value for name, value in vars(socket_events).items() if name.isupper() and isinstance(value, str)}
     assert SHAPES.keys() <= names
 
 
-def test_errors_json_is_the_table() -> None:
+def test_errors_json_matches_the_table() -> None:
     table = [{"code": row.code, "status": row.status, "action": row.action.value} for row in errors.TABLE.values()]
     assert _golden("errors") == table

@@ -16,11 +16,11 @@ from gifchat_contracts.ids import is_user_id
         ("42", "#40bf59"),
     ],
 )
-def test_colors_are_those_of_the_package_color_hash(session_id: str, color: str) -> None:
+def test_colours_match_the_package_color_hash(session_id: str, color: str) -> None:
     assert color_of(session_id) == color
 
 
-def test_the_public_id_is_stable_and_does_not_show_the_session() -> None:
+def test_the_public_id_is_stable_and_hides_the_session_id() -> None:
     identity = Identity.of_session("session-1")
     assert identity == Identity(user_id_of("session-1"), "#86362d")
     assert is_user_id(identity.user_id)

@@ -16,23 +16,23 @@ HEX = "0123456789abcdef"
         (ids.is_gif_id, HEX * 4),
     ],
 )
-def test_an_id_is_lower_case_hex_of_its_length(check: Callable[[object], bool], good: str) -> None:
+def test_an_id_is_lower_case_hex_of_fixed_length(check: Callable[[object], bool], good: str) -> None:
     assert check(good)
     for bad in (good.upper(), good[:-1], good + "0", good + "\n", good[:-1] + "g", "", None, 5, good.encode(), [good]):
         assert not check(bad), bad
 
 
 @pytest.mark.parametrize("good", ["a", "A-Z_09", "x" * 64, "0b8f6a4e-0000-4000-8000-000000000001"])
-def test_client_message_ids_that_are_taken(good: str) -> None:
+def test_valid_client_message_ids_are_accepted(good: str) -> None:
     assert ids.is_client_message_id(good)
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 65, "a b", "a:b", "가", "a\n", None, 1, {"$gt": ""}])
-def test_client_message_ids_that_are_refused(bad: object) -> None:
+def test_invalid_client_message_ids_are_refused(bad: object) -> None:
     assert not ids.is_client_message_id(bad)
 
 
-def test_new_epochs_are_epochs_and_differ() -> None:
+def test_new_epochs_are_valid_and_differ() -> None:
     epochs = {ids.new_epoch() for _ in range(100)}
     assert len(epochs) == 100
     assert all(ids.is_epoch(epoch) for epoch in epochs)

@@ -18,7 +18,7 @@ def _hash_tag(key: str) -> str:
 
 
 @given(rooms)
-def test_all_keys_of_a_room_live_in_the_slot_of_its_partition(room_id: RoomId) -> None:
+def test_all_keys_of_a_room_are_in_the_slot_of_its_partition(room_id: RoomId) -> None:
     partition = keys.partition_of(room_id)
     assert 0 <= partition < keys.PARTITIONS
     of_room = [
@@ -36,7 +36,7 @@ def test_all_keys_of_a_room_live_in_the_slot_of_its_partition(room_id: RoomId) -
     assert all(name.startswith(keys.room_prefix(room_id)) for name in of_room)
 
 
-def test_the_names_that_redis_shows() -> None:
+def test_key_names_are_the_documented_ones() -> None:
     room_id = RoomId("65f0c0ffee0123456789abcd")
     partition = keys.partition_of(room_id)
     assert keys.room_channel(room_id) == f"gifchat:{{p{partition:02d}}}:room:{room_id}:events"
@@ -45,15 +45,15 @@ def test_the_names_that_redis_shows() -> None:
 
 
 @given(rooms)
-def test_a_channel_tells_its_room(room_id: RoomId) -> None:
+def test_a_room_channel_names_its_room(room_id: RoomId) -> None:
     assert keys.room_of_channel(keys.room_channel(room_id)) == room_id
 
 
-def test_other_channels_are_no_rooms() -> None:
+def test_other_channels_name_no_room() -> None:
     for channel in (keys.LOBBY_CHANNEL, keys.canary_channel(NODE), "gifchat:{p01}:room:x:events", ""):
         assert keys.room_of_channel(channel) is None
 
 
-def test_rooms_spread_over_the_partitions() -> None:
+def test_rooms_are_spread_over_the_partitions() -> None:
     used = {keys.partition_of(RoomId(f"{number:024x}")) for number in range(2_000)}
     assert len(used) == keys.PARTITIONS

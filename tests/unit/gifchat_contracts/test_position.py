@@ -36,6 +36,6 @@ def test_a_position_survives_json(seq: int) -> None:
         {"epoch": 1, "seq": 1},
     ],
 )
-def test_anything_else_is_refused(value: object) -> None:
+def test_other_shapes_are_refused(value: object) -> None:
     with pytest.raises(ValueError, match="a position is"):
         Position.from_json(value)

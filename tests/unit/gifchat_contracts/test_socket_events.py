@@ -41,12 +41,12 @@ anything = st.recursive(
 
 @pytest.mark.parametrize("parse", PARSERS)
 @given(data=anything)
-def test_no_data_of_a_client_raises_anything_else(parse: Callable[[object], object], data: Any) -> None:
+def test_client_data_raises_only_bad_client_event(parse: Callable[[object], object], data: Any) -> None:
     with suppress(BadClientEventError):
         parse(data)
 
 
-def test_join_as_in_the_original_and_with_everything() -> None:
+def test_join_takes_a_bare_id_or_an_object() -> None:
     assert parse_join(ROOM) == Join(ROOM)
     assert parse_join({"room": ROOM}) == Join(ROOM)
     assert parse_join({"room": ROOM, "ticket": None, "position": None}) == Join(ROOM)
@@ -72,13 +72,13 @@ def test_join_as_in_the_original_and_with_everything() -> None:
         {"room": ROOM, "position": 5},
     ],
 )
-def test_join_refuses(data: object) -> None:
+def test_join_refuses_invalid_data(data: object) -> None:
     with pytest.raises(BadClientEventError):
         parse_join(data)
 
 
 @pytest.mark.parametrize("data", [ROOM, {"room": ROOM}])
-def test_leave_and_typing(data: object) -> None:
+def test_leave_and_typing_take_an_id_or_an_object(data: object) -> None:
     assert parse_leave(data) == Leave(ROOM)
     assert parse_typing(data) == Typing(ROOM)
 
@@ -104,11 +104,11 @@ def test_chat_takes_a_text_or_a_gif() -> None:
         {"gif": GIF},
     ],
 )
-def test_chat_refuses(change: dict[str, object]) -> None:
+def test_chat_refuses_invalid_fields(change: dict[str, object]) -> None:
     with pytest.raises(BadClientEventError):
         parse_chat({"room": ROOM, "client_message_id": "k", "text": "hi"} | change)
 
 
-def test_chat_refuses_a_gif_that_is_no_id() -> None:
+def test_chat_refuses_an_invalid_gif_id() -> None:
     with pytest.raises(BadClientEventError):
         parse_chat({"room": ROOM, "client_message_id": "k", "gif": "cat.gif"})
