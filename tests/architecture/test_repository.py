@@ -33,6 +33,7 @@ TESTED_THROUGH = {
     "gifchat_web.logs": "tests/unit/gifchat_web/test_operations.py",
     "gifchat_web.http.pages": "tests/unit/gifchat_web/test_pages.py",
     "gifchat_web.http.caller": "tests/unit/gifchat_web/test_pages.py",
+    "gifchat_web.http.language": "tests/unit/gifchat_web/test_pages.py",
     "gifchat_web.http.room_actions": "tests/unit/gifchat_web/test_pages.py",
     "gifchat_web.http.session": "tests/unit/gifchat_web/test_session_cookies.py",
     "gifchat_web.http.rendering": "tests/unit/gifchat_web/test_pages.py",

@@ -145,7 +145,7 @@ async def test_retrying_a_failed_message_sends_it_once(windows: Windows) -> None
     await alice.page.route(POSTS, lambda route: route.abort())
     await alice.say("다시 갈게요")
     failed = alice.page.locator(".message.failed")
-    await expect(failed).to_contain_text("보내지 못했습니다. 서버에 닿지 않습니다.")
+    await expect(failed).to_contain_text("보내지 못했습니다. 서버에 연결할 수 없습니다.")
     await bob.say("아무것도 안 왔어요")
     await expect(alice.message("아무것도 안 왔어요")).to_be_visible()
     assert await bob.conversation() == ["아무것도 안 왔어요"]
@@ -188,7 +188,7 @@ async def test_a_file_that_is_not_a_picture_is_refused_and_can_be_discarded(wind
     await alice.pick_gif(b"<!doctype html><script>alert(1)</script>", name="x.gif")
     failed = alice.page.locator(".message.failed")
     await expect(failed).to_contain_text("Not sent.")
-    await expect(failed.get_by_role("button", name="Send again")).to_have_count(0)
+    await expect(failed.get_by_role("button", name="Try again")).to_have_count(0)
     await failed.get_by_role("button", name="Discard").click()
     await expect(alice.page.locator(".message")).to_have_count(0)
     assert await alice.log(room) == []
@@ -469,7 +469,7 @@ async def test_the_room_list_is_updated_live(windows: Windows) -> None:
     await expect(row.locator(".cell-members")).to_have_text("1 / 10")
 
     await alice.page.get_by_placeholder("방 제목 검색").fill("없는 제목")
-    await expect(alice.page.locator("#rooms-empty")).to_have_text("찾는 방이 없습니다.")
+    await expect(alice.page.locator("#rooms-empty")).to_have_text("검색 결과가 없습니다.")
     await expect(row).to_have_count(0)
     await alice.page.get_by_placeholder("방 제목 검색").fill("생긴")
     await expect(row).to_be_visible()
@@ -562,8 +562,8 @@ async def test_a_link_with_a_password_leaves_no_trace_of_it(windows: Windows) ->
 @pytest.mark.parametrize(
     ("language", "rooms", "new", "missing", "placeholder", "joined"),
     [
-        ("ko", "채팅방 목록", "채팅방 생성", "찾을 수 없습니다.", "메시지", "님이 입장하셨습니다."),
-        ("en", "Chat rooms", "New room", "There is nothing here.", "Message", " came in."),
+        ("ko", "채팅방 목록", "채팅방 만들기", "요청한 페이지를 찾을 수 없습니다.", "메시지", "님이 입장하셨습니다."),
+        ("en", "Chat rooms", "New room", "There is nothing at this address.", "Message", " joined."),
     ],
 )
 async def test_pages_use_the_browsers_language(
@@ -687,10 +687,10 @@ async def test_the_owner_moderates_the_room(windows: Windows) -> None:
             [re.compile("삭제된 메시지입니다."), re.compile("두 번째")]
         )
 
-    await alice.choose(alice.message("두 번째"), "10분 동안 말하기 금지")
+    await alice.choose(alice.message("두 번째"), "10분 동안 채팅 금지")
     await expect(bob.page.locator("#text")).to_be_disabled()
-    await expect(bob.page.locator("#composer-note")).to_have_text(re.compile("까지 말할 수 없습니다."))
-    await alice.choose(alice.message("두 번째"), "말하기 허용")
+    await expect(bob.page.locator("#composer-note")).to_have_text(re.compile("까지 메시지를 보낼 수 없습니다."))
+    await alice.choose(alice.message("두 번째"), "채팅 금지 해제")
     await expect(bob.page.locator("#text")).to_be_enabled()
     await bob.say("세 번째")
     await expect(alice.message("세 번째")).to_be_visible()
@@ -699,7 +699,9 @@ async def test_the_owner_moderates_the_room(windows: Windows) -> None:
     await alice.page.locator("dialog [name=slow_mode_s]").select_option("300")
     await alice.page.get_by_role("button", name="저장").click()
     for window in (alice, bob):
-        await expect(window.line("방장이 슬로 모드를 켰습니다. 300초에 한 번 보낼 수 있습니다.")).to_be_visible()
+        await expect(
+            window.line("방장이 슬로 모드를 켰습니다. 메시지를 300초에 한 번만 보낼 수 있습니다.")
+        ).to_be_visible()
     bob.expects(REFUSED)
     await bob.say("네 번째")
     await expect(bob.page.locator(".message", has_text="네 번째")).to_have_class(re.compile("sent|failed"))
@@ -707,7 +709,7 @@ async def test_the_owner_moderates_the_room(windows: Windows) -> None:
     await expect(bob.page.locator(".message.failed").last).to_contain_text("보내지 못했습니다.")
 
     await alice.choose(alice.message("두 번째"), "내보내기")
-    await expect(bob.page.get_by_role("heading", name="방장이 내보냈습니다.")).to_be_visible()
+    await expect(bob.page.get_by_role("heading", name="방장이 이 방에서 내보냈습니다.")).to_be_visible()
     await expect(bob.page.locator("#composer")).to_be_hidden()
     await bob.page.get_by_role("link", name="목록으로").last.click()
     await expect(bob.page.get_by_role("heading", name="채팅방 목록")).to_be_visible()

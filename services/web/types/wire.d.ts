@@ -108,12 +108,21 @@ declare namespace Wire {
         room_max_max: number;
     }
 
+    /** A string, or one for each plural category. */
+    type Text = string | Record<string, string>;
+
+    /** The texts of one language: those of the pages by key, those of the errors by code. */
+    interface Catalogue {
+        texts: Record<string, Text>;
+        errors: Record<string, string>;
+    }
+
     /** The JSON that the web service puts into a page. */
     interface PageData {
         page: string;
         language: string;
-        texts: Record<string, string>;
-        errors: Record<string, string>;
+        /** Where the `Catalogue` is. */
+        texts_url: string;
         limits: Limits;
         you: { user_id: string; color: string };
         room: Room;

@@ -21,6 +21,7 @@ from gifchat_web.http.security_headers import SecurityHeaders, is_forged
 from gifchat_web.http.session import session_router
 from gifchat_web.http.session_cookies import SessionCookies, Sessions
 from gifchat_web.http.static_files import HashedFiles
+from gifchat_web.i18n import script_files
 from gifchat_web.methods import Methods
 from gifchat_web.metrics import Metrics, RequestMetrics
 from gifchat_web.ports import RoomsApi, RoomsApiError
@@ -34,7 +35,7 @@ _log = structlog.get_logger("gifchat_web")
 def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp:
     """The service as an ASGI application; `gifchat_rooms_api` in place of the HTTP client for tests."""
     client = RoomsApiClient(settings.rooms_api_url)
-    static_files = HashedFiles()
+    static_files = HashedFiles(made=script_files())
     pages = Pages(static_files, secure_cookies=settings.secure_cookies)
     metrics = Metrics()
 

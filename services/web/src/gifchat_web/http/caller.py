@@ -4,7 +4,7 @@ from starlette.requests import Request
 
 from gifchat_contracts import errors
 from gifchat_contracts.ids import RoomId, is_room_id
-from gifchat_web.i18n import language_for
+from gifchat_web.http.language import language_for
 from gifchat_web.ports import Caller, RoomsApiError
 
 

@@ -13,8 +13,8 @@ from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import read_form
+from gifchat_web.http.language import language_for
 from gifchat_web.http.rendering import Pages, wants_json
-from gifchat_web.i18n import language_for
 from gifchat_web.ports import RoomsApi, RoomsApiError, Sort
 
 _ERROR_MAX_CHARS = 200

@@ -1,5 +1,6 @@
 """From a template to an answer: language, texts, links to static files, and the data block that scripts read."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -8,9 +9,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gifchat_contracts import limits
 from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.languages import LANGUAGES
+from gifchat_web.domain.fill_in import Text, fill_in
+from gifchat_web.http.language import LANGUAGE_COOKIE, chosen_language, language_for
 from gifchat_web.http.session_cookies import Session
 from gifchat_web.http.static_files import HashedFiles
-from gifchat_web.i18n import LANGUAGE_COOKIE, catalogue, chosen_language, error_texts, language_for
+from gifchat_web.i18n import catalogue, script_file
 
 _YEAR_S = 365 * 24 * 3_600
 _LIMITS = {
@@ -29,6 +33,7 @@ class Pages:
     """Makes pages for people, and problem documents for programs."""
 
     def __init__(self, static_files: HashedFiles, *, secure_cookies: bool) -> None:
+        self._static_files = static_files
         self._secure_cookies = secure_cookies
         self._templates = Environment(
             loader=PackageLoader("gifchat_web"),
@@ -47,24 +52,22 @@ class Pages:
     def page(self, request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """Render `template`.
 
-        `values["data"]`, a JSON value, is what the page's scripts get beside texts, limits and the user's identity.
+        `values["data"]`, a JSON value, is for the page's scripts. They also get the limits and the user's identity.
         """
         language = language_for(request)
-        texts = catalogue(language)
         session: Session | None = getattr(request.state, "session", None)
         you = {"user_id": session.identity.user_id, "color": session.identity.color} if session else None
         data = {
             "language": language,
-            "texts": dict(texts),
-            "errors": dict(error_texts(language)),
+            "texts_url": self._static_files.url(script_file(language)),
             "limits": _LIMITS,
             "you": you,
             **values.pop("data", {}),
         }
         html = self._templates.get_template(template).render(
-            t=_lookup(texts),
+            t=_lookup(catalogue(language)),
             language=language,
-            other_language="en" if language == "ko" else "ko",
+            other_languages=[(other, catalogue(other)["language_name"]) for other in LANGUAGES if other != language],
             limits=_LIMITS,
             you=you,
             data=data,
@@ -117,8 +120,8 @@ def wants_json(request: Request) -> bool:
     return request.url.path.startswith("/api/") or (accepts_json and "text/html" not in accept)
 
 
-def _lookup(texts: Any) -> Any:
+def _lookup(texts: Mapping[str, Text]) -> Callable[..., str]:
     def t(key: str, **values: object) -> str:
-        return str(texts[key]).format(**values)
+        return fill_in(texts[key], values)
 
     return t

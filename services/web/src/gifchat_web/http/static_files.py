@@ -6,6 +6,7 @@ once loaded under it never changes.
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.responses import Response
@@ -17,11 +18,13 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class HashedFiles(StaticFiles):
-    """Files that may be kept for ever if the URL has their hash, and else must be asked for again."""
+    """Serves a folder, and files that were made at the start. Browsers keep a file if its URL has the current hash."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
+    def __init__(self, folder: Path = FOLDER, made: Mapping[str, bytes] | None = None) -> None:
+        """`made` are the contents of JSON files by path."""
         super().__init__(directory=folder)
-        self.version = _hash_of(folder)
+        self._made = made or {}
+        self.version = _hash_of(folder, self._made)
 
     def url(self, path: str) -> str:
         """The URL of a file, by its path in the folder."""
@@ -31,14 +34,24 @@ class HashedFiles(StaticFiles):
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
         """The file, or 304, with how long it may be kept."""
-        response = super().file_response(full_path, stat_result, scope, status_code)
+        return self._kept(super().file_response(full_path, stat_result, scope, status_code), scope)
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the answer for a path: a file that was made, or one of the folder."""
+        if path in self._made and scope["method"] in ("GET", "HEAD"):
+            return self._kept(Response(self._made[path], media_type="application/json"), scope)
+        return await super().get_response(path, scope)
+
+    def _kept(self, response: Response, scope: Scope) -> Response:
         current = scope["path_params"].get("version") == self.version
         response.headers["cache-control"] = _FOR_EVER if current else "no-cache"
         return response
 
 
-def _hash_of(folder: Path) -> str:
+def _hash_of(folder: Path, made: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
+    for name, content in sorted(made.items()):
+        digest.update(name.encode() + b"\0" + content + b"\0")
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The texts of the pages in Korean and English: one flat catalogue each, with the same keys."""
+"""The texts of the pages: one JSON file per language, all with the same keys. `domain.fill_in` describes a text."""
 
 import json
 from collections.abc import Mapping
@@ -6,35 +6,30 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-from starlette.requests import Request
-
-from gifchat_contracts.errors import TABLE
-from gifchat_contracts.languages import Language, is_language, language_of
-
-LANGUAGE_COOKIE = "gifchat_lang"
-LANGUAGE_PARAMETER = "lang"
+from gifchat_contracts.languages import LANGUAGES, Language
+from gifchat_contracts.texts import ERROR_TEXTS
+from gifchat_web.domain.fill_in import Text
 
 
 @cache
-def catalogue(language: Language) -> Mapping[str, str]:
-    """Every text by its key; `{name}` marks what is filled in."""
+def catalogue(language: Language) -> Mapping[str, Text]:
+    """Return the texts of a language by key."""
     text = resources.files(__name__).joinpath(f"{language}.json").read_text(encoding="utf-8")
     return MappingProxyType(json.loads(text))
 
 
-@cache
-def error_texts(language: Language) -> Mapping[str, str]:
-    """The sentence for every error code of the contract."""
-    return MappingProxyType({code: row.text(language) for code, row in TABLE.items()})
+def script_file(language: Language) -> str:
+    """Return the path of the file that gives the pages' scripts their texts."""
+    return f"texts/{language}.json"
 
 
-def language_for(request: Request) -> Language:
-    """Return the language of an answer: the one in the URL, else the chosen one, else the browser's."""
-    chosen = chosen_language(request) or request.cookies.get(LANGUAGE_COOKIE)
-    return chosen if is_language(chosen) else language_of(request.headers.get("accept-language"))
-
-
-def chosen_language(request: Request) -> Language | None:
-    """Return the language that the URL asks for."""
-    chosen = request.query_params.get(LANGUAGE_PARAMETER)
-    return chosen if is_language(chosen) else None
+def script_files() -> dict[str, bytes]:
+    """Return those files by path. Each holds the texts of the pages and of the errors in one language."""
+    return {
+        script_file(language): json.dumps(
+            {"texts": dict(catalogue(language)), "errors": dict(ERROR_TEXTS[language])},
+            ensure_ascii=False,
+            separators=(",", ":"),
+        ).encode()
+        for language in LANGUAGES
+    }

@@ -1,18 +1,26 @@
-/** What the server put into the page for its scripts: texts, limits, the user, and what the page is about. */
+/**
+ * What the server put into the page for its scripts: limits, the user, and what the page is about. The texts come from a
+ * file of their own, which browsers keep.
+ */
+
+import { fillIn } from "./fill_in.js";
 
 /** @type {Wire.PageData} */
 export const pageData = JSON.parse(document.getElementById("page-data")?.textContent ?? "");
 
+/** @type {Wire.Catalogue} */
+const catalogue = await (await fetch(pageData.texts_url)).json();
+
 /**
- * The text of `key`, with `{name}` filled in.
+ * The text of `key`, with `values` filled in.
  *
  * @param {string} key
  * @param {Record<string, any>} values
  */
 export function text(key, values = {}) {
-  const pattern = pageData.texts[key];
+  const pattern = catalogue.texts[key];
   if (pattern === undefined) throw new RangeError(`There is no text ${key}.`);
-  return pattern.replace(/\{(\w+)\}/g, (_whole, name) => String(values[name]));
+  return fillIn(pattern, values, pageData.language);
 }
 
 /**
@@ -21,7 +29,9 @@ export function text(key, values = {}) {
  * @param {Page.Problem} problem
  */
 export function problemText({ code, message }) {
-  return pageData.errors[code] ?? pageData.texts[code] ?? (message || pageData.errors.internal || "");
+  const known = catalogue.errors[code];
+  if (known !== undefined) return known;
+  return code in catalogue.texts ? text(code) : message || catalogue.errors.internal || "";
 }
 
 const TIME = new Intl.DateTimeFormat(pageData.language, { timeStyle: "short" });

@@ -122,7 +122,7 @@ export class OwnerMenu {
       else this.#run(dialog, () => this.#api.changeRoom(room._id, changes));
     });
     const remove = () => {
-      if (confirm(text("delete_room_sure"))) this.#run(dialog, () => this.#api.deleteRoom(room._id));
+      if (confirm(text("delete_room_sure", room))) this.#run(dialog, () => this.#api.deleteRoom(room._id));
     };
     dialog.append(
       form,

@@ -1,0 +1,1 @@
+"""The rules, as values and pure functions: no I/O and no clock."""
