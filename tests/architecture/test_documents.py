@@ -1,4 +1,4 @@
-"""What the documents point at is there: files, headings, and the paths that they cite."""
+"""Links, heading anchors and cited paths in the documents exist, and both READMEs say the same."""
 
 import re
 import subprocess
