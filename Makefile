@@ -14,10 +14,12 @@ SERVICES := services/rooms-api services/realtime-gateway services/web
 WRITE_LOOP := hatch_siblings.py services/realtime-gateway/hatch_build.py services/realtime-gateway/src/gifchat_realtime_gateway/engine/write_loop.c
 LOCAL := contracts chassis $(SERVICES) cli
 EDITABLE := $(foreach project,$(LOCAL),-e $(project))
-TYPED := contracts/src chassis/src $(addsuffix /src,$(SERVICES)) cli/src testkit/src tests benchmarks faults
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help up test faults lint format docs bench screenshots lock system clean
+OUR_SCRIPTS = $(shell git ls-files '*.js' '*.mjs' '*.d.ts' ':!**/vendor/**')
+OUR_STYLES = $(shell git ls-files '*.css')
+
+.PHONY: help up test coverage faults lint format hooks docs bench screenshots lock system clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -31,15 +33,17 @@ test: .venv/.dev  ## run all tests (ARGS= are passed to pytest)
 faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
 	$(BIN)/python -m faults $(ARGS)
 
-lint: .venv/.dev  ## style, types, and the one-way rule
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(TYPED)
-	$(BIN)/lint-imports
+lint: .venv/.dev .venv/.node  ## check style, types and layers (CHECKS="ruff mypy" runs these alone)
+	@.ci/lint $(CHECKS)
 
-format: .venv/.dev  ## format the code
+format: .venv/.dev .venv/.node  ## format Python, and the pages' scripts and styles
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+	@if [ -x node_modules/.bin/prettier ]; then \
+	  node_modules/.bin/prettier --write --log-level=warn $(OUR_SCRIPTS) && node_modules/.bin/stylelint --fix $(OUR_STYLES); fi
+
+hooks: .venv/.dev  ## install the Git hooks of .pre-commit-config.yaml
+	$(BIN)/pre-commit install --install-hooks
 
 docs: .venv/.dev  ## write the generated documents
 	$(BIN)/python docs/generate.py
@@ -74,7 +78,7 @@ system:  ## install the system packages that tests can use (Debian and Ubuntu, a
 clean:  ## remove the environment, caches and the data of the embedded cluster
 	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
 	rm -f services/realtime-gateway/src/gifchat_realtime_gateway/engine/_write_loop.*.so
-	rm -rf .venv $(DATA) faults/runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
+	rm -rf .venv $(DATA) faults/runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* node_modules tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:
@@ -97,3 +101,8 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 	@$(PIP) --require-hashes --no-deps --target .venv/old-clients -r requirements/old-clients.lock
 	@$(PIP) --no-deps --no-build-isolation -e testkit
 	@touch $@
+
+.venv/.node: .venv/.created package.json package-lock.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the linters of the pages from package-lock.json" && npm ci --silent && touch $@; \
+	else echo "npm is not installed, so the linters of the pages are missing."; fi

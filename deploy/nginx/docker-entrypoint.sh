@@ -6,6 +6,7 @@ set -eu
 template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 
 : "${WORKER_PROCESSES:=2}"
+# shellcheck disable=SC3045 # POSIX has no -H, but the shells of Debian and Alpine do.
 : "${WORKER_FILES:=$(ulimit -Hn)}"
 # Nothing reloads inside a container, and open sockets delay its stop by this long.
 : "${WORKER_SHUTDOWN_TIMEOUT:=5s}"
@@ -36,12 +37,14 @@ fi
 config=$RUN_DIR/nginx.conf
 script=$RUN_DIR/nginx.sed
 : >"$script"
+# shellcheck disable=SC2013,SC2016 # The names contain no spaces, and sed gets the $ as it is.
 for name in $(grep -o '\${[A-Z][A-Z0-9_]*}' "$template" | sort -u | sed 's/[${}]//g'); do
   eval "set -- \"\${$name-}\" \"\${$name+set}\""
   if [ -z "$2" ]; then
     echo "nginx.conf.template asks for $name, which is not set." >&2
     exit 2
   fi
+  # shellcheck disable=SC2016
   printf 's|${%s}|%s|g\n' "$name" "$(printf '%s' "$1" | tr '\n' ' ' | sed 's/[&|\\]/\\&/g')" >>"$script"
 done
 sed -f "$script" "$template" >"$config"
