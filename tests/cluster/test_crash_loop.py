@@ -1,7 +1,6 @@
-"""A replica is in a crash loop and the others serve. Each test starts its own embedded cluster."""
+"""The other replicas serve while one is in a crash loop. Each test starts its own embedded cluster."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from gifchat_cli.restart_policy import MAX_DELAY_S, STEADY_S
 from gifchat_testkit.clients import chat_socket
 from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
+from gifchat_testkit.waiting import block_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -21,7 +21,7 @@ COMES_BACK_S = MAX_DELAY_S + STEADY_S + 20.0
 
 @dataclass
 class Installation:
-    """Makes the interpreter of a process fail at its start, by the name of the process."""
+    """An interpreter that fails at startup for chosen process names."""
 
     folder: Path
 
@@ -58,13 +58,6 @@ def in_crash_loop(process: dict[str, Any]) -> bool:
     return bool(process["state"] == "crash loop")
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.1)
-
-
 def refusal(cluster: EmbeddedCluster, *arguments: str) -> str:
     answer = gifchat(*arguments, "--data", str(cluster.data))
     assert answer.returncode == 1, answer.stdout
@@ -87,7 +80,7 @@ async def assert_it_serves(cluster: EmbeddedCluster) -> None:
             assert (await http.get("/api/v1/rooms")).status_code == 200
 
 
-async def test_the_others_serve_while_a_gateway_is_in_a_crash_loop_until_it_recovers(
+async def test_the_others_serve_until_a_crashing_gateway_recovers(
     installation: Installation,
 ) -> None:
     with cluster_of(installation, gateways=2, rooms_api=1) as cluster:
@@ -95,14 +88,14 @@ async def test_the_others_serve_while_a_gateway_is_in_a_crash_loop_until_it_reco
         cluster.kill("gateway-2")
         cluster.wait_for("gateway-2", in_crash_loop)
         assert "crash loop" in cluster.gifchat("status")
-        wait_until(lambda: cluster.gateways_behind_nginx() == {"gateway-1"}, "nginx without the gateway that crashes")
+        block_until(lambda: cluster.gateways_behind_nginx() == {"gateway-1"}, "nginx to skip the crashing gateway")
         await assert_it_serves(cluster)
 
         assert "gateway-2 is in a crash loop" in refusal(cluster, "drain", "gateway-2")
         assert "gateway-2 is in a crash loop" in refusal(cluster, "shed", "gateway-2", "50%")
         assert "gateway-1 is the only gateway that takes sockets" in refusal(cluster, "drain", "gateway-1")
         said = refusal(cluster, "restart", "gateway-2")
-        assert "gateway-2 crashed too often: it is set aside." in said
+        assert "gateway-2 crashed too often: nginx skips it." in said
         assert "  gateway-2 is broken" in said
         cluster.scale("gateways", 3)
         cluster.gifchat("restart", "gateway-1")
@@ -113,13 +106,13 @@ async def test_the_others_serve_while_a_gateway_is_in_a_crash_loop_until_it_reco
 
         before = cluster.processes()["gateway-2"]["restarts"]
         cluster.wait_for("gateway-2", lambda process: process["restarts"] > before + 1)
-        # Once for the crash loop, and once for the restart.
+        # Once for the crash loop and once for the restart.
         assert cluster.output().count("The last lines of") == 2
 
         installation.mend("gateway-2")
         cluster.wait_for("gateway-2", is_ready, COMES_BACK_S)
         everyone = {"gateway-1", "gateway-2", "gateway-3"}
-        wait_until(lambda: cluster.gateways_behind_nginx() == everyone, "nginx with the gateway that came back")
+        block_until(lambda: cluster.gateways_behind_nginx() == everyone, "nginx to route to the recovered gateway")
         assert "gateway-2 is ready again." in cluster.output()
         await assert_it_serves(cluster)
 
@@ -140,14 +133,14 @@ async def test_scaling_down_removes_a_replica_in_a_crash_loop_first(installation
         await assert_it_serves(cluster)
 
 
-async def test_a_replica_that_fails_while_the_cluster_starts_is_set_aside(
+async def test_a_replica_that_fails_while_the_cluster_starts_is_skipped_by_nginx(
     installation: Installation,
 ) -> None:
     installation.break_down("gateway-2")
     with cluster_of(installation, gateways=2, rooms_api=1) as cluster:
         assert in_crash_loop(cluster.processes()["gateway-2"])
-        wait_until(lambda: cluster.gateways_behind_nginx() == {"gateway-1"}, "nginx without the gateway that crashes")
-        assert "gateway-2 is set aside" in cluster.output()
+        block_until(lambda: cluster.gateways_behind_nginx() == {"gateway-1"}, "nginx to skip the crashing gateway")
+        assert "nginx skips gateway-2" in cluster.output()
         await assert_it_serves(cluster)
         assert gifchat("down", "--data", str(cluster.data)).returncode == 0
         assert cluster.output().rstrip().endswith("Stopped.")
@@ -160,15 +153,15 @@ def test_the_crash_loop_of_the_last_replica_stops_the_cluster(installation: Inst
         cluster.kill("gateway-1")
         cluster.wait_for("gateway-1", in_crash_loop)
         cluster.kill("gateway-2")
-        wait_until(lambda: gifchat("status", "--data", str(cluster.data)).returncode == 1, "the end of the cluster", 60)
-        wait_until(lambda: "gateway-2 crashed too often: stopping." in cluster.output(), "why it stopped")
+        block_until(lambda: gifchat("status", "--data", str(cluster.data)).returncode == 1, "the cluster to stop", 60)
+        block_until(lambda: "gateway-2 crashed too often: stopping." in cluster.output(), "the reason")
         assert "  gateway-2 is broken" in cluster.output()
 
 
-def test_a_drained_gateway_does_not_count_as_one_that_can_serve(installation: Installation) -> None:
+def test_a_drained_gateway_does_not_count_as_serving(installation: Installation) -> None:
     with cluster_of(installation, gateways=2, rooms_api=1) as cluster:
         cluster.gifchat("drain", "gateway-1")
         installation.break_down("gateway-2")
         cluster.kill("gateway-2")
-        wait_until(lambda: gifchat("status", "--data", str(cluster.data)).returncode == 1, "the end of the cluster", 60)
-        wait_until(lambda: "gateway-2 crashed too often: stopping." in cluster.output(), "why it stopped")
+        block_until(lambda: gifchat("status", "--data", str(cluster.data)).returncode == 1, "the cluster to stop", 60)
+        block_until(lambda: "gateway-2 crashed too often: stopping." in cluster.output(), "the reason")

@@ -1,4 +1,4 @@
-"""The embedded cluster as a person uses it: the real command line, real servers, the front door."""
+"""The embedded cluster as users run it: the real command line, real servers, nginx in front."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from gifchat_cli.ports import free_port
 from gifchat_testkit.clients import ChatSocket, chat_socket, cookie_header, visitor
 from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
+from gifchat_testkit.waiting import block_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -26,7 +27,7 @@ SOCKETS = 30
 
 
 def descendants(pid: int) -> set[int]:
-    """The processes that `pid` started, and those that they started."""
+    """Return all descendants of the process `pid`."""
     parent_of: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -48,20 +49,13 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
-
-
 def wait_until_none_runs(pids: set[int]) -> None:
-    wait_until(lambda: not any(map(is_running, pids)), f"the end of {[pid for pid in pids if is_running(pid)]}")
+    block_until(lambda: not any(map(is_running, pids)), f"the end of {[pid for pid in pids if is_running(pid)]}")
 
 
 @contextmanager
 def detached(data: Path) -> Iterator[int]:
-    """A cluster started with --detach; yields the pid of its supervisor."""
+    """Start a cluster with --detach; yields the pid of its supervisor."""
     port = free_port()
     answer = gifchat("up", "--detach", "--data", str(data), "--port", str(port), "--gateways", "1", "--rooms-api", "1")
     assert answer.returncode == 0, answer.stderr
@@ -72,7 +66,7 @@ def detached(data: Path) -> Iterator[int]:
         gifchat("down", "--data", str(data))
 
 
-def test_detached_it_runs_until_it_is_stopped_and_starts_again_on_its_data(tmp_path: Path) -> None:
+def test_a_detached_cluster_runs_until_stopped_and_keeps_its_data(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with detached(data) as supervisor:
         first = json.loads(gifchat("status", "--json", "--data", str(data)).stdout)
@@ -93,7 +87,7 @@ def test_detached_it_runs_until_it_is_stopped_and_starts_again_on_its_data(tmp_p
         assert names == [(p["name"], p["port"]) for p in second["processes"] if p["name"] != "nginx"]
 
 
-def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     with detached(tmp_path / "data") as supervisor:
         pids = descendants(supervisor)
         assert len(pids) >= 6
@@ -116,7 +110,7 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
         ]
         process = subprocess.Popen([sys.executable, "-m", "gifchat_cli", "up", *arguments], stdout=stream)
     try:
-        wait_until(lambda: "Ready: http://localhost:" in output.read_text(), "readiness", timeout_s=90)
+        block_until(lambda: "Ready: http://localhost:" in output.read_text(), "readiness", timeout_s=90)
         pids = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
@@ -130,16 +124,16 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     assert "killed" not in said
 
 
-def test_a_port_that_is_taken_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+def test_the_error_for_a_taken_port_has_a_remedy(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         answer = gifchat("up", "--data", str(tmp_path / "data"), "--port", str(port))
     assert answer.returncode == 2
-    assert answer.stderr.startswith(f"Port {port} is taken by another program: choose another one")
+    assert answer.stderr.startswith(f"Another program uses port {port}: choose another port")
     assert answer.stderr.count("\n") == 1
 
 
-def test_a_server_that_cannot_load_a_library_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_library_has_a_remedy(tmp_path: Path) -> None:
     mongod = tmp_path / "mongod"
     mongod.write_text("#!/bin/sh\necho 'mongod: error while loading shared libraries: libcurl.so.4' >&2\nexit 127\n")
     mongod.chmod(0o755)
@@ -159,7 +153,7 @@ def test_a_server_that_cannot_load_a_library_is_one_sentence_with_the_remedy(tmp
     assert "apt-get install libcurl4" in answer.stderr
 
 
-def test_a_service_that_cannot_start_stops_the_cluster_with_its_last_lines(tmp_path: Path) -> None:
+def test_a_service_that_cannot_start_stops_the_cluster_and_shows_its_log(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as failure, running_cluster("--gateways", "1", env={"EMPTY_ROOM_TTL": "soon"}):
         pytest.fail("it started")
     said = str(failure.value)
@@ -168,7 +162,7 @@ def test_a_service_that_cannot_start_stops_the_cluster_with_its_last_lines(tmp_p
     assert "3 crashes within a minute" in said
 
 
-async def test_the_page_answers_through_the_front_door(cluster: EmbeddedCluster) -> None:
+async def test_nginx_serves_the_page(cluster: EmbeddedCluster) -> None:
     async with httpx.AsyncClient(base_url=cluster.url) as client:
         page = await client.get("/")
         assert page.status_code == 200
@@ -186,7 +180,7 @@ async def test_the_page_answers_through_the_front_door(cluster: EmbeddedCluster)
             assert (await client.get(hidden)).status_code == 404, hidden
 
 
-def test_the_status_shows_what_runs_where(cluster: EmbeddedCluster) -> None:
+def test_the_status_shows_every_process(cluster: EmbeddedCluster) -> None:
     processes = cluster.processes()
     kinds = [process["kind"] for process in processes.values()]
     assert kinds == ["mongodb", "valkey", "rooms-api", "rooms-api", "web", "gateway", "gateway", "gateway", "nginx"]
@@ -195,18 +189,18 @@ def test_the_status_shows_what_runs_where(cluster: EmbeddedCluster) -> None:
     assert cluster.gifchat("logs", "gateway-1")
 
 
-async def test_no_password_of_a_link_reaches_a_log(cluster: EmbeddedCluster) -> None:
+async def test_the_password_in_a_link_reaches_no_log(cluster: EmbeddedCluster) -> None:
     secret = "hunter2-in-a-link"
     async with httpx.AsyncClient(base_url=cluster.url) as client:
         link = f"/room/{'0' * 24}?password={secret}"
         assert (await client.get(link)).status_code in (302, 303, 404)
         await client.get("/", headers={"Referer": cluster.url + link})
-        wait_until(lambda: f"/room/{'0' * 24} HTTP" in cluster.log("nginx-access"), "the line of the access log")
+        block_until(lambda: f"/room/{'0' * 24} HTTP" in cluster.log("nginx-access"), "the line of the access log")
     for log in (cluster.data / "logs").iterdir():
         assert secret not in log.read_text(errors="replace"), log.name
 
 
-async def test_a_too_large_body_is_a_problem_document(cluster: EmbeddedCluster) -> None:
+async def test_a_too_large_body_yields_a_problem_document(cluster: EmbeddedCluster) -> None:
     async with visitor(cluster.url) as client:
         answer = await client.post("/api/v1/rooms", content=b"x" * 100_000)
     assert answer.status_code == 413
@@ -225,7 +219,7 @@ async def test_scaling_drops_no_connection(cluster: EmbeddedCluster) -> None:
 
         early = await connect(SOCKETS) + await connect(3, "polling")
         counts = {name: p["sockets"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
-        assert all(count > 0 for count in counts.values()), f"one gateway got nothing: {counts}"
+        assert all(count > 0 for count in counts.values()), f"one gateway got no connection: {counts}"
 
         cluster.scale("gateways", 5)
         assert len([name for name in cluster.processes() if name.startswith("gateway-")]) == 5
@@ -240,7 +234,7 @@ async def test_scaling_drops_no_connection(cluster: EmbeddedCluster) -> None:
         assert any(chat.connected for chat in await connect(3))
 
 
-async def test_shed_drain_and_a_rolling_restart_move_sockets_and_no_more(cluster: EmbeddedCluster) -> None:
+async def test_shed_drain_and_a_rolling_restart_only_move_sockets(cluster: EmbeddedCluster) -> None:
     async with AsyncExitStack() as stack:
         chats = [await stack.enter_async_context(chat_socket(cluster.url)) for _ in range(SOCKETS)]
         before = {name: p["sockets"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
@@ -258,7 +252,7 @@ async def test_shed_drain_and_a_rolling_restart_move_sockets_and_no_more(cluster
         assert sum(not chat.connected for chat in chats) == moved, "sockets of other gateways were dropped"
 
         late = [await stack.enter_async_context(chat_socket(cluster.url)) for _ in range(6)]
-        assert all(chat.connected for chat in late), "nginx still sends to a gateway that drains"
+        assert all(chat.connected for chat in late), "nginx still routes to a draining gateway"
 
     pids = {name: p["pid"] for name, p in cluster.processes().items() if p["kind"] == "gateway"}
     cluster.gifchat("restart", "gateways")
@@ -289,10 +283,10 @@ def test_a_drained_gateway_stays_out_of_nginx_until_it_is_restarted(cluster: Emb
     assert cluster.gateways_behind_nginx() == everyone - {"gateway-2"}
     pid = cluster.kill("gateway-2")
     cluster.wait_for("gateway-2", lambda process: process["state"] == "ready" and process["pid"] != pid)
-    wait_until(lambda: cluster.gateways_behind_nginx() == everyone, "nginx with the gateway that came back")
+    block_until(lambda: cluster.gateways_behind_nginx() == everyone, "nginx with the gateway that came back")
 
 
-def test_the_last_gateway_that_takes_sockets_keeps_them(cluster: EmbeddedCluster) -> None:
+def test_the_last_serving_gateway_cannot_be_drained(cluster: EmbeddedCluster) -> None:
     cluster.gifchat("drain", "gateway-1")
     cluster.gifchat("drain", "gateway-2")
     answer = gifchat("drain", "gateway-3", "--data", str(cluster.data))
@@ -304,7 +298,7 @@ def test_the_last_gateway_that_takes_sockets_keeps_them(cluster: EmbeddedCluster
     assert cluster.gateways_behind_nginx() == {"gateway-1", "gateway-2", "gateway-3"}
 
 
-async def test_a_restart_of_all_begins_with_those_that_nobody_uses(cluster: EmbeddedCluster) -> None:
+async def test_a_restart_of_all_begins_with_hidden_gateways(cluster: EmbeddedCluster) -> None:
     cluster.gifchat("drain", "gateway-2")
     cluster.gifchat("drain", "gateway-3")
     restarting = asyncio.create_task(asyncio.to_thread(cluster.gifchat, "restart", "gateways"))
@@ -320,7 +314,7 @@ async def test_a_restart_of_all_begins_with_those_that_nobody_uses(cluster: Embe
     assert cluster.gateways_behind_nginx() == {"gateway-1", "gateway-2", "gateway-3"}
 
 
-def test_what_is_not_there_cannot_be_restarted(cluster: EmbeddedCluster) -> None:
+def test_a_process_that_does_not_exist_cannot_be_restarted(cluster: EmbeddedCluster) -> None:
     answer = gifchat("restart", "gateway-9", "--data", str(cluster.data))
     assert (answer.returncode, answer.stderr) == (
         1,
@@ -328,20 +322,20 @@ def test_what_is_not_there_cannot_be_restarted(cluster: EmbeddedCluster) -> None
     )
 
 
-def test_what_is_no_gateway_cannot_be_drained(cluster: EmbeddedCluster) -> None:
+def test_only_gateways_can_be_drained(cluster: EmbeddedCluster) -> None:
     answer = gifchat("drain", "nginx", "--data", str(cluster.data))
     assert answer.returncode == 1
     assert answer.stderr.startswith("There is no gateway nginx; gateways: gateway-1")
 
 
-def test_a_killed_gateway_is_restarted_and_shown_as_such(cluster: EmbeddedCluster) -> None:
+def test_a_killed_gateway_restarts_and_its_restarts_are_counted(cluster: EmbeddedCluster) -> None:
     before = cluster.processes()["gateway-2"]["restarts"]
     pid = cluster.kill("gateway-2")
     after = cluster.wait_for("gateway-2", lambda process: process["ready"] and process["pid"] != pid)
     assert after["restarts"] == before + 1
 
 
-def test_a_killed_front_door_is_restarted(cluster: EmbeddedCluster) -> None:
+def test_a_killed_nginx_restarts(cluster: EmbeddedCluster) -> None:
     pid = cluster.kill("nginx")
     cluster.wait_for("nginx", lambda process: process["ready"] and process["pid"] != pid)
     assert httpx.get(cluster.url + "/health/live").text == "ok\n"
@@ -352,7 +346,7 @@ def rooms_of_a_bench(cluster: EmbeddedCluster) -> list[dict[str, Any]]:
     return [room for room in rooms if room["title"].startswith("gifchat bench")]
 
 
-def test_a_bench_says_how_many_viewers_are_held_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
+def test_a_bench_reports_its_viewers_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
     answer = cluster.gifchat(
         *("bench", "--url", cluster.url, "--json", "--room-size", "8"),
         *("--step", "10", "--max", "25", "--rate", "10", "--hold", "1", "--p99", "60000"),
@@ -366,12 +360,12 @@ def test_a_bench_says_how_many_viewers_are_held_and_leaves_nothing_behind(cluste
     assert rooms_of_a_bench(cluster) == []
 
     page = cluster.gifchat("bench", "--url", cluster.url, "--step", "5", "--hold", "0.5", "--p99", "0.001")
-    assert "Not even the first step was held." in page
+    assert "The cluster did not hold the first step." in page
     assert "Stopped: at 5 viewers p99 was" in page
     assert f"Again: gifchat bench --url {cluster.url} --rate 10 --p99 0.001 --step 5" in page
 
 
-def test_ctrl_c_ends_a_bench_with_what_it_knows_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
+def test_an_interrupted_bench_reports_its_steps_and_leaves_nothing_behind(cluster: EmbeddedCluster) -> None:
     bench = subprocess.Popen(
         [
             *(sys.executable, "-m", "gifchat_cli", "bench", "--url", cluster.url, "--json"),
@@ -382,7 +376,7 @@ def test_ctrl_c_ends_a_bench_with_what_it_knows_and_leaves_nothing_behind(cluste
         text=True,
     )
     try:
-        wait_until(
+        block_until(
             lambda: any(room["members"] for room in rooms_of_a_bench(cluster)), "somebody in the room of the bench"
         )
         bench.send_signal(signal.SIGINT)

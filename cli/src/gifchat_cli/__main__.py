@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 done, 1 failed, 2 something is missing (or the arguments are wrong).
+        The exit code: 0 for success, 1 for failure, 2 for a missing prerequisite or wrong arguments.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_FAILED
     except NotRunningError:
-        print(f"GIF Chat is not running on the data folder {options.data}: `gifchat up` starts it.", file=sys.stderr)
+        print(
+            f"GIF Chat is not running on the data folder {options.data}: start it with `gifchat up`.", file=sys.stderr
+        )
         return EXIT_FAILED
     return code
 
@@ -68,44 +70,47 @@ def _parser() -> argparse.ArgumentParser:
     down = commands.add_parser("down", parents=[data], help="stop the cluster")
     down.set_defaults(run=_down)
 
-    status = commands.add_parser("status", parents=[data], help="what runs where, and how many sockets it has")
-    status.add_argument("--json", action="store_true")
+    status = commands.add_parser("status", parents=[data], help="show all processes, their ports and sockets")
+    status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
 
-    scale = commands.add_parser("scale", parents=[data], help="more or fewer of a kind, on the running cluster")
+    scale = commands.add_parser("scale", parents=[data], help="change the number of gateways or of rooms-api")
     scale.add_argument(
-        "target", type=_scale_target, metavar="KIND=N", help=f"{' or '.join(SCALABLE)}, such as gateways=5"
+        "target", type=_scale_target, metavar="KIND=N", help=f"{' or '.join(SCALABLE)}, for example gateways=5"
     )
     scale.set_defaults(run=_scale)
 
     drain = commands.add_parser("drain", parents=[data], help="move all sockets of a gateway to the others")
-    drain.add_argument("name", metavar="NAME", help="a gateway, such as gateway-1; it stays empty until a restart")
+    drain.add_argument("name", metavar="NAME", help="a gateway, for example gateway-1; it stays empty until a restart")
     drain.set_defaults(run=_drain)
 
     shed = commands.add_parser("shed", parents=[data], help="move a share of a gateway's sockets to the others")
-    shed.add_argument("name", metavar="NAME", help="a gateway, such as gateway-1")
-    shed.add_argument("share", type=_share, metavar="PERCENT", help="such as 30%%")
+    shed.add_argument("name", metavar="NAME", help="a gateway, for example gateway-1")
+    shed.add_argument("share", type=_share, metavar="PERCENT", help="for example 30%%")
     shed.set_defaults(run=_shed)
 
-    restart = commands.add_parser("restart", parents=[data], help="restart one, or all of a kind one after the other")
+    restart = commands.add_parser("restart", parents=[data], help="restart one process, or all of a kind in turn")
     restart.add_argument(
-        "what", type=_restart_target, metavar="KIND|NAME", help=f"{' or '.join(SCALABLE)}, or a name such as gateway-2"
+        "what",
+        type=_restart_target,
+        metavar="KIND|NAME",
+        help=f"{' or '.join(SCALABLE)}, or one name, for example gateway-2",
     )
     restart.set_defaults(run=_restart)
 
     bench = commands.add_parser(
         "bench",
         parents=[data],
-        help="how many viewers the cluster holds: a room that grows until deliveries are late",
-        description="Connects viewers in steps through the front door, and writes to them, until deliveries are late "
-        "or lost. It is a load: run it where nobody minds.",
+        help="find out how many viewers the cluster holds",
+        description="Connects viewers through the front door step by step, and posts to them until deliveries are "
+        "late or lost. This is a load test: do not run it against a cluster that people use.",
     )
     add_arguments(bench)
     bench.set_defaults(run=_bench)
 
-    logs = commands.add_parser("logs", parents=[data], help="the log of one process")
-    logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access, or supervisor")
-    logs.add_argument("-n", "--lines", type=int, default=200, metavar="N", help="how many lines (default: 200)")
+    logs = commands.add_parser("logs", parents=[data], help="print the log of one process")
+    logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access or supervisor")
+    logs.add_argument("-n", "--lines", type=int, default=200, metavar="N", help="number of lines (default: 200)")
     logs.set_defaults(run=_logs)
     return parser
 
@@ -139,7 +144,7 @@ def _scale_target(text: str) -> tuple[str, int]:
 def _restart_target(text: str) -> str:
     kind, _, number = text.rpartition("-")
     if text not in SCALABLE and not (kind in SCALABLE.values() and number.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{' or '.join(SCALABLE)}, or the name of one, such as gateway-2")
+        raise argparse.ArgumentTypeError(f"{' or '.join(SCALABLE)}, or the name of one, for example gateway-2")
     return text
 
 
@@ -152,7 +157,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
-    folder.lock()  # until this process is gone: that is what `gifchat down` waits for
+    folder.lock()  # This process holds the lock until it exits, and `gifchat down` waits for that.
     state = folder.load_state()
     size = Size(port=options.port, gateways=options.gateways, rooms_api=options.rooms_api)
     blueprint = Blueprint(size, folder, state, os.environ)
@@ -160,7 +165,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
     prefixes = Prefixes(colored=sys.stdout.isatty())
 
     def put(text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the reader of our output is gone; the log files have it all
+        with contextlib.suppress(BrokenPipeError):  # Nobody reads our output any more; the log files have everything.
             print(text, flush=True)
 
     def say(sentence: str) -> None:
@@ -171,7 +176,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
             put(prefixes.line(name, text))
 
     def ignore(name: str, kind: Kind, line: str) -> None:
-        """In the background the log files have it all."""
+        """Print nothing: in the background the log files have everything."""
 
     def on_ready(processes: list[dict[str, Any]]) -> None:
         put(f"\n{render_table(processes, _UP_COLUMNS)}\n")
@@ -188,7 +193,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
 
 
 def _up_detached(options: argparse.Namespace, folder: DataFolder) -> int:
-    os.close(folder.lock())  # says so now if it is running already
+    os.close(folder.lock())  # Fail early if a cluster runs already.
     log = folder.log("supervisor")
     with log.open("wb") as output:
         supervisor = subprocess.Popen(
@@ -229,7 +234,7 @@ def _down(options: argparse.Namespace) -> int:
     while folder.is_locked():
         if time.monotonic() > deadline:
             raise ClusterError(
-                f"The cluster did not stop within {STOP_TIMEOUT_S:g} s; `gifchat status` says what is left."
+                f"The cluster did not stop within {STOP_TIMEOUT_S:g} s; `gifchat status` shows what still runs."
             )
         time.sleep(0.05)
     print("Stopped.")
@@ -278,7 +283,7 @@ def _request(options: argparse.Namespace, request: Request, timeout_s: float = S
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from gifchat_cli.bench import command  # noqa: PLC0415 - its HTTP client would delay the other commands
+    from gifchat_cli.bench import command  # noqa: PLC0415 - its imports would delay the other commands
 
     return command.run(options)
 
@@ -288,7 +293,7 @@ def _logs(options: argparse.Namespace) -> int:
     names = sorted(path.stem for path in folder.logs.glob("*.log"))
     if options.name not in names:
         known = ", ".join(names) or "none yet"
-        print(f"There is no log of {options.name}; logs: {known}.", file=sys.stderr)
+        print(f"There is no log named {options.name}; logs: {known}.", file=sys.stderr)
         return EXIT_FAILED
     print("\n".join(tail(folder.log(options.name), options.lines)))
     return EXIT_OK

@@ -1,4 +1,4 @@
-"""What an embedded cluster is made of: every process with its port, command and environment."""
+"""Describes an embedded cluster: the port, command and environment of every process."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ _MAX_FILES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What the command line asks for."""
+    """The size of the cluster, from the command line."""
 
     port: int = 8080
     gateways: int = 3
@@ -31,13 +31,13 @@ class Size:
 
 
 class Blueprint:
-    """Chooses ports and describes the processes; starts nothing."""
+    """Chooses ports and describes the processes. It starts none."""
 
     def __init__(self, size: Size, folder: DataFolder, state: State, environment: Mapping[str, str]) -> None:
-        """Find the servers and choose ports; those of the last run where they can be had.
+        """Find the servers and choose ports, if possible those of the last run.
 
         Raises:
-            PrerequisiteError: a server or the public port cannot be had.
+            PrerequisiteError: a server is missing, or the public port is taken.
         """
         mongod, valkey_server, nginx = find_mongod(), find_valkey_server(), find_nginx()
         if not NGINX_TEMPLATE.is_file():
@@ -62,11 +62,11 @@ class Blueprint:
 
     @property
     def url(self) -> str:
-        """Where people find the product."""
+        """The address for browsers."""
         return f"http://localhost:{self.size.port}"
 
     def stores(self) -> list[ProcessSpec]:
-        """MongoDB and Valkey: first, because everything else needs them."""
+        """Describe MongoDB and Valkey, which start first because all services need them."""
         mongod, valkey = self.mongod, self.valkey
         return [
             ProcessSpec(
@@ -89,7 +89,7 @@ class Blueprint:
         ]
 
     def rooms_api(self, number: int) -> ProcessSpec:
-        """The `number`-th replica of rooms-api, from 1."""
+        """Describe replica `number` of rooms-api, from 1."""
         return self._service(
             f"rooms-api-{number}",
             Kind.ROOMS_API,
@@ -98,13 +98,13 @@ class Blueprint:
         )
 
     def web(self) -> ProcessSpec:
-        """The pages."""
+        """Describe the process that serves the pages."""
         return self._service(
             "web", Kind.WEB, "gifchat_web", {"ROOMS_API_URL": self.nginx.internal_url, "SECURE_COOKIES": "false"}
         )
 
     def gateway(self, number: int) -> ProcessSpec:
-        """The `number`-th gateway, from 1. It may take a while to stop: it moves its sockets away first."""
+        """Describe gateway `number`, from 1. Its stop timeout is long, because it moves its sockets away first."""
         return self._service(
             f"gateway-{number}",
             Kind.GATEWAY,
@@ -114,7 +114,7 @@ class Blueprint:
         )
 
     def front_door(self) -> ProcessSpec:
-        """nginx; its configuration must have been written."""
+        """Describe nginx. Its configuration must be written before it starts."""
         port = self.nginx.internal_port
         return ProcessSpec(
             name="nginx",
@@ -164,18 +164,18 @@ def _check_public_port(port: int, ipv6: bool) -> None:
     if all(is_free(port, host) for host in hosts):
         return
     if port < 1024 and os.geteuid() != 0:
-        raise PrerequisiteError(f"Port {port} needs root: choose one above 1023, such as `make up PORT=8080`.")
+        raise PrerequisiteError(f"Port {port} needs root: choose one above 1023, for example `make up PORT=8080`.")
     raise PrerequisiteError(
-        f"Port {port} is taken by another program: choose another one, such as `make up PORT={port + 1}` "
+        f"Another program uses port {port}: choose another port, for example `make up PORT={port + 1}` "
         f"(or `gifchat up --port {port + 1}`)."
     )
 
 
 def raise_file_limit() -> int:
-    """Let this process and its children open as many files as the system allows, at most 65536.
+    """Raise the open-file limit of this process and its children, to at most 65536.
 
     Returns:
-        The limit that now holds.
+        The new limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)

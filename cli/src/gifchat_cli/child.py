@@ -20,7 +20,7 @@ _PROBE_EVERY_S = 0.05
 
 
 class ChildState(StrEnum):
-    """Where a process is in its life."""
+    """The life cycle of a process."""
 
     STARTING = "starting"
     READY = "ready"
@@ -33,24 +33,24 @@ class ChildState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run and how to see that it is ready."""
+    """What to run, and how to tell that it is ready."""
 
     name: str
     kind: Kind
     port: int
     command: Sequence[str]
     probe: Callable[[], object]
-    """Returns when the process is ready, raises `NotReadyError` when not (yet). Called in a thread; may block 2 s."""
+    """Returns if the process is ready, else raises `NotReadyError`. Runs in a thread; may block for 2 s."""
     env: Mapping[str, str]
     stop_timeout_s: float = 15.0
 
 
 class Child:
-    """One process and its successors under one name.
+    """A process and its replacements after crashes, all under one name.
 
-    `on_line(name, kind, line)` gets every line of output, `on_event(sentence)` each event of the process.
-    `on_ready(child)` is called for each process that becomes ready. `on_crash_loop(child)` is called when a crash loop
-    begins: if it returns True, the child keeps restarting the process; if False, it fails.
+    `on_line(name, kind, line)` gets every line of output; `on_event(sentence)` gets every crash and restart.
+    `on_ready(child)` is called each time that the process becomes ready. `on_crash_loop(child)` is called when a crash
+    loop begins: the child keeps restarting the process if it returns True, and fails if it returns False.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Child:
 
     @property
     def log_path(self) -> Path:
-        """Its log file."""
+        """The log file."""
         return self._log.path
 
     def start(self) -> None:
@@ -95,7 +95,7 @@ class Child:
         await self._settled.wait()
 
     async def stop(self) -> None:
-        """SIGTERM, wait, and SIGKILL after the time that its spec gives it. May be called again."""
+        """Send SIGTERM and wait; send SIGKILL after the spec's stop timeout. May be called again."""
         self._stopping.set()
         if self._task is None:
             return
@@ -112,7 +112,7 @@ class Child:
         self._log.close()
 
     def kill(self) -> None:
-        """SIGKILL at once, and no restart; `stop` is still to be awaited."""
+        """Send SIGKILL now and do not restart; the caller must still await `stop`."""
         self._stopping.set()
         self.send(signal.SIGKILL)
 
@@ -141,13 +141,13 @@ class Child:
                 if not restart.crash_loop:
                     self.state = ChildState.RESTARTING
                 lived_s = time.monotonic() - started_at
-                self._on_event(f"{ended} after {lived_s:.1f} s: started again in {restart.delay_s:g} s.")
+                self._on_event(f"{ended} after {lived_s:.1f} s: restarting in {restart.delay_s:g} s.")
             self.restarts += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), restart.delay_s)
 
     async def _run_once(self) -> int:
-        # A pipe of our own: asyncio's would make `wait` wait for everybody who holds it, such as nginx's workers.
+        # Our own pipe: with asyncio's, `wait` would wait for every holder of the pipe, such as nginx's workers.
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -156,12 +156,12 @@ class Child:
                 stdout=write_end,
                 stderr=write_end,
                 env=self.spec.env,
-                start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+                start_new_session=True,  # Only the supervisor gets the terminal's Ctrl-C.
                 preexec_fn=die_with_parent,
             )
         except OSError as error:
             os.close(read_end)
-            self._write(f"{self.spec.command[0]} cannot be started: {error}".encode())
+            self._write(f"cannot start {self.spec.command[0]}: {error}".encode())
             return 127
         finally:
             os.close(write_end)
@@ -177,7 +177,7 @@ class Child:
             if self.state is not ChildState.CRASH_LOOP:
                 self._settled.clear()
             self.pid = None
-            # nginx's workers would otherwise keep the port after a crash of their master.
+            # If nginx's master crashes, its workers would otherwise keep the port.
             self._kill_group(process.pid)
             await asyncio.wait({reading}, timeout=2.0)
             reading.cancel()
@@ -230,5 +230,5 @@ class Child:
 
 def _how_it_ended(code: int) -> str:
     if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was ended by {signal.Signals(-code).name}"
+        return f"exited with code {code}"
+    return f"was killed by {signal.Signals(-code).name}"

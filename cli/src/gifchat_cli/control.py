@@ -1,4 +1,4 @@
-"""The command line talks to the running supervisor over a socket in the data folder: one JSON object a line."""
+"""The control socket in the data folder: the command line sends the supervisor one JSON object per line."""
 
 import asyncio
 import json
@@ -18,19 +18,19 @@ Answer = dict[str, Any]
 
 
 class NotRunningError(Exception):
-    """Nobody listens on the control socket."""
+    """No supervisor listens on the control socket."""
 
 
 class RefusedError(Exception):
-    """The supervisor refused the request; `str()` is its sentence."""
+    """The supervisor refused the request; `str()` is a sentence for the user."""
 
 
 def call(path: Path, request: Request, timeout_s: float = 10.0) -> Answer:
     """Send one request and wait for its answer. Blocks.
 
     Raises:
-        NotRunningError: no supervisor, or it ended before it answered.
-        RefusedError: the supervisor said why not.
+        NotRunningError: there is no supervisor, or it exited before it answered.
+        RefusedError: the supervisor refused the request.
     """
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout_s)
@@ -42,7 +42,7 @@ def call(path: Path, request: Request, timeout_s: float = 10.0) -> Answer:
         except OSError as error:
             raise NotRunningError(str(error)) from error
     if not line:
-        raise NotRunningError("the supervisor ended")
+        raise NotRunningError("the supervisor exited")
     answer: Answer = json.loads(line)
     if not answer.get("ok"):
         raise RefusedError(answer.get("error", "refused"))
@@ -50,9 +50,9 @@ def call(path: Path, request: Request, timeout_s: float = 10.0) -> Answer:
 
 
 async def serve(path: Path, handle: Callable[[Request], Awaitable[Answer]]) -> asyncio.Server:
-    """Answer requests on `path`, which only this user can reach.
+    """Serve requests on the socket `path`, which only this user can open.
 
-    `path` must not exist. `handle` may raise `RefusedError` or `ValueError`: the sentence is the answer.
+    `path` must not exist. If `handle` raises `RefusedError` or `ValueError`, its text becomes the answer.
     """
 
     async def on_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -76,7 +76,7 @@ async def _answer(line: bytes, handle: Callable[[Request], Awaitable[Answer]]) -
     try:
         request = json.loads(line)
         if not isinstance(request, dict):
-            return {"ok": False, "error": "a request is a JSON object"}
+            return {"ok": False, "error": "a request must be a JSON object"}
         return {"ok": True, **await handle(request)}
     except (RefusedError, ValueError) as error:
         return {"ok": False, "error": str(error)}

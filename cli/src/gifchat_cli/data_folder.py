@@ -1,4 +1,4 @@
-"""The folder that keeps what must outlast a run: data, logs, the cluster's own secrets."""
+"""The data folder: databases, logs and secrets that outlast a run."""
 
 import fcntl
 import hashlib
@@ -12,21 +12,21 @@ from pathlib import Path
 from gifchat_cli.prerequisites import PrerequisiteError
 
 _SOCKET_PATH_MAX_BYTES = 100
-"""Linux takes 107, macOS 103."""
+"""Linux allows 107, macOS 103."""
 
 
 @dataclass(slots=True)
 class State:
-    """What is remembered from one run to the next."""
+    """Secrets and ports that stay the same from one run to the next."""
 
     session_secrets: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     internal_token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     ports: dict[str, int] = field(default_factory=dict)
-    """Name of a process → its port, so that cookies and the replica set's member stay right."""
+    """Process name → port. Cookies and the replica set's configuration depend on stable ports."""
 
 
 class DataFolder:
-    """Where everything is inside the folder."""
+    """The paths inside the folder, its lock and its state."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -38,10 +38,10 @@ class DataFolder:
         self._lock_file = self.path / "lock"
 
     def create(self) -> None:
-        """Make the folders.
+        """Create the folders.
 
         Raises:
-            PrerequisiteError: not allowed, or the path is a file.
+            PrerequisiteError: permission is denied, or the path is a file.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -51,18 +51,18 @@ class DataFolder:
                 probe.unlink()
         except OSError as error:
             raise PrerequisiteError(
-                f"The data folder {self.path} cannot be written ({error.strerror}): "
+                f"Cannot write to the data folder {self.path} ({error.strerror}): "
                 "choose another one with --data DIR, or change its owner."
             ) from error
 
     def lock(self) -> int:
-        """Claim the folder for this process, until it ends.
+        """Claim the folder for this process until it exits.
 
         Returns:
             A file descriptor that must stay open.
 
         Raises:
-            PrerequisiteError: a running cluster has it.
+            PrerequisiteError: a running cluster holds the lock.
         """
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -71,12 +71,12 @@ class DataFolder:
             os.close(descriptor)
             raise PrerequisiteError(
                 f"GIF Chat is already running on the data folder {self.path}: "
-                "`gifchat down` stops it, `gifchat status` shows it, --data DIR starts another one."
+                "stop it with `gifchat down`, or start a second one with --data DIR."
             ) from error
         return descriptor
 
     def is_locked(self) -> bool:
-        """Whether a running cluster has the folder."""
+        """Whether a running cluster holds the lock."""
         if not self._lock_file.exists():
             return False
         try:
@@ -86,7 +86,7 @@ class DataFolder:
         return False
 
     def load_state(self) -> State:
-        """What was remembered, or a new state with secrets of its own.
+        """Load the saved state, or create a new one with new secrets.
 
         Raises:
             PrerequisiteError: the file is damaged.
@@ -101,7 +101,7 @@ class DataFolder:
             ) from error
 
     def save_state(self, state: State) -> None:
-        """Remember `state`, readable by this user alone."""
+        """Save the state in a file that only this user can read."""
         draft = self._state_file.with_suffix(".new")
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -110,11 +110,11 @@ class DataFolder:
         draft.replace(self._state_file)
 
     def log(self, name: str) -> Path:
-        """The log file of a process."""
+        """Return the path of a process's log file."""
         return self.logs / f"{name}.log"
 
     def socket_path(self) -> Path:
-        """The control socket: in the folder, or under a hash of its path where that is too long for a socket."""
+        """Return the control socket's path; one in the temporary folder if this folder's path is too long."""
         here = self.path / "control.sock"
         if len(os.fsencode(here)) <= _SOCKET_PATH_MAX_BYTES:
             return here

@@ -1,10 +1,10 @@
-"""What kinds of processes a cluster is made of."""
+"""The kinds of processes in a cluster."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The kind of a process, as the status shows it."""
+    """A kind of process, as `gifchat status` shows it."""
 
     MONGODB = "mongodb"
     VALKEY = "valkey"
@@ -21,7 +21,7 @@ STOP_ORDER: tuple[frozenset[Kind], ...] = (
     frozenset({Kind.VALKEY}),
     frozenset({Kind.MONGODB}),
 )
-"""Who is stopped together; nobody loses what it needs before it has stopped itself."""
+"""Kinds that stop together, in this order: a process stops before the processes that it depends on."""
 
 SCALABLE = {"gateways": Kind.GATEWAY, "rooms-api": Kind.ROOMS_API}
-"""What `gifchat scale` takes."""
+"""The kinds that `gifchat scale` accepts."""

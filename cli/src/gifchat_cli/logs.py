@@ -1,4 +1,4 @@
-"""Logs of the processes: bounded files, and what of them a person wants to see in the terminal."""
+"""Process logs: bounded files, and the lines worth showing in the terminal."""
 
 import json
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from pathlib import Path
 from gifchat_cli.kinds import Kind
 
 MAX_BYTES = 8 * 1024 * 1024
-"""A log file is moved to `NAME.log.1` beyond this size; the file moved before is gone."""
+"""A larger log file is moved to `NAME.log.1`, which replaces the file moved before."""
 
 _MAX_LINE_BYTES = 16 * 1024
 _HARMLESS_IN_VALKEY = ("Memory overcommit must be enabled", "ready to exit, bye bye", "User requested shutdown")
-"""Warnings about saving to disk, which it never does here, and its farewell."""
+"""Warnings about saving to disk, which is switched off here, and shutdown messages."""
 
 _COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LineSplitter:
-    """Bytes as they come → whole lines. A line without an end is cut at 16 KiB, so that memory is bounded."""
+    """Splits a byte stream into lines. It cuts a line after 16 KiB, so that memory is bounded."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The lines that `data` completes, without their ends."""
+        """Yield the lines that `data` completes, without line ends."""
         *lines, rest = (self._rest + data).split(b"\n")
         yield from lines
         if len(rest) > _MAX_LINE_BYTES:
@@ -32,14 +32,14 @@ class LineSplitter:
         self._rest = rest
 
     def end(self) -> Iterator[bytes]:
-        """What is left at the end of the stream."""
+        """Yield the rest at the end of the stream."""
         if self._rest:
             yield self._rest
         self._rest = b""
 
 
 class BoundedLog:
-    """A log file that is at most twice `max_bytes` on disk, the older half in `NAME.log.1`."""
+    """A log that takes at most twice `max_bytes` on disk; the older half is in `NAME.log.1`."""
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class BoundedLog:
         self._size += len(line) + 1
 
     def close(self) -> None:
-        """Nothing is written afterwards."""
+        """Close the file; no line may follow."""
         self._file.close()
 
 
@@ -68,7 +68,7 @@ def set_aside(path: Path) -> None:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last `lines` lines of a log; reads no more than its last 256 KiB."""
+    """Return the last `lines` lines of a log, out of its last 256 KiB."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -78,9 +78,9 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def for_terminal(kind: Kind, line: str) -> str | None:
-    """What of a log line is worth a person's attention while the cluster runs; None: nothing, it is in the file.
+    """Return the part of a log line to show while the cluster runs; None hides the line.
 
-    Our own services, and nginx's errors, are shown as they are. MongoDB and Valkey tell much; only warnings count.
+    Lines of our services and nginx's errors are shown unchanged. MongoDB and Valkey log a lot: only warnings are shown.
     """
     match kind:
         case Kind.MONGODB:
@@ -103,7 +103,7 @@ def _mongod_warning(line: str) -> str | None:
 
 
 class Prefixes:
-    """A prefix of one width, and a colour of its own, for each process."""
+    """Prefixes lines with the process's name, padded to one width and in its own colour."""
 
     def __init__(self, colored: bool, width: int = 11) -> None:
         self._colored = colored
@@ -111,7 +111,7 @@ class Prefixes:
         self._color_of: dict[str, int] = {}
 
     def line(self, name: str, text: str) -> str:
-        """`name │ text`."""
+        """Return `name │ text`."""
         prefix = f"{name:<{self._width}} │"
         if self._colored:
             color = self._color_of.setdefault(name, _COLORS[len(self._color_of) % len(_COLORS)])

@@ -7,7 +7,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on `port` of `host` now; False too where the host does not exist."""
+    """Whether a server could listen on `port` of `host` now; also False if the host does not exist."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -18,7 +18,7 @@ def is_free(port: int, host: str = LOOPBACK) -> bool:
 
 
 def free_port() -> int:
-    """A port that the kernel says is free."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
@@ -30,9 +30,9 @@ def choose_port(
     is_free: Callable[[int], bool] = is_free,
     free_port: Callable[[], int] = free_port,
 ) -> int:
-    """`preferred` if it can be had, else any free port; never one of `taken`.
+    """Return `preferred` if it is free, else any free port, but never one of `taken`.
 
-    `taken` are ports given to processes that may not listen yet, so that asking the kernel is not enough.
+    `taken` are ports assigned to processes that may not listen yet, so the kernel still reports them as free.
     """
     taken = set(taken)
     if preferred is not None and preferred not in taken and is_free(preferred):

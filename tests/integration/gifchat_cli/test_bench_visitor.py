@@ -1,4 +1,4 @@
-"""What the bench says where GIF Chat is not, and how it takes a front door that limits it."""
+"""What the bench says without a GIF Chat at the address, and how it reacts to rate limits."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ Answer = tuple[int, dict[str, str], Any]
 
 @contextmanager
 def answering(*answers: Answer) -> Iterator[str]:
-    """A server that gives these answers, one after the other, and the last one for ever; its url."""
+    """Start a server that gives these answers in turn and then repeats the last one; yields its URL."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def answering(*answers: Answer) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -48,25 +48,27 @@ def answering(*answers: Answer) -> Iterator[str]:
         thread.join()
 
 
-def test_nobody_there_is_said_with_the_remedy() -> None:
+def test_without_a_server_the_error_has_a_remedy() -> None:
     with (
         FrontDoor(f"http://127.0.0.1:{free_port()}") as door,
-        pytest.raises(NotThereError, match=r"Nothing answers on .*: `gifchat up` starts a cluster, --url names"),
+        pytest.raises(
+            NotThereError, match=r"Nothing answers on .*: start a cluster with `gifchat up`, or name one with --url"
+        ),
     ):
         door.look()
 
 
 @pytest.mark.parametrize("answer", [(404, {}, {"detail": "Not Found"}), (200, {}, [1]), (200, {}, "hello")])
-def test_somebody_else_there_is_said(answer: Answer) -> None:
+def test_another_server_is_not_taken_for_gif_chat(answer: Answer) -> None:
     with (
         answering(answer) as url,
         FrontDoor(url) as door,
-        pytest.raises(NotThereError, match=r"is not GIF Chat .* name the address of its front door with --url"),
+        pytest.raises(NotThereError, match=r"is not GIF Chat .* give the address of its front door with --url"),
     ):
         door.look()
 
 
-def test_a_session_is_asked_for_again_when_the_front_door_limits() -> None:
+def test_a_rate_limited_session_request_is_retried() -> None:
     limited: Answer = (429, {"Retry-After": "0"}, {"title": "Too many requests. Slow down."})
     with (
         answering(limited, limited, (200, {"Set-Cookie": "gifchat_session=abc; Path=/"}, {})) as url,

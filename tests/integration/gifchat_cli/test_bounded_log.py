@@ -14,7 +14,7 @@ def test_a_log_stays_within_its_bounds_and_keeps_the_newest_lines(tmp_path: Path
     assert tail(path, 2) == ["line 998", "line 999"]
 
 
-def test_a_log_goes_on_where_the_last_run_ended(tmp_path: Path) -> None:
+def test_a_log_is_appended_to_in_the_next_run(tmp_path: Path) -> None:
     path = tmp_path / "web.log"
     for text in (b"first run", b"second run"):
         log = BoundedLog(path)
@@ -23,5 +23,5 @@ def test_a_log_goes_on_where_the_last_run_ended(tmp_path: Path) -> None:
     assert tail(path, 10) == ["first run", "second run"]
 
 
-def test_the_tail_of_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
+def test_the_tail_of_a_missing_log_is_empty(tmp_path: Path) -> None:
     assert tail(tmp_path / "none.log", 5) == []

@@ -1,4 +1,4 @@
-"""One supervised process, with real processes."""
+"""Supervision of one process, with real processes."""
 
 import asyncio
 import signal
@@ -78,7 +78,7 @@ async def child_of(
         await child.stop()
 
 
-async def test_its_output_is_logged_and_a_stop_is_no_crash(tmp_path: Path) -> None:
+async def test_output_is_logged_and_a_stop_is_not_a_crash(tmp_path: Path) -> None:
     async with child_of(SLEEPER, tmp_path) as (child, watcher):
         await watcher.until(lambda: watcher.lines == ["up"])
         await child.wait_until_settled()
@@ -87,7 +87,7 @@ async def test_its_output_is_logged_and_a_stop_is_no_crash(tmp_path: Path) -> No
     assert (tmp_path / "thing-1.log").read_text() == "up\n"
 
 
-async def test_a_killed_process_is_restarted_and_shown_as_such(tmp_path: Path) -> None:
+async def test_a_killed_process_restarts_and_its_restarts_are_counted(tmp_path: Path) -> None:
     async with child_of(SLEEPER, tmp_path) as (child, watcher):
         await watcher.until(lambda: watcher.lines == ["up"] and len(watcher.ready) == 1)
         first = child.pid
@@ -97,15 +97,15 @@ async def test_a_killed_process_is_restarted_and_shown_as_such(tmp_path: Path) -
         assert child.restarts == 1
         await child.wait_until_settled()
         assert watcher.ready == [first, child.pid]
-        assert watcher.events[0].startswith("thing-1 was ended by SIGKILL after ")
+        assert watcher.events[0].startswith("thing-1 was killed by SIGKILL after ")
 
 
-async def test_after_three_crashes_it_fails_when_no_other_can_serve(tmp_path: Path) -> None:
+async def test_three_crashes_are_fatal_if_no_other_process_can_serve(tmp_path: Path) -> None:
     async with child_of(CRASHER, tmp_path, keep_trying=False) as (child, watcher):
         await watcher.until(lambda: bool(watcher.crash_loops))
         assert child.state is ChildState.FAILED
         assert watcher.lines == ["no luck"] * 3
-        assert watcher.events[-1] == "thing-1 ended with exit code 3: 3 crashes within a minute."
+        assert watcher.events[-1] == "thing-1 exited with code 3: 3 crashes within a minute."
 
 
 async def test_a_crash_loop_ends_once_the_process_stays_ready(tmp_path: Path) -> None:
@@ -120,15 +120,15 @@ async def test_a_crash_loop_ends_once_the_process_stays_ready(tmp_path: Path) ->
         mended.touch()
         await watcher.until(lambda: child.pid is not None)
         pid = child.pid
-        assert child.state is ChildState.CRASH_LOOP, "it has not been ready for long enough"
+        assert child.state is ChildState.CRASH_LOOP, "the process has not been ready for long enough"
         await watcher.until(lambda: bool(watcher.ready))
         assert (child.state, watcher.ready) == (ChildState.READY, [pid])
         child.send(signal.SIGKILL)
         await watcher.until(lambda: len(watcher.ready) == 2)
-    assert watcher.events[-1].endswith("started again in 0.5 s."), "crashes before a recovery count no more"
+    assert watcher.events[-1].endswith("restarting in 0.5 s."), "crashes before a recovery no longer count"
 
 
-async def test_a_process_that_crashes_soon_after_getting_ready_stays_in_its_crash_loop(tmp_path: Path) -> None:
+async def test_a_crash_soon_after_readiness_continues_the_crash_loop(tmp_path: Path) -> None:
     async with child_of("import time; time.sleep(0.3); exit(3)", tmp_path) as (child, watcher):
         await child.wait_until_settled()
         await watcher.until(lambda: child.restarts == 4)

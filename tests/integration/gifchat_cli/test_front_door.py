@@ -1,4 +1,4 @@
-"""What a real nginx with the one template does with requests, in front of upstreams that echo what reached them."""
+"""A real nginx with our template routes, limits and caches requests, in front of upstreams that echo them."""
 
 import http.client
 import json
@@ -31,7 +31,7 @@ TAGS = {name: node_tag(name) for name in ("gateway-1", "gateway-2")}
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with who it is and what it was asked."""
+    """Answers with its own name and the request."""
 
     protocol_version = "HTTP/1.1"
 
@@ -58,7 +58,7 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing."""
+        """Log nothing."""
 
 
 class NamedServer(ThreadingHTTPServer):
@@ -154,7 +154,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
         yield FrontDoor(nginx, servers, work_dir)
 
 
-def test_a_room_has_one_replica_and_rooms_are_spread(door: FrontDoor) -> None:
+def test_each_room_has_one_replica_and_rooms_are_spread(door: FrontDoor) -> None:
     replica_of = {room: door.echo(f"/api/v1/rooms/{room}/messages")["name"] for room in ROOMS}
     assert set(replica_of.values()) == {"rooms-api-1", "rooms-api-2"}
     for room, replica in replica_of.items():
@@ -162,11 +162,11 @@ def test_a_room_has_one_replica_and_rooms_are_spread(door: FrontDoor) -> None:
         assert door.echo(f"/internal/v1/rooms/{room}/log", internal=True)["name"] == replica
 
 
-def test_what_names_no_room_goes_to_any_replica(door: FrontDoor) -> None:
+def test_requests_without_a_room_go_to_any_replica(door: FrontDoor) -> None:
     assert {door.echo("/api/v1/rooms")["name"] for _ in range(40)} == {"rooms-api-1", "rooms-api-2"}
 
 
-def test_the_internal_paths_are_not_reachable_from_outside(door: FrontDoor) -> None:
+def test_internal_paths_cannot_be_reached_from_outside(door: FrontDoor) -> None:
     for path in (
         "/internal/v1/heads",
         "/internal/v1/engine.io/",
@@ -179,7 +179,7 @@ def test_the_internal_paths_are_not_reachable_from_outside(door: FrontDoor) -> N
     assert door.echo("/internal/v1/heads", internal=True)["path"] == "/internal/v1/heads"
 
 
-def test_a_client_cannot_say_its_own_address(door: FrontDoor) -> None:
+def test_a_client_cannot_forge_its_address(door: FrontDoor) -> None:
     forged = {"X-Forwarded-For": "1.1.1.1, 2.2.2.2", "X-Real-IP": "3.3.3.3", "Forwarded": "for=4.4.4.4"}
     for path in ("/api/v1/rooms", "/socket.io/?EIO=4"):
         headers = {name.lower(): value for name, value in door.echo(path, headers=forged)["headers"].items()}
@@ -187,12 +187,12 @@ def test_a_client_cannot_say_its_own_address(door: FrontDoor) -> None:
         assert not {"x-real-ip", "forwarded", "x-forwarded-host"} & headers.keys()
 
 
-def test_a_service_passes_the_address_of_its_client_on(door: FrontDoor) -> None:
+def test_a_service_passes_on_the_address_of_its_client(door: FrontDoor) -> None:
     answer = door.echo("/api/v1/rooms", headers={"X-Forwarded-For": "203.0.113.9"}, internal=True)
     assert answer["headers"]["X-Forwarded-For"] == "203.0.113.9"
 
 
-def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoor) -> None:
+def test_engine_io_works_with_and_without_a_trailing_slash(door: FrontDoor) -> None:
     for path in ("/socket.io", "/socket.io/", "/socket.io/socket.io.js"):
         answer = door.echo(f"{path}?EIO=4&transport=polling")
         assert answer["name"].startswith("gateway-")
@@ -200,7 +200,7 @@ def test_engine_io_is_reached_with_and_without_the_trailing_slash(door: FrontDoo
         upgraded = door.echo(path, headers={"Connection": "Upgrade", "Upgrade": "websocket"})["headers"]
         assert upgraded["Upgrade"] == "websocket"
     for path in ("/socket.iox", "/socket.io.js", "/xsocket.io"):
-        assert door.ask(path)[0].status == 502, "the pages answer, which are down here"
+        assert door.ask(path)[0].status == 502, "web answers, and it is down in this test"
 
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -208,7 +208,7 @@ POLLING = "/socket.io/?EIO=4&transport=polling"
 
 def test_nginx_routes_a_sid_to_its_gateway(door: FrontDoor) -> None:
     known = {door.echo(POLLING)["name"] for _ in range(10)}
-    assert known == {"gateway-1", "gateway-2"}, "the balancer uses both, and learns their tags"
+    assert known == {"gateway-1", "gateway-2"}, "nginx uses both and learns their tags"
     for name, tag in TAGS.items():
         assert {door.echo(f"{POLLING}&sid={new_sid(tag)}")["name"] for _ in range(10)} == {name}
     for nobodys in (new_sid("unknown-"), "x", "../..", "%00"):
@@ -225,7 +225,7 @@ def test_the_affinity_cookie_holds_only_the_gateways_tag(door: FrontDoor) -> Non
 
 
 @pytest.mark.parametrize(("asked", "passed_on"), [("websocket", "websocket"), ("h2c", None)])
-def test_only_websocket_is_an_upgrade(door: FrontDoor, asked: str, passed_on: str | None) -> None:
+def test_only_a_websocket_upgrade_is_passed_on(door: FrontDoor, asked: str, passed_on: str | None) -> None:
     headers = door.echo("/ws", headers={"Connection": "Upgrade", "Upgrade": asked})["headers"]
     assert headers.get("Upgrade") == passed_on
 
@@ -246,7 +246,7 @@ def test_gifs_are_cached(door: FrontDoor) -> None:
     assert (partial.status, len(body)) == (206, 5)
 
 
-def test_bodies_have_limits_and_a_gif_has_a_larger_one(door: FrontDoor) -> None:
+def test_bodies_are_limited_and_the_limit_for_gifs_is_larger(door: FrontDoor) -> None:
     post: dict[str, Any] = {"method": "POST", "body": b"x" * 100_000}
     response, body = door.ask("/api/v1/rooms", **post)
     assert (response.status, json.loads(body)["code"]) == (413, "payload_too_large")
@@ -255,7 +255,7 @@ def test_bodies_have_limits_and_a_gif_has_a_larger_one(door: FrontDoor) -> None:
     assert (response.status, json.loads(body)["code"]) == (413, "gif_too_large")
 
 
-def test_headers_that_a_service_forgot_are_added(door: FrontDoor) -> None:
+def test_missing_security_headers_are_added(door: FrontDoor) -> None:
     response, _ = door.ask("/api/v1/rooms")
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "strict-origin"
@@ -264,7 +264,7 @@ def test_headers_that_a_service_forgot_are_added(door: FrontDoor) -> None:
     assert response.headers["Server"] == "nginx"
 
 
-def test_no_password_of_a_link_is_logged_even_when_the_page_fails(door: FrontDoor) -> None:
+def test_the_password_in_a_link_is_never_logged(door: FrontDoor) -> None:
     path = f"/room/{ROOMS[0]}?password={PASSWORD}"
     assert door.ask(path)[0].status == 502
     assert door.ask(f"/room/{ROOMS[0]}/gif?password={PASSWORD}", method="POST", body=b"x" * 11_000_000)[0].status == 413
@@ -304,7 +304,7 @@ def test_nginx_answers_head_itself(door: FrontDoor) -> None:
         assert (response.status, response.headers["Content-Length"], body) == (200, "3", b"")
 
 
-def test_error_answers_of_nginx_have_the_security_headers(door: FrontDoor) -> None:
+def test_nginx_errors_have_the_security_headers(door: FrontDoor) -> None:
     for method, path, status in (("TRACE", "/api/v1/rooms", 405), ("GET", "/api/v1/session", 503)):
         response, _ = door.ask(path, method=method)
         assert response.status == status
@@ -312,7 +312,7 @@ def test_error_answers_of_nginx_have_the_security_headers(door: FrontDoor) -> No
         assert response.headers.get_all("X-Frame-Options") == ["DENY"]
 
 
-def test_a_service_that_is_down_is_a_retryable_problem(door: FrontDoor) -> None:
+def test_a_service_that_is_down_yields_a_retryable_problem(door: FrontDoor) -> None:
     response, body = door.ask("/api/v1/session")
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
     assert json.loads(body)["code"] == "unavailable"

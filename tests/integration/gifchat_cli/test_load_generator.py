@@ -1,4 +1,4 @@
-"""The load generator is built where it is needed, and what is missing is said with its remedy."""
+"""The load generator is compiled when needed; without a compiler the error has a remedy."""
 
 import json
 import re
@@ -24,12 +24,12 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_it_has_no_warnings(tmp_path: Path) -> None:
+def test_it_compiles_without_warnings(tmp_path: Path) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(tmp_path / "program"), str(generator.SOURCE)]
     assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
 
 
-def test_clients_can_be_added_while_it_runs(program: Path, tmp_path: Path) -> None:
+def test_clients_can_be_added_while_the_generator_runs(program: Path, tmp_path: Path) -> None:
     clients = tmp_path / "clients"
     clients.touch()
     with generator.started([str(program), "--port", str(free_port()), "--clients", str(clients)]) as load:
@@ -41,12 +41,12 @@ def test_clients_can_be_added_while_it_runs(program: Path, tmp_path: Path) -> No
         assert load.ask("idle 0", 0.0) == {"connected": 0, "lost_clients": 0, "why": answer["why"]}
 
 
-def test_that_it_ended_is_said(program: Path) -> None:
-    with pytest.raises(GeneratorError, match="the load generator ended"), generator.started([str(program)]) as load:
+def test_an_exited_generator_is_reported(program: Path) -> None:
+    with pytest.raises(GeneratorError, match="the load generator exited"), generator.started([str(program)]) as load:
         load.answer(1.0)
 
 
-def test_the_stamp_and_the_limit_are_those_of_the_source() -> None:
+def test_the_stamp_and_the_limit_match_the_c_source() -> None:
     source = generator.SOURCE.read_text()
     assert f"#define STAMP {len(generator.STAMP)}\n" in source
     assert f"#define MAX_CLIENTS {generator.MAX_CLIENTS}\n" in source
@@ -55,14 +55,14 @@ def test_the_stamp_and_the_limit_are_those_of_the_source() -> None:
     assert json.loads(generator.join_packet(RoomId("a" * 24)).partition("0")[2]) == ["join", "a" * 24]
 
 
-def test_no_compiler_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_a_missing_compiler_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError, match=r"there is no C compiler: run `apt-get install gcc libc6-dev`"):
         generator.build(tmp_path / "program")
 
 
-def test_a_compiler_without_headers_is_said_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_for_missing_headers_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = tmp_path / "cc"
     compiler.write_text("#!/bin/sh\necho 'fatal error: arpa/inet.h: No such file or directory' >&2\nexit 1\n")
     compiler.chmod(0o755)

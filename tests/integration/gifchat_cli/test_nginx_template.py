@@ -1,4 +1,4 @@
-"""The one template, accepted by a real nginx in both variants; its table of placeholders is complete."""
+"""A real nginx accepts the template in both variants, and the README explains every placeholder."""
 
 import re
 import subprocess
@@ -66,7 +66,7 @@ def test_the_readme_explains_every_placeholder() -> None:
 @pytest.mark.parametrize(
     "code", ["method_not_allowed", "payload_too_large", "gif_too_large", "rate_limited", "unavailable"]
 )
-def test_errors_that_nginx_makes_are_those_of_the_contract(code: str) -> None:
+def test_errors_made_by_nginx_match_the_contract(code: str) -> None:
     row = errors.TABLE[code]
     expected = (
         f'"title":"{row.text("en")}","status":{row.status},"detail":"{row.text("en")}","code":"{code}",'

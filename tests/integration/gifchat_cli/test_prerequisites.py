@@ -1,4 +1,4 @@
-"""What a person reads who starts the cluster on a machine that lacks something."""
+"""What the user reads if a server is missing on this machine."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ except prerequisites.PrerequisiteError as error:
 
 
 def find(what: str, on_path: Path) -> str:
-    """The answer of a Python without any installed package."""
+    """Return the answer of a Python without installed packages."""
     answer = subprocess.run(
         [sys.executable, "-I", "-S", "-c", ASK, what],
         env={"PATH": str(on_path)},
@@ -37,7 +37,7 @@ def put_on_path(folder: Path, name: str, script: str) -> Path:
     return program
 
 
-def test_no_server_for_this_platform_is_one_sentence_with_the_remedy(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_server_has_a_remedy(tmp_path: Path) -> None:
     for what, name in (("find_mongod", "mongod"), ("find_valkey_server", "valkey-server"), ("find_nginx", "nginx")):
         said = find(what, tmp_path)
         assert said.startswith(f"missing There is no {name} for this platform (linux-")
@@ -45,18 +45,18 @@ def test_no_server_for_this_platform_is_one_sentence_with_the_remedy(tmp_path: P
         assert "\n" not in said
 
 
-def test_a_server_on_the_path_will_do(tmp_path: Path) -> None:
+def test_a_server_on_the_path_is_used(tmp_path: Path) -> None:
     program = put_on_path(tmp_path, "mongod", "exit 0")
     assert find("find_mongod", tmp_path) == f"found {program}"
 
 
-def test_a_missing_libcurl_is_named_with_its_package(tmp_path: Path) -> None:
+def test_the_error_for_a_missing_libcurl_names_its_package(tmp_path: Path) -> None:
     put_on_path(tmp_path, "mongod", "echo 'error while loading shared libraries: libcurl.so.4' >&2; exit 127")
     said = find("find_mongod", tmp_path)
     assert "libcurl" in said
     assert "apt-get install libcurl4" in said
 
 
-def test_a_server_that_does_not_start_says_its_last_words(tmp_path: Path) -> None:
+def test_the_error_for_a_server_that_does_not_start_has_its_last_line(tmp_path: Path) -> None:
     put_on_path(tmp_path, "mongod", "echo 'Illegal instruction' >&2; exit 132")
     assert find("find_mongod", tmp_path).endswith("does not start: Illegal instruction")

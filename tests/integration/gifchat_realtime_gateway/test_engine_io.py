@@ -25,9 +25,9 @@ from gifchat_testkit.engine_worlds import (
     World,
     engine_world,
     served,
-    until,
 )
 from gifchat_testkit.raw_websocket import client_frame, close_payload, raw_websocket
+from gifchat_testkit.waiting import until
 
 PATH = "/socket.io/"
 POLLING = {"EIO": "4", "transport": "polling"}

@@ -11,8 +11,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from gifchat_realtime_gateway.engine.deflate import deflate, inflate
-from gifchat_testkit.engine_worlds import World, chat_world, served, until
+from gifchat_testkit.engine_worlds import World, chat_world, served
 from gifchat_testkit.raw_websocket import client_frame, raw_websocket
+from gifchat_testkit.waiting import until
 
 TARGET = "/socket.io/?EIO=4&transport=websocket"
 AGREED = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"

@@ -5,7 +5,7 @@ import json
 import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,6 @@ async def upgrading(gateway: Service, sid: str, **headers: str) -> AsyncIterator
     url = f"{gateway.url.replace('http', 'ws', 1)}{UPGRADE}&sid={sid}"
     async with websockets.connect(url, additional_headers=headers, compression=None) as line:
         yield line
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {DEADLINE_S} s: {what}") from None
 
 
 # ------------------------------------------------------------------------------------------------------- polling

@@ -17,8 +17,9 @@ from websockets.asyncio.client import ClientConnection
 
 from gifchat_realtime_gateway.engine.link import MAX_BUFFER_BYTES
 from gifchat_realtime_gateway.socketio.packet import MAX_ATTACHMENTS
-from gifchat_testkit.engine_worlds import MAX_BYTES, World, chat_world, served, until
+from gifchat_testkit.engine_worlds import MAX_BYTES, World, chat_world, served
 from gifchat_testkit.raw_websocket import client_frame, raw_websocket
+from gifchat_testkit.waiting import until
 
 PATH = "/socket.io/"
 WEBSOCKET = f"{PATH}?EIO=4&transport=websocket"

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gifchat_testkit.proxy import TcpProxy
+from gifchat_testkit.waiting import until
 
 DEADLINE_S = 5.0
 
@@ -53,13 +54,6 @@ class Client:
         """What came before the end; raises where it was a reset."""
         async with asyncio.timeout(DEADLINE_S):
             return await self.reader.read()
-
-
-async def until(condition: object) -> None:
-    assert callable(condition)
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 async def test_it_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:

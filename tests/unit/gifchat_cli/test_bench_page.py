@@ -1,5 +1,7 @@
+import io
 import json
 import resource
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -42,7 +44,12 @@ RESULT = Result(
 )
 
 
-def test_the_page_says_all_of_it() -> None:
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_page_shows_the_whole_result() -> None:
     assert render(RESULT) == (
         "GIF Chat at http://localhost:8080\n"
         "\n"
@@ -51,8 +58,8 @@ def test_the_page_says_all_of_it() -> None:
         "\n"
         "machine   2 × A processor, 8 GB, Linux 6.1\n"
         "cluster   2 rooms-api, 3 gateways; viewers on 3 gateways\n"
-        "load      one room, one writer, 10 messages/s in all, 5 s a step\n"
-        "limit     p99 250 ms, from when a message was to be sent to its last byte at a viewer\n"
+        "load      one room, one writer, 10 messages/s in total, 5 s per step\n"
+        "limit     p99 250 ms, from when a message was due to its last byte at a viewer\n"
         "\n"
         "viewers  messages  deliveries/s  p50 ms  p99 ms  lost  load\n"
         "   1500        50         15000    12.3    38.0     0   25%\n"
@@ -62,20 +69,20 @@ def test_the_page_says_all_of_it() -> None:
     )
 
 
-def test_where_nothing_was_held_the_page_says_so() -> None:
+def test_the_page_says_if_the_cluster_held_no_step() -> None:
     nothing = replace(RESULT, viewers=0, p50_ms=None, p99_ms=None, steps=[], cluster=None, gateways=0)
     page = render(nothing)
-    assert "Not even the first step was held." in page
-    assert "cluster   no viewer got in" in page
+    assert "The cluster did not hold the first step." in page
+    assert "cluster   no viewer was admitted" in page
     assert "p99 ms" not in page
 
 
-def test_it_is_json_too() -> None:
+def test_the_result_is_valid_json() -> None:
     read = json.loads(json.dumps(asdict(RESULT)))
     assert (read["stopped_by"], read["viewers"], read["steps"][0]["viewers"]) == ("p99", 1_500, 1_500)
 
 
-def test_without_a_terminal_each_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_each_step_prints_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(2_000)
     with progress.shown():
         progress.begins(1_500)
@@ -85,7 +92,22 @@ def test_without_a_terminal_each_step_is_a_line(capsys: pytest.CaptureFixture[st
     assert (captured.out, captured.err) == ("", "1,500 viewers: p50 12.3 ms, p99 38.0 ms\n")
 
 
-def test_the_machine_says_what_it_is() -> None:
+def test_the_machine_reports_its_facts() -> None:
     assert set(machine.facts()) == {"cores", "processor", "memory", "kernel"}
     sockets = machine.sockets_of_a_process()
     assert sockets is None or sockets < resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def test_a_terminal_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    progress = Progress(2_000)
+    with progress.shown():
+        progress.begins(1_500)
+        progress.say("A sentence with [brackets].")
+        progress.ends(STEP)
+    assert "1,500 viewers: p50 12.3 ms" in shown.getvalue()
+    assert "A sentence with [brackets]." in shown.getvalue()
+    assert "\x1b[" in shown.getvalue()

@@ -28,7 +28,7 @@ GOOD = Step(
         (replace(PLAN, step=1, most=3), [1, 2, 3]),
     ],
 )
-def test_the_steps_end_at_the_most(plan: Plan, targets: list[int]) -> None:
+def test_the_last_step_has_the_maximum(plan: Plan, targets: list[int]) -> None:
     assert list(plan.targets()) == targets
 
 
@@ -46,11 +46,11 @@ def test_the_steps_end_at_the_most(plan: Plan, targets: list[int]) -> None:
         (replace(GOOD, viewers=250, p99_ms=200.1), Stop.LATE),
     ],
 )
-def test_a_step_ends_the_ramp_or_does_not(step: Step, stop: Stop | None) -> None:
+def test_the_verdict_on_a_step(step: Step, stop: Stop | None) -> None:
     assert verdict(step, PLAN) is stop
 
 
-def test_what_is_held_is_the_largest_good_step() -> None:
+def test_the_largest_good_step_is_the_result() -> None:
     late = replace(GOOD, viewers=200, p99_ms=500.0)
     last = replace(GOOD, viewers=250)
     assert held([], PLAN) is None
@@ -59,6 +59,6 @@ def test_what_is_held_is_the_largest_good_step() -> None:
     assert held([GOOD, last], PLAN) is last
 
 
-def test_deliveries_that_came_twice_are_not_lost_ones() -> None:
+def test_duplicate_deliveries_do_not_count_as_lost() -> None:
     assert replace(GOOD, deliveries=4_990).lost == 10
     assert replace(GOOD, deliveries=5_010).lost == 0

@@ -16,14 +16,14 @@ from gifchat_cli.bench import arguments
         (["shed", "gateway-1", "half"], "a share from 1% to 100%"),
         (["restart", "nginx"], "gateways or rooms-api, or the name of one"),
         (["restart", "web-1"], "gateways or rooms-api, or the name of one"),
-        (["bench", "--rate", "21"], "one user may write 20 messages a second at most"),
+        (["bench", "--rate", "21"], "one user may post at most 20 messages a second"),
         (["bench", "--rate", "nan"], "a number above 0"),
         (["bench", "--max", "60001"], "a number from 1 to 60000"),
         (["bench", "--step", "0"], "a number from 1 to 60000"),
         (["dance"], "invalid choice"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -31,6 +31,6 @@ def test_what_cannot_be_meant_is_refused(arguments: list[str], says: str, capsys
 
 
 @pytest.mark.parametrize("url", ["https://localhost", "localhost:8080", "http://localhost:99999", "http://localhost/x"])
-def test_an_address_that_the_bench_cannot_use_is_said(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bench_refuses_an_address_that_it_cannot_use(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--url", url]) == 1
     assert capsys.readouterr().err.startswith(f"{url}: an address looks like {arguments.DEFAULT_URL}.")

@@ -15,9 +15,9 @@ def test_the_port_of_the_last_run_is_kept() -> None:
 
 
 @pytest.mark.parametrize(("taken", "free"), [([5000], True), ([], False)])
-def test_another_port_is_taken_when_it_cannot_be_had(taken: list[int], free: bool) -> None:
+def test_a_free_port_replaces_one_that_is_taken(taken: list[int], free: bool) -> None:
     assert choose_port(5000, taken, is_free=lambda _port: free, free_port=offers(6000)) == 6000
 
 
-def test_a_port_that_was_given_away_already_is_not_given_again() -> None:
+def test_an_assigned_port_is_not_assigned_again() -> None:
     assert choose_port(None, [6000, 6001], is_free=lambda _port: True, free_port=offers(6000, 6001, 6002)) == 6002

@@ -3,7 +3,7 @@ from itertools import pairwise
 from gifchat_cli.restart_policy import MAX_DELAY_S, WINDOW_S, Restart, RestartPolicy
 
 
-def test_a_first_crash_is_followed_by_a_quick_restart_and_a_second_by_a_slower_one() -> None:
+def test_the_delay_grows_with_each_crash() -> None:
     policy = RestartPolicy()
     assert policy.crashed(100.0) == Restart(0.5, crash_loop=False)
     assert policy.crashed(101.0) == Restart(1.0, crash_loop=False)
@@ -16,7 +16,7 @@ def test_three_crashes_within_a_minute_are_a_crash_loop() -> None:
     assert policy.crashed(59.9) == Restart(2.0, crash_loop=True)
 
 
-def test_crashes_that_are_a_minute_old_are_forgotten() -> None:
+def test_crashes_older_than_a_minute_do_not_count() -> None:
     policy = RestartPolicy()
     policy.crashed(0.0)
     policy.crashed(30.0)
@@ -24,7 +24,7 @@ def test_crashes_that_are_a_minute_old_are_forgotten() -> None:
     assert policy.crashed(500.0) == Restart(0.5, crash_loop=False)
 
 
-def test_the_delay_in_a_crash_loop_doubles_up_to_its_maximum_however_long_the_loop_lasts() -> None:
+def test_the_delay_in_a_crash_loop_doubles_up_to_its_maximum() -> None:
     policy = RestartPolicy()
     now, delays_s = 0.0, []
     for _ in range(2_000):
@@ -35,7 +35,7 @@ def test_the_delay_in_a_crash_loop_doubles_up_to_its_maximum_however_long_the_lo
     assert all(earlier <= later <= MAX_DELAY_S for earlier, later in pairwise(delays_s))
 
 
-def test_a_crash_loop_lasts_until_the_process_has_recovered() -> None:
+def test_a_crash_loop_lasts_until_the_process_recovers() -> None:
     policy = RestartPolicy()
     for now in (0.0, 1.0, 2.0):
         policy.crashed(now)

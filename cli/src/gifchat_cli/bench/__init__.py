@@ -1,1 +1,1 @@
-"""`gifchat bench`: how many viewers a cluster holds, seen through its front door."""
+"""`gifchat bench`: measures through the front door how many viewers a cluster holds."""

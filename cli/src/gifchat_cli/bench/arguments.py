@@ -1,17 +1,17 @@
-"""What `gifchat bench` takes."""
+"""The arguments of `gifchat bench`."""
 
 import argparse
 
 from gifchat_cli.bench.generator import MAX_CLIENTS
 
 MESSAGES_OF_A_USER_PER_S = 20
-"""What rooms-api takes of one user in the long run; the writer is one."""
+"""The rate at which rooms-api accepts messages of one user; the bench has one writer."""
 DEFAULT_URL = "http://localhost:8080"
 DEFAULT_STEP, DEFAULT_MOST, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 10_000, 10.0, 250.0, 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the command takes, besides the data folder."""
+    """Add all arguments except the data folder."""
     parser.add_argument("--url", default=DEFAULT_URL, help=f"the front door (default: {DEFAULT_URL})")
     parser.add_argument(
         "--room-size", type=_count, metavar="N", help="viewers in each room (default: all viewers in one room)"
@@ -21,21 +21,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_rate,
         default=DEFAULT_RATE,
         metavar="MSG/S",
-        help=f"messages a second of the one writer, at most {MESSAGES_OF_A_USER_PER_S} (default: {DEFAULT_RATE:g})",
+        help=f"messages per second of the only writer, at most {MESSAGES_OF_A_USER_PER_S} (default: {DEFAULT_RATE:g})",
     )
     parser.add_argument(
-        "--p99", type=_positive, default=DEFAULT_P99_MS, metavar="MS", help=f"limit (default: {DEFAULT_P99_MS:g})"
+        "--p99",
+        type=_positive,
+        default=DEFAULT_P99_MS,
+        metavar="MS",
+        help=f"latency limit (default: {DEFAULT_P99_MS:g})",
     )
     parser.add_argument(
-        "--step", type=_count, default=DEFAULT_STEP, metavar="N", help=f"viewers a step (default: {DEFAULT_STEP})"
+        "--step",
+        type=_count,
+        default=DEFAULT_STEP,
+        metavar="N",
+        help=f"viewers added per step (default: {DEFAULT_STEP})",
     )
     parser.add_argument(
-        "--max", type=_count, default=DEFAULT_MOST, metavar="N", help=f"viewers at most (default: {DEFAULT_MOST})"
+        "--max",
+        type=_count,
+        default=DEFAULT_MOST,
+        metavar="N",
+        help=f"maximum number of viewers (default: {DEFAULT_MOST})",
     )
     parser.add_argument(
-        "--hold", type=_positive, default=DEFAULT_HOLD_S, metavar="S", help=f"a step (default: {DEFAULT_HOLD_S:g} s)"
+        "--hold",
+        type=_positive,
+        default=DEFAULT_HOLD_S,
+        metavar="S",
+        help=f"seconds per step (default: {DEFAULT_HOLD_S:g})",
     )
-    parser.add_argument("--json", action="store_true", help="the result as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _count(text: str) -> int:
@@ -57,5 +73,5 @@ def _positive(text: str) -> float:
 def _rate(text: str) -> float:
     rate = _positive(text)
     if rate > MESSAGES_OF_A_USER_PER_S:
-        raise argparse.ArgumentTypeError(f"one user may write {MESSAGES_OF_A_USER_PER_S} messages a second at most")
+        raise argparse.ArgumentTypeError(f"one user may post at most {MESSAGES_OF_A_USER_PER_S} messages a second")
     return rate

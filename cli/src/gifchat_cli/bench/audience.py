@@ -1,4 +1,4 @@
-"""The viewers, and the one who writes to them."""
+"""The viewers, and the one writer who posts to them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,24 +16,24 @@ from gifchat_cli.bench.visitor import FrontDoor, RefusedError, Room
 
 TITLE = "gifchat bench (removed when it ends)"
 SETTLE_S = 2.0
-"""After the last arrival, so that its announcements are over."""
+"""Pause after the last join, so that its announcements are over before the measurement."""
 _SLOWEST = 50
-"""Viewers a second: who comes in more slowly than this counts as not let in."""
+"""Joins per second: if viewers join more slowly, the rest counts as not admitted."""
 _PATIENCE_S = 30.0
 _LATE_S = 15.0
-"""How much later than its step a delivery may come, and still count as late rather than lost."""
+"""A delivery this long after its step still counts as late; after that it counts as lost."""
 _LEAVE_AT_ONCE = 250
 _PACED = 50
-"""Viewers a second, where the front door has limited how fast they come."""
+"""Joins per second once the front door has limited their rate."""
 
 
 class AudienceError(Exception):
-    """The audience could not be made larger, or broke; `str()` says why."""
+    """The audience could not grow, or lost viewers; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the front door is, for those who connect by themselves."""
+    """The front door's address, for the load generator's own connections."""
 
     ip: str
     host: str
@@ -41,7 +41,7 @@ class Address:
 
 
 class Audience:
-    """Viewers in rooms of `room_size`, which are made as they are needed."""
+    """Viewers in rooms of `room_size`; rooms are created when needed."""
 
     def __init__(
         self, door: FrontDoor, load: LoadGenerator, clients: TextIO, rooms: list[Room], room_size: int
@@ -52,37 +52,37 @@ class Audience:
         self._rooms = rooms
         self._room_size = room_size
         self._numbers: list[int] = []
-        """How many messages each room has had."""
+        """Room → number of messages posted to it."""
         self._posted = count()
         self._at_once: int | None = None
         self._asked = 0
-        """Viewers that came, those that were not let in included: each has a place in a room of its own."""
+        """Viewers that asked to join, including refused ones: each takes a place in a room."""
         self.viewers = 0
         self.gateways = 0
-        """Over how many the front door has spread the viewers, as far as its cookies tell."""
+        """The number of gateways that hold viewers, according to the front door's cookies."""
 
     def grow_to(self, viewers: int) -> None:
-        """Let more viewers in, more slowly where the front door limits how fast they come.
+        """Connect more viewers, and slow down if the front door limits their rate.
 
         Raises:
-            AudienceError: not all were let in, or somebody was lost meanwhile.
+            AudienceError: a viewer was not admitted, or was lost meanwhile.
         """
         while self.viewers < viewers:
             missing = viewers - self.viewers
             answer = self._let_in(min(missing, self._at_once or missing))
             if answer["joined"] < answer["asked"]:
-                why = answer["why"] or "not in time"
+                why = answer["why"] or "timeout"
                 if " 429" not in why or (self._at_once and not answer["joined"]):
-                    raise AudienceError(f"{answer['asked'] - answer['joined']} viewers were not let in: {why}")
+                    raise AudienceError(f"{answer['asked'] - answer['joined']} viewers were not admitted: {why}")
                 self._at_once = _PACED
             if self._at_once:
                 self._idle(1.0)
         self._idle(SETTLE_S)
 
     def write(self, rate: float, seconds: float, on_message: Callable[[float], None]) -> Step:
-        """Post at `rate` for some seconds, to the rooms in turn, and wait for all deliveries.
+        """Post at `rate` for `seconds`, to the rooms in turn, and wait for all deliveries.
 
-        A message's time counts from when it was due: a reply that is late delays those after it, and that is seen.
+        A message's latency counts from the moment when it was due, so a slow reply shows in the messages after it.
 
         Raises:
             AudienceError: the writer was refused.
@@ -118,7 +118,7 @@ class Audience:
         )
 
     def leave(self) -> None:
-        """Let everybody go, not all at once: a gateway that loses thousands in a moment has time for nothing else."""
+        """Disconnect all viewers in small groups: losing thousands at once would block a gateway."""
         while self.viewers:
             leaving = min(self.viewers, _LEAVE_AT_ONCE)
             self._load.ask(f"drop {leaving}", 0.0)
@@ -152,7 +152,7 @@ class Audience:
 
 @contextmanager
 def audience(door: FrontDoor, address: Address, room_size: int, say: Callable[[str], None]) -> Iterator[Audience]:
-    """Nobody yet; afterwards everybody is gone, and so are the rooms.
+    """Yield an empty audience; afterwards disconnect all viewers and remove the rooms.
 
     Raises:
         PrerequisiteError: the load generator cannot be built.
@@ -179,4 +179,4 @@ def _remove(door: FrontDoor, rooms: list[Room], say: Callable[[str], None]) -> N
         try:
             door.delete(room)
         except RefusedError as error:
-            say(f"The room {room.id} could not be removed ({error}); it goes by itself once it has been empty.")
+            say(f"Could not remove room {room.id} ({error}); the janitor removes it once it is empty.")

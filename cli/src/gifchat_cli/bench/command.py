@@ -1,4 +1,4 @@
-"""The command: checks what is there, ramps, cleans up, and says what it found."""
+"""The command: checks the address, grows the audience, cleans up and prints the result."""
 
 import argparse
 import json
@@ -24,10 +24,10 @@ _EXIT_OK, _EXIT_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it.
+    """Run the bench.
 
     Returns:
-        The exit code: 0 where something was found out, whatever it was; 1 where nothing is there, 130 after Ctrl-C.
+        The exit code: 0 if there is a result, even a bad one; 1 if there is no GIF Chat; 130 after Ctrl-C.
 
     Raises:
         PrerequisiteError: the load generator cannot be built.
@@ -36,12 +36,12 @@ def run(options: argparse.Namespace) -> int:
         address = _address(options.url)
         with FrontDoor(options.url) as door:
             door.look()
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then too
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # Clean up as after Ctrl-C.
             result = _ramp(options, door, address)
     except (NotThereError, GeneratorError) as error:
         print(error, file=sys.stderr)
         return _EXIT_FAILED
-    except KeyboardInterrupt:  # before there was anything to say
+    except KeyboardInterrupt:  # Nothing was measured yet.
         return _EXIT_INTERRUPTED
     print(json.dumps(asdict(result), indent=2, ensure_ascii=False) if options.json else page.render(result))
     return _EXIT_INTERRUPTED if result.stopped_by is Stop.INTERRUPTED else _EXIT_OK
@@ -55,8 +55,8 @@ def _address(url: str) -> Address:
         port = 0
     if parts.scheme != "http" or not parts.hostname or not port or parts.path not in ("", "/"):
         raise NotThereError(
-            f"{url}: an address looks like {DEFAULT_URL}. The load speaks HTTP without TLS: "
-            "name nginx itself where something in front of it has the certificate."
+            f"{url}: an address looks like {DEFAULT_URL}. The load generator has no TLS: "
+            "if a proxy in front of nginx terminates it, give the address of nginx."
         )
     try:
         ip = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
@@ -85,8 +85,8 @@ def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> pag
     if stop is Stop.MOST and most < options.max:
         stop = Stop.FILES
         why = (
-            f"a process has {most:,} sockets here at most, by the hard limit of open files (`ulimit -Hn`), to which "
-            "the soft one was raised: raise the hard one for more."
+            f"the open-file limit allows {most:,} sockets per process. The soft limit is already raised to the hard "
+            "one: raise the hard limit (`ulimit -Hn`) for more."
         )
     best = held(steps, plan)
     return page.Result(
@@ -113,7 +113,7 @@ def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> pag
 def _climb(
     viewers: Audience, plan: Plan, options: argparse.Namespace, steps: list[Step], progress: Progress
 ) -> tuple[Stop, str]:
-    """Step by step, until one is the last."""
+    """Grow the audience step by step until a step fails or is the last one."""
     for target in plan.targets():
         progress.begins(target)
         try:
@@ -135,27 +135,27 @@ def _why(stop: Stop, step: Step, plan: Plan) -> str:
         return f"at {step.viewers:,} viewers p99 was {step.p99_ms:.1f} ms, above {plan.p99_ms:g} ms."
     if stop is Stop.LOSS:
         return (
-            f"at {step.viewers:,} viewers {step.lost:,} of {step.expected:,} deliveries did not come, "
-            f"{step.out_of_order:,} came out of order or twice, {step.lost_viewers:,} connections broke."
+            f"at {step.viewers:,} viewers {step.lost:,} of {step.expected:,} deliveries were lost, "
+            f"{step.out_of_order:,} arrived out of order or twice, and {step.lost_viewers:,} connections broke."
         )
-    return f"{step.viewers:,} viewers is all that was asked for: more with --max."
+    return f"{step.viewers:,} viewers is the maximum of this run: raise it with --max."
 
 
 def _hint(why: str) -> str:
-    """What to do about it."""
+    """Suggest a remedy for a refusal."""
     if " 429" in why:
         return (
-            " nginx limits the requests and connections of one address (REQUESTS_PER_SECOND, CONNECTIONS_PER_ADDRESS: "
-            "deploy/nginx/README.md), and all viewers of a bench come from this machine: raise them where you test, "
-            "not where people are."
+            " nginx limits the requests and connections per address (REQUESTS_PER_SECOND, CONNECTIONS_PER_ADDRESS: "
+            "deploy/nginx/README.md), and all viewers of a bench come from this machine. Raise the limits for a test, "
+            "but not in production."
         )
     if "hung up" in why or "reset" in why:
-        return " `gifchat logs nginx` says whether its connections or files ran out: each viewer takes two."
+        return " See `gifchat logs nginx`: it may be out of connections or files, of which each viewer takes two."
     return ""
 
 
 def _cluster(data: Path, address: Address) -> dict[str, int] | None:
-    """What the embedded cluster of the data folder consists of, if that is what was measured."""
+    """Count the processes of the data folder's embedded cluster, if the bench measured that cluster."""
     try:
         status = call(DataFolder(data).socket_path(), {"command": "status"})
     except NotRunningError:

@@ -1,4 +1,4 @@
-"""The load generator: a C program, compiled where it is needed, and driven over its standard input and output."""
+"""Compiles the load generator, a C program, and drives it over its standard input and output."""
 
 import json
 import os
@@ -16,34 +16,34 @@ from gifchat_contracts.ids import RoomId
 
 SOURCE = Path(__file__).with_name("load_generator.c")
 MAX_CLIENTS = 60_000
-"""As in the source."""
+"""The same limit as in the C source."""
 
 ENTER = '40/chat,{"restore":false}'
-"""Opens the namespace as the page does, without restoring a session: both rejoin their rooms themselves."""
+"""Opens the namespace without restoring a session, as the page does: both rejoin their rooms themselves."""
 
 STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
-"""When, which one in its room, which one in the run: what the generator looks for in a message."""
+"""The stamp that the generator looks for in a message: time, number in its room, number in the run."""
 
 _ANSWER_MARGIN_S = 15.0
 _STOP_TIMEOUT_S = 10.0
 
 
 class GeneratorError(Exception):
-    """The generator ended, or does not answer."""
+    """The generator exited or does not answer."""
 
 
 def stamp(at_us: int, number: int, in_run: int) -> str:
-    """The text of a message that the generator recognizes; the time is the monotonic clock's."""
+    """Return a text that the generator recognizes; `at_us` is a time of the monotonic clock."""
     return f"T={at_us:016d} N={number:08d} G={in_run:08d}"
 
 
 def join_packet(room_id: RoomId) -> str:
-    """What a client joins with."""
+    """Return the packet that joins a room."""
     return f'42/chat,0["join","{room_id}"]'
 
 
 def client_line(room: int, cookie: str, room_id: RoomId) -> str:
-    """A client for the generator's file: `room` is the number by which messages count, `cookie` is `name=value`."""
+    """Return a client's line in the generator's file: `room` is the room's index, `cookie` is `name=value`."""
     return f"{room}\t{cookie}\t{ENTER}\t{join_packet(room_id)}\n"
 
 
@@ -51,7 +51,7 @@ def build(program: Path) -> None:
     """Compile the generator to `program`.
 
     Raises:
-        PrerequisiteError: there is no C compiler, or it cannot do it.
+        PrerequisiteError: there is no C compiler, or it fails.
     """
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
@@ -64,43 +64,43 @@ def build(program: Path) -> None:
             [compiler, "-O2", "-o", str(program), str(SOURCE)], capture_output=True, text=True, check=False
         )
     except OSError as error:
-        raise PrerequisiteError(f"The C compiler {compiler} cannot be started: {error.strerror}.") from error
+        raise PrerequisiteError(f"Cannot start the C compiler {compiler}: {error.strerror}.") from error
     if made.returncode != 0:
         remedy = ": the C library's headers are missing, `apt-get install libc6-dev`" if ".h" in made.stderr else ""
         raise PrerequisiteError(f"{compiler} cannot compile the load generator{remedy}.\n{made.stderr.strip()}")
 
 
 class LoadGenerator:
-    """One that runs; its commands and answers are those of the comment at the head of its source."""
+    """A running generator. The comment at the top of its source lists the commands and answers."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
         self._answers = b""
 
     def ask(self, command: str, timeout_s: float) -> dict[str, Any]:
-        """Give a command that takes `timeout_s` at most, and read its answer.
+        """Send a command that takes at most `timeout_s`, and return its answer.
 
         Raises:
-            GeneratorError: there is none.
+            GeneratorError: there is no answer.
         """
         self.tell(command)
         return self.answer(timeout_s)
 
     def tell(self, command: str) -> None:
-        """Give a command; `answer` has what comes of it."""
+        """Send a command; `answer` returns its result."""
         if self._process.stdin is None:
             raise RuntimeError("no pipe")
         try:
             self._process.stdin.write(command.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError as error:
-            raise GeneratorError("the load generator ended") from error
+            raise GeneratorError("the load generator exited") from error
 
     def answer(self, timeout_s: float) -> dict[str, Any]:
-        """The next answer.
+        """Return the next answer.
 
         Raises:
-            GeneratorError: there is none.
+            GeneratorError: there is no answer.
         """
         out = self._process.stdout
         if out is None:
@@ -110,7 +110,7 @@ class LoadGenerator:
             ready, _, _ = select.select([out], [], [], max(0.0, deadline - time.monotonic()))
             got = os.read(out.fileno(), 65_536) if ready else b""
             if not got:
-                raise GeneratorError(f"the load generator {'ended' if ready else 'does not answer'}")
+                raise GeneratorError(f"the load generator {'exited' if ready else 'does not answer'}")
             self._answers += got
         line, _, self._answers = self._answers.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -119,13 +119,13 @@ class LoadGenerator:
 
 @contextmanager
 def started(command: Sequence[str]) -> Iterator[LoadGenerator]:
-    """Start the generator, and end it afterwards: all its connections are closed then."""
+    """Start the generator; stop it afterwards, which closes all its connections."""
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
-        start_new_session=True,  # Ctrl-C in the terminal is for us alone
+        start_new_session=True,  # Only our process gets the terminal's Ctrl-C.
     )
     try:
         yield LoadGenerator(process)

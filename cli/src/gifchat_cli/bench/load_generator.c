@@ -1,28 +1,28 @@
 /*
- * The load of `gifchat bench` and of the benchmarks: Socket.IO clients over WebSocket, in one thread on epoll.
+ * The load generator of `gifchat bench` and of the benchmarks: Socket.IO clients over WebSocket, in one epoll thread.
  *
- * It connects clients, lets them join rooms, publishes messages (to Valkey, or to whatever takes the bytes), counts
- * every delivery on every connection, checks its order, and measures how long it took. Pings are answered all the time.
+ * It connects clients, joins rooms and publishes messages, to Valkey or to any server that takes the bytes. It counts
+ * every delivery on every connection, checks the order, and measures the latency. It always answers pings.
  *
  *   load_generator --port P --clients FILE [--messages FILE --publish-port P] [--at-once N] [--opaque] [--path PATH]
  *                  [--address IPV4] [--host NAME]
  *
- * FILE of clients: a line each: room number, cookie, packet that opens the namespace, packet that joins; separated by
- * tabs, `-` for none. The number of clients is the number of lines; lines may be added until they are to be connected.
+ * FILE of clients: one client per line: room number, cookie, packet that opens the namespace, packet that joins. The
+ * fields are separated by tabs; `-` stands for an empty one. Lines may be appended until their clients connect.
  * FILE of messages: for each room u32 length, i32 offset of the stamp, i32 offset of a big-endian 64-bit seq (-1: none),
  * then the bytes to publish. Little-endian, no padding.
- * The stamp is 40 characters: `T=<µs, 16 digits> N=<number in its room, 8> G=<number in the run, 8>`.
+ * The stamp has 40 characters: `T=<µs, 16 digits> N=<number in its room, 8> G=<number in the run, 8>`.
  *
- * Commands on standard input, a line each; each is answered with one line of JSON on standard output:
+ * Commands on standard input, one per line; each is answered by one line of JSON on standard output:
  *   connect COUNT TIMEOUT_S            connect the next COUNT clients, at most `at-once` of them at a time
  *   run MODE COUNT INTERVAL_US TIMEOUT_S
- *       closed: a message when the one before is with everybody, and the interval is over
- *       open:   a message each interval, whatever has become of the others
- *       listen: somebody else publishes COUNT messages, numbered and stamped in the same way, to the rooms from 0 to
- *               the last one that has members, in turn
+ *       closed: publish the next message when all clients have the last one and the interval is over
+ *       open:   publish a message per interval, even if earlier ones are still in flight
+ *       listen: another process publishes COUNT messages with the same numbers and stamps, in turn to the rooms from 0
+ *               to the last one that has members
  *   idle TIMEOUT_S                     answer pings
- *   drop COUNT                         close the COUNT clients that came last, without a goodbye
- * It ends when standard input does, or when no command comes for MAX_LIFE_S.
+ *   drop COUNT                         close the COUNT newest clients without a closing handshake
+ * The program exits at the end of its standard input, or when no command comes for MAX_LIFE_S.
  */
 
 #define _GNU_SOURCE
@@ -48,7 +48,7 @@
 #define MAX_MESSAGES 2000000
 #define MAX_LIFE_S 1200
 #define MAX_GATEWAYS 256
-#define SOURCES 8 /* loopback addresses to connect from: ports run out otherwise */
+#define SOURCES 8 /* loopback addresses to connect from, because one has too few ports */
 #define BUFFER (256 * 1024)
 #define STAMP 40
 #define OPAQUE_PING 8 /* compressed frames up to this size are pings */
@@ -59,7 +59,7 @@ struct client {
     int fd;
     enum state state;
     int room;
-    uint32_t next; /* the number of the message that is due */
+    uint32_t next; /* the number of the next message in the room */
     uint64_t began_us;
     char *cookie, *enter, *join;
     char *rest; /* bytes of an incomplete frame */
@@ -77,7 +77,7 @@ struct flight {
     uint32_t left;
 };
 
-/* Latencies in buckets that grow: 64 for each doubling, so within 1.6 %. */
+/* Latencies in growing buckets: 64 per doubling, so the error is at most 1.6 %. */
 #define BUCKETS (64 * 32)
 struct histogram {
     uint64_t counts[BUCKETS], count, max;
@@ -86,7 +86,7 @@ struct histogram {
 static struct client *clients;
 static int client_count, connected_count, joining_count, failed_count, lost_count;
 static FILE *clients_file;
-static uint64_t gateways[MAX_GATEWAYS]; /* hashes of their names in the front door's cookie */
+static uint64_t gateways[MAX_GATEWAYS]; /* hashes of the gateways' names in nginx's cookie */
 static int gateway_count;
 static struct message *messages;
 static int room_count;
@@ -276,7 +276,7 @@ static void delivery(struct client *client, uint64_t sent_us, uint32_t number, u
         return;
     }
     struct flight *flight = &flights[index];
-    if (!flight->sent_us) { /* `listen`: heard of for the first time */
+    if (!flight->sent_us) { /* the first delivery of a message in `listen` mode */
         flight->sent_us = sent_us;
         flight->left = room_members[client->room];
         in_flight++;
@@ -292,7 +292,7 @@ static void delivery(struct client *client, uint64_t sent_us, uint32_t number, u
 static void packet(struct client *client, const unsigned char *text, size_t size, int compressed, uint64_t at_us) {
     if (client->state == JOINED) {
         if (compressed) {
-            /* Its content is not looked at: the number and the time are those of the one message that is under way. */
+            /* The content is not read: number and time are those of the only message in flight. */
             if (size <= OPAQUE_PING)
                 send_text(client, "3");
             else if (in_flight == 1 && run_size)
@@ -328,13 +328,13 @@ static void packet(struct client *client, const unsigned char *text, size_t size
         if (compressed || (size > 1 && text[0] == '4' && text[1] == '0'))
             entered(client);
         else if (size > 1 && text[1] == '4')
-            let_go(client, "the namespace refuses");
+            let_go(client, "the namespace refused the connection");
         break;
     case JOINING:
         if (compressed || (size > 1 && text[0] == '4' && text[1] == '3')) {
             if (!compressed && !memmem(text, size, "\"ok\":true", 9)) {
                 char why[200];
-                snprintf(why, sizeof why, "not let in: %.*s", (int)(size < 150 ? size : 150), text);
+                snprintf(why, sizeof why, "not admitted: %.*s", (int)(size < 150 ? size : 150), text);
                 for (char *at = why; *at; at++)
                     if (*at == '"' || *at == '\\')
                         *at = '\'';
@@ -407,7 +407,7 @@ static void keep_rest(struct client *client, const unsigned char *bytes, size_t 
     client->rest_size = size;
 }
 
-/* The front door's affinity cookie (deploy/nginx) names the gateway. */
+/* nginx's affinity cookie (deploy/nginx) names the gateway. */
 static void note_gateway(const unsigned char *head, size_t size) {
     static const char name[] = "gifchat_gateway=";
     const unsigned char *end = head + size, *at = memmem(head, size, name, sizeof name - 1);
@@ -468,7 +468,7 @@ static void readable(struct client *client) {
                 size = size << 8 | at[byte];
             head = 10;
             if (size > BUFFER / 2)
-                die("a frame of %zu bytes", size);
+                die("a frame of %zu bytes is too large", size);
         }
         if ((size_t)(end - at) < head + size)
             break;
@@ -480,7 +480,7 @@ static void readable(struct client *client) {
         else if (opcode == 8)
             let_go(client, "closed by the server");
         else
-            die("opcode %d", opcode);
+            die("unexpected opcode %d", opcode);
         if (client->fd < 0)
             return;
         at += head + size;
@@ -535,7 +535,7 @@ static void hear_publisher(void) {
     if (got == 0)
         die("the publishing connection was closed");
     if (got > 0 && (buffer[0] == '-' || memmem(buffer, got, "\n-", 2)))
-        die("publishing is refused: %.*s", (int)(got < 100 ? got : 100), buffer);
+        die("the server refuses a message: %.*s", (int)(got < 100 ? got : 100), buffer);
 }
 
 /* -------------------------------------------------------------------------------------------------- the loop */
@@ -633,7 +633,7 @@ static void command_run(const char *mode, uint32_t count, uint64_t interval_us, 
         published = count;
         printf("{\"listening\": true}\n");
     }
-    while (now_us() < deadline && !lost_count) { /* nor between two commands */
+    while (now_us() < deadline && !lost_count) { /* clients may also be lost between two commands */
         while (published < count && now_us() >= next_us && !(closed && in_flight)) {
             expected += room_members[(run_base + published) % room_count];
             publish(run_base + published++);
@@ -660,7 +660,7 @@ static void command_run(const char *mode, uint32_t count, uint64_t interval_us, 
     printf(", ");
     print_histogram("last", &lasts_took);
     printf("}\n");
-    for (uint32_t at = 0; at < count && rooms; at++) /* for those who join later */
+    for (uint32_t at = 0; at < count && rooms; at++) /* for clients that join later */
         room_numbers[at % rooms]++;
     run_base += count;
     run_size = 0;
@@ -695,7 +695,7 @@ static char *field(char **line) {
     return strcmp(text, "-") ? strdup(text) : NULL;
 }
 
-/* All lines that were added since the last time. */
+/* Read the lines that were added since the last time. */
 static void read_clients(void) {
     char *line = NULL;
     size_t space = 0;
@@ -709,7 +709,7 @@ static void read_clients(void) {
         client->fd = -1;
         client->room = atoi(strsep(&rest, "\t"));
         if (client->room < 0 || client->room >= MAX_ROOMS)
-            die("room %d", client->room);
+            die("room %d is out of range", client->room);
         client->cookie = field(&rest);
         client->enter = field(&rest);
         client->join = field(&rest);
@@ -731,7 +731,7 @@ static void read_messages(const char *name) {
         message.bytes = malloc(message.size);
         if (fread(&message.stamp_at, 4, 1, file) != 1 || fread(&message.seq_at, 4, 1, file) != 1 ||
             fread(message.bytes, message.size, 1, file) != 1)
-            die("%s is cut off", name);
+            die("%s is truncated", name);
         messages[room_count++] = message;
     }
     fclose(file);
@@ -776,10 +776,10 @@ int main(int argc, char **argv) {
             host = value;
         else if (!strcmp(name, "--address")) {
             if (inet_pton(AF_INET, value, &address) != 1)
-                die("%s is no IPv4 address", value);
+                die("%s is not an IPv4 address", value);
         }
         else
-            die("what is %s?", name);
+            die("unknown option %s", name);
     }
     if (!port || !clients_name)
         die("--port and --clients are needed");
@@ -833,7 +833,7 @@ int main(int argc, char **argv) {
             else if (sscanf(line, "drop %u", &count) == 1)
                 command_drop(count);
             else
-                die("what is '%s'?", line);
+                die("unknown command '%s'", line);
             have -= end + 1 - line;
             memmove(line, end + 1, have + 1);
         }

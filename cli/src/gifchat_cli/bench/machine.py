@@ -1,4 +1,4 @@
-"""Facts about this machine."""
+"""Facts about this machine, for comparing results."""
 
 import os
 import platform
@@ -9,29 +9,29 @@ _RESERVED_FILES = 64
 
 
 def processor() -> str:
-    """What the kernel calls it."""
+    """Return the processor's model name."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.machine())
 
 
 def memory_gb() -> float:
-    """All of it."""
+    """Return the total memory."""
     return int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
 
 
 def sockets_of_a_process() -> int | None:
-    """How many a process can have, by the hard limit of open files, to which the load generator raises its own.
+    """Return how many sockets the load generator can open; it raises its open-file limit to the hard limit.
 
     Returns:
-        None: as many as it likes.
+        The number, or None for no limit.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if hard == resource.RLIM_INFINITY else max(1, hard - _RESERVED_FILES)
 
 
 def facts() -> dict[str, str]:
-    """What a reader needs to know to compare."""
+    """Return the facts that a reader needs in order to compare results."""
     return {
         "cores": str(len(os.sched_getaffinity(0))),
         "processor": processor(),

@@ -1,4 +1,4 @@
-"""What a bench found, on one page."""
+"""The result of a bench, on one page."""
 
 import textwrap
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ _WIDTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """All that is said, for a person or as JSON."""
+    """The complete result, to be printed as text or JSON."""
 
     url: str
     viewers: int
-    """How many were held."""
+    """The largest audience that got everything in time."""
     deliveries_per_s: float
     p50_ms: float | None
     p99_ms: float | None
@@ -26,9 +26,9 @@ class Result:
     why: str
     machine: Mapping[str, str]
     cluster: Mapping[str, int] | None
-    """Ready processes by kind; None: it is not the one of the data folder."""
+    """Kind → ready processes; None if the bench did not measure the data folder's cluster."""
     gateways: int
-    """Over which the viewers were spread."""
+    """The number of gateways that held viewers."""
     room_size: int
     rooms: int
     rate: float
@@ -39,7 +39,7 @@ class Result:
 
 
 def render(result: Result) -> str:
-    """The page."""
+    """Return the result as text."""
     stopped = textwrap.fill(f"Stopped: {result.why}", _WIDTH, initial_indent="  ", subsequent_indent="  ")
     lines = [f"GIF Chat at {result.url}", "", f"  {_headline(result)}", stopped, ""]
     lines += [f"{name:<8}  {text}" for name, text in _facts(result)]
@@ -50,7 +50,7 @@ def render(result: Result) -> str:
 
 def _headline(result: Result) -> str:
     if not result.viewers:
-        return "Not even the first step was held."
+        return "The cluster did not hold the first step."
     return (
         f"{result.viewers:,} viewers held: {result.deliveries_per_s:,.0f} deliveries a second, "
         f"p50 {result.p50_ms:.1f} ms, p99 {result.p99_ms:.1f} ms."
@@ -60,13 +60,13 @@ def _headline(result: Result) -> str:
 def _facts(result: Result) -> list[tuple[str, str]]:
     machine = result.machine
     rooms = "one room" if result.rooms == 1 else f"{result.rooms} rooms of {result.room_size}"
-    spread = f"viewers on {_counted(result.gateways, 'gateway')}" if result.gateways else "no viewer got in"
+    spread = f"viewers on {_counted(result.gateways, 'gateway')}" if result.gateways else "no viewer was admitted"
     cluster = ", ".join(_counted(number, kind) for kind, number in (result.cluster or {}).items())
     return [
         ("machine", f"{machine['cores']} × {machine['processor']}, {machine['memory']}, {machine['kernel']}"),
         ("cluster", f"{cluster}; {spread}" if cluster else spread),
-        ("load", f"{rooms}, one writer, {result.rate:g} messages/s in all, {result.hold_s:g} s a step"),
-        ("limit", f"p99 {result.p99_limit_ms:g} ms, from when a message was to be sent to its last byte at a viewer"),
+        ("load", f"{rooms}, one writer, {result.rate:g} messages/s in total, {result.hold_s:g} s per step"),
+        ("limit", f"p99 {result.p99_limit_ms:g} ms, from when a message was due to its last byte at a viewer"),
     ]
 
 
@@ -75,7 +75,7 @@ def _counted(number: int, kind: str) -> str:
 
 
 def _row(step: Step) -> dict[str, Any]:
-    """Texts as wide as their column: numbers stand to the right."""
+    """Pad each number to its column's width, so that it is right-aligned."""
     values = {
         "viewers": f"{step.viewers}",
         "messages": f"{step.messages}",

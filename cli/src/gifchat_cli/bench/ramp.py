@@ -1,4 +1,4 @@
-"""When a ramp goes on, and when it ends. Pure: what was measured is passed in."""
+"""Decides when the audience stops growing. Pure: the caller passes the measurements."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Stop(StrEnum):
-    """Why there is no further step."""
+    """Why the audience stopped growing."""
 
     LATE = "p99"
     LOSS = "loss"
@@ -18,24 +18,24 @@ class Stop(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How far a ramp goes."""
+    """How far the audience grows."""
 
     step: int
-    """Viewers more at each step."""
+    """Viewers added per step."""
     most: int
     """Viewers at the last step."""
     p99_ms: float
-    """Above this the audience is too large."""
+    """The latency limit."""
 
     def targets(self) -> Iterator[int]:
-        """How many viewers each step has; the last one is `most`."""
+        """Yield the number of viewers of each step; the last one is `most`."""
         yield from range(self.step, self.most, self.step)
         yield self.most
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What was measured with an audience of a size."""
+    """The measurements at one audience size."""
 
     viewers: int
     messages: int
@@ -48,21 +48,21 @@ class Step:
     p50_ms: float
     p99_ms: float
     load_share: float
-    """Of a core, what the load itself took."""
+    """The share of a core that the load generator used."""
 
     @property
     def lost(self) -> int:
-        """Deliveries that did not come."""
+        """The number of missing deliveries."""
         return max(0, self.expected - self.deliveries)
 
     @property
     def whole(self) -> bool:
-        """Everybody got everything, once and in order."""
+        """Whether every viewer got every message, once and in order."""
         return self.deliveries == self.expected and not self.out_of_order and not self.lost_viewers
 
 
 def verdict(step: Step, plan: Plan) -> Stop | None:
-    """Why this step is the last one; None: go on. A loss weighs more than being late."""
+    """Return why this step is the last one, or None to go on. A loss takes precedence over lateness."""
     if not step.whole:
         return Stop.LOSS
     if step.p99_ms > plan.p99_ms:
@@ -71,6 +71,6 @@ def verdict(step: Step, plan: Plan) -> Stop | None:
 
 
 def held(steps: Sequence[Step], plan: Plan) -> Step | None:
-    """The largest audience that everything reached in time."""
+    """Return the step with the largest audience that got everything in time."""
     good = [step for step in steps if verdict(step, plan) in (None, Stop.MOST)]
     return max(good, key=lambda step: step.viewers, default=None)

@@ -1,4 +1,4 @@
-"""What the bench asks of the public API: sessions, rooms, messages; as any client would."""
+"""Uses the public API like any client: sessions, rooms and messages."""
 
 import time
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ _LATER = (429, 503)
 
 
 class NotThereError(Exception):
-    """Nobody is at the address, or somebody else; `str()` is for a person."""
+    """There is no GIF Chat at the address; `str()` tells the user what to do."""
 
 
 class RefusedError(Exception):
-    """The cluster does not do it; `str()` says why."""
+    """The cluster refused a request; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A room, and the cookie of who owns it."""
+    """A room and its owner's cookie."""
 
     id: RoomId
     owner: str
@@ -37,7 +37,7 @@ class FrontDoor:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        # No proxy: the generator's connections have none either.
+        # The load generator uses no proxy, so these requests use none either.
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
 
     def __enter__(self) -> Self:
@@ -47,59 +47,59 @@ class FrontDoor:
         self._http.close()
 
     def look(self) -> None:
-        """See that GIF Chat is there.
+        """Check that GIF Chat answers.
 
         Raises:
-            NotThereError: it is not.
+            NotThereError: it does not.
         """
         try:
             answer = self._http.get("/api/v1/rooms", params={"limit": 1})
             known = answer.status_code in _LATER or "items" in answer.json()
         except httpx.TransportError as error:
             raise NotThereError(
-                f"Nothing answers on {self._url} ({error}): `gifchat up` starts a cluster, --url names another one."
+                f"Nothing answers on {self._url} ({error}): start a cluster with `gifchat up`, or name one with --url."
             ) from error
         except (ValueError, TypeError):
             known = False
         if not known:
             raise NotThereError(
-                f"What answers on {self._url} is not GIF Chat (GET /api/v1/rooms: {answer.status_code}): "
-                "name the address of its front door with --url."
+                f"The server on {self._url} is not GIF Chat (GET /api/v1/rooms: {answer.status_code}): "
+                "give the address of its front door with --url."
             )
 
     def new_session(self) -> str:
-        """The cookie of a user that nobody was before: `name=value`.
+        """Create a user and return the session cookie, `name=value`.
 
         Raises:
-            RefusedError: not within half a minute.
+            RefusedError: the cluster did not do it within half a minute.
         """
         answer = self._ask("POST", "/api/v1/session")
         return f"{SESSION_COOKIE}={answer.cookies[SESSION_COOKIE]}"
 
     def new_room(self, title: str, members: int) -> Room:
-        """A room of an owner of its own.
+        """Create a room with a new owner.
 
         Raises:
-            RefusedError: not within half a minute.
+            RefusedError: the cluster did not do it within half a minute.
         """
         owner = self.new_session()
         answer = self._ask("POST", "/api/v1/rooms", owner, {"title": title, "max": members})
         return Room(RoomId(answer.json()["_id"]), owner)
 
     def post(self, room: Room, text: str, client_message_id: str) -> None:
-        """Write into the room as its owner; where it is not known what came of it, once more.
+        """Post to the room as its owner; retry if the outcome is unknown.
 
         Raises:
-            RefusedError: too many, or not within half a minute.
+            RefusedError: the rate limit is exceeded, or the message was not accepted within half a minute.
         """
         content = {"client_message_id": client_message_id, "text": text}
         self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, later=(503,))
 
     def delete(self, room: Room) -> None:
-        """Remove the room and all that is in it.
+        """Remove the room and its contents.
 
         Raises:
-            RefusedError: not within half a minute.
+            RefusedError: the cluster did not do it within half a minute.
         """
         self._ask("DELETE", f"/api/v1/rooms/{room.id}", room.owner)
 
@@ -113,7 +113,7 @@ class FrontDoor:
     ) -> httpx.Response:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
-            self._http.cookies.clear()  # everybody has his own
+            self._http.cookies.clear()  # Each user has its own cookie.
             wait_s = 1.0
             try:
                 answer = self._http.request(method, path, json=content, headers={"Cookie": cookie} if cookie else None)

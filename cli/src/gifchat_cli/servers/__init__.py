@@ -1,1 +1,1 @@
-"""The servers that are not ours: how each is configured, started and found ready."""
+"""The third-party servers: how each is configured and started, and when it is ready."""

@@ -1,4 +1,4 @@
-"""What an operator asks of one gateway."""
+"""Operator requests to one gateway."""
 
 import http.client
 import json
@@ -8,14 +8,14 @@ from gifchat_cli.ports import LOOPBACK
 
 
 class GatewayRefusedError(Exception):
-    """The gateway did not do it; `str()` says why."""
+    """The gateway refused the request; `str()` says why."""
 
 
 def ask_gateway(port: int, internal_token: str, path: str, content: dict[str, Any]) -> None:
-    """POST to an internal route of the gateway on `port`. Blocks, for 5 s at most.
+    """POST to an internal route of the gateway on `port`. Blocks for at most 5 s.
 
     Raises:
-        GatewayRefusedError: no answer, or another status than 202.
+        GatewayRefusedError: there is no answer, or its status is not 202.
     """
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=5.0)
     headers = {"Authorization": f"Bearer {internal_token}", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""MongoDB as a replica set of one node, which is what transactions, majority writes and change streams need."""
+"""MongoDB as a replica set of one node: transactions and majority writes need a replica set."""
 
 import time
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Mongod:
 
     @property
     def url(self) -> str:
-        """What a client connects to."""
+        """The address for clients."""
         return f"mongodb://{LOOPBACK}:{self.port}/?replicaSet={REPLICA_SET}"
 
     def command(self) -> list[str]:
-        """The command line; logs go to standard output."""
+        """Return the command line; logs go to standard output."""
         return [
             str(self.binary),
             *("--bind_ip", LOOPBACK, "--port", str(self.port), "--nounixsocket"),
@@ -39,16 +39,16 @@ class Mongod:
         ]
 
     def make_primary(self, timeout_s: float = 30.0) -> None:
-        """Wait until the server answers, make it the primary of its own replica set, wait until it takes writes.
+        """Wait for the server, make it the primary of its own replica set, and wait until it takes writes.
 
-        May be called again, and on data that were written under another port. Blocks.
+        May be called again, also on data written while the server used another port. Blocks.
 
         Raises:
-            NotReadyError: not within `timeout_s`.
+            NotReadyError: the server was not ready within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         self._configure(deadline)
-        # A client made before replSetInitiate never learns of the set: this one is new.
+        # A client created before replSetInitiate never sees the replica set, so this one is new.
         with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=_ms_until(deadline)) as client:
             try:
                 client.admin.command("ping")

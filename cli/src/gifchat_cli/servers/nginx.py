@@ -13,7 +13,7 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Put `values` in the place of `${NAME}`; nginx's own `$variables` stay.
+    """Replace each `${NAME}` by its value; nginx's own `$variables` stay.
 
     Raises:
         ValueError: the template has a placeholder without a value, or a value has no placeholder.
@@ -28,7 +28,7 @@ def render(template: str, values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """Which loopback ports serve what; a front door without a gateway or a rooms-api is none."""
+    """The loopback ports of each service. nginx needs at least one of each."""
 
     gateways: Sequence[int]
     rooms_api: Sequence[int]
@@ -46,40 +46,40 @@ class Nginx:
     work_dir: Path
     access_log: Path
     max_files: int
-    """How many file descriptors a process may have here."""
+    """The open-file limit."""
     ipv6: bool
-    """Whether `::1` exists here."""
+    """Whether to listen on `::1` too."""
 
     @property
     def config(self) -> Path:
-        """Where `write_config` puts the configuration."""
+        """The path of the configuration."""
         return self.work_dir / "nginx.conf"
 
     @property
     def internal_url(self) -> str:
-        """Where services reach rooms-api."""
+        """The address of rooms-api for the services."""
         return f"http://{LOOPBACK}:{self.internal_port}"
 
     def command(self) -> list[str]:
-        """The command line: in the foreground, so that it can be supervised.
+        """Return the command line. nginx stays in the foreground, so that it can be supervised.
 
-        Started by root, its workers stay root: the data folder is root's then, and need not be open to others.
+        If root starts it, its workers stay root too, because the data folder then belongs to root alone.
         """
         user = f" user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
         return [str(self.binary), "-p", str(self.work_dir), "-c", str(self.config), "-g", f"daemon off;{user}"]
 
     def check_command(self) -> list[str]:
-        """The command line that checks the configuration and ends."""
+        """Return the command line that only checks the configuration."""
         return [str(self.binary), "-t", "-q", "-p", str(self.work_dir), "-c", str(self.config)]
 
     def write_config(self, upstreams: Upstreams) -> None:
-        """Render the template for `upstreams`, and make the folders that it names."""
+        """Render the template for `upstreams`, and create the folders that it names."""
         for folder in ("temp", "cache"):
             (self.work_dir / folder).mkdir(parents=True, exist_ok=True)
         self.config.write_text(render(self.template.read_text(), self.values(upstreams)))
 
     def values(self, upstreams: Upstreams) -> dict[str, str]:
-        """A value for every placeholder of the template."""
+        """Return a value for every placeholder of the template."""
         listen = [f"listen {LOOPBACK}:{self.port} backlog=4096;"]
         if self.ipv6:
             listen.append(f"listen [::1]:{self.port} backlog=4096;")
@@ -87,7 +87,7 @@ class Nginx:
             "WORKER_PROCESSES": "2",
             "WORKER_FILES": str(self.max_files),
             "WORKER_CONNECTIONS": str(min(16_384, max(512, self.max_files - 64))),
-            # Sockets of people who stay connected live in old workers after a reload: as long as they like.
+            # After a reload, old workers keep their open connections for up to a day.
             "WORKER_SHUTDOWN_TIMEOUT": "24h",
             "RUN_DIR": str(self.work_dir),
             "TEMP_DIR": str(self.work_dir / "temp"),

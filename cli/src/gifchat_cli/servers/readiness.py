@@ -1,4 +1,4 @@
-"""When a server is ready."""
+"""Asks servers whether they are ready."""
 
 import http.client
 import json
@@ -15,10 +15,10 @@ def get_health(port: int, path: str = "/health/ready", timeout_s: float = 2.0) -
     """Ask a service whether it is ready. Blocks.
 
     Returns:
-        The JSON object that it answered; empty if the answer is no JSON object.
+        The JSON object in the answer; empty if the answer is something else.
 
     Raises:
-        NotReadyError: no answer, or another status than 200.
+        NotReadyError: there is no answer, or its status is not 200.
     """
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
     try:

@@ -1,4 +1,4 @@
-"""Valkey without persistence: what it holds may be lost and is rebuilt."""
+"""Valkey without persistence: the services rebuild its contents after a loss."""
 
 import time
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """What a client connects to."""
+        """The address for clients."""
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     def command(self) -> list[str]:
-        """The command line; logs go to standard output."""
+        """Return the command line; logs go to standard output."""
         return [
             str(self.binary),
             *("--bind", LOOPBACK, "--port", str(self.port), "--dir", str(self.work_dir)),
@@ -38,7 +38,7 @@ class Valkey:
         """Wait until the server answers. Blocks.
 
         Raises:
-            NotReadyError: not within `timeout_s`.
+            NotReadyError: the server was not ready within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         with Redis.from_url(self.url) as client:
@@ -56,9 +56,9 @@ class Valkey:
 
 
 def mark_as_new(url: str) -> None:
-    """Say in every partition that this empty server lost nothing, so that the first users need not wait.
+    """Mark every partition of an empty server as complete, so that the first users need not wait for a recovery.
 
-    Right only before any gateway has used it; otherwise seats that were lost would be given away again.
+    Call this only before a gateway uses the server. Later, the gateways would give lost seats to other users.
     """
     with Redis.from_url(url) as client:
         client.mset({keys.generation(partition): "0" for partition in range(keys.PARTITIONS)})

@@ -20,8 +20,9 @@ from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.link import MAX_BUFFER_BYTES, WebSocketLink
 from gifchat_realtime_gateway.engine.server import EngineServer
-from gifchat_testkit.engine_worlds import ORIGIN, until
+from gifchat_testkit.engine_worlds import ORIGIN
 from gifchat_testkit.raw_websocket import client_frame, close_payload
+from gifchat_testkit.waiting import until
 
 KERNEL_BYTES = 16 * 1024
 REQUEST = (
