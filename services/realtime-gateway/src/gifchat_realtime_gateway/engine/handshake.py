@@ -1,6 +1,6 @@
-"""Decide which requests may open, use or upgrade a connection; the same rules for polling and WebSockets.
+"""Decide which requests may open, use or upgrade a connection. Polling and WebSockets follow the same rules.
 
-The protocol section "Handshake" and RFC 6455, section 4.2 are the source of the rules.
+The rules come from the protocol section "Handshake" and from RFC 6455, section 4.2.
 """
 
 import asyncio

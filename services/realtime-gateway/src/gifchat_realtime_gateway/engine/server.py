@@ -36,8 +36,8 @@ _log = structlog.get_logger(__name__)
 class EngineServer:
     """Serves connections over polling and WebSocket.
 
-    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. The product adds `connections`, and
-    the protocols for uvicorn.
+    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. In addition the gateway uses
+    `connections` and the protocols for uvicorn.
     """
 
     async_mode = "asgi"
@@ -74,11 +74,11 @@ class EngineServer:
         self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
         self._namespace_timeout_s = namespace_timeout_s
         self._namespace_deadlines: deque[tuple[float, str]] = deque()
-        """Connections that had no namespace when they opened, with their deadlines."""
+        """When each new connection must have opened a namespace, with its sid."""
         self._lingering: dict[str, Connection] = {}
         """Closed connections with packets left for the client's next poll, by sid."""
         self._linger_deadlines: deque[tuple[float, str]] = deque()
-        """When each of them is dropped."""
+        """When each lingering connection is dropped, with its sid."""
         self._handshake = Handshake(
             self,
             allowed_origins=allowed_origins,
@@ -94,7 +94,7 @@ class EngineServer:
         )
         self._polling = Polling(self._handshake, self)
         self.relayed_requests = RelayedRequests(self._polling)
-        """The ASGI application for `relay.PATH`."""
+        """The ASGI application for `relay.RELAY_PATH`."""
 
     # ------------------------------------------------------------------------------------------ for the gateway
 
@@ -115,8 +115,7 @@ class EngineServer:
     ) -> Callable[..., asyncio.Protocol]:
         """Return the factory for `uvicorn.Config(http=…)`.
 
-        `asgi_protocol` serves every request but those for WebSockets, `asgi_websocket_protocol` WebSockets on other
-        paths than the engine's.
+        `asgi_protocol` serves all other HTTP requests, `asgi_websocket_protocol` serves WebSockets on other paths.
         """
         make_link = self.websocket_protocol(asgi_websocket_protocol)
         make_asgi: Callable[..., asyncio.Protocol] = with_deferred_upgrades(asgi_protocol)
@@ -228,7 +227,7 @@ class EngineServer:
         self._handlers[event] = handler
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a polling request. WebSockets do not arrive here but at `websocket_protocol`."""
+        """Serve a polling request. WebSockets never arrive here: `websocket_protocol` serves them."""
         if scope["type"] == "http":
             await self._polling.handle(scope, receive, send)
 

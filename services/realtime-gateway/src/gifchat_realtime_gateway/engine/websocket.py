@@ -120,7 +120,7 @@ def text_frame(text: bytes) -> bytes:
 
 
 def deflated_frame(text: bytes) -> bytes:
-    """Return the compressed frame of a text message in UTF-8, or the plain frame if that is not larger."""
+    """Return the frame of a text message in UTF-8, compressed if that makes it smaller."""
     if len(text) < _MIN_DEFLATE_BYTES:
         return text_frame(text)
     compressed = deflate(text)
