@@ -42,7 +42,9 @@ class WriteLoop(BuildHookInterface[Any]):
             subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - Python's own compiler
         except (OSError, subprocess.CalledProcessError) as error:
             built.unlink(missing_ok=True)
-            self.app.display_warning(f"The C write loop was not built, so the Python loop is used: {getattr(error, 'stderr', '') or error}")
+            self.app.display_warning(
+                f"The C write loop was not built, so the Python loop is used: {getattr(error, 'stderr', '') or error}"
+            )
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True

@@ -1,7 +1,7 @@
 """Send one event to many connections: encode it once, frame it once, and write it in a tight loop.
 
-Write combining: packets for a group are written at the end of the event loop's turn, so packets that arrive in the same
-turn are one write per member. A lone packet still leaves in its turn. In a hot room the loop is late, more packets are
+Write combining: a group writes its packets at the end of the event loop's turn. Packets of the same turn become one
+write per member. A lone packet still leaves in its turn. In a hot room the loop is late, more packets are
 combined, and the cost of a delivery falls.
 """
 
