@@ -16,6 +16,9 @@ NodeId = NewType("NodeId", str)
 Epoch = NewType("Epoch", str)
 """16 lower-case hex digits: the identity of a room's numbering."""
 
+Pid = NewType("Pid", str)
+"""A session's private id, in Socket.IO's word: 20 characters. A client that knows it can restore the session."""
+
 GifId = NewType("GifId", str)
 """64 lower-case hex digits: the SHA-256 of the stored bytes."""
 
@@ -56,12 +59,12 @@ def new_epoch() -> Epoch:
     return Epoch(secrets.token_hex(8))
 
 
-def new_pid() -> str:
-    """Return a new private id for a session in `/chat`: 120 random bits. Whoever knows it can restore the session."""
-    return secrets.token_urlsafe(15)
+def new_pid() -> Pid:
+    """Return a private id for a new session in `/chat`: 120 random bits."""
+    return Pid(secrets.token_urlsafe(15))
 
 
-def is_pid(value: object) -> TypeGuard[str]:
+def is_pid(value: object) -> TypeGuard[Pid]:
     """Whether `value` has the form of a private id."""
     return isinstance(value, str) and _PID.match(value) is not None
 

@@ -7,7 +7,7 @@ in one slot. One Lua script can therefore use a room, its partition's leases and
 from functools import lru_cache
 from zlib import crc32
 
-from gifchat_contracts.ids import NodeId, RoomId, UserId, is_room_id
+from gifchat_contracts.ids import NodeId, Pid, RoomId, UserId, is_room_id
 
 PARTITIONS = 64
 LOBBY_CHANNEL = "gifchat:{lobby}:events"
@@ -111,7 +111,7 @@ def grant(room_id: RoomId, user_id: UserId) -> str:
     return f"{room_prefix(room_id)}grant:{user_id}"
 
 
-def saved_session(pid: str) -> str:
+def saved_session(pid: Pid) -> str:
     """Hash with an expiry: a saved session of `/chat` with its rooms, by its private id."""
     return f"gifchat:session:{{{pid}}}"
 

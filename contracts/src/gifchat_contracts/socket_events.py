@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TypeGuard
 
 from gifchat_contracts import limits
-from gifchat_contracts.ids import GifId, RoomId, is_client_message_id, is_gif_id, is_pid, is_room_id
+from gifchat_contracts.ids import GifId, Pid, RoomId, is_client_message_id, is_gif_id, is_pid, is_room_id
 from gifchat_contracts.position import Position
 
 DEMO_NAMESPACE = "/"
@@ -95,8 +95,8 @@ class Typing:
 class Restore:
     """A connecting client asks for its last session."""
 
-    pid: str | None
-    """The private id of that session, or None if the client has none."""
+    pid: Pid | None
+    """Private id of that session; None if the client has none."""
     positions: Mapping[RoomId, Position]
     """The last position that the client saw in each of its rooms."""
 

@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gifchat_contracts import keys
+from gifchat_contracts.ids import Pid
 from gifchat_testkit.gateway_system import DEADLINE_S, System, Visitor, running_system
 from gifchat_testkit.raw_chat import RawChat, raw_chat
 from gifchat_testkit.services import Service
@@ -51,7 +52,7 @@ def bob(system: System) -> Visitor:
 async def until_saved(gateway: Service, pid: str, *, there: bool = True) -> None:
     """Wait until Redis has the saved session; with `there=False`, until it is deleted."""
     async with asyncio.timeout(DEADLINE_S), Redis.from_url(gateway.environment["REDIS_URL"]) as redis:
-        while bool(await redis.exists(keys.saved_session(pid))) != there:
+        while bool(await redis.exists(keys.saved_session(Pid(pid)))) != there:
             await asyncio.sleep(0.02)
 
 

@@ -82,7 +82,7 @@ async def test_who_leaves_a_shrinking_room_is_not_told_of_before_they_came(
 async def test_the_lobby_gets_all_changed_rooms_in_one_event(published: Published, announce: AnnouncePresence) -> None:
     for members in range(1, 51):
         await announce.arrived(ROOM, ANNE, members)
-    announce.occupancy_changed(OTHER, 0)
+    await announce.left(OTHER, BOB, 0)
     published.take()
     await announce.flush()
     assert published.take() == [(keys.LOBBY_CHANNEL, Kind.OCCUPANCY, ["occupancy", {ROOM: 50, OTHER: 0}])]

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from socketio import packet as library_packets
 from socketio.async_manager import AsyncManager
 
+from gifchat_contracts.ids import Pid
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.engine.protocol import Action
 from gifchat_realtime_gateway.engine.server import EngineServer
@@ -236,7 +237,7 @@ async def test_a_failing_disconnect_handler_does_not_keep_the_session(server: Ch
 
 async def test_the_answer_to_connect_carries_the_private_id_and_comes_before_any_event(server: ChatServer) -> None:
     async def connect(sid: str, _environ: dict[str, Any], _auth: Any) -> None:
-        server.pids[sid] = "private"
+        server.pids[sid] = Pid("private")
         await server.emit("early", to=sid, namespace="/")
 
     server.on("connect", connect, namespace="/")

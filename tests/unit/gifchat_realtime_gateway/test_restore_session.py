@@ -8,7 +8,7 @@ import pytest
 
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import Epoch, RoomId
+from gifchat_contracts.ids import Epoch, Pid, RoomId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.saved_session import SavedRoom, SavedSession
@@ -124,12 +124,12 @@ async def test_a_session_that_never_ended_is_restored_only_while_its_node_is_rem
     living = world.was_in({ROOM: None}, ended=False)
     for remembered in (True, False):
         world.store.remembered = {TAG} if remembered else set()
-        await world.saved.save([ToSave("pid", living, 60.0)])
-        taken = await world.restore.take("pid", ANNE.user_id, guest=False)
+        await world.saved.save([ToSave(Pid("pid"), living, 60.0)])
+        taken = await world.restore.take(Pid("pid"), ANNE.user_id, guest=False)
         assert taken == (living if remembered else None)
 
 
 async def test_an_ended_session_is_restored_although_its_node_is_forgotten(world: World) -> None:
     ended = replace(world.was_in({ROOM: world.at(2)}), ended=True)
-    await world.saved.save([ToSave("pid", ended, 60.0)])
-    assert await world.restore.take("pid", ANNE.user_id, guest=False) == ended
+    await world.saved.save([ToSave(Pid("pid"), ended, 60.0)])
+    assert await world.restore.take(Pid("pid"), ANNE.user_id, guest=False) == ended

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import RoomId
+from gifchat_contracts.ids import Pid, RoomId
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Admitted, Session
 from gifchat_realtime_gateway.use_cases.save_sessions import AGAIN_AFTER_S, KEPT_S, SAVED_AT_ONCE, SaveSessions
@@ -26,14 +26,14 @@ class World:
 
     def session(self, sid: str, *rooms: RoomId, guest: bool = False) -> Session:
         session = Session(sid, Identity.of_session(sid), "en")
-        self.save.track(session, f"pid of {sid}", guest=guest)
+        self.save.track(session, Pid(f"pid of {sid}"), guest=guest)
         for room in rooms:
             session.enter(room, ADMITTED)
         return session
 
     def kept(self, sid: str) -> tuple[SavedSession, float] | None:
         """The saved session, and how long it is kept."""
-        found = self.saved.saved.get(f"pid of {sid}")
+        found = self.saved.saved.get(Pid(f"pid of {sid}"))
         return None if found is None else (found[0], found[1] - self.now_s)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import RoomId, UserId
+from gifchat_contracts.ids import Pid, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import Group
@@ -138,7 +138,7 @@ class Nodes(Protocol):
 class ToSave(NamedTuple):
     """A session to be saved."""
 
-    pid: str
+    pid: Pid
     session: SavedSession
     kept_s: float
     """How long to keep the session; 0 deletes it."""
@@ -156,7 +156,7 @@ class SavedSessions(Protocol):
         """
         ...
 
-    async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
+    async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """Return and delete the session saved under `pid`; None if this user has no such session.
 
         A guest's session goes to any guest, because only the private id identifies a guest.

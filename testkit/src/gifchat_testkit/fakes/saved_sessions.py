@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gifchat_contracts.ids import UserId
+from gifchat_contracts.ids import Pid, UserId
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.ports import ToSave
 
@@ -31,7 +31,7 @@ class FakeSavedSessions:
             self.saved[pid] = (SavedSession.from_json(session.as_json()), self.clock() + kept_s)
         return True
 
-    async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
+    async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """See the port."""
         found = None if self.down else self._of(pid)
         if found is None or (found.who.user_id != user_id and not (found.guest and guest)):
@@ -39,6 +39,6 @@ class FakeSavedSessions:
         del self.saved[pid]
         return found
 
-    def _of(self, pid: str) -> SavedSession | None:
+    def _of(self, pid: Pid) -> SavedSession | None:
         session, until_s = self.saved.get(pid, (None, 0.0))
         return session if self.clock() < until_s else None

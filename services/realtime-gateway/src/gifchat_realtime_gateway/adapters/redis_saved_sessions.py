@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gifchat_contracts import keys
-from gifchat_contracts.ids import UserId
+from gifchat_contracts.ids import Pid, UserId
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.ports import ToSave
 
@@ -50,7 +50,7 @@ class RedisSavedSessions:
             return False
         return True
 
-    async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
+    async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """See `ports.SavedSessions`."""
         try:
             content: bytes | None = await self._take([keys.saved_session(pid)], [user_id, int(guest)])

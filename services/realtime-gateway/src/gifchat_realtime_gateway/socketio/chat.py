@@ -12,7 +12,7 @@ from gifchat_contracts import errors, languages, socket_events
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import RoomId, is_room_id, new_pid
+from gifchat_contracts.ids import Pid, RoomId, is_room_id, new_pid
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import BadClientEventError, Restore
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
@@ -88,7 +88,7 @@ class ChatNamespace:
         # A crowd that comes back must not flood the log.
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
-    async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[str, SavedSession | None]:
+    async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[Pid, SavedSession | None]:
         """Take the client's saved session; returns the private id of the new session and the saved one, if any.
 
         The official client counts as `recovered` if it gets the same private id again. So the id stays the same only if

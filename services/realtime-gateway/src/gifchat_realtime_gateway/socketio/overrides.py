@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 import structlog
 
 from gifchat_contracts import limits
+from gifchat_contracts.ids import Pid
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio import packet as packets
 from gifchat_realtime_gateway.socketio.environ import budget_of
@@ -213,7 +214,7 @@ class ChatServer(_Server):
         super().__init__(serializer=Packet, **options)
         self._held_back: dict[str, list[str | bytes]] = {}
         """Messages that wait for the answer to CONNECT, by connection."""
-        self.pids: dict[str, str] = {}
+        self.pids: dict[str, Pid] = {}
         """Private ids to send in the answer to CONNECT, by the sid of the new session."""
         self.on_opened: dict[str, Callable[[str], Awaitable[None]]] = {}
         """By namespace: called with the sid after the answer to CONNECT and before the client's next packet."""

@@ -49,10 +49,6 @@ class AnnouncePresence:
         else:
             self._presence.left(room_id, who, occupancy)
 
-    def occupancy_changed(self, room_id: RoomId, occupancy: int) -> None:
-        """The number changed with nobody to announce (seats were restored)."""
-        self._occupancy.add({room_id: occupancy})
-
     def forget(self, room_id: RoomId) -> None:
         """The room is gone: nothing is told of it any more."""
         self._presence.forget(room_id)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from gifchat_contracts import socket_events
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
-from gifchat_contracts.ids import RoomId, UserId
+from gifchat_contracts.ids import Pid, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
@@ -26,7 +26,7 @@ class RestoreSession:
         self._join = join
         self._sockets = sockets
 
-    async def take(self, pid: str, user_id: UserId, *, guest: bool) -> SavedSession | None:
+    async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """Return the saved session with this private id, once; None if this user cannot restore it."""
         saved = await self._saved.take(pid, user_id, guest=guest)
         # If the old gateway never saw the session end, its seats may be gone once the node is forgotten.

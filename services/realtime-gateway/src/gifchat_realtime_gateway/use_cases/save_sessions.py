@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from gifchat_contracts.ids import RoomId
+from gifchat_contracts.ids import Pid, RoomId
 from gifchat_contracts.position import Position
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.saved_session import SavedRoom, SavedSession
@@ -31,7 +31,7 @@ RETRY_AFTER_S = 0.5
 
 @dataclass(slots=True)
 class _Tracked:
-    pid: str
+    pid: Pid
     guest: bool
     takes_over: bool = True
     """True until the first save: the client's last session may still own the private id."""
@@ -64,7 +64,7 @@ class SaveSessions:
         """By Socket.IO sid: when to save the session again, soonest first."""
         self._wanted = asyncio.Event()
 
-    def track(self, session: Session, pid: str, *, guest: bool) -> None:
+    def track(self, session: Session, pid: Pid, *, guest: bool) -> None:
         """Save the session's rooms under `pid` from now on."""
         self._tracked[session.sid] = _Tracked(pid, guest)
         session.on_change = self._on_change
