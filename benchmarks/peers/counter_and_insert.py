@@ -4,7 +4,6 @@ The textbook's way, with the same durability: both writes wait for a majority's 
 process dies between the two. As a module it is rooms-api with this in the place of its group commit.
 """
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -53,9 +52,8 @@ class CounterAndInsert:
         self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
         return Committed(room.epoch, entry)
 
-    async def drain(self) -> None:
-        """Nothing waits here."""
-        await asyncio.sleep(0)
+    async def aclose(self, timeout_s: float) -> None:
+        """Return at once: every append waits for its own write."""
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from redis.asyncio import Redis
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits, RedisRateLimits
 from gifchat_rooms_api.ports import Rate, RateLimits
 
-SLOW = Rate("test-slow", burst=3, every_s=60.0)
-QUICK = Rate("test-quick", burst=2, every_s=0.05)
+SLOW = Rate("test-slow", burst=3, refill_s=60.0)
+QUICK = Rate("test-quick", burst=2, refill_s=0.05)
 
 
 @pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.servers)])
@@ -30,7 +30,7 @@ async def test_a_burst_is_given_and_then_the_time_until_the_next(limits: RateLim
 
 
 async def test_everybody_has_a_bucket_for_each_purpose(limits: RateLimits) -> None:
-    other = Rate("test-other", burst=1, every_s=60.0)
+    other = Rate("test-other", burst=1, refill_s=60.0)
     for _ in range(4):
         await limits.take(SLOW, "anne")
     assert await limits.take(SLOW, "bob") == 0.0

@@ -176,15 +176,15 @@ class Rounds:
 def janitor(monkeypatch: pytest.MonkeyPatch) -> Rounds:
     rounds, do_round = Rounds(), Janitor.round
 
-    async def counted(self: Janitor, *, with_gifs: bool) -> None:
+    async def counted(self: Janitor, *, sweep_gifs: bool) -> None:
         rounds.begun += 1
         number = rounds.begun
-        await do_round(self, with_gifs=with_gifs)
+        await do_round(self, sweep_gifs=sweep_gifs)
         rounds.ended = number
 
     monkeypatch.setattr(Janitor, "round", counted)
     monkeypatch.setattr(janitor_module, "PERIOD_S", 0.01)
-    monkeypatch.setattr(janitor_module, "GIF_ROUNDS", 1)
+    monkeypatch.setattr(janitor_module, "ROUNDS_PER_GIF_SWEEP", 1)
     return rounds
 
 

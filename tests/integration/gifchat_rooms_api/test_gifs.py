@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gifchat_contracts import errors, limits
-from gifchat_rooms_api.use_cases.upload_gif import UPLOADS_OF_USER
+from gifchat_rooms_api.use_cases.upload_gif import UPLOADS_PER_USER
 from gifchat_testkit.pictures import exif_with_orientation, picture, pixels
 
 from .conftest import Api, Rounds, StartApi, User
@@ -231,8 +231,8 @@ async def test_only_who_may_write_uploads(api: Api, anne: User) -> None:
 
 async def test_uploads_of_one_user_are_counted_before_they_are_read(api: Api, anne: User) -> None:
     bob, room = await api.user("bob"), await anne.room()
-    codes = [(await send(anne, room, b"x")).json()["code"] for _ in range(UPLOADS_OF_USER.burst + 1)]
-    assert codes == ["gif_wrong_type"] * UPLOADS_OF_USER.burst + ["rate_limited"]
+    codes = [(await send(anne, room, b"x")).json()["code"] for _ in range(UPLOADS_PER_USER.burst + 1)]
+    assert codes == ["gif_wrong_type"] * UPLOADS_PER_USER.burst + ["rate_limited"]
     assert (await send(bob, await bob.room(), b"x")).json()["code"] == "gif_wrong_type"
 
 

@@ -45,7 +45,7 @@ def pretending(body: str, **limits: float) -> ImageDecoder:
 async def test_the_still_is_the_first_frame(decoder: ImageDecoder, extension: str, frames: int) -> None:
     data = picture(extension, frames=frames)
     decoded = await decoder.decode(examine(data))
-    assert decoded.turned is None
+    assert decoded.upright is None
     assert pixels(decoded.still) == pixels(data)[:1]
 
 
@@ -99,11 +99,11 @@ async def test_a_turned_picture_is_stored_upright(
 
     data = picture(extension, exif=exif_with_orientation(orientation), **options)
     decoded = await decoder.decode(examine(data))
-    assert decoded.turned is not None
-    upright = examine(decoded.turned)
+    assert decoded.upright is not None
+    upright = examine(decoded.upright)
     assert upright.orientation == 1
     assert upright.format == examine(data).format
-    with Image.open(BytesIO(data)) as original, Image.open(BytesIO(decoded.turned)) as turned:
+    with Image.open(BytesIO(data)) as original, Image.open(BytesIO(decoded.upright)) as turned:
         expected, found = ImageOps.exif_transpose(original).convert("RGB"), turned.convert("RGB")
         assert found.size == expected.size
         for corner in ((2, 2), (expected.width - 3, 2), (2, expected.height - 3)):
@@ -159,7 +159,7 @@ async def test_a_child_that_takes_too_much_memory_is_broken() -> None:
 async def test_a_child_that_takes_too_much_time_is_broken() -> None:
     decoder = pretending(
         "from gifchat_rooms_api.adapters import image_child\n"
-        "image_child._give_up_means(*map(int, sys.argv[-2:]))\n"
+        "image_child._limit_resources(*map(int, sys.argv[-2:]))\n"
         "while True: pass",
         cpu_s=1,
     )
@@ -266,7 +266,7 @@ async def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_the_child_can_write_no_file(tmp_path: Path) -> None:
     script = (
         "from gifchat_rooms_api.adapters import image_child\n"
-        "image_child._give_up_means(1 << 30, 5)\n"
+        "image_child._limit_resources(1 << 30, 5)\n"
         f"open({str(tmp_path / 'left behind')!r}, 'wb', buffering=0).write(b'x')\n"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", script, stderr=asyncio.subprocess.PIPE)

@@ -9,7 +9,7 @@ import pytest
 from gifchat_contracts import identity, keys, limits
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.adapters.signed_tokens import _serializer
-from gifchat_rooms_api.use_cases.issue_ticket import ATTEMPTS_FROM_ADDRESS, ATTEMPTS_OF_USER
+from gifchat_rooms_api.use_cases.issue_ticket import ATTEMPTS_PER_ADDRESS, ATTEMPTS_PER_USER
 
 from .conftest import PASSWORD, SECRET, Api, StartApi, User
 
@@ -89,19 +89,19 @@ async def test_a_new_password_voids_what_was_given_before(anne: User, bob: User)
 
 async def test_attempts_of_a_user_in_a_room_are_limited_right_ones_too(anne: User, bob: User) -> None:
     room, other = await anne.room(password=PASSWORD), await anne.room(password=PASSWORD)
-    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_OF_USER.burst)]
-    assert codes == ["wrong_password"] * ATTEMPTS_OF_USER.burst
+    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_PER_USER.burst)]
+    assert codes == ["wrong_password"] * ATTEMPTS_PER_USER.burst
     refused = await ask(bob, room, PASSWORD)
     assert (refused.status_code, refused.json()["code"]) == (429, "too_many_attempts")
-    assert 1 <= int(refused.headers["retry-after"]) <= ATTEMPTS_OF_USER.every_s
+    assert 1 <= int(refused.headers["retry-after"]) <= ATTEMPTS_PER_USER.refill_s
     assert await code(bob, other, PASSWORD) is None
 
 
 async def test_attempts_from_an_address_are_limited_over_users_and_rooms(api: Api, anne: User) -> None:
     rooms = [await anne.room(password=PASSWORD) for _ in range(2)]
-    guessers = [await api.user(f"guesser {number}", "2001:db8::1") for number in range(ATTEMPTS_FROM_ADDRESS.burst + 1)]
+    guessers = [await api.user(f"guesser {number}", "2001:db8::1") for number in range(ATTEMPTS_PER_ADDRESS.burst + 1)]
     codes = [await code(user, rooms[number % 2], "wrong") for number, user in enumerate(guessers)]
-    assert codes == ["wrong_password"] * ATTEMPTS_FROM_ADDRESS.burst + ["too_many_attempts"]
+    assert codes == ["wrong_password"] * ATTEMPTS_PER_ADDRESS.burst + ["too_many_attempts"]
     neighbour = await api.user("neighbour", "2001:db8::ffff:2")
     elsewhere = await api.user("elsewhere", "2001:db8:0:1::1")
     assert await code(neighbour, rooms[0], PASSWORD) == "too_many_attempts"
@@ -110,9 +110,9 @@ async def test_attempts_from_an_address_are_limited_over_users_and_rooms(api: Ap
 
 async def test_many_attempts_at_once_are_limited_as_well(anne: User, bob: User) -> None:
     room = await anne.room(password=PASSWORD)
-    codes = await asyncio.gather(*(code(bob, room, "wrong") for _ in range(3 * ATTEMPTS_OF_USER.burst)))
+    codes = await asyncio.gather(*(code(bob, room, "wrong") for _ in range(3 * ATTEMPTS_PER_USER.burst)))
     assert sorted(map(str, codes)) == (
-        ["too_many_attempts"] * (2 * ATTEMPTS_OF_USER.burst) + ["wrong_password"] * ATTEMPTS_OF_USER.burst
+        ["too_many_attempts"] * (2 * ATTEMPTS_PER_USER.burst) + ["wrong_password"] * ATTEMPTS_PER_USER.burst
     )
 
 
@@ -172,8 +172,8 @@ async def test_without_redis_the_password_still_opens_and_limits_still_hold(star
     room = await anne.room(password=PASSWORD)
     assert await code(bob, room, PASSWORD) is None
     assert await code(bob, room) == "password_required", "a grant that cannot be read is none"
-    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_OF_USER.burst)]
-    assert codes == ["wrong_password"] * (ATTEMPTS_OF_USER.burst - 1) + ["too_many_attempts"]
+    codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_PER_USER.burst)]
+    assert codes == ["wrong_password"] * (ATTEMPTS_PER_USER.burst - 1) + ["too_many_attempts"]
     url = f"/rooms/{room['_id']}/messages"
     unknown = await bob.http.get(url)
     assert (unknown.status_code, unknown.json()["code"]) == (503, "admission_unavailable")

@@ -14,7 +14,7 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
 from gifchat_rooms_api.domain.room import NewPassword, Room, RoomChange
-from gifchat_rooms_api.ports import Place, StoreUnavailableError
+from gifchat_rooms_api.ports import RoomCursor, StoreUnavailableError
 from gifchat_testkit.fakes.rooms import OWNER, room_of
 
 pytestmark = pytest.mark.servers
@@ -119,10 +119,10 @@ async def test_an_occupancy_of_a_room_that_is_gone_makes_none(rooms: MongoRooms)
 async def test_rooms_of_the_same_moment_are_paged_through_once_each(rooms: MongoRooms) -> None:
     made = {(await added(rooms)).room_id for _ in range(5)}
     seen: list[RoomId] = []
-    after: Place | None = None
+    after: RoomCursor | None = None
     while page := await rooms.page("newest", "", after, 2):
         seen += [each.room_id for each in page]
-        after = Place(round(NOW.timestamp() * 1000), seen[-1])
+        after = RoomCursor(round(NOW.timestamp() * 1000), seen[-1])
     assert len(seen) == 5
     assert set(seen) == made
 

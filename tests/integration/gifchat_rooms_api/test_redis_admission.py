@@ -11,7 +11,7 @@ from gifchat_rooms_api.ports import AdmissionUnavailableError, Rate
 pytestmark = pytest.mark.servers
 
 ROOM, ANNE, BOB = RoomId("65f0c0ffee0123456789abcd"), UserId("a" * 24), UserId("b" * 24)
-RATE = Rate("test", burst=2, every_s=30.0)
+RATE = Rate("test", burst=2, refill_s=30.0)
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -51,7 +51,7 @@ async def test_without_redis_grants_are_unavailable_and_limits_local() -> None:
 
 async def test_local_buckets_are_bounded_and_the_oldest_is_forgotten() -> None:
     limits = LocalRateLimits(clock=lambda: 0.0, max_buckets=2)
-    once = Rate("test", burst=1, every_s=1.0)
+    once = Rate("test", burst=1, refill_s=1.0)
     for whom in ("anne", "bob", "carol"):
         await limits.take(once, whom)
     assert await limits.take(once, "carol") > 0.0

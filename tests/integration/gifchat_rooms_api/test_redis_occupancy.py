@@ -10,7 +10,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId
 from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats as GatewaySeats
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
-from gifchat_rooms_api.ports import OccupancyUnavailableError, Seats
+from gifchat_rooms_api.ports import OccupancyUnavailableError, RoomOccupancy
 
 pytestmark = pytest.mark.servers
 
@@ -38,8 +38,8 @@ async def test_what_a_gateway_wrote_is_what_is_read(gateway: GatewaySeats, seats
     for who in (ANNE, BOB, BOB):
         await gateway.admit(ROOM, who, max_members=10, ticket_id=None)
     assert await seats.members([ROOM, EMPTY]) == {ROOM: 2, EMPTY: 0}
-    assert await seats.seats(ROOM, ANNE.user_id) == Seats(2, seated=True)
-    assert await seats.seats(EMPTY, ANNE.user_id) == Seats(0, seated=False)
+    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(2, seated=True)
+    assert await seats.for_user(EMPTY, ANNE.user_id) == RoomOccupancy(0, seated=False)
     assert (await seats.snapshot()).members == {ROOM: 2}
     assert not await seats.certainly_empty(ROOM)
     assert await seats.certainly_empty(EMPTY)
@@ -48,10 +48,10 @@ async def test_what_a_gateway_wrote_is_what_is_read(gateway: GatewaySeats, seats
 async def test_who_left_still_has_the_seat_for_its_grace(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.leave(ROOM, ANNE.user_id)
-    assert (await seats.seats(ROOM, ANNE.user_id)).seated
+    assert (await seats.for_user(ROOM, ANNE.user_id)).seated
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.remove(ROOM, ANNE.user_id)
-    assert await seats.seats(ROOM, ANNE.user_id) == Seats(0, seated=False)
+    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(0, seated=False)
 
 
 async def test_a_partition_is_settled_only_with_a_marker_of_the_past(redis: Redis, seats: RedisOccupancy) -> None:
@@ -75,7 +75,7 @@ async def test_without_redis_it_is_unavailable() -> None:
         seats = RedisOccupancy(redis)
         for question in (
             seats.members([ROOM]),
-            seats.seats(ROOM, ANNE.user_id),
+            seats.for_user(ROOM, ANNE.user_id),
             seats.snapshot(),
             seats.certainly_empty(ROOM),
         ):

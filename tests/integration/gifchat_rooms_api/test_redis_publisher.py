@@ -79,7 +79,7 @@ async def test_while_redis_is_away_the_newest_frames_wait(tmp_path: Path) -> Non
     server = Valkey(find_valkey_server(), free_port(), tmp_path)
     lost_before = dropped()
     async with client(server.url) as redis:
-        publisher = RedisPublisher(redis, max_waiting=10)
+        publisher = RedisPublisher(redis, max_queued=10)
         for seq in range(1, 26):
             publisher.publish(CHANNEL, frame(seq))
         with running("valkey", server.command(), tmp_path, server.wait_until_ready):

@@ -102,7 +102,7 @@ async def test_it_stops_although_a_cancellation_is_lost(
             begun.set_result(asyncio.current_task())
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Janitor, "work", losing_one_cancellation(work))
+    monkeypatch.setattr(Janitor, "run", losing_one_cancellation(work))
     app = create_app(Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey))
     async with asyncio.timeout(10):
         async with app.router.lifespan_context(app):

@@ -73,11 +73,11 @@ async def test_young_lifespans_under_load_leave_no_task_behind(wire: Callable[[]
 @pytest.mark.parametrize(
     "work",
     [
-        lambda wired: wired.janitor.work(),
-        lambda wired: wired.announce_heads.work(),
+        lambda wired: wired.janitor.run(),
+        lambda wired: wired.announce_heads.run(),
         lambda wired: composition._prepare(wired.room_store.create_indexes),
         lambda wired: composition._prepare(wired.log.create_indexes),
-        lambda wired: composition._prepare(wired.gif_store.create_indexes),
+        lambda wired: composition._prepare(wired.gifs.create_indexes),
     ],
     ids=["janitor", "announce-heads", "indexes of rooms", "indexes of messages", "indexes of GIFs"],
 )

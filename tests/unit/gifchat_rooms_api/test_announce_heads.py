@@ -7,7 +7,7 @@ from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_rooms_api.domain.message import Draft, LogEntry, Message, Text
 from gifchat_rooms_api.ports import StoreUnavailableError
-from gifchat_rooms_api.use_cases.announce_heads import ACTIVE, OVERLAP, AnnounceHeads
+from gifchat_rooms_api.use_cases.announce_heads import ACTIVE_FOR, OVERLAP, AnnounceHeads
 from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
 
 ROOM, OTHER = RoomId("1" * 24), RoomId("2" * 24)
@@ -67,7 +67,7 @@ async def test_a_quiet_room_is_forgotten(world: World) -> None:
     log, published, announce, now = world
     await write(log, ROOM, 1, START)
     announced = []
-    for _ in range(int((ACTIVE + OVERLAP).total_seconds()) + 2):
+    for _ in range(int((ACTIVE_FOR + OVERLAP).total_seconds()) + 2):
         await announce.announce()
         announced.append(bool(published.taken()))
         now[0] += timedelta(seconds=1)

@@ -46,6 +46,6 @@ async def test_places_come_back_also_from_those_who_did_not_wait(passwords: Argo
             task.cancel()
         await asyncio.wait(tasks)
         async with asyncio.timeout(10):
-            while passwords._taken:
+            while passwords._in_flight:
                 await asyncio.sleep(0.005)
     assert await passwords.hash("x")

@@ -1,4 +1,4 @@
-"""The walkers against Pillow: what they measure, what they leave out, and that the picture stays the same."""
+"""The walkers against Pillow: what they measure, what they drop, and that the pixels stay the same."""
 
 import struct
 from io import BytesIO

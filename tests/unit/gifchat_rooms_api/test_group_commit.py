@@ -287,7 +287,7 @@ async def test_slow_mode_holds_each_user_but_the_owner() -> None:
 
 
 async def test_a_room_that_is_too_far_behind_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "MAX_WAITING", 3)
+    monkeypatch.setattr(group_commit, "MAX_BACKLOG", 3)
     world = World()
     assert codes(await all_of(world.process(), [draft(f"k{number}") for number in range(5)])) == (
         ["ok"] * 3 + ["unavailable"] * 2

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gifchat_contracts import limits
-from gifchat_rooms_api.domain.message import BadTextError, Text, deletion_key, notice_key, slow_mode_wait_s, text_of
+from gifchat_rooms_api.domain.message import BadTextError, Text, deletion_key, notice_key, slow_mode_wait_s, valid_text
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
     ],
 )
 def test_texts_that_are_taken(raw: str, text: str) -> None:
-    assert text_of(raw) == Text(text)
+    assert valid_text(raw) == Text(text)
 
 
 @pytest.mark.parametrize(
@@ -32,17 +32,17 @@ def test_texts_that_are_taken(raw: str, text: str) -> None:
 )
 def test_texts_that_are_refused(raw: str) -> None:
     with pytest.raises(BadTextError):
-        text_of(raw)
+        valid_text(raw)
 
 
 @given(st.text(alphabet=st.characters(), max_size=50))
 def test_a_text_that_is_taken_can_be_stored_and_sent(raw: str) -> None:
     try:
-        text = text_of(raw)
+        text = valid_text(raw)
     except BadTextError:
         return
     assert text.text.encode().decode() == text.text
-    assert text_of(text.text) == text
+    assert valid_text(text.text) == text
 
 
 @pytest.mark.parametrize(("ago_s", "wait_s"), [(0, 10), (4, 6), (10, 0), (11, 0)])

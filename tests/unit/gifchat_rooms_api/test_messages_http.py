@@ -1,122 +1,74 @@
-"""The message routes on an application that has nothing else, with fakes behind them."""
+"""The message routes in an application of their own, on fakes."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from itertools import count
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI, Header, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 
-from gifchat_contracts import errors
-from gifchat_contracts.codec import Frame
-from gifchat_contracts.errors import Refused
-from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import GifId, RoomId, UserId
-from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
-from gifchat_rooms_api.domain.message import Gif
-from gifchat_rooms_api.domain.room import Room
+from gifchat_contracts.identity import SESSION_COOKIE, Identity
+from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
+from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
 from gifchat_rooms_api.http.messages import messages_router
-from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
-from gifchat_rooms_api.use_cases.post_message import Messages
-from gifchat_rooms_api.use_cases.read_history import History
-from gifchat_testkit.fakes.message_log import FakeMessageLog
-from gifchat_testkit.fakes.rooms import room_of
+from gifchat_rooms_api.http.problems import answer_with_problems
+from gifchat_rooms_api.ports import Membership, RoomOccupancy
+from gifchat_rooms_api.use_cases.check_access import CheckAccess
+from gifchat_rooms_api.use_cases.read_history import ReadHistory
 
-ROOM, MISSING = RoomId("65f0c0ffee0123456789abcd"), RoomId("65f0c0ffee0123456789abce")
-OWNER, ANNE = Identity.of_session("owner"), Identity.of_session("anne")
+from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World
+
+MISSING = RoomId("65f0c0ffee0123456789abce")
 BANNED = Identity.of_session("banned")
-GIF = Gif(GifId("ab" * 32), f"{'ab' * 32}.gif", 320, 240)
-NOW = datetime(2026, 1, 2, tzinfo=UTC)
 URL = f"/rooms/{ROOM}/messages"
 LOG_URL = f"/internal/v1/rooms/{ROOM}/log"
 
 
-class World:
-    def __init__(self) -> None:
-        self.room = room_of(ROOM, owner_id=OWNER.user_id)
+class PlainSignatures:
+    """`ports.Signatures` that trusts every cookie."""
 
-    async def get(self, room_id: RoomId) -> Room | None:
-        return self.room if room_id == ROOM else None
+    def session_of(self, cookie: str) -> str | None:
+        return cookie
 
-    async def find_gif(self, gif_id: GifId) -> Gif | None:
-        return GIF if gif_id == GIF.gif_id else None
+    def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
+        raise NotImplementedError
 
-    def publish(self, channel: str, frame: Frame) -> None:
-        """Nobody listens."""
-
-
-def caller(session: str = Header()) -> Identity:
-    return Identity.of_session(session)
+    def membership_of(self, token: str) -> Membership | None:
+        return None
 
 
-def not_banned(user_id: UserId) -> Rule:
-    def rule(room: Room, now: datetime) -> None:
-        if user_id == BANNED.user_id:
-            raise Refused(errors.BANNED)
+class EverybodySeated:
+    """`ports.Occupancy` in which every user has a seat."""
 
-    return rule
-
-
-def rule_of_caller(session: str = Header()) -> Rule:
-    return not_banned(Identity.of_session(session).user_id)
-
-
-def from_a_service(authorization: str = Header("")) -> None:
-    if authorization != "Bearer token":
-        raise Refused(errors.INTERNAL_ONLY)
-
-
-async def problem(request: Request, refused: Exception) -> JSONResponse:
-    assert isinstance(refused, Refused)
-    return JSONResponse({"code": refused.code.code}, refused.code.status)
-
-
-async def invalid(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"code": errors.VALIDATION_FAILED.code}, 422)
+    async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
+        return RoomOccupancy(members=1, seated=True)
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    world = World()
-    log = FakeMessageLog({ROOM: world.room.epoch})
-    ids = count(1)
-    commit = GroupCommit(world, log, world, lambda: NOW)
-    messages = Messages(
-        world,
-        commit,
-        log,
-        find_gif=world.find_gif,
-        new_entry_id=lambda: f"{next(ids):024x}",
-        rate_limits=LocalRateLimits(),
-    )
-    history = History(log)
+async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    assert world.room
+    world.room = replace(world.room, sanctions={BANNED.user_id: Sanction(banned_until=FOREVER)})
+    occupancy: Any = EverybodySeated()
+    guards = Guards(PlainSignatures(), CheckAccess(world, occupancy, PlainSignatures()), (), "token")
+    history = ReadHistory(world.log)
     app = FastAPI()
-    app.add_exception_handler(Refused, problem)
-    app.add_exception_handler(RequestValidationError, invalid)
+    answer_with_problems(app)
     app.include_router(
-        messages_router(
-            messages,
-            history,
-            world,
-            clock=lambda: NOW,
-            caller=caller,
-            reader_rule=rule_of_caller,
-            writer_rule=rule_of_caller,
-            problems=lambda *codes: {},
-        )
+        messages_router(world.post_message, world.delete_message, history, world, guards=guards, clock=lambda: NOW)
     )
     app.include_router(
-        internal_messages_router(messages, history, world, from_a_service=from_a_service, member_rule=not_banned),
-        prefix="/internal/v1",
+        internal_messages_router(world.post_message, history, world, guards=guards), prefix="/internal/v1"
     )
-    headers = {"session": "anne", "authorization": "Bearer token"}
+    headers = as_user("anne") | {"authorization": "Bearer token"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers) as client:
         yield client
+
+
+def as_user(session_id: str) -> dict[str, str]:
+    return {"cookie": f"{SESSION_COOKIE}={session_id}"}
 
 
 async def post(client: httpx.AsyncClient, key: str, **fields: Any) -> dict[str, Any]:
@@ -126,7 +78,7 @@ async def post(client: httpx.AsyncClient, key: str, **fields: Any) -> dict[str, 
     return payload
 
 
-async def test_post_answers_the_stored_message_and_a_retry_the_same(client: httpx.AsyncClient) -> None:
+async def test_a_post_and_its_retry_return_the_stored_message(client: httpx.AsyncClient) -> None:
     first = await post(client, "k1", text="안녕")
     assert (first["chat"], first["seq"], first["user"]) == ("안녕", 1, ANNE.color)
     assert await post(client, "k1", text="other") == first
@@ -154,17 +106,17 @@ async def test_post_answers_the_stored_message_and_a_retry_the_same(client: http
         None,
     ],
 )
-async def test_a_body_of_another_shape_is_422(client: httpx.AsyncClient, body: object) -> None:
+async def test_a_body_that_does_not_match_the_schema_is_422(client: httpx.AsyncClient, body: object) -> None:
     assert (await client.post(URL, json=body)).status_code == 422
 
 
-async def test_half_a_surrogate_pair_is_no_500(client: httpx.AsyncClient) -> None:
+async def test_a_lone_surrogate_is_422(client: httpx.AsyncClient) -> None:
     body = rb'{"client_message_id": "k", "text": "\ud800"}'
     response = await client.post(URL, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 422
 
 
-async def test_refusals_keep_their_codes(client: httpx.AsyncClient) -> None:
+async def test_refusals_have_their_codes(client: httpx.AsyncClient) -> None:
     missing_gif = await client.post(URL, json={"client_message_id": "k", "gif": "cd" * 32})
     assert (missing_gif.status_code, missing_gif.json()["code"]) == (404, "gif_not_found")
     missing_room = f"/rooms/{MISSING}/messages"
@@ -175,7 +127,7 @@ async def test_refusals_keep_their_codes(client: httpx.AsyncClient) -> None:
         await client.get(f"/internal/v1/rooms/{MISSING}/log"),
     ):
         assert (response.status_code, response.json()["code"]) == (404, "room_not_found")
-    banned = {"session": "banned"}
+    banned = as_user("banned")
     for response in (
         await client.post(URL, json={"client_message_id": "k", "text": "hi"}, headers=banned),
         await client.get(URL, headers=banned),
@@ -183,7 +135,7 @@ async def test_refusals_keep_their_codes(client: httpx.AsyncClient) -> None:
         assert (response.status_code, response.json()["code"]) == (403, "banned")
 
 
-async def test_the_history_pages_both_ways(client: httpx.AsyncClient) -> None:
+async def test_the_history_is_paged_in_both_directions(client: httpx.AsyncClient) -> None:
     posted = [await post(client, f"k{number}", text=str(number)) for number in range(1, 8)]
     newest = (await client.get(URL, params={"limit": 3})).json()
     assert newest["items"] == [{"event": "chat", "data": payload} for payload in posted[4:]]
@@ -203,20 +155,20 @@ async def test_a_query_out_of_range_is_422(client: httpx.AsyncClient, query: dic
     assert (await client.get(URL, params=query)).status_code == 422
 
 
-async def test_the_owner_deletes_and_again_is_no_error(client: httpx.AsyncClient) -> None:
+async def test_the_owner_can_delete_a_message_twice(client: httpx.AsyncClient) -> None:
     await post(client, "k1", text="secret")
     assert (await client.delete(f"{URL}/1")).json()["code"] == "not_owner"
     for _ in range(2):
-        response = await client.delete(f"{URL}/1", headers={"session": "owner"})
+        response = await client.delete(f"{URL}/1", headers=as_user("owner"))
         assert (response.status_code, response.content) == (204, b"")
     page = (await client.get(URL)).json()
     assert [item["event"] for item in page["items"]] == ["chat", "chatDeleted"]
     assert page["items"][0]["data"]["deleted"] is True
     assert "secret" not in str(page)
-    assert (await client.delete(f"{URL}/9", headers={"session": "owner"})).status_code == 404
+    assert (await client.delete(f"{URL}/9", headers=as_user("owner"))).status_code == 404
 
 
-async def test_gateways_read_the_log_with_what_a_frame_needs(client: httpx.AsyncClient) -> None:
+async def test_gateways_read_the_log_with_frame_headers(client: httpx.AsyncClient) -> None:
     posted = [await post(client, f"k{number}", text=str(number)) for number in range(1, 5)]
     page = (await client.get(LOG_URL, params={"after": 2})).json()
     assert page == {
@@ -230,7 +182,7 @@ async def test_gateways_read_the_log_with_what_a_frame_needs(client: httpx.Async
     assert (await client.get(LOG_URL, params={"newest": 2, "after": 1})).status_code == 422
 
 
-async def test_gateways_relay_messages_and_ask_for_heads(client: httpx.AsyncClient) -> None:
+async def test_gateways_relay_messages_and_read_heads(client: httpx.AsyncClient) -> None:
     body = {"user_id": OWNER.user_id, "color": OWNER.color, "client_message_id": "k", "text": "over a socket"}
     relayed = await client.post(f"/internal/v1{URL}", json=body)
     assert (relayed.status_code, relayed.json()["user_id"]) == (201, OWNER.user_id)
@@ -241,7 +193,7 @@ async def test_gateways_relay_messages_and_ask_for_heads(client: httpx.AsyncClie
     assert (await client.post("/internal/v1/heads", json={"rooms": [ROOM] * 1_001})).status_code == 422
 
 
-async def test_internal_routes_are_for_services(client: httpx.AsyncClient) -> None:
+async def test_internal_routes_require_the_internal_token(client: httpx.AsyncClient) -> None:
     stranger = {"authorization": "Bearer guess"}
     for response in (
         await client.get(LOG_URL, headers=stranger),

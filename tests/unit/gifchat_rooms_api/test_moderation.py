@@ -11,12 +11,12 @@ from gifchat_rooms_api.domain.moderation import (
     MAX_SANCTIONED_USERS,
     Ban,
     Kick,
-    Measure,
+    ModerationAction,
     Mute,
     Sanction,
     TooManySanctionsError,
-    end_of,
-    take_measure,
+    apply_action,
+    sanction_end,
 )
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -39,30 +39,30 @@ def test_what_has_no_end_holds_for_ever() -> None:
 
 
 def test_an_end_is_counted_from_now() -> None:
-    assert end_of(60, NOW) == LATER
-    assert end_of(None, NOW) is FOREVER
+    assert sanction_end(60, NOW) == LATER
+    assert sanction_end(None, NOW) is FOREVER
 
 
 def test_measures_add_up() -> None:
-    sanctions = take_measure({}, ANNE, Mute(FOREVER), NOW)
-    sanctions = take_measure(sanctions, ANNE, Ban(LATER), NOW)
-    sanctions = take_measure(sanctions, BOB, Kick(), NOW)
+    sanctions = apply_action({}, ANNE, Mute(FOREVER), NOW)
+    sanctions = apply_action(sanctions, ANNE, Ban(LATER), NOW)
+    sanctions = apply_action(sanctions, BOB, Kick(), NOW)
     assert sanctions == {ANNE: Sanction(banned_until=LATER, muted_until=FOREVER), BOB: Sanction(kicked_at=NOW)}
 
 
 def test_ending_one_leaves_the_other() -> None:
     sanctions = {ANNE: Sanction(banned_until=LATER, muted_until=FOREVER)}
-    assert take_measure(sanctions, ANNE, Ban(None), NOW) == {ANNE: Sanction(muted_until=FOREVER)}
-    assert take_measure(sanctions, ANNE, Mute(None), NOW) == {ANNE: Sanction(banned_until=LATER)}
+    assert apply_action(sanctions, ANNE, Ban(None), NOW) == {ANNE: Sanction(muted_until=FOREVER)}
+    assert apply_action(sanctions, ANNE, Mute(None), NOW) == {ANNE: Sanction(banned_until=LATER)}
 
 
 def test_ending_what_never_was_leaves_nothing() -> None:
-    assert take_measure({}, ANNE, Ban(None), NOW) == {}
+    assert apply_action({}, ANNE, Ban(None), NOW) == {}
 
 
 def test_what_has_ended_is_forgotten_with_the_next_measure() -> None:
     sanctions = {ANNE: Sanction(banned_until=LATER)}
-    assert take_measure(sanctions, BOB, Kick(), LATER) == {BOB: Sanction(kicked_at=LATER)}
+    assert apply_action(sanctions, BOB, Kick(), LATER) == {BOB: Sanction(kicked_at=LATER)}
 
 
 def test_a_kick_is_remembered_as_long_as_the_memberships_that_it_voids() -> None:
@@ -77,15 +77,15 @@ def full() -> dict[UserId, Sanction]:
 
 def test_a_room_has_a_bounded_number_of_sanctioned_users() -> None:
     with pytest.raises(TooManySanctionsError):
-        take_measure(full(), ANNE, Kick(), NOW)
+        apply_action(full(), ANNE, Kick(), NOW)
 
 
 def test_a_full_room_can_still_change_and_end_what_it_has() -> None:
     sanctions = full()
     known = UserId(f"{7:024x}")
-    assert take_measure(sanctions, known, Ban(FOREVER), NOW)[known].banned(NOW)
-    assert len(take_measure(sanctions, known, Mute(None), NOW)) == MAX_SANCTIONED_USERS - 1
-    assert take_measure(sanctions, ANNE, Ban(None), NOW) == sanctions
+    assert apply_action(sanctions, known, Ban(FOREVER), NOW)[known].banned(NOW)
+    assert len(apply_action(sanctions, known, Mute(None), NOW)) == MAX_SANCTIONED_USERS - 1
+    assert apply_action(sanctions, ANNE, Ban(None), NOW) == sanctions
 
 
 untils = st.one_of(st.none(), st.just(FOREVER), st.integers(-100, 100).map(lambda s: NOW + timedelta(seconds=s)))
@@ -93,13 +93,13 @@ measures = st.one_of(st.builds(Kick), st.builds(Ban, untils), st.builds(Mute, un
 
 
 @given(st.lists(st.tuples(st.sampled_from([ANNE, BOB]), measures), max_size=12))
-def test_the_last_measure_of_a_kind_is_what_holds(taken: list[tuple[UserId, Measure]]) -> None:
+def test_the_last_measure_of_a_kind_is_what_holds(taken: list[tuple[UserId, ModerationAction]]) -> None:
     sanctions: dict[UserId, Sanction] = {}
-    for user_id, measure in taken:
-        sanctions = take_measure(sanctions, user_id, measure, NOW)
+    for user_id, action in taken:
+        sanctions = apply_action(sanctions, user_id, action, NOW)
     for user_id in (ANNE, BOB):
-        bans = [measure for whom, measure in taken if whom == user_id and isinstance(measure, Ban)]
-        mutes = [measure for whom, measure in taken if whom == user_id and isinstance(measure, Mute)]
+        bans = [action for whom, action in taken if whom == user_id and isinstance(action, Ban)]
+        mutes = [action for whom, action in taken if whom == user_id and isinstance(action, Mute)]
         found = sanctions.get(user_id, Sanction())
         assert found.banned(NOW) == bool(bans and Sanction(banned_until=bans[-1].until).banned(NOW))
         assert found.muted(NOW) == bool(mutes and Sanction(muted_until=mutes[-1].until).muted(NOW))

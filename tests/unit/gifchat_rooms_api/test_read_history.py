@@ -7,7 +7,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.message import Draft, LogEntry, SlowModeChange
-from gifchat_rooms_api.use_cases.read_history import After, Before, History, Newest, Range
+from gifchat_rooms_api.use_cases.read_history import After, Before, Newest, Range, ReadHistory
 from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
 
@@ -31,7 +31,7 @@ async def log() -> FakeMessageLog:
 async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
     log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
     log.faults.extend([None, Unreachable()])
-    page = await History(log).page(ROOM, Newest(), 50)
+    page = await ReadHistory(log).page(ROOM, Newest(), 50)
     assert (page.head, list(page.entries)) == (0, [])
 
 
@@ -51,7 +51,7 @@ async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
     ],
 )
 async def test_pages(log: FakeMessageLog, wanted: Range, limit: int, seqs: list[int], has_more: bool) -> None:
-    page = await History(log).page(ROOM, wanted, limit)
+    page = await ReadHistory(log).page(ROOM, wanted, limit)
     assert [entry.seq for entry in page.entries] == seqs
     assert page.has_more is has_more
     assert (page.epoch, page.head) == (ROOM.epoch, 10)
@@ -59,16 +59,16 @@ async def test_pages(log: FakeMessageLog, wanted: Range, limit: int, seqs: list[
 
 @pytest.mark.parametrize("wanted", [Newest(), Before(1), After(0)])
 async def test_a_room_in_which_nobody_has_said_anything(wanted: Range) -> None:
-    page = await History(FakeMessageLog({})).page(ROOM, wanted, 50)
+    page = await ReadHistory(FakeMessageLog({})).page(ROOM, wanted, 50)
     assert (page.head, page.entries, page.has_more) == (0, [], False)
 
 
 async def test_heads_are_positions(log: FakeMessageLog) -> None:
-    assert await History(log).heads([ROOM.room_id]) == {ROOM.room_id: Position(ROOM.epoch, 10)}
+    assert await ReadHistory(log).heads([ROOM.room_id]) == {ROOM.room_id: Position(ROOM.epoch, 10)}
 
 
 async def test_without_the_store_reading_is_refused_as_unavailable(log: FakeMessageLog) -> None:
-    history = History(log)
+    history = ReadHistory(log)
     log.faults.append(Unreachable())
     with pytest.raises(Refused) as refused:
         await history.page(ROOM, Newest(), 50)

@@ -10,10 +10,10 @@ from gifchat_rooms_api.domain.room import (
     BadTitleError,
     NewPassword,
     RoomChange,
-    folded,
-    password_of,
+    fold_title,
     room_payload,
-    title_of,
+    valid_password,
+    valid_title,
 )
 from gifchat_testkit.fakes.rooms import OWNER, room_of
 
@@ -32,7 +32,7 @@ ROOM = RoomId("65f0c0ffee0123456789abcd")
     ],
 )
 def test_titles_are_trimmed_and_otherwise_kept(raw: str, title: str) -> None:
-    assert title_of(raw) == title
+    assert valid_title(raw) == title
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_titles_are_trimmed_and_otherwise_kept(raw: str, title: str) -> None:
 )
 def test_titles_that_no_room_can_have(raw: str) -> None:
     with pytest.raises(BadTitleError):
-        title_of(raw)
+        valid_title(raw)
 
 
 def test_a_password_is_kept_as_it_was_typed() -> None:
-    assert password_of("  pass word ") == "  pass word "
-    assert password_of("비" * limits.PASSWORD_MAX_CHARS) == "비" * limits.PASSWORD_MAX_CHARS
+    assert valid_password("  pass word ") == "  pass word "
+    assert valid_password("비" * limits.PASSWORD_MAX_CHARS) == "비" * limits.PASSWORD_MAX_CHARS
 
 
 @pytest.mark.parametrize("raw", ["x" * (limits.PASSWORD_MAX_CHARS + 1), "a\tb", "\x00", "\udfff"])
 def test_passwords_that_no_room_can_have(raw: str) -> None:
     with pytest.raises(BadPasswordError):
-        password_of(raw)
+        valid_password(raw)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_passwords_that_no_room_can_have(raw: str) -> None:
     [("CATS", "cats"), ("STRASSE", "straße"), ("ﬁsh", "FISH"), ("ＧＩＦ", "gif"), ("\u1112\u1161", "하")],
 )
 def test_what_is_searched_for_is_the_same_in_any_case_and_form(one: str, other: str) -> None:
-    assert folded(one) == folded(other)
+    assert fold_title(one) == fold_title(other)
 
 
 def test_folding_twice_is_folding_once() -> None:
     for title in ("ﬁsh", "STRASSE", "İstanbul", "ΌΣΟΣ", "\u0345"):
-        assert folded(folded(title)) == folded(title)
+        assert fold_title(fold_title(title)) == fold_title(title)
 
 
 def test_an_empty_change_changes_nothing_and_taking_the_password_away_is_none() -> None:

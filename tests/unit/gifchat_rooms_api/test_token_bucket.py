@@ -31,11 +31,11 @@ def test_a_clock_that_goes_back_takes_nothing_away_and_gives_nothing() -> None:
 
 
 @given(st.integers(1, 5), st.sampled_from([0.25, 1.0, 12.0]), st.lists(st.integers(0, 40), max_size=40))
-def test_over_any_time_no_more_than_the_burst_and_the_rate(burst: int, every_s: float, pauses: list[int]) -> None:
+def test_over_any_time_no_more_than_the_burst_and_the_rate(burst: int, refill_s: float, pauses: list[int]) -> None:
     bucket, now_s, taken = TokenBucket(burst, 0.0), 0.0, 0
     for quarters in pauses:
         now_s += quarters / 4
-        bucket, wait_s = bucket.take(burst, every_s, now_s)
+        bucket, wait_s = bucket.take(burst, refill_s, now_s)
         taken += wait_s == 0.0
-        assert 0.0 <= wait_s <= every_s
-        assert taken <= burst + now_s / every_s + 1e-6
+        assert 0.0 <= wait_s <= refill_s
+        assert taken <= burst + now_s / refill_s + 1e-6

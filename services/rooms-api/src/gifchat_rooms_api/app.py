@@ -1,4 +1,4 @@
-"""The composition root: everything is built and wired here. Building does no I/O; the lifespan connects and stops."""
+"""The composition root: builds and wires everything. Building does no I/O; the lifespan connects and stops."""
 
 import asyncio
 import secrets
@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import pymongo
 import structlog
@@ -25,6 +24,8 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.adapters.argon2_passwords import Argon2Passwords
 from gifchat_rooms_api.adapters.image_decoder import ImageDecoder
+from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
+from gifchat_rooms_api.adapters.mongo_connection import Document, mongo_client
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
 from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
@@ -39,54 +40,70 @@ from gifchat_rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, Methods,
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
 from gifchat_rooms_api.http.health import health_router
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
-from gifchat_rooms_api.http.internal_rooms import internal_router
+from gifchat_rooms_api.http.internal_rooms import internal_rooms_router
 from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
-from gifchat_rooms_api.http.problems import answer_with_problems, document_problems, problem, problems
-from gifchat_rooms_api.http.rooms import rooms_router
-from gifchat_rooms_api.ports import StoreClosedError, StoreUnavailableError
+from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
+from gifchat_rooms_api.http.rooms import rooms_router, tickets_router
+from gifchat_rooms_api.ports import BlobId, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
+from gifchat_rooms_api.use_cases.check_access import CheckAccess
+from gifchat_rooms_api.use_cases.create_room import CreateRoom
+from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
+from gifchat_rooms_api.use_cases.edit_room import EditRoom
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
-from gifchat_rooms_api.use_cases.issue_ticket import Admission, admitted_rule
+from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
 from gifchat_rooms_api.use_cases.janitor import Janitor
-from gifchat_rooms_api.use_cases.moderate_user import Moderation
-from gifchat_rooms_api.use_cases.post_message import Messages
-from gifchat_rooms_api.use_cases.read_history import History
-from gifchat_rooms_api.use_cases.read_rooms import RoomRegistry
-from gifchat_rooms_api.use_cases.upload_gif import Gifs
+from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
+from gifchat_rooms_api.use_cases.open_gif import OpenGif
+from gifchat_rooms_api.use_cases.post_message import PostMessage
+from gifchat_rooms_api.use_cases.post_notice import PostNotice
+from gifchat_rooms_api.use_cases.read_history import ReadHistory
+from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.record_occupancy import RecordOccupancy
+from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
+from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
+from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
+from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 
 _DRAIN_S = 5.0
-_PREPARE_AGAIN_S = 1.0
+_PREPARE_RETRY_S = 1.0
 _CANCEL_AGAIN_S = 0.1
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wired:
-    """All that outlives a request, built and wired."""
+    """Everything that outlives a request, built and wired."""
 
-    mongo: AsyncMongoClient[dict[str, Any]]
+    mongo: AsyncMongoClient[Document]
     redis: Redis
     room_store: MongoRooms
     log: MongoMessages
-    gif_store: MongoGifs
+    gifs: MongoGifs
+    blobs: MongoBlobs
     publisher: RedisPublisher
     image_decoder: ImageDecoder
     passwords: Argon2Passwords
     leaderships: tuple[MongoLeadership, ...]
     guards: Guards
-    admission: Admission
-    rooms: RoomRegistry
-    moderation: Moderation
+    rooms: ReadRooms
+    create_room: CreateRoom
+    edit_room: EditRoom
+    remove_room: RemoveRoom
+    issue_ticket: IssueTicket
+    moderate_user: ModerateUser
     commit: GroupCommit
-    messages: Messages
-    history: History
-    gifs: Gifs
+    post_message: PostMessage
+    delete_message: DeleteMessage
+    history: ReadHistory
+    upload_gif: UploadGif
+    open_gif: OpenGif
     janitor: Janitor
     announce_heads: AnnounceHeads
     prepared: asyncio.Event
-    """The indexes are there."""
+    """Set once the indexes exist."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -113,12 +130,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _wire(settings: Settings) -> _Wired:
-    mongo = _mongo_client(settings.mongo_url)
+    mongo = mongo_client(settings.mongo_url)
     redis = _redis_client(settings.redis_url)
 
     room_store = MongoRooms(mongo, settings.mongo_database)
     log = MongoMessages(mongo, settings.mongo_database)
-    gif_store = MongoGifs(mongo, settings.mongo_database)
+    gifs = MongoGifs(mongo, settings.mongo_database)
+    blobs = MongoBlobs(mongo, settings.mongo_database)
     holder = f"{settings.node_name}.{secrets.token_hex(4)}"
     leads_janitor, leads_heads = (
         MongoLeadership(mongo, settings.mongo_database, task, holder) for task in ("janitor", "heads")
@@ -128,68 +146,65 @@ def _wire(settings: Settings) -> _Wired:
     rate_limits = RedisRateLimits(redis, LocalRateLimits())
     passwords = Argon2Passwords()
     signatures = SignedTokens(settings.session_secrets)
-
     image_decoder = ImageDecoder()
-    gifs = Gifs(gif_store, image_decoder, rate_limits, _now)
+
     commit = GroupCommit(room_store, log, publisher, _now)
-    messages = Messages(
-        room_store,
-        commit,
-        log,
-        find_gif=gifs.for_message,
-        new_entry_id=_new_object_id,
-        rate_limits=LocalRateLimits(),
-    )
-    admission = Admission(
-        rooms=room_store,
-        occupancy=occupancy,
-        grants=RedisGrants(redis),
-        rate_limits=rate_limits,
-        passwords=passwords,
-        signatures=signatures,
-        clock=_now,
-    )
-    rooms = RoomRegistry(
-        store=room_store,
-        log=log,
-        messages=messages,
-        occupancy=occupancy,
-        publisher=publisher,
-        passwords=passwords,
-        rate_limits=rate_limits,
-        clock=_now,
-        new_room_id=lambda: RoomId(_new_object_id()),
-    )
-    janitor = Janitor(
-        leadership=leads_janitor,
-        store=room_store,
-        rooms=rooms,
-        log=log,
-        occupancy=occupancy,
-        remove_gifs=gifs.remove_unreferenced,
-        clock=_now,
-        empty_room_ttl_s=settings.empty_room_ttl,
-        unreferenced_gif_ttl_s=settings.unreferenced_gif_ttl,
-    )
+    access = CheckAccess(room_store, occupancy, signatures)
+    rooms = ReadRooms(room_store, occupancy)
+    remove_room = RemoveRoom(room_store, log, publisher, _now)
     return _Wired(
         mongo=mongo,
         redis=redis,
         room_store=room_store,
         log=log,
-        gif_store=gif_store,
+        gifs=gifs,
+        blobs=blobs,
         publisher=publisher,
         image_decoder=image_decoder,
         passwords=passwords,
         leaderships=(leads_janitor, leads_heads),
-        guards=Guards(signatures, admission, settings.allowed_origins, settings.internal_token),
-        admission=admission,
+        guards=Guards(signatures, access, settings.allowed_origins, settings.internal_token),
         rooms=rooms,
-        moderation=Moderation(room_store, publisher, _now),
+        create_room=CreateRoom(
+            store=room_store,
+            publisher=publisher,
+            passwords=passwords,
+            rate_limits=rate_limits,
+            clock=_now,
+            new_room_id=lambda: RoomId(_new_object_id()),
+        ),
+        edit_room=EditRoom(room_store, rooms, PostNotice(commit, _new_object_id), publisher, passwords),
+        remove_room=remove_room,
+        issue_ticket=IssueTicket(
+            rooms=room_store,
+            occupancy=occupancy,
+            grants=RedisGrants(redis),
+            rate_limits=rate_limits,
+            passwords=passwords,
+            signatures=signatures,
+            clock=_now,
+        ),
+        moderate_user=ModerateUser(room_store, publisher, _now),
         commit=commit,
-        messages=messages,
-        history=History(log),
-        gifs=gifs,
-        janitor=janitor,
+        post_message=PostMessage(commit, gifs, LocalRateLimits(), clock=_now, new_entry_id=_new_object_id),
+        delete_message=DeleteMessage(room_store, log, commit, _new_object_id),
+        history=ReadHistory(log),
+        upload_gif=UploadGif(
+            gifs=gifs,
+            blobs=blobs,
+            decoder=image_decoder,
+            rate_limits=rate_limits,
+            clock=_now,
+            new_blob_id=lambda: BlobId(_new_object_id()),
+        ),
+        open_gif=OpenGif(gifs, blobs),
+        janitor=Janitor(
+            leads_janitor,
+            remove_room,
+            RemoveUnreferencedGifs(gifs, blobs, _now, settings.unreferenced_gif_ttl),
+            RecordOccupancy(room_store, occupancy, _now),
+            RemoveEmptyRooms(room_store, occupancy, remove_room, _now, settings.empty_room_ttl),
+        ),
         announce_heads=AnnounceHeads(leads_heads, log, publisher, _now),
         prepared=asyncio.Event(),
     )
@@ -197,7 +212,7 @@ def _wire(settings: Settings) -> _Wired:
 
 def _include_routes(app: FastAPI, wired: _Wired) -> None:
     async def refuse_until_prepared() -> None:
-        # The unique indexes are what messages are numbered by: nothing is written before they are there.
+        # The unique indexes guarantee the numbering, so nothing may be written before they exist.
         if not wired.prepared.is_set():
             raise Refused(errors.UNAVAILABLE)
 
@@ -205,48 +220,23 @@ def _include_routes(app: FastAPI, wired: _Wired) -> None:
     ready = [Depends(refuse_until_prepared)]
 
     public = APIRouter(prefix="/api/v1", dependencies=[Depends(guards.same_origin), *ready])
-    public.include_router(rooms_router(wired.rooms, wired.admission, caller=guards.caller))
-    public.include_router(moderation_router(wired.moderation, clock=_now, caller=guards.caller))
     public.include_router(
-        messages_router(
-            wired.messages,
-            wired.history,
-            room_store,
-            clock=_now,
-            caller=guards.caller,
-            reader_rule=guards.reader_rule,
-            writer_rule=guards.writer_rule,
-            problems=problems,
-        )
+        rooms_router(wired.rooms, wired.create_room, wired.edit_room, wired.remove_room, guards=guards)
     )
+    public.include_router(tickets_router(wired.issue_ticket, guards=guards))
+    public.include_router(moderation_router(wired.moderate_user, guards=guards, clock=_now))
     public.include_router(
-        gifs_router(
-            wired.gifs,
-            room_store,
-            clock=_now,
-            caller=guards.caller,
-            writer_rule=guards.writer_rule,
-            problems=problems,
-        )
+        messages_router(wired.post_message, wired.delete_message, wired.history, room_store, guards=guards, clock=_now)
     )
+    public.include_router(gifs_router(wired.upload_gif, room_store, guards=guards, clock=_now))
 
     internal = APIRouter(prefix="/internal/v1", dependencies=ready)
-    internal.include_router(
-        internal_router(wired.rooms, wired.history, clock=_now, from_a_service=guards.from_a_service)
-    )
-    internal.include_router(
-        internal_messages_router(
-            wired.messages,
-            wired.history,
-            room_store,
-            from_a_service=guards.from_a_service,
-            member_rule=admitted_rule,
-        )
-    )
+    internal.include_router(internal_rooms_router(wired.rooms, wired.history, guards=guards, clock=_now))
+    internal.include_router(internal_messages_router(wired.post_message, wired.history, room_store, guards=guards))
 
     app.include_router(public)
     app.include_router(internal)
-    app.include_router(gif_files_router(wired.gifs, problem=problem, problems=problems), dependencies=ready)
+    app.include_router(gif_files_router(wired.open_gif), dependencies=ready)
     app.include_router(
         health_router(lambda: _mongo_answers(wired.mongo, wired.prepared), lambda: _redis_answers(wired.redis))
     )
@@ -255,17 +245,17 @@ def _include_routes(app: FastAPI, wired: _Wired) -> None:
 @asynccontextmanager
 async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
     async def prepare() -> None:
-        await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gif_store.create_indexes)
+        await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gifs.create_indexes)
         wired.prepared.set()
 
-    async def once_prepared(work: Callable[[], Awaitable[None]]) -> None:
+    async def once_prepared(run: Callable[[], Awaitable[None]]) -> None:
         await wired.prepared.wait()
-        await work()
+        await run()
 
     tasks = {
         asyncio.create_task(prepare(), name="prepare"),
-        asyncio.create_task(once_prepared(wired.janitor.work), name="janitor"),
-        asyncio.create_task(once_prepared(wired.announce_heads.work), name="announce-heads"),
+        asyncio.create_task(once_prepared(wired.janitor.run), name="janitor"),
+        asyncio.create_task(once_prepared(wired.announce_heads.run), name="announce-heads"),
     }
     _log.info("started")
     try:
@@ -277,9 +267,9 @@ async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
 
 
 async def _close(wired: _Wired) -> None:
-    """Close the clients, after all tasks that use them have ended."""
+    """Close the clients. All tasks that use them have ended."""
     for leadership in wired.leaderships:
-        await _give_up(leadership)
+        await _release(leadership)
     try:
         await wired.commit.aclose(_DRAIN_S)
     except TimeoutError:
@@ -291,22 +281,8 @@ async def _close(wired: _Wired) -> None:
     await wired.mongo.close()
 
 
-def _mongo_client(url: str) -> AsyncMongoClient[dict[str, Any]]:
-    return AsyncMongoClient(
-        url,
-        connect=False,
-        tz_aware=True,
-        appname="rooms-api",
-        serverSelectionTimeoutMS=2_000,
-        connectTimeoutMS=2_000,
-        w="majority",
-        journal=True,
-        readConcernLevel="majority",
-    )
-
-
 def _redis_client(url: str) -> Redis:
-    # Whoever waits for Redis waits for a person: one attempt more for a connection that went stale, and no longer.
+    # A person waits for Redis, so retry only once, for a stale connection.
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=64,
@@ -328,7 +304,7 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
             raise
         except StoreUnavailableError as error:
             _log.warning("waiting_for_mongodb", error=str(error))
-            await asyncio.sleep(_PREPARE_AGAIN_S)
+            await asyncio.sleep(_PREPARE_RETRY_S)
         else:
             return
 
@@ -341,14 +317,14 @@ async def _end(tasks: set[asyncio.Task[None]]) -> None:
         await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
 
 
-async def _give_up(leadership: MongoLeadership) -> None:
+async def _release(leadership: MongoLeadership) -> None:
     try:
         await leadership.release()
     except StoreUnavailableError as error:
         _log.warning("leadership_not_released", error=str(error))
 
 
-async def _mongo_answers(mongo: AsyncMongoClient[dict[str, Any]], prepared: asyncio.Event) -> bool:
+async def _mongo_answers(mongo: AsyncMongoClient[Document], prepared: asyncio.Event) -> bool:
     try:
         with pymongo.timeout(1.0):
             await mongo.admin.command("ping")
@@ -366,7 +342,7 @@ async def _redis_answers(redis: Redis) -> bool:
 
 
 def _body_limit(path: str) -> int:
-    """Uploads bound themselves, by their own codes; this is what they stay below."""
+    """Return the body limit of a path. Uploads check their own, smaller limits and answer with their own codes."""
     return 2 * limits.GIF_MAX_BYTES if path.endswith("/gifs") else JSON_BODY_MAX_BYTES
 
 

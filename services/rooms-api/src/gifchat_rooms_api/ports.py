@@ -1,9 +1,9 @@
-"""What the use cases need from the outside, and what they may rely on. Adapters and fakes keep the same promises."""
+"""The ports: what the use cases need, and the guarantees they rely on. Adapters and fakes keep the same guarantees."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NewType, Protocol
 
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import GifId, RoomId, UserId
@@ -13,27 +13,32 @@ from gifchat_rooms_api.domain.message import LogEntry
 from gifchat_rooms_api.domain.moderation import Sanction
 from gifchat_rooms_api.domain.room import Room, RoomChange
 
+# --------------------------------------------------------------------------------------------------- the database
+
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached; nothing was sent to it, or what was sent only read."""
+    """The store cannot be reached. Nothing was written, or the call is safe to repeat."""
 
 
 class StoreClosedError(StoreUnavailableError):
-    """The process has closed its connection to the store, so no retry can succeed."""
+    """This process has closed its connection to the store, so no retry can succeed."""
 
 
 class OutcomeUnknownError(Exception):
-    """A write was sent and not confirmed: it may have happened, may yet happen, or may be taken back."""
+    """A write was sent but not confirmed: it may have happened, may still happen, or may be rolled back."""
+
+
+# ---------------------------------------------------------------------------------------------------------- rooms
 
 
 class Rooms(Protocol):
-    """Looking up a room."""
+    """Looks up a room."""
 
     async def get(self, room_id: RoomId) -> Room | None:
-        """The room as a majority has it now; None where there is none.
+        """Return the room as a majority of the replica set has it now, or None if it does not exist.
 
         Raises:
-            StoreUnavailableError: it cannot be told.
+            StoreUnavailableError: the room cannot be read.
         """
 
 
@@ -41,120 +46,130 @@ Sort = Literal["newest", "members"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a page of rooms ended: the sort key of its last room (milliseconds, or members), and its id."""
+class RoomCursor:
+    """Where a page of rooms ended: the sort key of its last room (milliseconds, or members), and the room's id."""
 
     key: int
     room_id: RoomId
 
 
 class RoomStore(Rooms, Protocol):
-    """All that is kept of rooms.
+    """Stores rooms.
 
-    What a method returns or confirms is held by a majority in its journal. Every method raises
-    `StoreUnavailableError`, every one that writes `OutcomeUnknownError` too.
+    Everything that a method returns or confirms is journaled on a majority. Every method raises
+    `StoreUnavailableError`. Methods that write also raise `OutcomeUnknownError`.
     """
 
     async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
-        """Those of the rooms that there are, in any order."""
+        """Return the rooms that exist, in any order."""
 
     async def add(self, room: Room) -> None:
-        """Store a new room; it is empty from `created_at` on."""
+        """Store a new room. It counts as empty from `created_at` on."""
 
-    async def page(self, sort: Sort, title_part: str, after: Place | None, limit: int) -> Sequence[Room]:
-        """The next `limit` rooms whose folded title has `title_part` in it, newest or fullest first.
+    async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
+        """Return the next `limit` rooms whose folded title contains `title_part`, newest or fullest first.
 
-        The order is total: rooms that neither come nor go nor change their key are seen once each over all pages.
+        The order is total. A room that exists throughout and keeps its sort key appears on exactly one page.
         """
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        """Apply `change` at once; a new password raises the access version.
+        """Apply `change` atomically; a new password raises the access version.
 
         Returns:
-            The room after it; None where no such room has that owner.
+            The changed room, or None if `owner_id` owns no such room.
         """
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
-        """Put `sanctions` in place of those in `room`; False if they are not the current ones any more."""
+        """Replace the sanctions in `room` with `sanctions`; False if another write has changed them since."""
 
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
-        """Remove the room and note that what belongs to it is to follow, both or none.
+        """Remove the room and record, in the same transaction, that its log is still to be removed.
 
-        With `empty_since`: only if it is recorded as empty since then or longer. False: nothing was removed.
+        With `empty_since`, remove it only if it is recorded as empty since then or longer.
+
+        Returns:
+            False if nothing was removed.
         """
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
-        """Rooms that were removed before `moment` and whose removal was not finished."""
+        """Return rooms that were removed before `moment` and whose removal is not finished."""
 
     async def finish_removal(self, room_id: RoomId) -> None:
-        """Nothing is left of the room: forget that it was."""
+        """Forget the removed room: nothing of it is left."""
 
     async def occupied(self) -> Mapping[RoomId, int]:
-        """The recorded number of members of each room that has any."""
+        """Return the recorded number of members of every room that has any."""
 
     async def record_occupancy(self, members: Mapping[RoomId, int], now: datetime) -> None:
-        """Record the members of these rooms; those with 0 are empty from `now`, unless they were already."""
+        """Record the number of members of these rooms.
+
+        A room with 0 members counts as empty from `now`, unless it is already recorded as empty.
+        """
 
     async def empty_since(self, moment: datetime, limit: int) -> Sequence[RoomId]:
-        """Rooms recorded as empty since `moment` or longer, the longest first."""
+        """Return rooms recorded as empty since `moment` or longer, the longest first."""
 
 
 class Leadership(Protocol):
-    """Which replica does what only one should do."""
+    """Elects the replica that does a task which only one replica should do."""
 
     async def acquire(self, ttl_s: float) -> bool:
-        """Take or keep the lead for `ttl_s` from now; False: another replica has it.
+        """Take or renew the lead for `ttl_s` seconds from now; False if another replica leads.
 
-        At most one has it, by the store's clock, as long as each stops acting when its time is over.
+        By the store's clock at most one replica leads, provided that each stops acting when its time is up.
 
         Raises:
-            StoreUnavailableError: it cannot be told.
+            StoreUnavailableError: the store cannot say who leads.
         """
 
     async def release(self) -> None:
-        """Give it up if this replica has it.
+        """Give up the lead if this replica has it.
 
         Raises:
-            StoreUnavailableError: it ends by its time.
+            StoreUnavailableError: the lead ends when its time is up.
         """
 
 
+# ------------------------------------------------------------------------------------------- seats and admission
+
+
 class OccupancyUnavailableError(Exception):
-    """Who is in which room is not known now."""
+    """Nobody can say now who is in which room."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seats:
+class RoomOccupancy:
     """A room's seats as one user sees them."""
 
     members: int
     seated: bool
+    """Whether the user has a seat."""
 
 
 @dataclass(frozen=True, slots=True)
 class OccupancySnapshot:
-    """How many members rooms have."""
+    """The number of members of all rooms."""
 
     members: Mapping[RoomId, int]
-    """Rooms without members are left out."""
+    """Leaves out rooms without members."""
     settled: frozenset[int]
-    """Partitions of which `members` is the truth. The others came back empty and are being filled again."""
+    """Partitions for which `members` is complete. The others came back empty, and gateways are refilling them."""
 
 
 class Occupancy(Protocol):
     """Reads the seats that the gateways keep. Every method raises `OccupancyUnavailableError`."""
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
-        """The members of each of these rooms."""
+        """Return the number of members of each of these rooms."""
 
-    async def seats(self, room_id: RoomId, user_id: UserId) -> Seats:
-        """The room's seats now; seats whose gateway has died count until a gateway sweeps them."""
+    async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
+        """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""
 
     async def snapshot(self) -> OccupancySnapshot:
-        """All rooms; each partition as it is at one moment."""
+        """Return the members of all rooms. Each partition is read atomically, one after the other."""
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
-        """Whether nobody has a seat, and the partition is settled."""
+        """Return whether nobody has a seat in the room and its partition is settled."""
 
 
 class AdmissionUnavailableError(Exception):
@@ -162,53 +177,56 @@ class AdmissionUnavailableError(Exception):
 
 
 class Grants(Protocol):
-    """Who has given which room's password. All of it can be lost. Every method raises `AdmissionUnavailableError`."""
+    """Remembers which user has given which room's password.
+
+    Grants are a convenience and may be lost. Every method raises `AdmissionUnavailableError`.
+    """
 
     async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        """Remember it for `limits.GRANT_TTL_S`."""
+        """Remember for `limits.GRANT_TTL_S` that the user gave the password of this access version."""
 
     async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """Whether the user gave the password of this access version."""
+        """Return whether the user gave the password of this access version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and one more every so many seconds."""
+    """A rate limit: `burst` tokens at once, and one more every `refill_s` seconds."""
 
-    what: str
+    name: str
     """Names the buckets: letters and dashes."""
     burst: int
-    every_s: float
+    refill_s: float
 
 
 class RateLimits(Protocol):
-    """Token buckets, shared by all replicas; while the store is away each replica has its own."""
+    """Token buckets that all replicas share. While the store is down, each replica uses its own."""
 
-    async def take(self, rate: Rate, whom: str) -> float:
-        """Take a token of `whom`.
+    async def take(self, rate: Rate, subject: str) -> float:
+        """Take one token from the bucket of `subject`.
 
         Returns:
-            0.0, or if there was none the seconds until there is one; then nothing was taken.
+            0.0 if a token was taken, otherwise the seconds until the next token.
         """
 
 
 class PasswordsBusyError(Exception):
-    """More passwords wait to be hashed than can be in a reasonable time."""
+    """Too many passwords are waiting to be hashed."""
 
 
 class Passwords(Protocol):
-    """Slow hashes. Both methods raise `PasswordsBusyError`."""
+    """Hashes passwords slowly. Both methods raise `PasswordsBusyError`."""
 
     async def hash(self, password: str) -> str:
-        """A salted hash with its parameters in it."""
+        """Return a salted hash that includes its parameters."""
 
     async def matches(self, password: str, password_hash: str) -> bool:
-        """Whether the hash is of this password."""
+        """Return whether the hash belongs to this password."""
 
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """A gateway's word that a user was admitted to a room."""
+    """A gateway's signed statement that it admitted a user to a room."""
 
     room_id: RoomId
     user_id: UserId
@@ -218,36 +236,39 @@ class Membership:
 
 
 class Signatures(Protocol):
-    """Reads and makes what travels signed through hands that are not trusted."""
+    """Makes and verifies the signed tokens that clients carry."""
 
     def session_of(self, cookie: str) -> str | None:
-        """The session id in a session cookie; None if it is forged or too old."""
+        """Return the session id in a session cookie, or None if the cookie is forged or expired."""
 
     def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
-        """A new ticket, good for `limits.TICKET_TTL_S`."""
+        """Return a new ticket, valid for `limits.TICKET_TTL_S`."""
 
     def membership_of(self, token: str) -> Membership | None:
-        """What a membership says; None if it is forged or too old."""
+        """Return the content of a membership token, or None if the token is forged or expired."""
+
+
+# ------------------------------------------------------------------------------------------------------- messages
 
 
 @dataclass(frozen=True, slots=True)
 class SeqTaken:
-    """Another writer has the seq of the first entry that was not stored."""
+    """Another writer already has the seq of the first entry that was not stored."""
 
     head: int
-    """The log's head, no older than the entry that was in the way."""
+    """The log's head; it includes the conflicting entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyTaken:
-    """The first entry that was not stored is in the log already: same user, same key."""
+    """The first entry that was not stored is already in the log, with the same user and key."""
 
     entry: LogEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """How far an append got: the first `stored` entries are in the log, and what stopped the next."""
+    """The result of an append: the log holds the first `stored` entries, and `conflict` stopped the next one."""
 
     stored: int
     conflict: SeqTaken | KeyTaken | None
@@ -256,134 +277,209 @@ class Appended:
 class MessageLog(Protocol):
     """The rooms' logs.
 
-    (room, seq) and (room, user, key) are unique. Whatever a method returns is held by a majority in its journal and
+    (room, seq) and (room, user, key) are unique. Everything that a method returns is journaled on a majority and
     survives a failover. Every method raises `StoreUnavailableError`.
     """
 
     async def head(self, room_id: RoomId) -> int:
-        """The highest seq; 0 where there is no entry."""
+        """Return the highest seq, or 0 if the log is empty."""
 
     async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
-        """Store `entries` one after the other and stop at the first that conflicts.
+        """Store `entries` in order and stop at the first that conflicts.
 
-        Not atomic: at any time, and after any failure, what is stored is a beginning of `entries`.
+        Not atomic, but the stored entries are always a prefix of `entries`, even after a failure.
 
         Raises:
-            OutcomeUnknownError: how many were stored is not known.
+            OutcomeUnknownError: the number of stored entries is unknown.
         """
 
     async def find(
         self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
     ) -> Mapping[tuple[UserId, str], LogEntry]:
-        """The entries of these (user, key); those that are not there are left out."""
+        """Return the entries with these (user, key) pairs; pairs without an entry are left out."""
 
     async def last_posted(
         self, room_id: RoomId, user_ids: Collection[UserId], since: datetime
     ) -> Mapping[UserId, datetime]:
-        """When each of the users last wrote a message after `since`; those who did not are left out."""
+        """Return when each user last posted a message after `since`; users who did not are left out."""
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
-        """Take text and GIF out of the message at `seq`; the same again is the same. None: no message is there.
+        """Remove text and GIF from the message at `seq`; idempotent. None if `seq` has no message.
 
         Raises:
-            OutcomeUnknownError: perhaps it still shows.
+            OutcomeUnknownError: the content may still be visible.
         """
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
-        """The first `limit` entries above `seq`, in rising order."""
+        """Return the first `limit` entries above `seq`, in ascending order."""
 
     async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
-        """The last `limit` entries below `seq` (None: of all), in rising order."""
+        """Return the last `limit` entries below `seq` (None: of the whole log), in ascending order."""
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
-        """Epoch and head of each of these rooms, in one query; rooms that do not exist are left out."""
+        """Return epoch and head of each room, in one query; rooms that do not exist are left out."""
 
     async def written_since(self, moment: datetime) -> Collection[RoomId]:
-        """The rooms that have an entry made at `moment` or later, by the clocks of its writers."""
+        """Return the rooms with an entry made at `moment` or later, by the writers' clocks."""
         ...
 
     async def remove_room(self, room_id: RoomId) -> None:
-        """Remove all entries of a room that is gone.
+        """Remove all entries of a room that no longer exists.
 
         Raises:
-            OutcomeUnknownError: some may be left.
+            OutcomeUnknownError: some entries may be left.
         """
 
 
 class Publisher(Protocol):
     """Hands events to the gateways.
 
-    At least once and in the order of the calls, as long as the process lives and its queue does not overflow; lost
-    otherwise. Readers repair durable events from the log.
+    Delivers at least once and in call order, as long as the process lives and its queue does not overflow. Otherwise
+    events are lost, and readers repair durable ones from the log.
     """
 
     def publish(self, channel: str, frame: Frame) -> None:
         """Queue `frame` for `channel`; never waits, never raises."""
 
 
+# ----------------------------------------------------------------------------------------------------------- GIFs
+
+
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """What decoding a picture gave."""
+class DecodedPicture:
+    """The result of decoding a picture."""
 
     still: bytes
-    """The first frame as PNG, turned upright, at most `domain.gif.STILL_MAX_SIDE` pixels on its longer side."""
-    turned: bytes | None
-    """The picture anew, in its own format and upright, where its orientation asked for that."""
+    """The first frame as PNG, upright, at most `domain.gif.STILL_MAX_SIDE` pixels on its longer side."""
+    upright: bytes | None
+    """The picture rotated and encoded again in its own format, if its orientation required that."""
 
 
 class GifDecoder(Protocol):
-    """Decodes pictures where they can do no harm."""
+    """Decodes untrusted pictures in isolation."""
 
-    async def decode(self, picture: Picture) -> Decoded:
+    async def decode(self, picture: Picture) -> DecodedPicture:
         """Decode every frame.
 
         Raises:
-            Refused: `GIF_BROKEN`: a frame does not decode, or took more than a picture may take. `UNAVAILABLE`: too
-                many are waiting, or this machine is too busy.
+            Refused: `GIF_BROKEN` if a frame does not decode or exceeds its resources. `UNAVAILABLE` if too many
+                pictures are waiting or this machine is overloaded.
         """
 
 
-class GifFile(Protocol):
-    """A stored file, open for reading."""
+BlobId = NewType("BlobId", str)
+"""24 hex digits. A new one for every put, never reused."""
 
-    @property
-    def content_type(self) -> str:
-        """Its media type."""
 
-    @property
-    def size(self) -> int:
-        """Its length in bytes."""
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of its bytes, in hex."""
+class Blob(Protocol):
+    """A stored blob, open for reading."""
 
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `stop`, in pieces; once. Raises `StoreUnavailableError`."""
+        """Yield the bytes from `start` up to `stop` in pieces. Call it once.
+
+        Raises:
+            StoreUnavailableError: the blob cannot be read, or ends before `stop`.
+        """
 
 
-class GifStore(Protocol):
-    """The GIFs by the SHA-256 of their bytes, each once, each with a still.
+class BlobStore(Protocol):
+    """Stores immutable bytes by id. It knows nothing of GIFs, so that an object store can implement it.
 
-    Every method raises `StoreUnavailableError`; what was asked may have happened nevertheless, and asking for the same
-    again is always safe.
+    The caller never puts an id twice, not even with the same content. Deleting the blobs of one upload therefore
+    never hits those of another upload of the same GIF.
+
+    Every method raises `StoreUnavailableError`. The call may then have taken effect, and repeating it is safe.
     """
 
+    async def put(self, blob_id: BlobId, data: bytes) -> None:
+        """Store `data` durably, or fail within 20 seconds. Every replica can open the blob afterwards."""
+
+    async def open(self, blob_id: BlobId) -> Blob | None:
+        """Open the blob, or return None if it does not exist."""
+
+    async def delete(self, blob_id: BlobId) -> None:
+        """Delete the blob and whatever an interrupted put of it left behind; no-op if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """Refers to a blob from a GIF's record."""
+
+    blob_id: BlobId
+    size: int
+    """Bytes."""
+    digest: str
+    """The SHA-256 of the content, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class GifRecord:
+    """A GIF and the blobs that hold it."""
+
+    gif: StoredGif
+    file: BlobRef
+    still: BlobRef
+
+    @property
+    def blob_ids(self) -> tuple[BlobId, BlobId]:
+        """The ids of both blobs."""
+        return self.file.blob_id, self.still.blob_id
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBlobs:
+    """Blobs that some process was about to store or delete."""
+
+    pending_id: str
+    gif_id: GifId
+    blob_ids: tuple[BlobId, ...]
+
+
+class Gifs(Protocol):
+    """Keeps one record per GIF: which blobs hold it, when it was last used, and whether a message shows it.
+
+    The records live apart from the blobs. Callers follow this order, so that a crash at any step does no harm:
+
+    - Upload: `mark_pending`, put both blobs, `add` the record, `clear_pending`.
+    - Removal: `mark_pending`, `remove` the record, delete both blobs, `clear_pending`.
+
+    No record is dangling, because a record exists only while its blobs do. No blob is orphaned for good, because
+    `stale_pending` finds the blobs of an interrupted upload or removal.
+
+    Every method raises `StoreUnavailableError`. The call may then have taken effect, and repeating it is safe.
+    """
+
+    async def get(self, gif_id: GifId) -> GifRecord | None:
+        """Return the record of a GIF, or None if there is none."""
+
     async def use(self, gif_id: GifId, now: datetime) -> StoredGif | None:
-        """Find a GIF and mark it as used at `now`, in one step: it stays at least as long as after an upload."""
+        """Find a GIF and mark it as used at `now`, atomically. It then stays as long as a new upload would."""
 
-    async def put(self, gif: StoredGif, data: bytes, still: bytes, now: datetime) -> None:
-        """Keep `gif`, used at `now`. Of any number of puts of one GIF, at once or later, one copy is kept."""
+    async def add(self, record: GifRecord, now: datetime) -> GifRecord:
+        """Add `record` unless the GIF has one, and mark the GIF as used at `now`, or fail within 5 seconds.
 
-    async def open(self, gif_id: GifId, extension: str) -> GifFile | None:
-        """The GIF's own file; None also where `extension` is not its format's."""
-
-    async def open_still(self, gif_id: GifId) -> GifFile | None:
-        """The still of the GIF."""
-
-    async def remove_unreferenced(self, unused_since: datetime, in_flight_since: datetime, now: datetime) -> int:
-        """Remove GIFs that no message shows and that were last used before `unused_since`; returns how many.
-
-        A GIF that is used in the meantime stays. Takes a bounded number at a time. What unfinished puts and removals
-        left behind goes too, where they began before `in_flight_since`.
+        Returns:
+            The record that is kept: that of the first upload, if several add the same GIF.
         """
+
+    async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
+        """Return GIFs that no message shows and that were last used before `unused_since`.
+
+        Checks a bounded number of GIFs. Those that a message shows are marked as used at `now`.
+        """
+
+    async def remove(self, record: GifRecord, unused_since: datetime) -> bool:
+        """Remove `record` unless it was replaced, or used at `unused_since` or later; False if it stays."""
+
+    async def mark_pending(self, gif_id: GifId, blob_ids: Sequence[BlobId], now: datetime) -> str:
+        """Record that these blobs are about to be stored or deleted, or fail within 5 seconds.
+
+        Returns:
+            The id to clear it by.
+        """
+
+    async def clear_pending(self, pending_id: str) -> None:
+        """Forget pending blobs: their upload or removal is complete."""
+
+    async def stale_pending(self, before: datetime) -> Sequence[PendingBlobs]:
+        """Return a bounded number of pending blobs that were marked before `before`, oldest first."""

@@ -1,57 +1,35 @@
-"""`gifchat_rooms_api.ports.GifStore` in memory."""
+"""`gifchat_rooms_api.ports.Gifs` in memory."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
+from itertools import count
 
 from gifchat_contracts.ids import GifId
 from gifchat_rooms_api.domain.gif import StoredGif
-from gifchat_rooms_api.ports import GifFile
-
-PIECE_BYTES = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class FakeGifFile:
-    """`gifchat_rooms_api.ports.GifFile` over bytes."""
-
-    content_type: str
-    data: bytes
-
-    @property
-    def size(self) -> int:
-        """See the port."""
-        return len(self.data)
-
-    @property
-    def digest(self) -> str:
-        """See the port."""
-        return sha256(self.data).hexdigest()
-
-    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """See the port."""
-        for at in range(start, stop, PIECE_BYTES):
-            yield self.data[at : min(at + PIECE_BYTES, stop)]
+from gifchat_rooms_api.ports import BlobId, GifRecord, PendingBlobs
 
 
 @dataclass(slots=True)
 class _Kept:
-    gif: StoredGif
-    data: bytes
-    still: bytes
+    record: GifRecord
     last_used_at: datetime
 
 
-class FakeGifStore:
-    """Keeps GIFs in a dictionary; `shown` are those that a message refers to."""
+class FakeGifs:
+    """Keeps records in dictionaries."""
 
     def __init__(self) -> None:
         self.shown: set[GifId] = set()
+        """The GIFs that a message shows."""
         self._kept: dict[GifId, _Kept] = {}
+        self._pending: dict[str, tuple[datetime, PendingBlobs]] = {}
+        self._numbers = count()
 
-    def __len__(self) -> int:
-        return len(self._kept)
+    async def get(self, gif_id: GifId) -> GifRecord | None:
+        """See the port."""
+        kept = self._kept.get(gif_id)
+        return None if kept is None else kept.record
 
     async def use(self, gif_id: GifId, now: datetime) -> StoredGif | None:
         """See the port."""
@@ -59,31 +37,41 @@ class FakeGifStore:
         if kept is None:
             return None
         kept.last_used_at = max(kept.last_used_at, now)
-        return kept.gif
+        return kept.record.gif
 
-    async def put(self, gif: StoredGif, data: bytes, still: bytes, now: datetime) -> None:
+    async def add(self, record: GifRecord, now: datetime) -> GifRecord:
         """See the port."""
-        if await self.use(gif.gif_id, now) is None:
-            self._kept[gif.gif_id] = _Kept(gif, data, still, now)
+        kept = self._kept.setdefault(record.gif.gif_id, _Kept(record, now))
+        kept.last_used_at = max(kept.last_used_at, now)
+        return kept.record
 
-    async def open(self, gif_id: GifId, extension: str) -> GifFile | None:
+    async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
         """See the port."""
-        kept = self._kept.get(gif_id)
-        if kept is None or kept.gif.format.value != extension:
-            return None
-        return FakeGifFile(kept.gif.format.content_type, kept.data)
+        unused = [kept for kept in self._kept.values() if kept.last_used_at < unused_since]
+        for kept in unused:
+            if kept.record.gif.gif_id in self.shown:
+                kept.last_used_at = max(kept.last_used_at, now)
+        return [kept.record for kept in unused if kept.record.gif.gif_id not in self.shown]
 
-    async def open_still(self, gif_id: GifId) -> GifFile | None:
+    async def remove(self, record: GifRecord, unused_since: datetime) -> bool:
         """See the port."""
-        kept = self._kept.get(gif_id)
-        return None if kept is None else FakeGifFile("image/png", kept.still)
+        kept = self._kept.get(record.gif.gif_id)
+        if kept is None or kept.record != record or kept.last_used_at >= unused_since:
+            return False
+        del self._kept[record.gif.gif_id]
+        return True
 
-    async def remove_unreferenced(self, unused_since: datetime, in_flight_since: datetime, now: datetime) -> int:  # noqa: ARG002 - nothing is left behind in memory
+    async def mark_pending(self, gif_id: GifId, blob_ids: Sequence[BlobId], now: datetime) -> str:
         """See the port."""
-        unused = [gif_id for gif_id, kept in self._kept.items() if kept.last_used_at < unused_since]
-        for gif_id in unused:
-            if gif_id in self.shown:
-                await self.use(gif_id, now)
-            else:
-                del self._kept[gif_id]
-        return len(set(unused) - self.shown)
+        pending = PendingBlobs(str(next(self._numbers)), gif_id, tuple(blob_ids))
+        self._pending[pending.pending_id] = (now, pending)
+        return pending.pending_id
+
+    async def clear_pending(self, pending_id: str) -> None:
+        """See the port."""
+        self._pending.pop(pending_id, None)
+
+    async def stale_pending(self, before: datetime) -> Sequence[PendingBlobs]:
+        """See the port."""
+        stale = [(since, pending) for since, pending in self._pending.values() if since < before]
+        return [pending for _, pending in sorted(stale, key=lambda each: each[0])]

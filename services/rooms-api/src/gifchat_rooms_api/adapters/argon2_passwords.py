@@ -1,6 +1,6 @@
-"""Argon2id in a pool of threads that is bounded in both directions: how many work, and how many may wait.
+"""Argon2id in a thread pool that bounds both the running hashes and the waiting ones.
 
-argon2-cffi gives up the GIL while it hashes. Each hash takes 19 MiB, so the pool also bounds memory.
+argon2-cffi releases the GIL while it hashes. Each hash takes 19 MiB, so the pool also bounds memory.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from gifchat_rooms_api.ports import PasswordsBusyError
 
 WORKERS = 2
 MAX_WAITING = 64
-"""At some 20 ms each, the last in the queue waits less than a second."""
+"""At about 20 ms per hash, the last in the queue waits less than a second."""
 
 _Result = TypeVar("_Result")
 
 
 class Argon2Passwords:
-    """`ports.Passwords` with the parameters that OWASP recommends: 19 MiB, two passes, one lane."""
+    """`ports.Passwords` with the parameters that OWASP recommends: 19 MiB, two iterations, one lane."""
 
     def __init__(self, workers: int = WORKERS, max_waiting: int = MAX_WAITING) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
-        self._max_taken = workers + max_waiting
-        self._taken = 0
+        self._max_in_flight = workers + max_waiting
+        self._in_flight = 0
 
     async def hash(self, password: str) -> str:
         """See `ports.Passwords`."""
@@ -38,7 +38,7 @@ class Argon2Passwords:
         return await self._run(lambda: self._matches(password, password_hash))
 
     def close(self) -> None:
-        """End the threads; what waits is dropped."""
+        """Stop the threads and drop the waiting hashes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, password: str, password_hash: str) -> bool:
@@ -48,14 +48,14 @@ class Argon2Passwords:
             return False
 
     async def _run(self, work: Callable[[], _Result]) -> _Result:
-        if self._taken >= self._max_taken:
-            raise PasswordsBusyError(f"{self._taken} passwords are being hashed")
-        # Counted until the thread is done, not until somebody has stopped waiting for it.
+        if self._in_flight >= self._max_in_flight:
+            raise PasswordsBusyError(f"{self._in_flight} passwords are being hashed")
+        # Counted until the thread is done, even if the caller stops waiting earlier.
         future = self._pool.submit(work)
-        self._taken += 1
+        self._in_flight += 1
         loop = asyncio.get_running_loop()
-        future.add_done_callback(lambda _future: loop.call_soon_threadsafe(self._give_back))
+        future.add_done_callback(lambda _future: loop.call_soon_threadsafe(self._release))
         return await asyncio.wrap_future(future)
 
-    def _give_back(self) -> None:
-        self._taken -= 1
+    def _release(self) -> None:
+        self._in_flight -= 1

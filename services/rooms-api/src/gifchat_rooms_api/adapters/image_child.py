@@ -1,14 +1,15 @@
-"""The process that decodes one picture that a stranger sent: `python -m gifchat_rooms_api.adapters.image_child`.
+"""The child process that decodes one untrusted picture: `python -m gifchat_rooms_api.adapters.image_child`.
 
-Before it reads the picture it gives up the means to do harm: memory, time, files. Whatever a decoder is made to do, it
-ends with this process.
+Before it reads the picture, it limits its own memory, CPU time and open files. If the picture exploits a decoder, the
+damage ends with this process.
 
-argv: format (`gif`, `png`, `jpg`, `webp`), frames, orientation (1–8), longest side of the still, bytes of memory,
-    seconds of processor time.
+argv: format (`gif`, `png`, `jpg`, `webp`), frames, orientation (1–8), longest side of the still, memory limit in
+    bytes, CPU limit in seconds.
 stdin: the picture.
-stdout: two big-endian 32-bit lengths, then the still (PNG), then the turned picture (nothing where the orientation is
-    1, or where the picture moves).
-exit code: 0; `BROKEN`: it does not decode. Anything else, and any signal: it did not survive the picture.
+stdout: two big-endian 32-bit lengths, then the still (PNG), then the upright picture (empty if the orientation is 1
+    or the picture is animated).
+exit code: 0, or `BROKEN` if the picture does not decode. Any other code, or a signal, means that the picture crashed
+    the process.
 """
 
 import resource
@@ -24,7 +25,7 @@ BROKEN = 3
 
 _FORMATS = {"gif": "GIF", "png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 _MAX_OPEN_FILES = 32
-_TURNS = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,44 +37,44 @@ _TURNS = {
 
 
 def main(argv: list[str]) -> int:
-    """Decode what is on the standard input; see the module."""
+    """Decode the picture on standard input; see the module's docstring."""
     name, *numbers = argv
     frames, orientation, still_side, memory_bytes, cpu_s = map(int, numbers)
-    _give_up_means(memory_bytes, cpu_s)
+    _limit_resources(memory_bytes, cpu_s)
     data = sys.stdin.buffer.read()
-    # Pillow raises whatever a decoder met, from SyntaxError to MemoryError. All of it says the same of the picture.
+    # Decoders raise anything from SyntaxError to MemoryError. Every error means that the picture is broken.
     try:
         first = _first_frame(data, _FORMATS[name], frames)
-        turned = b""
-        if frames == 1 and orientation in _TURNS:
-            first = first.transpose(_TURNS[orientation])
-            turned = _encoded(first, _FORMATS[name], lossless=data[12:16] == b"VP8L")
+        upright = b""
+        if frames == 1 and orientation in _TRANSPOSE:
+            first = first.transpose(_TRANSPOSE[orientation])
+            upright = _encoded(first, _FORMATS[name], lossless=data[12:16] == b"VP8L")
         still = _still(first, still_side)
     except Exception as error:
         sys.stderr.write(f"{type(error).__name__}: {error}"[:500])
         return BROKEN
-    sys.stdout.buffer.write(struct.pack(">II", len(still), len(turned)) + still + turned)
+    sys.stdout.buffer.write(struct.pack(">II", len(still), len(upright)) + still + upright)
     sys.stdout.buffer.flush()
     return 0
 
 
-def _give_up_means(memory_bytes: int, cpu_s: int) -> None:
-    for what, limit in (
+def _limit_resources(memory_bytes: int, cpu_s: int) -> None:
+    for resource_id, limit in (
         (resource.RLIMIT_AS, memory_bytes),
         (resource.RLIMIT_CPU, cpu_s),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES),
     ):
-        resource.setrlimit(what, (limit, limit))
+        resource.setrlimit(resource_id, (limit, limit))
 
 
 def _first_frame(data: bytes, format_name: str, frames: int) -> Image.Image:
-    """Decode every frame; returns the first.
+    """Decode every frame and return the first.
 
     Raises:
-        ValueError: there are more than `frames`.
-        Exception: whatever Pillow raises for what it cannot decode.
+        ValueError: the picture has more than `frames` frames.
+        Exception: Pillow cannot decode a frame.
     """
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     with Image.open(BytesIO(data), formats=[format_name]) as image:
@@ -96,7 +97,7 @@ def _encoded(picture: Image.Image, format_name: str, *, lossless: bool) -> bytes
 
 def _still(picture: Image.Image, longest_side: int) -> bytes:
     if picture.mode.startswith("I"):
-        # 16 bits of grey: Pillow's own conversion would show everything above 8 bits as white.
+        # 16-bit grey: Pillow's own conversion would turn every value above 255 white.
         picture = picture.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     small = picture.convert(_still_mode(picture))
     small.thumbnail((longest_side, longest_side), Image.Resampling.LANCZOS)

@@ -1,7 +1,7 @@
-"""Decoding in child processes: at most a few at once, each with limits, and a short line in front of them.
+"""Decode pictures in child processes: a few at once, each with resource limits, behind a short queue.
 
-The child is `image_child`. It is started for one picture and gets no environment, so it knows no secret; it sets its
-own limits before it reads the picture, and this side holds it to a deadline.
+Each picture gets a new child, `image_child`. The child gets no environment and so knows no secret. It limits its own
+resources before it reads the picture, and this side enforces a deadline.
 """
 
 import asyncio
@@ -18,35 +18,35 @@ from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_rooms_api import metrics
 from gifchat_rooms_api.domain.gif import STILL_MAX_SIDE, Picture
-from gifchat_rooms_api.ports import Decoded
+from gifchat_rooms_api.ports import DecodedPicture
 
 _log = structlog.get_logger(__name__)
 
 MAX_OUTPUT_BYTES = 80 * 1024 * 1024
-"""A still and a turned picture; 4096 x 4096 pixels that no encoder can make smaller are 64 MiB."""
+"""Room for a still and an upright picture; 4096 x 4096 incompressible pixels are 64 MiB."""
 
 _LENGTHS = struct.Struct(">II")
 _CHUNK_BYTES = 64 * 1024
-_MAX_COMPLAINT_BYTES = 500
+_MAX_STDERR_BYTES = 500
 
 
 @dataclass(frozen=True, slots=True)
 class DecoderLimits:
-    """What decoding may take."""
+    """Resource limits of decoding."""
 
     at_once: int = 2
     waiting: int = 32
-    """Pictures in line; one more is refused."""
+    """Pictures that may wait; further ones are refused."""
     memory_bytes: int = 1024 * 1024 * 1024
-    """Address space of a child. The largest picture that is allowed takes some 400 MB of it."""
+    """Address space of a child. The largest allowed picture takes about 400 MB."""
     cpu_s: int = 20
-    """Processor time; the longest animation that is allowed takes some 5 s on a machine of today."""
+    """CPU time. The longest allowed animation takes about 5 s on a current machine."""
     deadline_s: float = 40.0
-    """From the start of a child to its answer. Above `cpu_s`: only a machine that is too busy gets here."""
+    """From the start of a child to its answer. Longer than `cpu_s`, so only an overloaded machine reaches it."""
 
 
 class ImageDecoder:
-    """`ports.GifDecoder` on Pillow, in processes of its own."""
+    """`ports.GifDecoder` on Pillow, in child processes."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class ImageDecoder:
         while self._reaping:
             await asyncio.wait(set(self._reaping))
 
-    async def decode(self, picture: Picture) -> Decoded:
+    async def decode(self, picture: Picture) -> DecodedPicture:
         """See `ports.GifDecoder`."""
         async with self._slot():
             return await self._decode(picture)
@@ -83,7 +83,7 @@ class ImageDecoder:
         finally:
             self._slots.release()
 
-    async def _decode(self, picture: Picture) -> Decoded:
+    async def _decode(self, picture: Picture) -> DecodedPicture:
         arguments = (picture.format.value, picture.frames, picture.orientation, STILL_MAX_SIDE)
         bounds = (self._limits.memory_bytes, self._limits.cpu_s)
         try:
@@ -96,20 +96,20 @@ class ImageDecoder:
         with metrics.DECODE_SECONDS.time():
             try:
                 async with asyncio.timeout(self._limits.deadline_s):
-                    output, complaint = await _exchange(child, picture.data)
+                    output, error_output = await _exchange(child, picture.data)
             except TimeoutError as error:
                 _log.warning("decoder_too_late", format=picture.format.value, deadline_s=self._limits.deadline_s)
                 raise Refused(errors.UNAVAILABLE) from error
             finally:
                 await self._end(child)
         if child.returncode != 0:
-            reason = complaint.decode(errors="replace")
+            reason = error_output.decode(errors="replace")
             _log.info("gif_not_decoded", format=picture.format.value, exit_code=child.returncode, reason=reason)
             raise Refused(errors.GIF_BROKEN)
         return _decoded(output)
 
     async def _end(self, child: Process) -> None:
-        """Kill the child if it still runs, and reap it even if the caller is cancelled."""
+        """Kill the child if it is still running, and reap it even if the caller is cancelled."""
         if child.returncode is None:
             child.kill()
             task = asyncio.create_task(_reap(child))
@@ -119,41 +119,41 @@ class ImageDecoder:
 
 
 async def _exchange(child: Process, data: bytes) -> tuple[bytes, bytes]:
-    """Send `data`; returns what came on standard output, and the beginning of what came on standard error.
+    """Send `data`, and return standard output and the beginning of standard error.
 
     Raises:
-        Refused: `GIF_BROKEN`: more came than any picture gives.
+        Refused: `GIF_BROKEN` if the output is larger than that of any allowed picture.
     """
     stdin, stdout, stderr = _pipes(child)
 
-    async def feed() -> None:
+    async def send_picture() -> None:
         try:
             stdin.write(data)
             await stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it ended before it had read everything; its exit code says the rest
+            pass  # the child exited before it had read everything; its exit code says why
         finally:
             stdin.close()
 
-    async def listen() -> bytes:
-        complaint = await stderr.read(_MAX_COMPLAINT_BYTES)
+    async def read_stderr() -> bytes:
+        error_output = await stderr.read(_MAX_STDERR_BYTES)
         await _drain(stderr)
-        return complaint
+        return error_output
 
-    feeding, listening = asyncio.create_task(feed()), asyncio.create_task(listen())
+    sending, reading = asyncio.create_task(send_picture()), asyncio.create_task(read_stderr())
     try:
         output = bytearray()
         while chunk := await stdout.read(_CHUNK_BYTES):
             output += chunk
             if len(output) > MAX_OUTPUT_BYTES:
                 raise Refused(errors.GIF_BROKEN)
-        complaint = await listening
+        error_output = await reading
         await child.wait()
     finally:
-        feeding.cancel()
-        listening.cancel()
-        await asyncio.wait({feeding, listening})
-    return bytes(output), complaint
+        sending.cancel()
+        reading.cancel()
+        await asyncio.wait({sending, reading})
+    return bytes(output), error_output
 
 
 async def _reap(child: Process) -> None:
@@ -174,13 +174,13 @@ def _pipes(child: Process) -> tuple[asyncio.StreamWriter, asyncio.StreamReader, 
     return child.stdin, child.stdout, child.stderr
 
 
-def _decoded(output: bytes) -> Decoded:
+def _decoded(output: bytes) -> DecodedPicture:
     try:
-        still_bytes, turned_bytes = _LENGTHS.unpack_from(output)
+        still_bytes, upright_bytes = _LENGTHS.unpack_from(output)
     except struct.error as error:
         raise Refused(errors.GIF_BROKEN) from error
     still = output[_LENGTHS.size : _LENGTHS.size + still_bytes]
-    turned = output[_LENGTHS.size + still_bytes :]
-    if not still or len(still) != still_bytes or len(turned) != turned_bytes:
+    upright = output[_LENGTHS.size + still_bytes :]
+    if not still or len(still) != still_bytes or len(upright) != upright_bytes:
         raise Refused(errors.GIF_BROKEN)
-    return Decoded(still, turned or None)
+    return DecodedPicture(still, upright or None)

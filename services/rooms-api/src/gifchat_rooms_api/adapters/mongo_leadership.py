@@ -1,22 +1,22 @@
-"""A lease in MongoDB, on MongoDB's clock: one document of the collection `leases`, {_id, holder, until}."""
+"""A lease in MongoDB, timed by MongoDB's clock.
 
-from typing import Any
+Collection `leases`, one document per task: {_id, holder, until}.
+"""
 
-import pymongo
 from pymongo import AsyncMongoClient, ReturnDocument
-from pymongo.errors import DuplicateKeyError, InvalidOperation, PyMongoError
+from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
-from gifchat_rooms_api.ports import StoreClosedError, StoreUnavailableError
+from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable
 
 _TIMEOUT_S = 2.0
 
 
 class MongoLeadership:
-    """`ports.Leadership` over one task."""
+    """`ports.Leadership` for one task."""
 
-    def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str, task: str, holder: str) -> None:
-        """`holder` names this process and no other one."""
+    def __init__(self, client: AsyncMongoClient[Document], database: str, task: str, holder: str) -> None:
+        """`holder` identifies this process and no other."""
         self._leases = client[database].get_collection("leases", write_concern=WriteConcern(w="majority", j=True))
         self._task = task
         self._holder = holder
@@ -31,25 +31,16 @@ class MongoLeadership:
                 "until": {"$cond": [free, until, "$until"]},
             }
         }
-        try:
-            with pymongo.timeout(_TIMEOUT_S):
+        with repeatable(_TIMEOUT_S):
+            try:
                 lease = await self._leases.find_one_and_update(
                     {"_id": self._task}, [take], upsert=True, return_document=ReturnDocument.AFTER
                 )
-        except DuplicateKeyError:  # another replica made the document at the same moment
-            return False
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except PyMongoError as error:
-            raise StoreUnavailableError(str(error)) from error
+            except DuplicateKeyError:  # another replica inserted the document at the same moment
+                return False
         return lease is not None and lease["holder"] == self._holder
 
     async def release(self) -> None:
         """See `ports.Leadership`."""
-        try:
-            with pymongo.timeout(_TIMEOUT_S):
-                await self._leases.delete_one({"_id": self._task, "holder": self._holder})
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except PyMongoError as error:
-            raise StoreUnavailableError(str(error)) from error
+        with repeatable(_TIMEOUT_S):
+            await self._leases.delete_one({"_id": self._task, "holder": self._holder})

@@ -6,28 +6,21 @@ CHAT_DELETED: target_seq, target_id
 NOTICE:       slow_mode_s}
 """
 
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-import pymongo
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import (
-    BulkWriteError,
-    InvalidOperation,
-    PyMongoError,
-    ServerSelectionTimeoutError,
-    WaitQueueTimeoutError,
-)
+from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
 from gifchat_contracts.position import Position
+from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.message import (
     Content,
     Deletion,
@@ -40,14 +33,7 @@ from gifchat_rooms_api.domain.message import (
     SlowModeChange,
     Text,
 )
-from gifchat_rooms_api.ports import (
-    Appended,
-    KeyTaken,
-    OutcomeUnknownError,
-    SeqTaken,
-    StoreClosedError,
-    StoreUnavailableError,
-)
+from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken
 
 COLLECTION = "messages"
 SEQ_INDEX = "room_seq"
@@ -68,18 +54,16 @@ INDEXES = [
 _DUPLICATE_KEY = 11_000
 _TIMEOUT_S = 5.0
 
-_Document = dict[str, Any]
-
 
 class MongoMessages:
     """`ports.MessageLog` on MongoDB.
 
-    Reads ask for what a majority has, so no reader is shown an entry that a failover takes back. After a conflict they
-    also run in the session of the failed write: they wait until a majority has the entry that was in the way, so the
-    head that they return is neither older than the conflict nor in danger of a rollback.
+    Reads use read concern "majority", so that no reader sees an entry that a failover could roll back. After a
+    conflict, reads also run in the session of the failed write. They then wait until a majority has the conflicting
+    entry. The head that they return includes that entry and cannot be rolled back.
     """
 
-    def __init__(self, client: AsyncMongoClient[_Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
         self._client = client
         self._timeout_s = timeout_s
         self._rooms = client[database].get_collection("rooms", read_concern=ReadConcern("majority"))
@@ -90,41 +74,42 @@ class MongoMessages:
         )
 
     async def create_indexes(self) -> None:
-        """Create what the guarantees of this class rest on; does nothing where it is there already."""
-        with self._reading():
+        """Create the indexes that this class needs for its guarantees; idempotent."""
+        with repeatable(self._timeout_s):
             await self._messages.create_indexes(INDEXES)
 
     async def head(self, room_id: RoomId) -> int:
         """See `ports.MessageLog`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             return await self._head(ObjectId(room_id), None)
 
     async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
         """See `ports.MessageLog`."""
         room = ObjectId(room_id)
-        async with self._writing(), self._client.start_session(causal_consistency=True) as session:
-            try:
-                await self._messages.insert_many([_document(room, entry) for entry in entries], session=session)
-            except BulkWriteError as error:
-                stored, pattern = _duplicate(error)
+        with unrepeatable(self._timeout_s):
+            async with self._client.start_session(causal_consistency=True) as session:
                 try:
-                    return Appended(stored, await self._conflict(room, entries[stored].draft, pattern, session))
-                except (PyMongoError, KeyError) as later:
-                    raise OutcomeUnknownError("a part was stored, and what is there now cannot be read") from later
+                    await self._messages.insert_many([_document(room, entry) for entry in entries], session=session)
+                except BulkWriteError as error:
+                    stored, index = _duplicate(error)
+                    try:
+                        return Appended(stored, await self._conflict(room, entries[stored].draft, index, session))
+                    except (PyMongoError, KeyError) as later:
+                        raise OutcomeUnknownError("a prefix was stored; the conflict cannot be read") from later
         return Appended(len(entries), None)
 
     async def find(
         self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
     ) -> Mapping[tuple[UserId, str], LogEntry]:
         """See `ports.MessageLog`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             return await self._find(ObjectId(room_id), identities, None)
 
     async def last_posted(
         self, room_id: RoomId, user_ids: Collection[UserId], since: datetime
     ) -> Mapping[UserId, datetime]:
         """See `ports.MessageLog`."""
-        pipeline: list[_Document] = [
+        pipeline: list[Document] = [
             {
                 "$match": {
                     "room": ObjectId(room_id),
@@ -135,13 +120,13 @@ class MongoMessages:
             },
             {"$group": {"_id": "$user_id", "last": {"$max": "$created_at"}}},
         ]
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = await self._messages.aggregate(pipeline)
-            return {UserId(row["_id"]): _utc(row["last"]) async for row in cursor}
+            return {UserId(row["_id"]): utc(row["last"]) async for row in cursor}
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         """See `ports.MessageLog`."""
-        async with self._writing():
+        with unrepeatable(self._timeout_s):
             document = await self._messages.find_one_and_update(
                 {"room": ObjectId(room_id), "seq": seq, "kind": int(Kind.CHAT)},
                 {"$set": {"deleted": True}, "$unset": {"text": "", "gif": ""}},
@@ -151,22 +136,22 @@ class MongoMessages:
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
         """See `ports.MessageLog`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._messages.find({"room": ObjectId(room_id), "seq": {"$gt": seq}}).sort("seq", 1).limit(limit)
             return [_entry(document) async for document in cursor]
 
     async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
         """See `ports.MessageLog`."""
-        query: _Document = {"room": ObjectId(room_id)}
+        query: Document = {"room": ObjectId(room_id)}
         if seq is not None:
             query["seq"] = {"$lt": seq}
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._messages.find(query).sort("seq", -1).limit(limit)
             return [_entry(document) async for document in cursor][::-1]
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """See `ports.MessageLog`."""
-        pipeline: list[_Document] = [
+        pipeline: list[Document] = [
             {"$match": {"_id": {"$in": [ObjectId(room_id) for room_id in room_ids]}}},
             {
                 "$lookup": {
@@ -179,23 +164,23 @@ class MongoMessages:
             },
             {"$project": {"epoch": 1, "seq": {"$ifNull": [{"$first": "$newest.seq"}, 0]}}},
         ]
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = await self._rooms.aggregate(pipeline)
             return {RoomId(str(row["_id"])): Position(Epoch(row["epoch"]), row["seq"]) async for row in cursor}
 
     async def written_since(self, moment: datetime) -> Collection[RoomId]:
-        """See `ports.MessageLog`. Reads the index alone."""
-        pipeline: list[_Document] = [
+        """See `ports.MessageLog`. An index covers this query."""
+        pipeline: list[Document] = [
             {"$match": {"created_at": {"$gte": moment}}},
             {"$group": {"_id": "$room"}},
         ]
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = await self._messages.aggregate(pipeline)
             return {RoomId(str(row["_id"])) async for row in cursor}
 
     async def remove_room(self, room_id: RoomId) -> None:
         """See `ports.MessageLog`."""
-        async with self._writing():
+        with unrepeatable(self._timeout_s):
             await self._messages.delete_many({"room": ObjectId(room_id)})
 
     async def _conflict(
@@ -220,34 +205,12 @@ class MongoMessages:
         entries = [_entry(document) async for document in cursor]
         return {(entry.draft.user_id, entry.draft.key): entry for entry in entries}
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            with pymongo.timeout(self._timeout_s):
-                yield
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except PyMongoError as error:
-            raise StoreUnavailableError(str(error)) from error
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        try:
-            with pymongo.timeout(self._timeout_s):
-                yield
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
-            raise StoreUnavailableError(str(error)) from error
-        except PyMongoError as error:
-            raise OutcomeUnknownError(str(error)) from error
-
 
 def _duplicate(error: BulkWriteError) -> tuple[int, Mapping[str, Any]]:
-    """How many were stored before the duplicate, and the index that it hit.
+    """Return how many entries were stored before the duplicate, and the index that it violates.
 
     Raises:
-        OutcomeUnknownError: something else happened, or a majority did not confirm what was stored.
+        OutcomeUnknownError: something else failed, or a majority did not confirm the stored entries.
     """
     write_errors = error.details["writeErrors"] if error.details else []
     if error.details and not error.details["writeConcernErrors"] and len(write_errors) == 1:
@@ -257,14 +220,9 @@ def _duplicate(error: BulkWriteError) -> tuple[int, Mapping[str, Any]]:
     raise OutcomeUnknownError(str(error)) from error
 
 
-def _utc(moment: datetime) -> datetime:
-    """As PyMongo reads it: naive unless the client is `tz_aware`, always UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _document(room: ObjectId, entry: LogEntry) -> _Document:
+def _document(room: ObjectId, entry: LogEntry) -> Document:
     draft = entry.draft
-    document: _Document = {
+    document: Document = {
         "_id": ObjectId(draft.entry_id),
         "room": room,
         "seq": entry.seq,
@@ -289,10 +247,10 @@ def _document(room: ObjectId, entry: LogEntry) -> _Document:
     return document
 
 
-def _entry(document: _Document) -> LogEntry:
+def _entry(document: Document) -> LogEntry:
     return LogEntry(
         seq=int(document["seq"]),
-        created_at=_utc(document["created_at"]),
+        created_at=utc(document["created_at"]),
         draft=Draft(
             entry_id=str(document["_id"]),
             user_id=UserId(document["user_id"]),
@@ -302,7 +260,7 @@ def _entry(document: _Document) -> LogEntry:
     )
 
 
-def _fact(document: _Document) -> Fact:
+def _fact(document: Document) -> Fact:
     match Kind(document["kind"]):
         case Kind.CHAT:
             return Message(document["color"], _content(document))
@@ -311,10 +269,10 @@ def _fact(document: _Document) -> Fact:
         case Kind.NOTICE:
             return SlowModeChange(document["slow_mode_s"])
         case kind:
-            raise ValueError(f"{kind.name} is not kept in a log")
+            raise ValueError(f"{kind.name} is not stored in a log")
 
 
-def _content(document: _Document) -> Content:
+def _content(document: Document) -> Content:
     match document:
         case {"text": str(text)}:
             return Text(text)

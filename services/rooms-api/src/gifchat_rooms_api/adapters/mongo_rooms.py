@@ -5,27 +5,24 @@ Collection `rooms`, one document per room:
  password_hash | none, members, empty_since | none, sanctions_version,
  sanctions: {<user id>: {banned_until?: date | "forever", muted_until?: date | "forever", kicked_at?: date}}}
 
-Collection `removed_rooms`, one document per room that is gone and whose log and GIFs may not be: {_id, removed_at}.
+Collection `removed_rooms`, one document per removed room whose log may still exist: {_id, removed_at}.
 """
 
 import re
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import pymongo
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import InvalidOperation, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from gifchat_contracts.ids import Epoch, RoomId, UserId
+from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction, Until
-from gifchat_rooms_api.domain.room import Room, RoomChange, folded
-from gifchat_rooms_api.ports import OutcomeUnknownError, Place, Sort, StoreClosedError, StoreUnavailableError
+from gifchat_rooms_api.domain.room import Room, RoomChange, fold_title
+from gifchat_rooms_api.ports import RoomCursor, Sort
 
 COLLECTION = "rooms"
 REMOVED_COLLECTION = "removed_rooms"
@@ -36,17 +33,15 @@ INDEXES = [
 ]
 
 _TIMEOUT_S = 5.0
-_BULK = 1_000
+_BULK_UPDATES = 1_000
 _EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 _SORT_FIELD: Mapping[Sort, str] = {"newest": "created_at", "members": "members"}
-
-_Document = dict[str, Any]
 
 
 class MongoRooms:
     """`ports.RoomStore` on MongoDB."""
 
-    def __init__(self, client: AsyncMongoClient[_Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
         self._client = client
         self._timeout_s = timeout_s
         majority = {
@@ -57,68 +52,68 @@ class MongoRooms:
         self._removed = client[database].get_collection(REMOVED_COLLECTION, **majority)  # type: ignore[arg-type]
 
     async def create_indexes(self) -> None:
-        """Create what the queries of this class need; does nothing where it is there already."""
-        with self._reading():
+        """Create the indexes that the queries of this class need; idempotent."""
+        with repeatable(self._timeout_s):
             await self._rooms.create_indexes(INDEXES)
             await self._removed.create_index("removed_at", name="removed_at")
 
     async def get(self, room_id: RoomId) -> Room | None:
         """See `ports.Rooms`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             document = await self._rooms.find_one({"_id": ObjectId(room_id)})
         return None if document is None else _room(document)
 
     async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
         """See `ports.RoomStore`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             documents = await self._rooms.find({"_id": {"$in": list(map(ObjectId, room_ids))}}).to_list()
         return list(map(_room, documents))
 
     async def add(self, room: Room) -> None:
         """See `ports.RoomStore`."""
-        async with self._writing():
+        with unrepeatable(self._timeout_s):
             await self._rooms.insert_one(_document(room))
 
-    async def page(self, sort: Sort, title_part: str, after: Place | None, limit: int) -> Sequence[Room]:
+    async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
         """See `ports.RoomStore`."""
         field = _SORT_FIELD[sort]
-        query: _Document = {}
+        query: Document = {}
         if title_part:
             query["title_folded"] = {"$regex": re.escape(title_part)}
         if after is not None:
             key = _EPOCH_START + timedelta(milliseconds=after.key) if sort == "newest" else after.key
             query["$or"] = [{field: {"$lt": key}}, {field: key, "_id": {"$lt": ObjectId(after.room_id)}}]
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._rooms.find(query).sort([(field, -1), ("_id", -1)]).limit(limit)
             return [_room(document) async for document in cursor]
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
         """See `ports.RoomStore`."""
-        to_set: _Document = {}
+        to_set: Document = {}
         if change.title is not None:
-            to_set |= {"title": change.title, "title_folded": folded(change.title)}
+            to_set |= {"title": change.title, "title_folded": fold_title(change.title)}
         if change.max_members is not None:
             to_set["max"] = change.max_members
         if change.slow_mode_s is not None:
             to_set["slow_mode_s"] = change.slow_mode_s
-        update: _Document = {}
+        update: Document = {}
         if change.password is not None:
             to_set["password_hash"] = change.password.password_hash
             update["$inc"] = {"access_version": 1}
         if to_set:
             update["$set"] = to_set
-        mine = {"_id": ObjectId(room_id), "owner_id": owner_id}
+        owned = {"_id": ObjectId(room_id), "owner_id": owner_id}
         if not update:
-            with self._reading():
-                document = await self._rooms.find_one(mine)
+            with repeatable(self._timeout_s):
+                document = await self._rooms.find_one(owned)
         else:
-            async with self._writing():
-                document = await self._rooms.find_one_and_update(mine, update, return_document=ReturnDocument.AFTER)
+            with unrepeatable(self._timeout_s):
+                document = await self._rooms.find_one_and_update(owned, update, return_document=ReturnDocument.AFTER)
         return None if document is None else _room(document)
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
         """See `ports.RoomStore`."""
-        async with self._writing():
+        with unrepeatable(self._timeout_s):
             result = await self._rooms.update_one(
                 {"_id": ObjectId(room.room_id), "sanctions_version": room.sanctions_version},
                 {"$set": {"sanctions": _sanctions_document(sanctions)}, "$inc": {"sanctions_version": 1}},
@@ -128,11 +123,11 @@ class MongoRooms:
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
         """See `ports.RoomStore`."""
         room = ObjectId(room_id)
-        query: _Document = {"_id": room}
+        query: Document = {"_id": room}
         if empty_since is not None:
             query |= {"members": 0, "empty_since": {"$lte": empty_since}}
 
-        async def remove_and_note(session: AsyncClientSession) -> bool:
+        async def remove_and_record(session: AsyncClientSession) -> bool:
             result = await self._rooms.delete_one(query, session=session)
             if result.deleted_count == 0:
                 return False
@@ -140,84 +135,58 @@ class MongoRooms:
             await self._removed.insert_one({"_id": room, "removed_at": removed_at}, session=session)
             return True
 
-        async with self._writing(), self._client.start_session() as session:
-            return await session.with_transaction(
-                remove_and_note,
-                read_concern=ReadConcern("majority"),
-                write_concern=WriteConcern(w="majority", j=True),
-            )
+        with unrepeatable(self._timeout_s):
+            async with self._client.start_session() as session:
+                return await session.with_transaction(
+                    remove_and_record,
+                    read_concern=ReadConcern("majority"),
+                    write_concern=WriteConcern(w="majority", j=True),
+                )
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
         """See `ports.RoomStore`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._removed.find({"removed_at": {"$lt": moment}}).sort("removed_at", 1).limit(limit)
             return [RoomId(str(document["_id"])) async for document in cursor]
 
     async def finish_removal(self, room_id: RoomId) -> None:
         """See `ports.RoomStore`."""
-        async with self._writing():
+        with unrepeatable(self._timeout_s):
             await self._removed.delete_one({"_id": ObjectId(room_id)})
 
     async def occupied(self) -> Mapping[RoomId, int]:
         """See `ports.RoomStore`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._rooms.find({"members": {"$gt": 0}}, projection={"members": 1})
             return {RoomId(str(document["_id"])): int(document["members"]) async for document in cursor}
 
     async def record_occupancy(self, members: Mapping[RoomId, int], now: datetime) -> None:
         """See `ports.RoomStore`."""
         updates = [_occupancy_update(ObjectId(room_id), count, now) for room_id, count in members.items()]
-        for start in range(0, len(updates), _BULK):
-            async with self._writing():
-                await self._rooms.bulk_write(updates[start : start + _BULK], ordered=False)
+        for start in range(0, len(updates), _BULK_UPDATES):
+            with unrepeatable(self._timeout_s):
+                await self._rooms.bulk_write(updates[start : start + _BULK_UPDATES], ordered=False)
 
     async def empty_since(self, moment: datetime, limit: int) -> Sequence[RoomId]:
         """See `ports.RoomStore`."""
-        with self._reading():
+        with repeatable(self._timeout_s):
             cursor = self._rooms.find({"empty_since": {"$lte": moment}, "members": 0}, projection={"_id": 1})
             return [RoomId(str(document["_id"])) async for document in cursor.sort("empty_since", 1).limit(limit)]
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            with pymongo.timeout(self._timeout_s):
-                yield
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except PyMongoError as error:
-            raise StoreUnavailableError(str(error)) from error
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[None]:
-        try:
-            with pymongo.timeout(self._timeout_s):
-                yield
-        except InvalidOperation as error:
-            raise StoreClosedError(str(error)) from error
-        except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
-            raise StoreUnavailableError(str(error)) from error
-        except PyMongoError as error:
-            raise OutcomeUnknownError(str(error)) from error
-
 
 def _occupancy_update(room: ObjectId, members: int, now: datetime) -> UpdateOne:
-    empty_since: _Document = {"$cond": [members == 0, {"$ifNull": ["$empty_since", now]}, "$$REMOVE"]}
+    empty_since: Document = {"$cond": [members == 0, {"$ifNull": ["$empty_since", now]}, "$$REMOVE"]}
     return UpdateOne({"_id": room}, [{"$set": {"members": members, "empty_since": empty_since}}])
 
 
-def _utc(moment: datetime) -> datetime:
-    """As PyMongo reads it: naive unless the client is `tz_aware`, always UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _document(room: Room) -> _Document:
+def _document(room: Room) -> Document:
     return {
         "_id": ObjectId(room.room_id),
         "epoch": room.epoch,
         "owner_id": room.owner_id,
         "owner_color": room.owner_color,
         "title": room.title,
-        "title_folded": folded(room.title),
+        "title_folded": fold_title(room.title),
         "max": room.max_members,
         "created_at": room.created_at,
         "password_hash": room.password_hash,
@@ -230,7 +199,7 @@ def _document(room: Room) -> _Document:
     }
 
 
-def _room(document: _Document) -> Room:
+def _room(document: Document) -> Room:
     return Room(
         room_id=RoomId(str(document["_id"])),
         epoch=Epoch(document["epoch"]),
@@ -238,7 +207,7 @@ def _room(document: _Document) -> Room:
         owner_color=document["owner_color"],
         title=document["title"],
         max_members=document["max"],
-        created_at=_utc(document["created_at"]),
+        created_at=utc(document["created_at"]),
         password_hash=document["password_hash"],
         access_version=document["access_version"],
         slow_mode_s=document["slow_mode_s"],
@@ -248,8 +217,8 @@ def _room(document: _Document) -> Room:
     )
 
 
-def _sanctions_document(sanctions: Mapping[UserId, Sanction]) -> _Document:
-    documents: _Document = {}
+def _sanctions_document(sanctions: Mapping[UserId, Sanction]) -> Document:
+    documents: Document = {}
     for user_id, sanction in sanctions.items():
         fields = {
             "banned_until": _until_document(sanction.banned_until),
@@ -260,12 +229,12 @@ def _sanctions_document(sanctions: Mapping[UserId, Sanction]) -> _Document:
     return documents
 
 
-def _sanction(document: _Document) -> Sanction:
+def _sanction(document: Document) -> Sanction:
     kicked_at = document.get("kicked_at")
     return Sanction(
         banned_until=_until(document.get("banned_until")),
         muted_until=_until(document.get("muted_until")),
-        kicked_at=None if kicked_at is None else _utc(kicked_at),
+        kicked_at=None if kicked_at is None else utc(kicked_at),
     )
 
 
@@ -278,6 +247,6 @@ def _until(value: datetime | str | None) -> Until | None:
         case None:
             return None
         case datetime():
-            return _utc(value)
+            return utc(value)
         case _:
             return FOREVER

@@ -1,4 +1,4 @@
-"""Grants and token buckets in Redis."""
+"""Grants and token buckets in Redis, and token buckets in this process."""
 
 import time
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.token_bucket import TokenBucket
 from gifchat_rooms_api.ports import AdmissionUnavailableError, Rate
 
-LOCAL_BUCKETS = 10_000
+MAX_LOCAL_BUCKETS = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ class RedisGrants:
     """`ports.Grants` on Redis or Valkey."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._redis = redis
 
     async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
@@ -43,40 +43,40 @@ class RedisGrants:
 
 
 class LocalRateLimits:
-    """`ports.RateLimits` of this process alone."""
+    """`ports.RateLimits` for this process only."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, max_buckets: int = LOCAL_BUCKETS) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, max_buckets: int = MAX_LOCAL_BUCKETS) -> None:
         self._clock = clock
         self._max_buckets = max_buckets
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
-    async def take(self, rate: Rate, whom: str) -> float:
+    async def take(self, rate: Rate, subject: str) -> float:
         """See `ports.RateLimits`."""
         now_s = self._clock()
-        before = self._buckets.pop((rate.what, whom), TokenBucket(rate.burst, now_s))
-        self._buckets[rate.what, whom], wait_s = before.take(rate.burst, rate.every_s, now_s)
+        before = self._buckets.pop((rate.name, subject), TokenBucket(rate.burst, now_s))
+        self._buckets[rate.name, subject], wait_s = before.take(rate.burst, rate.refill_s, now_s)
         if len(self._buckets) > self._max_buckets:
             self._buckets.popitem(last=False)
         return wait_s
 
 
 class RedisRateLimits:
-    """`ports.RateLimits` on Redis or Valkey, and on `LocalRateLimits` while it is away."""
+    """`ports.RateLimits` on Redis or Valkey; falls back to `LocalRateLimits` while it is down."""
 
     def __init__(self, redis: Redis, local: LocalRateLimits) -> None:
-        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._take = redis.register_script(
             (files("gifchat_rooms_api.adapters") / "lua" / "take_token.lua").read_text(encoding="utf-8")
         )
         self._local = local
 
-    async def take(self, rate: Rate, whom: str) -> float:
+    async def take(self, rate: Rate, subject: str) -> float:
         """See `ports.RateLimits`."""
         try:
             wait_ms = await self._take(
-                keys=[keys.rate_limit(rate.what, whom)], args=[rate.burst, round(rate.every_s * 1000)]
+                keys=[keys.rate_limit(rate.name, subject)], args=[rate.burst, round(rate.refill_s * 1000)]
             )
         except (RedisError, OSError) as error:
-            _log.warning("rate_limit_is_local", what=rate.what, error=str(error))
-            return await self._local.take(rate, whom)
+            _log.warning("rate_limit_is_local", rate=rate.name, error=str(error))
+            return await self._local.take(rate, subject)
         return int(wait_ms) / 1000

@@ -1,4 +1,4 @@
-"""Seats as the gateways keep them in Redis: read, never written (see `gifchat_contracts.keys`)."""
+"""Reads the seats that the gateways keep in Redis; never writes them (see `gifchat_contracts.keys`)."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -9,14 +9,14 @@ from redis.exceptions import RedisError
 
 from gifchat_contracts import keys
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.ports import OccupancySnapshot, OccupancyUnavailableError, Seats
+from gifchat_rooms_api.ports import OccupancySnapshot, OccupancyUnavailableError, RoomOccupancy
 
 
 class RedisOccupancy:
     """`ports.Occupancy` on Redis or Valkey."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error."""
+        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._redis = redis
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
@@ -26,7 +26,7 @@ class RedisOccupancy:
             by_partition[keys.partition_of(room_id)].append(room_id)
         if not by_partition:
             return {}
-        with _unavailable():
+        with _redis_errors():
             pipeline = self._redis.pipeline(transaction=False)
             for partition, rooms in by_partition.items():
                 pipeline.zmscore(keys.occupancy(partition), list(rooms))
@@ -37,23 +37,23 @@ class RedisOccupancy:
             for room_id, score in zip(rooms, scores, strict=True)
         }
 
-    async def seats(self, room_id: RoomId, user_id: UserId) -> Seats:
+    async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
         """See `ports.Occupancy`."""
-        with _unavailable():
+        with _redis_errors():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hlen(keys.members(room_id))
             pipeline.hexists(keys.members(room_id), user_id)
             members, seated = await pipeline.execute()
-        return Seats(int(members), bool(seated))
+        return RoomOccupancy(int(members), bool(seated))
 
     async def snapshot(self) -> OccupancySnapshot:
         """See `ports.Occupancy`."""
-        with _unavailable():
+        with _redis_errors():
             now_ms = await self._now_ms()
             pipeline = self._redis.pipeline(transaction=False)
             for partition in range(keys.PARTITIONS):
                 pipeline.zrange(keys.occupancy(partition), 0, -1, withscores=True)
-                # After the members: a partition that is emptied in between shows as unsettled.
+                # Read after the members, so that a partition emptied in between shows as unsettled.
                 pipeline.get(keys.generation(partition))
             replies = await pipeline.execute()
         members = {RoomId(_text(room)): int(score) for scores in replies[::2] for room, score in scores}
@@ -64,7 +64,7 @@ class RedisOccupancy:
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
         """See `ports.Occupancy`."""
-        with _unavailable():
+        with _redis_errors():
             now_ms = await self._now_ms()
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hlen(keys.members(room_id))
@@ -78,7 +78,7 @@ class RedisOccupancy:
 
 
 def _settled(generation: object, now_ms: int) -> bool:
-    """Whether the marker is there and its time is over; a missing one means that Redis came back empty."""
+    """Return whether the recovery time is over. A missing marker means that Redis came back empty."""
     return generation is not None and int(_text(generation)) <= now_ms
 
 
@@ -87,7 +87,7 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
+def _redis_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:

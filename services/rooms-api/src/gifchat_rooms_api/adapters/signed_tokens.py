@@ -1,4 +1,4 @@
-"""Signed tokens with itsdangerous: one set of secrets, a salt for each purpose."""
+"""Signed tokens, made with itsdangerous: one set of secrets, and a salt per purpose."""
 
 import hashlib
 import secrets
@@ -13,10 +13,10 @@ from gifchat_rooms_api.ports import Membership
 
 
 class SignedTokens:
-    """`ports.Signatures`."""
+    """`ports.Signatures` with itsdangerous."""
 
     def __init__(self, session_secrets: Sequence[str]) -> None:
-        """The last of `session_secrets` signs; all of them verify."""
+        """The last of `session_secrets` signs new tokens; all of them verify."""
         self._sessions = _serializer(session_secrets, identity.SESSION_SALT)
         self._tickets = _serializer(session_secrets, identity.TICKET_SALT)
         self._memberships = _serializer(session_secrets, identity.MEMBERSHIP_SALT)

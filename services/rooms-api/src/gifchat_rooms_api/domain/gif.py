@@ -1,4 +1,4 @@
-"""What may be uploaded as a GIF, decided by its bytes alone: before anything is decoded, and without any name."""
+"""Which uploads are accepted as GIFs, decided by their bytes alone, before anything is decoded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +15,13 @@ from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, TooMany
 STILL_MAX_SIDE = 480
 """The longer side of the still first frame, in pixels."""
 
-IN_FLIGHT = timedelta(minutes=1)
-"""Longer than an upload or a message takes from its first write to its last: nothing younger is ever swept."""
+IN_FLIGHT_MAX = timedelta(minutes=1)
+"""Upper bound on the time that an upload or a post takes from its first write to its last. A sweep spares anything
+younger."""
 
 
 class Format(Enum):
-    """The formats that are taken. The value is the extension of their files."""
+    """The accepted formats. The value is the file extension."""
 
     GIF = "gif"
     PNG = "png"
@@ -29,26 +30,26 @@ class Format(Enum):
 
     @property
     def content_type(self) -> str:
-        """The media type that their files are served as."""
+        """The media type of the served files."""
         return f"image/{self.name.lower()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture that is within the limits, without metadata; whether its pixels can be decoded is not known yet."""
+    """A picture within the limits and without metadata. Its pixels have not been decoded yet."""
 
     format: Format
     width: int
     height: int
     frames: int
     orientation: int
-    """1–8 as in EXIF; other than 1: it must be turned, because the EXIF data that said so is gone."""
+    """1–8 as in EXIF. Other than 1, the picture must be rotated, because its EXIF data is removed."""
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class StoredGif:
-    """A GIF as it is kept, without its bytes."""
+    """The description of a stored GIF."""
 
     gif_id: GifId
     format: Format
@@ -60,7 +61,7 @@ class StoredGif:
 
     @property
     def file(self) -> str:
-        """The name that it is served under."""
+        """The file name that it is served under."""
         return f"{self.gif_id}.{self.format.value}"
 
 
@@ -73,7 +74,7 @@ _WALKERS: dict[Format, Callable[[bytes], Walked]] = {
 
 
 def format_of(data: bytes) -> Format | None:
-    """The format whose signature `data` starts with."""
+    """Return the format whose signature `data` starts with, or None."""
     if data.startswith(gif.SIGNATURES):
         return Format.GIF
     if data.startswith(png.SIGNATURE):
@@ -86,7 +87,7 @@ def format_of(data: bytes) -> Format | None:
 
 
 def examine(data: bytes) -> Picture:
-    """Measure `data` and take its metadata away, without decoding it. Up to a second of work for 10 MiB of malice.
+    """Measure `data` and remove its metadata, without decoding it. A hostile 10 MiB file takes up to a second.
 
     Raises:
         Refused: `GIF_WRONG_TYPE`, `GIF_TOO_MANY_PIXELS`, `GIF_BROKEN`.
@@ -104,7 +105,7 @@ def examine(data: bytes) -> Picture:
 
 
 def stored_gif(picture: Picture) -> StoredGif:
-    """What is kept of `picture` beside its bytes."""
+    """Return the description of `picture`."""
     return StoredGif(
         gif_id=GifId(sha256(picture.data).hexdigest()),
         format=picture.format,

@@ -1,6 +1,6 @@
-"""A room's log: what an entry says, the rules for a text, and the event that readers get.
+"""A room's log: its entries, the rules for a text, and the events that readers receive.
 
-An entry is a `Draft` until the group commit gives it a seq; stored, it is a `LogEntry` and never changes its place.
+An entry is a `Draft` until the group commit assigns it a seq. A stored entry is a `LogEntry` and never moves.
 """
 
 import unicodedata
@@ -16,19 +16,19 @@ EntryPayload = events.ChatPayload | events.ChatDeletedPayload | events.NoticePay
 
 
 class BadTextError(ValueError):
-    """A text that no message can have; `str()` says why."""
+    """The text is not valid; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What a text message says; made by `text_of`."""
+    """The content of a text message; made by `valid_text`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Gif:
-    """The GIF that a message shows: what a page needs before it has loaded it."""
+    """The GIF that a message shows, with what a page needs before it loads the file."""
 
     gif_id: GifId
     file: str
@@ -38,7 +38,7 @@ class Gif:
 
 @dataclass(frozen=True, slots=True)
 class Redacted:
-    """What is left of a message that the owner deleted."""
+    """The content of a message that the owner deleted."""
 
 
 Content = Text | Gif | Redacted
@@ -46,7 +46,7 @@ Content = Text | Gif | Redacted
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a user wrote."""
+    """A message that a user posted."""
 
     color: str
     content: Content
@@ -62,7 +62,7 @@ class Deletion:
 
 @dataclass(frozen=True, slots=True)
 class SlowModeChange:
-    """The owner set how long each user waits between two messages; 0 ends it."""
+    """The owner set how long each user must wait between two messages; 0 ends slow mode."""
 
     slow_mode_s: int
 
@@ -72,14 +72,14 @@ Fact = Message | Deletion | SlowModeChange
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An entry before it has a place in the log.
+    """An entry that has no seq yet.
 
-    (`user_id`, `key`) is its identity within the room: a second draft with the same pair is the same entry again.
-    Messages use the sender's `client_message_id` as key; `deletion_key` and `notice_key` cannot collide with one.
+    (`user_id`, `key`) identifies the entry within its room: a second draft with the same pair is a retry.
+    A message's key is the sender's `client_message_id`; `deletion_key` and `notice_key` cannot collide with one.
     """
 
     entry_id: str
-    """24 hex digits, unique over all rooms."""
+    """24 hex digits, unique across all rooms."""
     user_id: UserId
     key: str
     fact: Fact
@@ -87,50 +87,50 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An entry at its place."""
+    """An entry with its seq."""
 
     seq: int
     created_at: datetime
-    """UTC, whole milliseconds, as MongoDB keeps it."""
+    """UTC, whole milliseconds, because MongoDB stores no more."""
     draft: Draft
 
 
-def text_of(raw: str) -> Text:
-    """Check what somebody wrote; CR LF becomes a newline, everything else stays as it was typed.
+def valid_text(raw: str) -> Text:
+    """Check a text that a user typed. CR LF becomes a newline; everything else is kept as typed.
 
     Raises:
-        BadTextError: nothing but white space, over `TEXT_MAX_CHARS`, a control character other than newline and tab,
-            or half of a surrogate pair (which UTF-8 cannot carry).
+        BadTextError: the text is blank, is longer than `TEXT_MAX_CHARS`, or contains a control character other than
+            newline and tab, or a lone surrogate (which UTF-8 cannot encode).
     """
     text = raw.replace("\r\n", "\n")
     if not text.strip():
-        raise BadTextError("a text needs at least one character that can be seen")
+        raise BadTextError("a text needs at least one visible character")
     if len(text) > limits.TEXT_MAX_CHARS:
         raise BadTextError(f"a text has at most {limits.TEXT_MAX_CHARS} characters")
     if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t" for character in text):
-        raise BadTextError("a text has no control characters other than newline and tab")
+        raise BadTextError("a text must not contain control characters other than newline and tab")
     return Text(text)
 
 
 def slow_mode_wait_s(slow_mode_s: int, last: datetime | None, now: datetime) -> float:
-    """Seconds until a user who wrote at `last` (None: never) may write again; 0 if that is now."""
+    """Return the seconds until a user who last posted at `last` (None: never) may post again; 0 if that is now."""
     if last is None:
         return 0.0
     return max(0.0, slow_mode_s - (now - last).total_seconds())
 
 
 def deletion_key(target_seq: int) -> str:
-    """The key of the one deletion that a message can have."""
+    """Return the key of a message's deletion; a message has at most one."""
     return f"deletion:{target_seq}"
 
 
 def notice_key(entry_id: str) -> str:
-    """The key of a notice; each is an entry of its own."""
+    """Return the key of a notice; every notice is an entry of its own."""
     return f"notice:{entry_id}"
 
 
 def kind_of(entry: LogEntry) -> Kind:
-    """What the entry is to a gateway."""
+    """Return the kind of frame that carries the entry."""
     match entry.draft.fact:
         case Message():
             return Kind.CHAT
@@ -143,7 +143,7 @@ def kind_of(entry: LogEntry) -> Kind:
 
 
 def event_of(entry: LogEntry) -> str:
-    """The event's name on the wire."""
+    """Return the name of the entry's event on the wire."""
     match kind_of(entry):
         case Kind.CHAT:
             return socket_events.CHAT
@@ -154,7 +154,7 @@ def event_of(entry: LogEntry) -> str:
 
 
 def payload_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> EntryPayload:
-    """The event's payload, the same in a POST's reply, in the history and on a channel."""
+    """Return the event's payload: the same in the reply to a POST, in the history and on a channel."""
     match entry.draft.fact:
         case Message() as message:
             return chat_payload(room_id, epoch, entry, message)
@@ -181,7 +181,7 @@ def payload_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> EntryPayload:
 
 
 def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Message) -> events.ChatPayload:
-    """The payload of event `chat`."""
+    """Return the payload of event `chat`."""
     payload: events.ChatPayload = {
         "_id": entry.draft.entry_id,
         "room": room_id,
@@ -211,7 +211,7 @@ def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Messag
 
 
 def frame_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> Frame:
-    """The entry as it travels on the room's channel."""
+    """Return the frame that carries the entry on the room's channel."""
     return Frame(
         kind=kind_of(entry),
         body=events.body(event_of(entry), payload_of(room_id, epoch, entry)),

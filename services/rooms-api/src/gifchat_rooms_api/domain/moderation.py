@@ -1,4 +1,4 @@
-"""What an owner does against a user of the room: kick, ban, mute."""
+"""An owner's actions against a user of the room: kick, ban and mute."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,13 +10,13 @@ from gifchat_contracts import limits
 from gifchat_contracts.ids import UserId
 
 MAX_SANCTIONED_USERS = 1_000
-"""Users with a sanction in one room: they are kept in the room itself, and are read with it for every message."""
+"""Sanctioned users per room. Sanctions are stored in the room and read with it for every message."""
 
 SANCTION_MAX_S = 10 * 365 * 24 * 3_600
 
 
 class Forever(Enum):
-    """The end of what has no end."""
+    """The end of a sanction that does not expire."""
 
     FOREVER = "forever"
 
@@ -26,28 +26,28 @@ Until = datetime | Forever
 
 
 class TooManySanctionsError(Exception):
-    """The room has as many sanctioned users as it can have."""
+    """The room already has the maximum number of sanctioned users."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sanction:
-    """What holds against one user."""
+    """The sanctions in force against one user."""
 
     banned_until: Until | None = None
     muted_until: Until | None = None
     kicked_at: datetime | None = None
-    """Memberships issued before are void."""
+    """Memberships issued at this moment or earlier are void."""
 
     def banned(self, now: datetime) -> bool:
-        """Whether the user may not enter, read or write."""
-        return _holds(self.banned_until, now)
+        """Return whether the user is banned: may not enter, read or post."""
+        return _in_force(self.banned_until, now)
 
     def muted(self, now: datetime) -> bool:
-        """Whether the user may not write."""
-        return _holds(self.muted_until, now)
+        """Return whether the user is muted: may not post."""
+        return _in_force(self.muted_until, now)
 
     def pruned(self, now: datetime) -> "Sanction":
-        """The same without what has ended. A kick ends with the last membership that it voids."""
+        """Return the sanctions that still apply. A kick expires with the last membership that it voids."""
         kicked_at = self.kicked_at
         if kicked_at is not None and kicked_at + timedelta(seconds=limits.MEMBERSHIP_TTL_S) <= now:
             kicked_at = None
@@ -61,41 +61,41 @@ NO_SANCTION = Sanction()
 
 @dataclass(frozen=True, slots=True)
 class Kick:
-    """Out of the room, now; coming back is allowed."""
+    """Remove the user from the room now; the user may come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ban:
-    """Out of the room until `until`; None ends a ban."""
+    """Keep the user out of the room until `until`; None lifts the ban."""
 
     until: Until | None
 
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """Silent until `until`; None ends a mute."""
+    """Keep the user from posting until `until`; None lifts the mute."""
 
     until: Until | None
 
 
-Measure = Kick | Ban | Mute
+ModerationAction = Kick | Ban | Mute
 
 
-def end_of(seconds: int | None, now: datetime) -> Until:
-    """When a sanction of so many seconds ends; None: never."""
+def sanction_end(seconds: int | None, now: datetime) -> Until:
+    """Return when a sanction of this many seconds ends; None means never."""
     return FOREVER if seconds is None else now + timedelta(seconds=seconds)
 
 
-def take_measure(
-    sanctions: Mapping[UserId, Sanction], user_id: UserId, measure: Measure, now: datetime
+def apply_action(
+    sanctions: Mapping[UserId, Sanction], user_id: UserId, action: ModerationAction, now: datetime
 ) -> dict[UserId, Sanction]:
-    """The sanctions of a room after `measure`, without those that have ended.
+    """Return the room's sanctions after `action`, without expired ones.
 
     Raises:
-        TooManySanctionsError: the user would be one above `MAX_SANCTIONED_USERS`.
+        TooManySanctionsError: `action` would sanction more than `MAX_SANCTIONED_USERS` users.
     """
     before = sanctions.get(user_id, NO_SANCTION)
-    match measure:
+    match action:
         case Kick():
             after = replace(before, kicked_at=now)
         case Ban(until):
@@ -103,11 +103,11 @@ def take_measure(
         case Mute(until):
             after = replace(before, muted_until=until)
     pruned = {each: sanction.pruned(now) for each, sanction in {**sanctions, user_id: after}.items()}
-    holding = {each: sanction for each, sanction in pruned.items() if sanction != NO_SANCTION}
-    if len(holding) > MAX_SANCTIONED_USERS and user_id in holding and user_id not in sanctions:
-        raise TooManySanctionsError(f"{MAX_SANCTIONED_USERS} users have a sanction in this room")
-    return holding
+    in_force = {each: sanction for each, sanction in pruned.items() if sanction != NO_SANCTION}
+    if len(in_force) > MAX_SANCTIONED_USERS and user_id in in_force and user_id not in sanctions:
+        raise TooManySanctionsError(f"{MAX_SANCTIONED_USERS} users are sanctioned in this room")
+    return in_force
 
 
-def _holds(until: Until | None, now: datetime) -> bool:
+def _in_force(until: Until | None, now: datetime) -> bool:
     return until is not None and (until is FOREVER or until > now)

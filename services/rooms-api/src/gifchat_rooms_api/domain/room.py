@@ -1,4 +1,4 @@
-"""A room, the rules for what its owner chooses, and what is told of it."""
+"""A room, the rules for its title and password, and its public payload."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from gifchat_rooms_api.domain.moderation import Sanction
 
 
 class BadTitleError(ValueError):
-    """A title that no room can have; `str()` says why."""
+    """The title is not valid; `str()` says why."""
 
 
 class BadPasswordError(ValueError):
-    """A password that no room can have; `str()` says why."""
+    """The password is not valid; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +33,30 @@ class Room:
     """UTC, whole milliseconds."""
     password_hash: str | None = None
     access_version: int = 1
-    """Goes up with every change of the password; tickets, grants and memberships of an older one are void."""
+    """Rises with every change of the password; tickets, grants and memberships of an older version are void."""
     slow_mode_s: int = 0
     members: int = 0
-    """As the janitor last saw it; for order and as a stand-in while Redis is away."""
+    """As the janitor last recorded it; used for sorting, and as a fallback while Redis is down."""
     sanctions: Mapping[UserId, Sanction] = field(default_factory=dict)
     sanctions_version: int = 0
-    """Goes up with every change of `sanctions`, so that two of them at once do not undo each other."""
+    """Rises with every change of `sanctions`, so that concurrent changes do not undo each other."""
 
     @property
     def private(self) -> bool:
-        """Whether entering takes a password."""
+        """Whether the room has a password."""
         return self.password_hash is not None
 
 
 @dataclass(frozen=True, slots=True)
 class NewPassword:
-    """What the room's password is from now on; None: there is none."""
+    """The room's new password, hashed; None removes the password."""
 
     password_hash: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RoomChange:
-    """What an owner changes; None leaves it as it is."""
+    """An owner's changes to a room; None leaves a field unchanged."""
 
     title: str | None = None
     max_members: int | None = None
@@ -65,46 +65,48 @@ class RoomChange:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is to change."""
+        """Whether nothing changes."""
         return self == RoomChange()
 
 
-def title_of(raw: str) -> str:
-    """Trim and check what somebody wants to call a room.
+def valid_title(raw: str) -> str:
+    """Trim and check a title.
 
     Raises:
-        BadTitleError: empty, over `TITLE_MAX_CHARS`, or with a control character or half of a surrogate pair in it.
+        BadTitleError: the title is empty, is longer than `TITLE_MAX_CHARS`, or contains a control character or a lone
+            surrogate.
     """
     if _has_control_characters(raw):
-        raise BadTitleError("a title has no control characters")
+        raise BadTitleError("a title must not contain control characters")
     title = raw.strip()
     if not title:
-        raise BadTitleError("a title needs at least one character that can be seen")
+        raise BadTitleError("a title needs at least one visible character")
     if len(title) > limits.TITLE_MAX_CHARS:
         raise BadTitleError(f"a title has at most {limits.TITLE_MAX_CHARS} characters")
     return title
 
 
-def password_of(raw: str) -> str:
-    """Check what somebody wants as a room's password; it is kept as it was typed.
+def valid_password(raw: str) -> str:
+    """Check a room's password; it is used exactly as typed.
 
     Raises:
-        BadPasswordError: over `PASSWORD_MAX_CHARS`, or with a control character or half of a surrogate pair in it.
+        BadPasswordError: the password is longer than `PASSWORD_MAX_CHARS`, or contains a control character or a lone
+            surrogate.
     """
     if len(raw) > limits.PASSWORD_MAX_CHARS:
         raise BadPasswordError(f"a password has at most {limits.PASSWORD_MAX_CHARS} characters")
     if _has_control_characters(raw):
-        raise BadPasswordError("a password has no control characters")
+        raise BadPasswordError("a password must not contain control characters")
     return raw
 
 
-def folded(title: str) -> str:
-    """What titles are searched by: the same for upper and lower case and for compatible forms of a character."""
+def fold_title(title: str) -> str:
+    """Return the form of a title that searches compare: case and compatible forms of a character do not matter."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold())
 
 
 def room_payload(room: Room, members: int | None = None) -> RoomPayload:
-    """What everybody may know of a room; `members` where it is known better than the room knows it."""
+    """Return the room as everybody may see it; `members` overrides the recorded number."""
     return {
         "_id": room.room_id,
         "title": room.title,

@@ -1,4 +1,4 @@
-"""A token bucket: so many at once, and one more every so often."""
+"""A token bucket: a burst at once, then one more token at a fixed interval."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,15 +6,19 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class TokenBucket:
-    """How full a bucket was at a moment."""
+    """The fill level of a bucket at one moment."""
 
     tokens: float
     at_s: float
-    """Monotonic."""
+    """Monotonic clock."""
 
-    def take(self, burst: int, every_s: float, now_s: float) -> tuple[Self, float]:
-        """The bucket after one token was taken, or was not, and the seconds until there is one (0.0: taken)."""
-        tokens = min(float(burst), self.tokens + max(0.0, now_s - self.at_s) / every_s)
+    def take(self, burst: int, refill_s: float, now_s: float) -> tuple[Self, float]:
+        """Try to take one token.
+
+        Returns:
+            The bucket afterwards, and the seconds until the next token (0.0 if one was taken).
+        """
+        tokens = min(float(burst), self.tokens + max(0.0, now_s - self.at_s) / refill_s)
         if tokens >= 1:
             return type(self)(tokens - 1, now_s), 0.0
-        return type(self)(tokens, now_s), (1 - tokens) * every_s
+        return type(self)(tokens, now_s), (1 - tokens) * refill_s

@@ -1,4 +1,4 @@
-"""The two request headers that decide how much of a file is sent (RFC 9110, sections 13 and 14)."""
+"""The request headers `Range` and `If-None-Match` (RFC 9110, sections 13 and 14)."""
 
 import re
 
@@ -7,18 +7,18 @@ _ONE_RANGE = re.compile(rf"{_UNIT}[ \t]*(\d{{0,20}})-(\d{{0,20}})[ \t]*", re.ASC
 
 
 class UnsatisfiableRangeError(ValueError):
-    """The file has no byte that was asked for, or what was asked for is no range."""
+    """The range is malformed, or the file has no byte in it."""
 
 
 def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
-    """The part of a file of `size` bytes that a `Range` header asks for.
+    """Return the part of a file of `size` bytes that a `Range` header asks for.
 
     Returns:
-        First byte and the byte behind the last; None: send all of it, because no part of it was asked for, or several
-        parts, or parts in a unit that is not known.
+        The first byte and the byte after the last. None means the whole file: there is no range, there are several
+        ranges, or the unit is unknown.
 
     Raises:
-        UnsatisfiableRangeError: the answer is 416.
+        UnsatisfiableRangeError: answer with 416.
     """
     if header is None or header[: len(_UNIT)].lower() != _UNIT or "," in header:
         return None
@@ -40,8 +40,8 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def matches(etag: str, if_none_match: str | None) -> bool:
-    """Whether the client has the file already, by its `If-None-Match` (weak comparison)."""
+    """Return whether the client already has the file, by its `If-None-Match` (weak comparison)."""
     if if_none_match is None:
         return False
-    known = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
-    return etag in known or known == {"*"}
+    etags = {each.strip().removeprefix("W/") for each in if_none_match.split(",")}
+    return etag in etags or etags == {"*"}

@@ -14,8 +14,8 @@ from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identi
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.ports import Signatures
+from gifchat_rooms_api.use_cases.check_access import CheckAccess
 from gifchat_rooms_api.use_cases.group_commit import Rule
-from gifchat_rooms_api.use_cases.issue_ticket import Admission
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _session_cookie = APIKeyCookie(
@@ -35,10 +35,10 @@ class Guards:
     """Dependencies of routes; each refuses what it does not let through."""
 
     def __init__(
-        self, signatures: Signatures, admission: Admission, allowed_origins: Collection[str], internal_token: str
+        self, signatures: Signatures, access: CheckAccess, allowed_origins: Collection[str], internal_token: str
     ) -> None:
         self._signatures = signatures
-        self._admission = admission
+        self._access = access
         self._allowed_origins = frozenset(allowed_origins)
         self._internal_authorization = f"Bearer {internal_token}".encode()
 
@@ -69,12 +69,12 @@ class Guards:
     async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
         """The rule by which the caller may read the room's log."""
         who = await self.caller(await _session_cookie(request))
-        return await self._admission.reader_rule(RoomId(room_id), who.user_id, membership)
+        return await self._access.reader_rule(RoomId(room_id), who.user_id, membership)
 
     async def writer_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
         """The rule by which the caller may write into the room."""
         who = await self.caller(await _session_cookie(request))
-        return await self._admission.writer_rule(RoomId(room_id), who.user_id, membership)
+        return await self._access.writer_rule(RoomId(room_id), who.user_id, membership)
 
 
 def address_of(request: Request) -> str:

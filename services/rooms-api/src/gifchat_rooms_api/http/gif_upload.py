@@ -1,4 +1,4 @@
-"""Reading one file out of a `multipart/form-data` body while it arrives: in memory, never more than is allowed."""
+"""Read one file from a `multipart/form-data` body as it arrives, in memory and within the size limit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from gifchat_contracts.errors import Refused
 FIELD = "gif"
 
 OVERHEAD_MAX_BYTES = 64 * 1024
-"""What a body may have around the file: boundaries, part headers, other fields."""
+"""Allowance for everything around the file: boundaries, part headers, other fields."""
 
 BODY_MAX_BYTES = limits.GIF_MAX_BYTES + OVERHEAD_MAX_BYTES
 READ_TIMEOUT_S = 60.0
@@ -37,15 +37,16 @@ REQUEST_BODY: dict[str, Any] = {
         }
     },
 }
-"""The body in the OpenAPI document."""
+"""The request body in the OpenAPI document."""
 
 
 async def read_gif(request: Request) -> bytes:
-    """The bytes of the field `gif`; its file name and its type are not looked at.
+    """Return the bytes of the field `gif`. Ignores its file name and media type.
 
     Raises:
-        Refused: `GIF_TOO_LARGE`, as soon as it is known; `MALFORMED`: no such body, or it was cut off;
-            `VALIDATION_FAILED`: not exactly one field `gif`; `UNAVAILABLE`: it took longer than `READ_TIMEOUT_S`.
+        Refused: `GIF_TOO_LARGE`, as early as possible. `MALFORMED` if the body is not multipart or is truncated.
+            `VALIDATION_FAILED` unless there is exactly one field `gif`. `UNAVAILABLE` if the body takes longer than
+            `READ_TIMEOUT_S`.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > BODY_MAX_BYTES:
@@ -82,7 +83,7 @@ async def _parse(stream: AsyncIterator[bytes], boundary: bytes) -> bytes:
 
 
 class _Form:
-    """Keeps the field `gif` and forgets all others."""
+    """Keeps the field `gif` and ignores all others."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
@@ -94,7 +95,7 @@ class _Form:
         self._is_file = False
 
     def callbacks(self) -> Any:
-        """What the parser calls; its type of this is not public."""
+        """Return the parser's callbacks. The library does not export their type."""
         return {
             "on_part_begin": self._on_part_begin,
             "on_header_field": self._on_header_field,

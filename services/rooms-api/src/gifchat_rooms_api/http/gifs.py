@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -17,15 +17,17 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.domain.gif import StoredGif
 from gifchat_rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_range, matches
-from gifchat_rooms_api.http.deps import address_of
+from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, read_gif
 from gifchat_rooms_api.http.message_schemas import GifIdText, RoomIdText
-from gifchat_rooms_api.ports import GifFile, Rooms
+from gifchat_rooms_api.http.problems import problem, problems
+from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule
-from gifchat_rooms_api.use_cases.upload_gif import Gifs
+from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
+from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 
 MAX_UPLOADS = 32
-"""Uploads at once in this process: each holds up to two copies of 10 MiB until it is stored."""
+"""Concurrent uploads in this process. Each holds up to two copies of 10 MiB until the GIF is stored."""
 
 _UPLOAD_PROBLEMS = (
     errors.SESSION_REQUIRED,
@@ -45,12 +47,12 @@ _UPLOAD_PROBLEMS = (
 )
 _FILE_NAME = re.compile(r"([0-9a-f]{64})\.(gif|png|jpg|webp|still\.png)")
 _EXAMPLE = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-_SAFETY = {
+_SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_FOR_EVER = "public, max-age=31536000, immutable"
+_CACHE_FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class Upload(BaseModel):
@@ -60,27 +62,19 @@ class Upload(BaseModel):
     file: str = Field(description="Served at `/gif/<file>`.", examples=[f"{_EXAMPLE}.gif"])
     content_type: str = Field(examples=["image/gif"])
     bytes: int = Field(
-        description="Of the stored file: without metadata it may be less than was sent.", examples=[8192]
+        description="Size of the stored file. Without metadata it may be smaller than the upload.", examples=[8192]
     )
     width: int = Field(examples=[320])
     height: int = Field(examples=[240])
     frames: int = Field(examples=[12])
     url: str = Field(examples=[f"/gif/{_EXAMPLE}.gif"])
-    still_url: str = Field(description="The first frame, as PNG.", examples=[f"/gif/{_EXAMPLE}.still.png"])
+    still_url: str = Field(description="The first frame as PNG.", examples=[f"/gif/{_EXAMPLE}.still.png"])
 
 
-def gifs_router(
-    gifs: Gifs,
-    rooms: Rooms,
-    *,
-    clock: Callable[[], datetime],
-    caller: Callable[..., Any],
-    writer_rule: Callable[..., Any],
-    problems: Callable[..., dict[int | str, dict[str, Any]]],
-) -> APIRouter:
-    """The route `/rooms/{room_id}/gifs`; `caller`, `writer_rule` and `problems` as in `messages_router`."""
+def gifs_router(upload: UploadGif, rooms: Rooms, *, guards: Guards, clock: Callable[[], datetime]) -> APIRouter:
+    """Return the route `/rooms/{room_id}/gifs`."""
     router = APIRouter(prefix="/rooms/{room_id}/gifs", tags=["gifs"])
-    gate = _Gate(MAX_UPLOADS)
+    slots = _UploadSlots(MAX_UPLOADS)
 
     @router.post(
         "",
@@ -92,32 +86,27 @@ def gifs_router(
     async def upload_gif(
         room_id: RoomIdText,
         request: Request,
-        sender: Annotated[Identity, Depends(caller)],
-        rule: Annotated[Rule, Depends(writer_rule)],
+        sender: Annotated[Identity, Depends(guards.caller)],
+        rule: Annotated[Rule, Depends(guards.writer_rule)],
     ) -> JSONResponse:
-        """Upload a GIF, to be posted with a message; one that no message shows is removed after a while."""
+        """Upload a GIF, to post it with a message. A GIF that no message shows is removed after a while."""
         room = await rooms.get(RoomId(room_id))
         if room is None:
             raise Refused(errors.ROOM_NOT_FOUND)
         rule(room, clock())
-        await gifs.count_upload(sender.user_id, address_of(request))
-        with gate.passed():
-            stored = await gifs.upload(await read_gif(request))
+        await upload.count(sender.user_id, address_of(request))
+        with slots.take():
+            stored = await upload.upload(await read_gif(request))
         return JSONResponse(_upload(stored), status_code=201, headers={"Location": gif_url(stored.file)})
 
     return router
 
 
-def gif_files_router(
-    gifs: Gifs,
-    *,
-    problem: Callable[..., Response],
-    problems: Callable[..., dict[int | str, dict[str, Any]]],
-) -> APIRouter:
-    """The route `/gif/{file}`; `problem` answers a request with a code and headers of its own."""
+def gif_files_router(gifs: OpenGif) -> APIRouter:
+    """Return the route `/gif/{file}`."""
     router = APIRouter(prefix="/gif", tags=["gifs"])
     answers = problems(errors.GIF_NOT_FOUND, errors.RANGE_NOT_SATISFIABLE)
-    for status, description in ((206, "The part that `Range` asked for."), (304, "`If-None-Match`: unchanged.")):
+    for status, description in ((206, "The part that `Range` asks for."), (304, "`If-None-Match`: unchanged.")):
         answers[status] = {"description": description}
     for status in (200, 206):
         answers.setdefault(status, {})["content"] = {
@@ -129,17 +118,19 @@ def gif_files_router(
     @router.get("/{file}", response_class=Response, responses=answers)
     async def get_gif(
         request: Request,
-        file: Annotated[str, Path(description="As in `gif`, `url` and `still_url`.", examples=[f"{_EXAMPLE}.gif"])],
+        file: Annotated[
+            str, Path(description="The file name from `gif`, `url` or `still_url`.", examples=[f"{_EXAMPLE}.gif"])
+        ],
         wanted: Annotated[str | None, Header(alias="Range", examples=["bytes=0-1023"])] = None,
-        if_range: Annotated[str | None, Header(description="The `ETag` that `Range` is meant for.")] = None,
-        if_none_match: Annotated[str | None, Header(description="The `ETag` of what the client has.")] = None,
+        if_range: Annotated[str | None, Header(description="The `ETag` that `Range` refers to.")] = None,
+        if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has cached.")] = None,
     ) -> Response:
-        """A GIF or its still first frame. What a name stands for never changes."""
+        """Get a GIF, or its still first frame. The content behind a name never changes."""
         named = _FILE_NAME.fullmatch(file)
         if named is None:
             raise Refused(errors.GIF_NOT_FOUND)
         found = await gifs.open(GifId(named[1]), named[2])
-        headers = _SAFETY | {"ETag": f'"{found.digest}"', "Cache-Control": _FOR_EVER}
+        headers = _SECURITY_HEADERS | {"ETag": f'"{found.digest}"', "Cache-Control": _CACHE_FOR_EVER}
         if matches(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         if request.method != "GET" or if_range not in (None, headers["ETag"]):
@@ -148,7 +139,9 @@ def gif_files_router(
             part = byte_range(wanted, found.size)
         except UnsatisfiableRangeError:
             return problem(
-                request, errors.RANGE_NOT_SATISFIABLE, headers={"Content-Range": f"bytes */{found.size}", **_SAFETY}
+                request,
+                errors.RANGE_NOT_SATISFIABLE,
+                headers={"Content-Range": f"bytes */{found.size}", **_SECURITY_HEADERS},
             )
         headers |= {"Accept-Ranges": "bytes", "Content-Disposition": f'inline; filename="{file}"'}
         return _part_of(found, part, headers, body=request.method == "GET")
@@ -181,14 +174,14 @@ def _upload(gif: StoredGif) -> dict[str, str | int]:
     }
 
 
-class _Gate:
-    """Lets a number of uploads in and refuses the next, before anything of it is read."""
+class _UploadSlots:
+    """Bounds concurrent uploads; refuses further ones before their bodies are read."""
 
-    def __init__(self, places: int) -> None:
-        self._free = places
+    def __init__(self, slots: int) -> None:
+        self._free = slots
 
     @contextmanager
-    def passed(self) -> Iterator[None]:
+    def take(self) -> Iterator[None]:
         if self._free == 0:
             raise Refused(errors.UNAVAILABLE)
         self._free -= 1

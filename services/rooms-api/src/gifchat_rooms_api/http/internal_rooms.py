@@ -1,4 +1,4 @@
-"""For gateways: what one needs to know of a room that it hosts."""
+"""Room routes for gateways: the record of a room that a gateway hosts."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,21 +14,22 @@ from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
 from gifchat_rooms_api.domain.room import Room
+from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.message_schemas import RoomIdText, RoomsQuery
-from gifchat_rooms_api.use_cases.read_history import History
-from gifchat_rooms_api.use_cases.read_rooms import RoomRegistry
+from gifchat_rooms_api.use_cases.read_history import ReadHistory
+from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 
 
-def internal_router(
-    rooms: RoomRegistry, history: History, *, clock: Callable[[], datetime], from_a_service: Callable[..., Any]
+def internal_rooms_router(
+    rooms: ReadRooms, history: ReadHistory, *, guards: Guards, clock: Callable[[], datetime]
 ) -> APIRouter:
-    """The hosting record; `from_a_service` refuses whoever has not the internal token."""
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(from_a_service)])
+    """Return the room routes under `/internal/v1`."""
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.from_a_service)])
 
     @router.get("/rooms/{room_id}")
     async def hosting_record(room_id: RoomIdText) -> JSONResponse:
-        """The room, its position, and what decides over who may be in it."""
-        room = await rooms.record(RoomId(room_id))
+        """Return the room, its position, and who may be in it."""
+        room = await rooms.get(RoomId(room_id))
         positions = await history.heads([room.room_id])
         if room.room_id not in positions:
             raise Refused(errors.ROOM_NOT_FOUND)
@@ -36,8 +37,8 @@ def internal_router(
 
     @router.post("/records")
     async def hosting_records(query: RoomsQuery) -> JSONResponse:
-        """The hosting records of these rooms; those that do not exist are left out."""
-        found = await rooms.records([RoomId(room_id) for room_id in query.rooms])
+        """Return the hosting records of these rooms; rooms that do not exist are left out."""
+        found = await rooms.find([RoomId(room_id) for room_id in query.rooms])
         positions = await history.heads([room.room_id for room in found])
         payloads, now = await rooms.payloads(found), clock()
         return JSONResponse(
@@ -73,8 +74,8 @@ def _sanction(sanction: Sanction) -> dict[str, str]:
         "muted_until": sanction.muted_until,
         "kicked_at": sanction.kicked_at,
     }
-    return {name: _moment(value) for name, value in ends.items() if value is not None}
+    return {name: _until(value) for name, value in ends.items() if value is not None}
 
 
-def _moment(value: Until) -> str:
+def _until(value: Until) -> str:
     return events.timestamp(value) if isinstance(value, datetime) else value.value

@@ -1,7 +1,7 @@
-"""Shapes of messages at the HTTP edge.
+"""Schemas of messages at the HTTP edge.
 
-What comes in is checked by these models. What goes out is built by `domain.message` (the same bytes that travel on a
-channel); the models of it are for the OpenAPI document alone.
+Request models validate input. Responses are built by `domain.message`, as the same payloads that are published on
+channels; their models only describe them in the OpenAPI document.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gifchat_contracts import limits
-from gifchat_rooms_api.domain.message import event_of, kind_of, payload_of, text_of
+from gifchat_rooms_api.domain.message import event_of, kind_of, payload_of, valid_text
 from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -26,13 +26,13 @@ RoomIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_ROOM])]
 UserIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_USER])]
 EpochText = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=[_EPOCH])]
 ColorText = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", examples=["#86362d"])]
-Moment = Annotated[str, Field(description="ISO 8601, UTC, milliseconds.", examples=[_AT])]
-Seq = Annotated[int, Field(ge=1, description="The entry's number in its room.", examples=[1])]
+Moment = Annotated[str, Field(description="ISO 8601 in UTC, with milliseconds.", examples=[_AT])]
+Seq = Annotated[int, Field(ge=1, description="Number of the entry in its room.", examples=[1])]
 ClientMessageId = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
-        description="The sender's idempotency key: the same key again returns the message that was stored first.",
+        description="The sender's idempotency key. A retry with the same key returns the message stored first.",
         examples=[_KEY],
     ),
 ]
@@ -41,12 +41,14 @@ MessageText = Annotated[
     Field(
         min_length=1,
         max_length=limits.TEXT_MAX_CHARS,
-        description="At least one visible character; of the control characters only newline and tab.",
+        description="At least one visible character. Newline and tab are the only allowed control characters.",
         examples=["안녕하세요"],
     ),
-    AfterValidator(lambda text: text_of(text).text),
+    AfterValidator(lambda text: valid_text(text).text),
 ]
-GifIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="What the upload returned.", examples=[_GIF])]
+GifIdText = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$", description="The `id` that the upload returned.", examples=[_GIF])
+]
 
 
 class PostText(BaseModel):
@@ -59,7 +61,7 @@ class PostText(BaseModel):
 
 
 class PostGif(BaseModel):
-    """A message that shows a GIF which was uploaded before."""
+    """A message with an uploaded GIF."""
 
     model_config = _STRICT
 
@@ -68,21 +70,21 @@ class PostGif(BaseModel):
 
 
 class RelayText(PostText):
-    """A text message of a member whom a gateway has admitted."""
+    """A text message from a member that a gateway has admitted."""
 
     user_id: UserIdText
     color: ColorText
 
 
 class RelayGif(PostGif):
-    """A GIF message of a member whom a gateway has admitted."""
+    """A GIF message from a member that a gateway has admitted."""
 
     user_id: UserIdText
     color: ColorText
 
 
 class RoomsQuery(BaseModel):
-    """Rooms that are asked for, many at once."""
+    """A query for many rooms at once."""
 
     model_config = _STRICT
 
@@ -90,7 +92,7 @@ class RoomsQuery(BaseModel):
 
 
 class GifInfo(BaseModel):
-    """What a page needs before it has loaded the GIF."""
+    """What a page needs before it loads the GIF."""
 
     url: str = Field(examples=[f"/gif/{_GIF}.gif"])
     still_url: str = Field(examples=[f"/gif/{_GIF}.still.png"])
@@ -99,7 +101,7 @@ class GifInfo(BaseModel):
 
 
 class Chat(BaseModel):
-    """Event `chat`: a message, with `chat` or `gif`, or neither where the owner deleted it."""
+    """Event `chat`: a message with `chat` or `gif`, or neither if the owner deleted it."""
 
     id: str = Field(alias="_id", examples=[_MESSAGE])
     room: RoomIdText
@@ -116,7 +118,7 @@ class Chat(BaseModel):
 
 
 class ChatDeleted(BaseModel):
-    """Event `chatDeleted`: the message at `target_seq` is gone."""
+    """Event `chatDeleted`: the owner deleted the message at `target_seq`."""
 
     room: RoomIdText
     epoch: EpochText
@@ -127,7 +129,7 @@ class ChatDeleted(BaseModel):
 
 
 class Notice(BaseModel):
-    """Event `notice`: what the owner changed."""
+    """Event `notice`: a change by the owner."""
 
     room: RoomIdText
     epoch: EpochText
@@ -159,16 +161,16 @@ class NoticeItem(BaseModel):
 
 
 class HistoryPage(BaseModel):
-    """A part of the room's log without holes, in rising order of seq."""
+    """A contiguous part of the room's log, in ascending order of seq."""
 
     epoch: EpochText
-    head: int = Field(ge=0, description="The highest seq of the room.", examples=[1])
+    head: int = Field(ge=0, description="Highest seq of the room.", examples=[1])
     items: list[Annotated[ChatItem | ChatDeletedItem | NoticeItem, Field(discriminator="event")]]
-    has_more: bool = Field(description="Whether there is more in the direction that was asked for.")
+    has_more: bool = Field(description="Whether there are more entries in the requested direction.")
 
 
 def history_page(page: Page) -> Mapping[str, Any]:
-    """The JSON of `HistoryPage`."""
+    """Return the JSON of `HistoryPage`."""
     return {
         "epoch": page.epoch,
         "head": page.head,
@@ -180,7 +182,7 @@ def history_page(page: Page) -> Mapping[str, Any]:
 
 
 def log_page(page: Page) -> Mapping[str, Any]:
-    """The JSON that gateways repair from: as `history_page`, with what a frame's header needs beside each event."""
+    """Return the JSON that gateways repair from: each event with the fields of its frame's header."""
     return {
         "epoch": page.epoch,
         "head": page.head,

@@ -1,7 +1,7 @@
-"""Shapes of rooms and moderation at the HTTP edge.
+"""Schemas of rooms and moderation at the HTTP edge.
 
-What comes in is checked by these models. What goes out is built by the domain (the same payloads that travel on a
-channel); the models of it are for the OpenAPI document alone.
+Request models validate input. Responses are built by the domain, as the same payloads that are published on channels;
+their models only describe them in the OpenAPI document.
 """
 
 from typing import Annotated, Literal
@@ -10,17 +10,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gifchat_contracts import limits
 from gifchat_rooms_api.domain.moderation import SANCTION_MAX_S
-from gifchat_rooms_api.domain.room import password_of, title_of
+from gifchat_rooms_api.domain.room import valid_password, valid_title
 from gifchat_rooms_api.http.message_schemas import ColorText, Moment, RoomIdText, UserIdText
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 Title = Annotated[
     str,
-    AfterValidator(title_of),
+    AfterValidator(valid_title),
     Field(
         min_length=1,
-        description=f"1–{limits.TITLE_MAX_CHARS} characters once trimmed; no control characters.",
+        description=f"1–{limits.TITLE_MAX_CHARS} characters after trimming, without control characters.",
         examples=["고양이 GIF"],
     ),
 ]
@@ -29,16 +29,16 @@ MaxMembers = Annotated[
     Field(
         ge=limits.ROOM_MAX_MIN,
         le=limits.ROOM_MAX_MAX,
-        description="How many users may be in the room at once.",
+        description="Maximum number of users in the room.",
         examples=[limits.ROOM_MAX_DEFAULT],
     ),
 ]
 Password = Annotated[
     str,
-    AfterValidator(password_of),
+    AfterValidator(valid_password),
     Field(
         max_length=limits.PASSWORD_MAX_CHARS,
-        description="No control characters. Empty is the same as none.",
+        description="No control characters. An empty password means no password.",
         examples=["meow"],
         json_schema_extra={"format": "password"},
     ),
@@ -48,14 +48,14 @@ SlowMode = Annotated[
     Field(
         ge=0,
         le=limits.SLOW_MODE_MAX_S,
-        description="Seconds that each user waits between two messages; 0: none.",
+        description="Seconds that each user must wait between two messages. 0 turns slow mode off.",
         examples=[30],
     ),
 ]
 
 
 class NewRoom(BaseModel):
-    """A room to make."""
+    """A room to create."""
 
     model_config = _STRICT
 
@@ -64,8 +64,8 @@ class NewRoom(BaseModel):
     password: Password | None = None
 
 
-class ChangedRoom(BaseModel):
-    """What is to change in a room; what is left out stays."""
+class EditedRoom(BaseModel):
+    """Changes to a room. Omitted fields stay unchanged."""
 
     model_config = _STRICT
 
@@ -73,24 +73,24 @@ class ChangedRoom(BaseModel):
     max: MaxMembers | None = None
     password: Annotated[
         Password | None,
-        Field(description="Null takes it away. Any change voids tickets and passwords given before."),
+        Field(description="Null removes it. Any change invalidates earlier tickets and accepted passwords."),
     ] = None
     slow_mode_s: SlowMode | None = None
 
 
 class TicketRequest(BaseModel):
-    """The way in."""
+    """A request for a ticket."""
 
     model_config = _STRICT
 
     password: Annotated[
         Password | None,
-        Field(description="Of a private room; not needed again for 12 hours, nor by the owner."),
+        Field(description="Password of a private room. The owner needs none. Others need it once in 12 hours."),
     ] = None
 
 
 class KickRequest(BaseModel):
-    """Whom to remove."""
+    """The user to kick."""
 
     model_config = _STRICT
 
@@ -98,12 +98,12 @@ class KickRequest(BaseModel):
 
 
 class SanctionRequest(BaseModel):
-    """For how long."""
+    """The duration of a ban or mute."""
 
     model_config = _STRICT
 
     seconds: Annotated[
-        int | None, Field(ge=1, le=SANCTION_MAX_S, description="Null or left out: for ever.", examples=[600])
+        int | None, Field(ge=1, le=SANCTION_MAX_S, description="Null or omitted means for ever.", examples=[600])
     ] = None
 
 
@@ -113,33 +113,33 @@ class Room(BaseModel):
     id: RoomIdText = Field(alias="_id")
     title: str = Field(examples=["고양이 GIF"])
     max: int = Field(examples=[10])
-    private: bool = Field(description="Whether entering takes a password.", examples=[False])
+    private: bool = Field(description="Whether joining requires a password.", examples=[False])
     owner: ColorText
     owner_id: UserIdText
     slow_mode_s: int = Field(examples=[0])
     createdAt: Moment  # noqa: N815 - the original's name
-    members: int = Field(description="Users in the room now.", examples=[3])
+    members: int = Field(description="Number of users in the room now.", examples=[3])
 
 
 class RoomList(BaseModel):
     """A page of rooms."""
 
     items: list[Room]
-    next_cursor: str | None = Field(description="Pass it as `cursor` for the next page; null: this is the last.")
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page. Null on the last page.")
 
 
 class Ticket(BaseModel):
-    """A ticket for `join`."""
+    """A ticket for the event `join`."""
 
-    ticket: str = Field(description="Good once, for this session and this room.")
+    ticket: str = Field(description="Valid once, for this session and this room.")
     expires_at: Moment
     room: Room
 
 
 class Sanction(BaseModel):
-    """What holds against a user."""
+    """A sanction against a user."""
 
     room: RoomIdText
     user_id: UserIdText
     code: Literal["banned", "muted"]
-    until: Moment | None = Field(description="Null: for ever.")
+    until: Moment | None = Field(description="Null means for ever.")

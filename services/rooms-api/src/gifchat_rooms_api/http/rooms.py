@@ -1,10 +1,9 @@
-"""Rooms and tickets."""
+"""Rooms, and the tickets to join them."""
 
 import base64
 import binascii
 import re
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Query, Request
 from fastapi.responses import JSONResponse, Response
@@ -14,33 +13,38 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.room import BadTitleError, room_payload, title_of
-from gifchat_rooms_api.http.deps import address_of
+from gifchat_rooms_api.domain.room import BadTitleError, room_payload, valid_title
+from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.http.problems import problems
-from gifchat_rooms_api.http.room_schemas import ChangedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
-from gifchat_rooms_api.ports import Place, Sort
-from gifchat_rooms_api.use_cases.issue_ticket import Admission
-from gifchat_rooms_api.use_cases.read_rooms import KEEP, RoomRegistry, Wish
+from gifchat_rooms_api.http.room_schemas import EditedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
+from gifchat_rooms_api.ports import RoomCursor, Sort
+from gifchat_rooms_api.use_cases.create_room import CreateRoom
+from gifchat_rooms_api.use_cases.edit_room import UNCHANGED, EditRoom, RoomPatch
+from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
+from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 
-_CHANGING = (errors.SESSION_REQUIRED, errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
+_BODY_PROBLEMS = (errors.SESSION_REQUIRED, errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
 _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")
 
 
-def rooms_router(rooms: RoomRegistry, admission: Admission, *, caller: Callable[..., Any]) -> APIRouter:
-    """The routes under `/rooms` that are about rooms; `caller` gives the `Identity` behind the session cookie."""
+def rooms_router(
+    rooms: ReadRooms, create: CreateRoom, edit: EditRoom, remove: RemoveRoom, *, guards: Guards
+) -> APIRouter:
+    """Return the routes under `/rooms` for rooms themselves."""
     router = APIRouter(prefix="/rooms", tags=["rooms"])
-    Caller = Annotated[Identity, Depends(caller)]  # noqa: N806 - a type
+    Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
 
     @router.post(
         "",
         status_code=201,
         response_model=Room,
-        responses=problems(*_CHANGING, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN),
+        responses=problems(*_BODY_PROBLEMS, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN),
     )
-    async def create_room(wanted: NewRoom, owner: Caller, request: Request) -> JSONResponse:
-        """Make a room; who makes it owns it."""
-        room = await rooms.create(owner, address_of(request), wanted.title, wanted.max, wanted.password)
+    async def create_room(body: NewRoom, owner: Caller, request: Request) -> JSONResponse:
+        """Create a room. The caller becomes its owner."""
+        room = await create.create(owner, address_of(request), body.title, body.max, body.password)
         return JSONResponse(room, 201, {"Location": f"/api/v1/rooms/{room['_id']}"})
 
     @router.get("", response_model=RoomList, responses=problems())
@@ -51,29 +55,30 @@ def rooms_router(rooms: RoomRegistry, admission: Admission, *, caller: Callable[
         sort: Annotated[Sort, Query(description="Newest first, or fullest first.")] = "newest",
         limit: Annotated[int, Query(ge=1, le=limits.ROOMS_PAGE_MAX)] = limits.ROOMS_PAGE_DEFAULT,
         cursor: Annotated[
-            str | None, Query(max_length=128, description="The `next_cursor` of the page before, with the same `sort`.")
+            str | None,
+            Query(max_length=128, description="The `next_cursor` of the previous page, with the same `sort`."),
         ] = None,
     ) -> JSONResponse:
-        """The rooms, page by page."""
-        page = await rooms.page(sort, _searched(q), _place(cursor, sort), limit)
-        next_cursor = None if page.next_place is None else _cursor(page.next_place, sort)
+        """List rooms, page by page."""
+        page = await rooms.page(sort, _title_part(q), _decode_cursor(cursor, sort), limit)
+        next_cursor = None if page.next_cursor is None else _encode_cursor(page.next_cursor, sort)
         return JSONResponse({"items": page.items, "next_cursor": next_cursor})
 
     @router.get("/{room_id}", response_model=Room, responses=problems(errors.ROOM_NOT_FOUND))
     async def get_room(room_id: RoomIdText) -> JSONResponse:
-        """One room."""
-        return JSONResponse(await rooms.get(RoomId(room_id)))
+        """Get one room."""
+        return JSONResponse(await rooms.payload(await rooms.get(RoomId(room_id))))
 
     @router.patch(
         "/{room_id}",
         response_model=Room,
-        responses=problems(*_CHANGING, errors.ROOM_NOT_FOUND, errors.NOT_OWNER, errors.OUTCOME_UNKNOWN),
+        responses=problems(*_BODY_PROBLEMS, errors.ROOM_NOT_FOUND, errors.NOT_OWNER, errors.OUTCOME_UNKNOWN),
     )
-    async def change_room(room_id: RoomIdText, wanted: ChangedRoom, owner: Caller) -> JSONResponse:
-        """Change the room, as its owner."""
-        password = wanted.password if "password" in wanted.model_fields_set else KEEP
-        wish = Wish(wanted.title, wanted.max, password, wanted.slow_mode_s)
-        return JSONResponse(await rooms.change(RoomId(room_id), owner, wish))
+    async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller) -> JSONResponse:
+        """Edit a room, as its owner."""
+        password = body.password if "password" in body.model_fields_set else UNCHANGED
+        patch = RoomPatch(body.title, body.max, password, body.slow_mode_s)
+        return JSONResponse(await edit.edit(RoomId(room_id), owner, patch))
 
     @router.delete(
         "/{room_id}",
@@ -88,15 +93,22 @@ def rooms_router(rooms: RoomRegistry, admission: Admission, *, caller: Callable[
         ),
     )
     async def delete_room(room_id: RoomIdText, owner: Caller) -> None:
-        """Remove the room with all that is in it, as its owner."""
-        await rooms.delete(RoomId(room_id), owner)
+        """Remove a room and everything in it, as its owner."""
+        await remove.remove(RoomId(room_id), owner)
+
+    return router
+
+
+def tickets_router(issue: IssueTicket, *, guards: Guards) -> APIRouter:
+    """Return the route `/rooms/{room_id}/tickets`."""
+    router = APIRouter(prefix="/rooms", tags=["rooms"])
 
     @router.post(
         "/{room_id}/tickets",
         status_code=201,
         response_model=Ticket,
         responses=problems(
-            *_CHANGING,
+            *_BODY_PROBLEMS,
             errors.ROOM_NOT_FOUND,
             errors.BANNED,
             errors.PASSWORD_REQUIRED,
@@ -106,47 +118,50 @@ def rooms_router(rooms: RoomRegistry, admission: Admission, *, caller: Callable[
         ),
     )
     async def issue_ticket(
-        room_id: RoomIdText, who: Caller, request: Request, wanted: Annotated[TicketRequest | None, Body()] = None
+        room_id: RoomIdText,
+        user: Annotated[Identity, Depends(guards.caller)],
+        request: Request,
+        body: Annotated[TicketRequest | None, Body()] = None,
     ) -> JSONResponse:
-        """Ask for a ticket, with the password if the room has one."""
-        password = None if wanted is None else wanted.password
-        issued = await admission.issue_ticket(RoomId(room_id), who, address_of(request), password)
-        body = {
+        """Get a ticket to join a room. A private room requires its password."""
+        password = None if body is None else body.password
+        issued = await issue.issue(RoomId(room_id), user, address_of(request), password)
+        answer = {
             "ticket": issued.ticket,
             "expires_at": events.timestamp(issued.expires_at),
             "room": room_payload(issued.room, issued.members),
         }
-        return JSONResponse(body, 201, {"Cache-Control": "no-store"})
+        return JSONResponse(answer, 201, {"Cache-Control": "no-store"})
 
     return router
 
 
-def _searched(q: str) -> str:
-    """The part of a title that is looked for: what no title can have in it cannot be looked for either."""
+def _title_part(q: str) -> str:
+    """Return the part of a title to search for. A search term follows the rules for titles."""
     if not q.strip():
         return ""
     try:
-        return title_of(q)
+        return valid_title(q)
     except BadTitleError as error:
         raise Refused(errors.VALIDATION_FAILED, detail=f"q: {error}") from error
 
 
-def _cursor(place: Place, sort: Sort) -> str:
-    return base64.urlsafe_b64encode(f"{sort}:{place.key}:{place.room_id}".encode()).decode().rstrip("=")
+def _encode_cursor(cursor: RoomCursor, sort: Sort) -> str:
+    return base64.urlsafe_b64encode(f"{sort}:{cursor.key}:{cursor.room_id}".encode()).decode().rstrip("=")
 
 
-def _place(cursor: str | None, sort: Sort) -> Place | None:
+def _decode_cursor(cursor: str | None, sort: Sort) -> RoomCursor | None:
     if cursor is None:
         return None
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError) as error:
-        raise Refused(errors.VALIDATION_FAILED, detail="cursor: not one of ours") from error
+        raise Refused(errors.VALIDATION_FAILED, detail="cursor: not a cursor of this API") from error
     match = _CURSOR.match(text)
     if match is None or match[1] != sort or int(match[2]) > _MAX_KEY[sort]:
-        raise Refused(errors.VALIDATION_FAILED, detail="cursor: not one of this sort order")
-    return Place(int(match[2]), RoomId(match[3]))
+        raise Refused(errors.VALIDATION_FAILED, detail="cursor: not a cursor of this sort order")
+    return RoomCursor(int(match[2]), RoomId(match[3]))
 
 
 _MAX_KEY: dict[Sort, int] = {"newest": 253_402_300_799_999, "members": MAX_SEQ}
-"""Milliseconds of the last moment of the year 9999: MongoDB could go on, Python's dates cannot."""
+"""For `newest`, the last millisecond of the year 9999, where Python's dates end."""

@@ -1,8 +1,8 @@
-"""Tell the gateways, every second, how far the rooms are in which something was written lately.
+"""Announce the heads of recently active rooms to the gateways, every second.
 
-An event that was not published, or not heard, shows to a gateway as a gap as soon as the next one comes. The last one
-of a room has no next one: this is what shows it. The rooms are found in the log, by time, so the entries of a replica
-that died between its commit and its publishing are among them.
+A gateway notices a lost event when the next one of the room arrives. A room's last event has no next one, so the
+announced head reveals its loss. Active rooms are found in the log by time. This includes entries of a replica that
+died after its commit and before its publish.
 """
 
 import asyncio
@@ -19,17 +19,17 @@ from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS
 
 PERIOD_S = 1.0
 LEASE_S = 2.0
-"""Another replica takes over after it."""
-ACTIVE = timedelta(seconds=30)
-"""For how long a room's head is announced after its last entry: longer than any gateway is cut off unnoticed."""
+"""After it, another replica takes over."""
+ACTIVE_FOR = timedelta(seconds=30)
+"""How long a room's head is announced after its last entry. No gateway is cut off for longer without noticing."""
 OVERLAP = timedelta(seconds=15)
-"""An entry is numbered before a majority has it, by a clock that may differ."""
+"""An entry gets its time before a majority has it, from a clock that may differ from ours."""
 
 _log = structlog.get_logger(__name__)
 
 
 class AnnounceHeads:
-    """One replica does it at a time, by a lease; by two for a moment is without harm."""
+    """One replica announces at a time, by a lease. Two may overlap for a moment without harm."""
 
     def __init__(
         self, leadership: Leadership, log: MessageLog, publisher: Publisher, clock: Callable[[], datetime]
@@ -39,11 +39,11 @@ class AnnounceHeads:
         self._publisher = publisher
         self._clock = clock
         self._active: dict[RoomId, datetime] = {}
-        """When each room was last found to be written."""
+        """When each room was last found active."""
         self._read_at: datetime | None = None
 
-    async def work(self) -> None:
-        """Announce once a period, until cancelled.
+    async def run(self) -> None:
+        """Announce every `PERIOD_S` until cancelled.
 
         Raises:
             StoreClosedError: the store is closed, so no later round can succeed.
@@ -58,7 +58,7 @@ class AnnounceHeads:
                 raise
             except StoreUnavailableError as error:
                 _log.warning("heads_not_announced", error=str(error))
-            except Exception:  # the task's boundary: a round that crashes must not be the last one
+            except Exception:  # the task's boundary: one crashed round must not end the task
                 _log.exception("announcing_heads_crashed")
             await asyncio.sleep(PERIOD_S)
 
@@ -66,14 +66,14 @@ class AnnounceHeads:
         """Publish the head of each active room on its channel.
 
         Raises:
-            StoreUnavailableError: the log cannot be read; the next round reads what this one missed.
+            StoreUnavailableError: the log cannot be read; the next round catches up.
         """
         now = self._clock()
-        since = now - ACTIVE if self._read_at is None else self._read_at - OVERLAP
+        since = now - ACTIVE_FOR if self._read_at is None else self._read_at - OVERLAP
         for room_id in await self._log.written_since(since):
             self._active[room_id] = now
         self._read_at = now
-        self._active = {room_id: at for room_id, at in self._active.items() if now - at < ACTIVE}
+        self._active = {room_id: at for room_id, at in self._active.items() if now - at < ACTIVE_FOR}
         rooms = list(self._active)
         for at in range(0, len(rooms), HEADS_MAX_ROOMS):
             for room_id, position in (await self._log.heads(rooms[at : at + HEADS_MAX_ROOMS])).items():

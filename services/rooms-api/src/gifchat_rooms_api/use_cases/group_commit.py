@@ -1,20 +1,19 @@
-"""Group commit: what arrives for a room while its previous batch is being written is the next batch.
+"""Group commit: drafts that arrive while a room's previous batch is being written form the next batch.
 
-Per room at most one batch is under way in this process, so entries keep the order in which they came. Nothing waits
-for company: a lone message is a batch of one and leaves at once. A room without work has neither a task nor a queue.
+This process writes at most one batch per room at a time, so entries keep their arrival order. Nothing waits for a
+batch to fill: a single message is a batch of one and is written at once. An idle room has no task and no queue.
 
-Why the seqs have no holes, with any number of processes that write one room:
+Why seqs have no holes, even if several processes write to one room:
 
-- A batch takes the seqs `head + 1, head + 2, …` where `head` is an entry that a majority has. `MessageLog.append`
-  stores in order and stops at the first that it cannot store, so what it stored is always the beginning of the batch.
-- The unique key (room, seq) lets one of two writers have a seq. The other reads the head and renumbers what is left.
-- A draft whose (user, key) is stored already is settled with the stored entry, and the seq that it would have had goes
-  to the next in the batch.
-- The remembered head is a hint only: too low shows as a taken seq. It is never too high, because it is remembered only
-  from what a majority acknowledged, and forgotten whenever an outcome is unknown.
+- A batch takes the seqs `head + 1, head + 2, …`, where `head` is an entry that a majority has. `MessageLog.append`
+  stores in order and stops at the first conflict, so the stored entries are always a prefix of the batch.
+- The unique key (room, seq) gives each seq to one writer. The other writer reads the head and renumbers the rest.
+- If a draft's (user, key) is already stored, the draft resolves to the stored entry. The next draft gets its seq.
+- The cached head is only a hint. If it is too low, the next append finds its seq taken. It is never too high: it is
+  cached only after a majority has acknowledged it, and dropped whenever an outcome is unknown.
 
-A room that is removed between the check and the write may get entries that nobody can read any more: history and
-heads go by the room. Removing them is the business of whoever removes rooms.
+If a room is removed between the check and the write, its log may get entries that nobody can read. `RemoveRoom` removes
+them later.
 """
 
 import asyncio
@@ -43,38 +42,38 @@ from gifchat_rooms_api.ports import (
 )
 
 MAX_BATCH = 256
-"""Entries in one write: at most some 2 MB."""
-MAX_WAITING = 2_048
-"""Drafts that may wait per room; a room that is further behind refuses."""
-REMEMBERED_HEADS = 20_000
+"""Entries in one write: about 2 MB at most."""
+MAX_BACKLOG = 2_048
+"""Drafts that may wait per room; further ones are refused."""
+MAX_CACHED_HEADS = 20_000
 MAX_CONFLICTS = 100
-"""Seqs lost to another writer in a row before a batch gives up. Each of them was another writer's progress."""
+"""Consecutive seqs lost to another writer before a batch gives up. Each loss means that another writer progressed."""
 
 _CANCEL_AGAIN_S = 0.1
 
 _log = structlog.get_logger(__name__)
 
 Rule = Callable[[Room, datetime], None]
-"""Raises `Refused` if the room's state does not allow the entry now. Called with the room as read for the batch."""
+"""Raises `Refused` if the room does not allow the entry now. It gets the room as read for the batch."""
 
-_STORED_ONES_WIN = frozenset(
+_OVERRIDDEN_BY_STORED = frozenset(
     {errors.MUTED, errors.SLOW_MODE, errors.BANNED, errors.KICKED, errors.NOT_A_MEMBER, errors.ADMISSION_UNAVAILABLE}
 )
-"""Refusals that do not hold for the retry of what was stored before."""
+"""A retry of a stored message returns that message, even if a new message would be refused with one of these."""
 
 _Identity = tuple[UserId, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """An entry that a majority has, with the epoch of its seq."""
+    """An entry that a majority has, and the epoch of its seq."""
 
     epoch: Epoch
     entry: LogEntry
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _PendingDraft:
     draft: Draft
     rule: Rule
     outcome: asyncio.Future[Committed]
@@ -93,42 +92,42 @@ def _identity(draft: Draft) -> _Identity:
 
 
 class GroupCommit:
-    """Appends to the rooms' logs and publishes what it appended, in the order of the seqs."""
+    """Appends entries to the rooms' logs and publishes them in seq order."""
 
     def __init__(self, rooms: Rooms, log: MessageLog, publisher: Publisher, clock: Callable[[], datetime]) -> None:
         self._rooms = rooms
         self._log = log
         self._publisher = publisher
         self._clock = clock
-        self._lanes: dict[RoomId, deque[_Waiting]] = {}
+        self._lanes: dict[RoomId, deque[_PendingDraft]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heads: OrderedDict[RoomId, int] = OrderedDict()
 
     async def append(self, room_id: RoomId, draft: Draft, rule: Rule) -> Committed:
-        """Append `draft`, or find that the same entry is there already.
+        """Append `draft`, unless the same entry is already stored.
 
         Returns:
-            The stored entry, once a majority has it in its journal. It is published after that; a lost publish does
-            not show here.
+            The stored entry, once it is journaled on a majority and queued for publishing. A lost publish is not
+            reported.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`; what `rule` raises; `SLOW_MODE`; `UNAVAILABLE`: not stored; `OUTCOME_UNKNOWN`:
-                stored or not, and only the same draft again will tell.
+            Refused: `ROOM_NOT_FOUND`, `SLOW_MODE`, or what `rule` raises. `UNAVAILABLE` if the draft was not stored.
+                `OUTCOME_UNKNOWN` if it may be stored; retry with the same draft to find out.
         """
         lane = self._lanes.get(room_id)
-        if lane is not None and len(lane) >= MAX_WAITING:
+        if lane is not None and len(lane) >= MAX_BACKLOG:
             raise Refused(errors.UNAVAILABLE)
-        waiting = _Waiting(draft, rule, asyncio.get_running_loop().create_future())
+        pending = _PendingDraft(draft, rule, asyncio.get_running_loop().create_future())
         if lane is None:
             lane = self._lanes[room_id] = deque()
-            task = asyncio.create_task(self._work_off(room_id, lane), name=f"group-commit {room_id}")
+            task = asyncio.create_task(self._drain_lane(room_id, lane), name=f"group-commit {room_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        lane.append(waiting)
-        return await waiting.outcome
+        lane.append(pending)
+        return await pending.outcome
 
     async def aclose(self, timeout_s: float) -> None:
-        """Wait up to `timeout_s` for the writes in flight, then cancel the rest. Do not append afterwards.
+        """Wait up to `timeout_s` for writes in flight, then cancel them. Do not append afterwards.
 
         Raises:
             TimeoutError: some writes were cancelled; their outcome is unknown.
@@ -144,29 +143,29 @@ class GroupCommit:
                     task.cancel()
                 await asyncio.wait(set(self._tasks), timeout=_CANCEL_AGAIN_S)
 
-    async def _work_off(self, room_id: RoomId, lane: deque[_Waiting]) -> None:
+    async def _drain_lane(self, room_id: RoomId, lane: deque[_PendingDraft]) -> None:
         while lane:
             batch = [lane.popleft() for _ in range(min(len(lane), MAX_BATCH))]
             try:
                 await self._commit(room_id, batch)
             except Refused as refused:
-                for waiting in batch:
-                    waiting.fail(Refused(refused.code))
+                for pending in batch:
+                    pending.fail(Refused(refused.code))
             except StoreUnavailableError:
-                for waiting in batch:
-                    waiting.fail(Refused(errors.UNAVAILABLE))
-            except Exception as error:  # the task's boundary: those who wait get it as their own
+                for pending in batch:
+                    pending.fail(Refused(errors.UNAVAILABLE))
+            except Exception as error:  # the task's boundary: the callers get the error
                 self._heads.pop(room_id, None)
                 _log.exception("group_commit_failed", room=room_id, entries=len(batch))
-                for waiting in batch:
-                    waiting.fail(error)
+                for pending in batch:
+                    pending.fail(error)
             except asyncio.CancelledError:
-                for waiting in (*batch, *lane):
-                    waiting.fail(Refused(errors.OUTCOME_UNKNOWN))
+                for pending in (*batch, *lane):
+                    pending.fail(Refused(errors.OUTCOME_UNKNOWN))
                 raise
         del self._lanes[room_id]
 
-    async def _commit(self, room_id: RoomId, batch: list[_Waiting]) -> None:
+    async def _commit(self, room_id: RoomId, batch: list[_PendingDraft]) -> None:
         room = await self._rooms.get(room_id)
         if room is None:
             raise Refused(errors.ROOM_NOT_FOUND)
@@ -181,42 +180,49 @@ class GroupCommit:
         for entry in sorted(entries, key=lambda entry: entry.seq):
             self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
         for identity, group in groups.items():
-            for waiting in group:
+            for pending in group:
                 match outcomes[identity]:
                     case LogEntry() as entry:
-                        waiting.settle(Committed(room.epoch, entry))
+                        pending.settle(Committed(room.epoch, entry))
                     case code:
-                        waiting.fail(Refused(code))
+                        pending.fail(Refused(code))
 
-    async def _allowed(self, room: Room, batch: Sequence[_Waiting], now: datetime) -> dict[_Identity, list[_Waiting]]:
-        """Those of the batch that may be written, the same entry sent several times as one; the rest is settled."""
-        refused: list[tuple[_Waiting, Refused]] = []
-        groups: dict[_Identity, list[_Waiting]] = {}
-        for waiting in batch:
+    async def _allowed(
+        self, room: Room, batch: Sequence[_PendingDraft], now: datetime
+    ) -> dict[_Identity, list[_PendingDraft]]:
+        """Return the drafts that may be written, grouped by identity, and settle the others.
+
+        A group holds the copies of one entry that was sent several times.
+        """
+        refused: list[tuple[_PendingDraft, Refused]] = []
+        groups: dict[_Identity, list[_PendingDraft]] = {}
+        for pending in batch:
             try:
-                waiting.rule(room, now)
+                pending.rule(room, now)
             except Refused as error:
-                refused.append((waiting, error))
+                refused.append((pending, error))
             else:
-                groups.setdefault(_identity(waiting.draft), []).append(waiting)
+                groups.setdefault(_identity(pending.draft), []).append(pending)
         for identity, wait_s in (await self._too_early(room, groups, now)).items():
-            refused += [(waiting, Refused(errors.SLOW_MODE, wait_s)) for waiting in groups.pop(identity)]
+            refused += [(pending, Refused(errors.SLOW_MODE, wait_s)) for pending in groups.pop(identity)]
 
-        perhaps_stored = {_identity(waiting.draft) for waiting, why in refused if why.code in _STORED_ONES_WIN}
-        stored = await self._log.find(room.room_id, perhaps_stored) if perhaps_stored else {}
-        for waiting, why in refused:
-            entry = stored.get(_identity(waiting.draft)) if why.code in _STORED_ONES_WIN else None
+        maybe_stored = {
+            _identity(pending.draft) for pending, refusal in refused if refusal.code in _OVERRIDDEN_BY_STORED
+        }
+        stored = await self._log.find(room.room_id, maybe_stored) if maybe_stored else {}
+        for pending, refusal in refused:
+            entry = stored.get(_identity(pending.draft)) if refusal.code in _OVERRIDDEN_BY_STORED else None
             if entry is None:
-                waiting.fail(why)
+                pending.fail(refusal)
             else:
-                waiting.settle(Committed(room.epoch, entry))
+                pending.settle(Committed(room.epoch, entry))
         return groups
 
     async def _too_early(self, room: Room, identities: Collection[_Identity], now: datetime) -> dict[_Identity, float]:
-        """Slow mode: who wrote too short a time ago, in the log or earlier in this batch, and the seconds to wait.
+        """Return the drafts that slow mode refuses, with the seconds to wait.
 
-        Two processes that get a user's messages at the same moment may let one more through: slow mode keeps a room
-        readable, it guards nothing.
+        Slow mode counts messages in the log and earlier in this batch. If two processes get a user's messages at the
+        same moment, one extra message may pass. That is acceptable: slow mode keeps a room readable, no more.
         """
         if not room.slow_mode_s:
             return {}
@@ -243,7 +249,7 @@ class GroupCommit:
         """Store `drafts` in order.
 
         Returns:
-            For each the stored entry, or why there is none or why it is not known.
+            For each draft the stored entry, or the code that says why it is not stored or its outcome is unknown.
         """
         settled: dict[_Identity, LogEntry] = {}
         failed: dict[_Identity, errors.ErrorCode] = {}
@@ -261,25 +267,25 @@ class GroupCommit:
     async def _store(
         self, room_id: RoomId, drafts: Sequence[Draft], now: datetime, settled: dict[_Identity, LogEntry]
     ) -> None:
-        """Number and append until every draft is in `settled`, which keeps what was done before an error."""
+        """Number and append until every draft is in `settled`. After an error it holds what was stored."""
         head = self._heads.pop(room_id, None)
         if head is None:
             head = await self._log.head(room_id)
-        lost_in_a_row = 0
+        losses_in_a_row = 0
         while drafts:
             entries = [LogEntry(seq, now, draft) for seq, draft in enumerate(drafts, head + 1)]
             appended = await self._log.append(room_id, entries)
             settled |= {_identity(entry.draft): entry for entry in entries[: appended.stored]}
             head += appended.stored
             drafts = drafts[appended.stored :]
-            lost_in_a_row = 0 if appended.stored else lost_in_a_row
+            losses_in_a_row = 0 if appended.stored else losses_in_a_row
             match appended.conflict:
                 case SeqTaken(head=actual):
                     metrics.COMMIT_CONFLICTS.inc()
                     head = actual
-                    lost_in_a_row += 1
-                    if lost_in_a_row > MAX_CONFLICTS:
-                        raise StoreUnavailableError("another writer was always faster")
+                    losses_in_a_row += 1
+                    if losses_in_a_row > MAX_CONFLICTS:
+                        raise StoreUnavailableError("other writers took every seq")
                 case KeyTaken(entry):
                     settled[_identity(entry.draft)] = entry
                     drafts = drafts[1:]
@@ -287,18 +293,18 @@ class GroupCommit:
                     pass
                 case other:
                     assert_never(other)
-        self._remember_head(room_id, head)
+        self._cache_head(room_id, head)
 
     async def _look_up(self, room_id: RoomId, drafts: Sequence[Draft]) -> Mapping[_Identity, LogEntry]:
-        """Those of `drafts` that are stored although the write was not answered. The others may still arrive."""
+        """Return the drafts that are stored although the write was not confirmed. Others may still be stored later."""
         try:
             return await self._log.find(room_id, {_identity(draft) for draft in drafts})
         except StoreUnavailableError:
             return {}
 
-    def _remember_head(self, room_id: RoomId, head: int) -> None:
+    def _cache_head(self, room_id: RoomId, head: int) -> None:
         self._heads[room_id] = head
-        while len(self._heads) > REMEMBERED_HEADS:
+        while len(self._heads) > MAX_CACHED_HEADS:
             self._heads.popitem(last=False)
 
 

@@ -1,7 +1,6 @@
-"""Who may enter a room, and who may read and write in it.
+"""Issue a ticket, with which a user may ask a gateway for a seat in a room.
 
-A ticket says: this user may ask for a seat now. The seat itself is decided over by a gateway, atomically; what is
-said of a full room here saves a detour. A membership or a seat says: this user was let in (see docs/adr/0005).
+A gateway decides atomically about the seat. Refusing a full room here only saves the client a round trip.
 """
 
 from collections.abc import Callable
@@ -14,12 +13,10 @@ from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.moderation import NO_SANCTION
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import (
     AdmissionUnavailableError,
     Grants,
-    Membership,
     Occupancy,
     OccupancyUnavailableError,
     Passwords,
@@ -29,38 +26,29 @@ from gifchat_rooms_api.ports import (
     Rooms,
     Signatures,
 )
-from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.check_access import refuse_banned
 
-ATTEMPTS_OF_USER = Rate("password-user", burst=5, every_s=12.0)
-"""Per room and user: a person mistypes."""
-ATTEMPTS_FROM_ADDRESS = Rate("password-address", burst=30, every_s=3.0)
-"""Per address: sessions are free, so who guesses makes many. A school behind one address still gets in."""
+ATTEMPTS_PER_USER = Rate("password-user", burst=5, refill_s=12.0)
+"""Per room and user: enough for a person who mistypes."""
+ATTEMPTS_PER_ADDRESS = Rate("password-address", burst=30, refill_s=3.0)
+"""Per address, because a guesser can make any number of sessions. A school behind one address still gets in."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedTicket:
-    """A ticket and the room that it opens."""
+    """A ticket and the room that it is for."""
 
     ticket: str
     expires_at: datetime
     room: Room
     members: int | None
-    """None: not known now."""
+    """None while the seats cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    """What speaks for a user's being a member, other than the room itself."""
-
-    membership: Membership | None
-    seated: bool | None
-    """None: not known now, or not asked because it does not matter."""
-
-
-class Admission:
-    """Checks passwords, issues tickets, and gives the rules for a room's messages."""
+class IssueTicket:
+    """Checks ban, password and free seats, and signs tickets."""
 
     def __init__(
         self,
@@ -81,66 +69,34 @@ class Admission:
         self._signatures = signatures
         self._clock = clock
 
-    async def issue_ticket(self, room_id: RoomId, who: Identity, address: str, password: str | None) -> IssuedTicket:
-        """A ticket for `who`; `address` is what attempts are counted by beside the user.
+    async def issue(self, room_id: RoomId, user: Identity, address: str, password: str | None) -> IssuedTicket:
+        """Issue a ticket to `user`. Password attempts are counted by user and by `address`.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `WRONG_PASSWORD`, `TOO_MANY_ATTEMPTS`,
-                `ROOM_FULL`, or `UNAVAILABLE`: too many passwords are being checked.
+                `ROOM_FULL`, or `UNAVAILABLE` if too many passwords are being checked.
             StoreUnavailableError: the room cannot be read.
         """
-        room = await self._room(room_id)
-        now = self._clock()
-        refuse_banned(room, who.user_id, now)
-        if room.password_hash is not None and who.user_id != room.owner_id:
-            await self._check_password(room, room.password_hash, who, address, password)
-        members = await self._refuse_full(room, who.user_id)
-        ticket = self._signatures.ticket(room_id, who.user_id, room.access_version)
-        return IssuedTicket(ticket, now + timedelta(seconds=limits.TICKET_TTL_S), room, members)
-
-    async def reader_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
-        """The rule by which `user_id` may read the room's log: a member, not banned.
-
-        The rule holds for the room that it is given, which may be newer than the one that is read here.
-
-        Raises:
-            Refused: `ROOM_NOT_FOUND`.
-            StoreUnavailableError: the room cannot be read.
-        """
-        room = await self._room(room_id)
-        evidence = await self._evidence(room, user_id, membership_token)
-
-        def rule(room: Room, now: datetime) -> None:
-            refuse_banned(room, user_id, now)
-            _refuse_stranger(room, user_id, evidence)
-
-        return rule
-
-    async def writer_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
-        """As `reader_rule`, and not muted."""
-        may_read = await self.reader_rule(room_id, user_id, membership_token)
-
-        def rule(room: Room, now: datetime) -> None:
-            may_read(room, now)
-            refuse_muted(room, user_id, now)
-
-        return rule
-
-    async def _room(self, room_id: RoomId) -> Room:
         room = await self._rooms.get(room_id)
         if room is None:
             raise Refused(errors.ROOM_NOT_FOUND)
-        return room
+        now = self._clock()
+        refuse_banned(room, user.user_id, now)
+        if room.password_hash is not None and user.user_id != room.owner_id:
+            await self._check_password(room, room.password_hash, user, address, password)
+        members = await self._refuse_full(room, user.user_id)
+        ticket = self._signatures.ticket(room_id, user.user_id, room.access_version)
+        return IssuedTicket(ticket, now + timedelta(seconds=limits.TICKET_TTL_S), room, members)
 
     async def _check_password(
-        self, room: Room, password_hash: str, who: Identity, address: str, password: str | None
+        self, room: Room, password_hash: str, user: Identity, address: str, password: str | None
     ) -> None:
         if not password:
-            if await self._has_grant(room, who.user_id):
+            if await self._has_grant(room, user.user_id):
                 return
             raise Refused(errors.PASSWORD_REQUIRED)
-        await self._count_attempt(ATTEMPTS_OF_USER, f"{room.room_id}:{who.user_id}")
-        await self._count_attempt(ATTEMPTS_FROM_ADDRESS, address)
+        await self._count_attempt(ATTEMPTS_PER_USER, f"{room.room_id}:{user.user_id}")
+        await self._count_attempt(ATTEMPTS_PER_ADDRESS, address)
         try:
             right = await self._passwords.matches(password, password_hash)
         except PasswordsBusyError as error:
@@ -148,83 +104,28 @@ class Admission:
         if not right:
             raise Refused(errors.WRONG_PASSWORD)
         try:
-            await self._grants.remember(room.room_id, who.user_id, room.access_version)
+            await self._grants.remember(room.room_id, user.user_id, room.access_version)
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_remembered", room=room.room_id, error=str(error))
 
     async def _has_grant(self, room: Room, user_id: UserId) -> bool:
-        """Where grants cannot be read, the password helps."""
+        """Return whether the user has a grant; False if grants cannot be read, so that the user is asked again."""
         try:
             return await self._grants.has(room.room_id, user_id, room.access_version)
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_read", room=room.room_id, error=str(error))
             return False
 
-    async def _count_attempt(self, rate: Rate, whom: str) -> None:
-        wait_s = await self._rate_limits.take(rate, whom)
+    async def _count_attempt(self, rate: Rate, subject: str) -> None:
+        wait_s = await self._rate_limits.take(rate, subject)
         if wait_s > 0:
             raise Refused(errors.TOO_MANY_ATTEMPTS, wait_s)
 
     async def _refuse_full(self, room: Room, user_id: UserId) -> int | None:
         try:
-            seats = await self._occupancy.seats(room.room_id, user_id)
+            occupancy = await self._occupancy.for_user(room.room_id, user_id)
         except OccupancyUnavailableError:
             return None
-        if seats.members >= room.max_members and not seats.seated:
+        if occupancy.members >= room.max_members and not occupancy.seated:
             raise Refused(errors.ROOM_FULL)
-        return seats.members
-
-    async def _evidence(self, room: Room, user_id: UserId, membership_token: str | None) -> _Evidence:
-        membership = self._signatures.membership_of(membership_token) if membership_token else None
-        if room.owner_id == user_id or _proves(membership, room, user_id):
-            return _Evidence(membership, seated=None)
-        try:
-            seats = await self._occupancy.seats(room.room_id, user_id)
-        except OccupancyUnavailableError:
-            return _Evidence(membership, seated=None)
-        return _Evidence(membership, seats.seated)
-
-
-def admitted_rule(user_id: UserId) -> Rule:
-    """The rule for a user whose seat a gateway has checked: not banned, not muted."""
-
-    def rule(room: Room, now: datetime) -> None:
-        refuse_banned(room, user_id, now)
-        refuse_muted(room, user_id, now)
-
-    return rule
-
-
-def refuse_banned(room: Room, user_id: UserId, now: datetime) -> None:
-    """Raise `Refused` with `BANNED` if the user is."""
-    if room.sanctions.get(user_id, NO_SANCTION).banned(now):
-        raise Refused(errors.BANNED)
-
-
-def refuse_muted(room: Room, user_id: UserId, now: datetime) -> None:
-    """Raise `Refused` with `MUTED` if the user is."""
-    if room.sanctions.get(user_id, NO_SANCTION).muted(now):
-        raise Refused(errors.MUTED)
-
-
-def _refuse_stranger(room: Room, user_id: UserId, evidence: _Evidence) -> None:
-    if room.owner_id == user_id or evidence.seated or _proves(evidence.membership, room, user_id):
-        return
-    if evidence.seated is None:
-        raise Refused(errors.ADMISSION_UNAVAILABLE)
-    raise Refused(errors.KICKED if _is_of(evidence.membership, room, user_id) else errors.NOT_A_MEMBER)
-
-
-def _proves(membership: Membership | None, room: Room, user_id: UserId) -> bool:
-    if membership is None or not _is_of(membership, room, user_id):
-        return False
-    kicked_at = room.sanctions.get(user_id, NO_SANCTION).kicked_at
-    return kicked_at is None or membership.issued_at > kicked_at
-
-
-def _is_of(membership: Membership | None, room: Room, user_id: UserId) -> bool:
-    return membership is not None and (membership.room_id, membership.user_id, membership.access_version) == (
-        room.room_id,
-        user_id,
-        room.access_version,
-    )
+        return occupancy.members

@@ -1,6 +1,6 @@
-"""Kick, ban and mute: stored with the room, then told to the gateways, which act at once.
+"""Kick, ban and mute users: store the sanction with the room, then tell the gateways, which act at once.
 
-A gateway that misses the event finds the sanction in the room when it next reads it.
+A gateway that misses the event finds the sanction when it next reads the room.
 """
 
 from collections.abc import Callable
@@ -13,59 +13,69 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import SanctionPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.domain.moderation import Ban, Kick, Measure, Mute, TooManySanctionsError, Until, take_measure
+from gifchat_rooms_api.domain.moderation import (
+    Ban,
+    Kick,
+    ModerationAction,
+    Mute,
+    TooManySanctionsError,
+    Until,
+    apply_action,
+)
 from gifchat_rooms_api.ports import Publisher, RoomStore
+from gifchat_rooms_api.use_cases.check_access import require_owner
 
-_ATTEMPTS = 10
-"""Each failed one is another measure that was taken in the room."""
+_MAX_ATTEMPTS = 10
+"""An attempt fails only if another action in the same room came first."""
 
 _Code = Literal["kicked", "banned", "muted", "unbanned", "unmuted"]
 
 
-class Moderation:
-    """What owners do against users of their rooms."""
+class ModerateUser:
+    """Applies an owner's actions against users of the owner's rooms."""
 
     def __init__(self, store: RoomStore, publisher: Publisher, clock: Callable[[], datetime]) -> None:
         self._store = store
         self._publisher = publisher
         self._clock = clock
 
-    async def take(self, room_id: RoomId, owner: Identity, user_id: UserId, measure: Measure) -> SanctionPayload:
-        """Take a measure, or end one; the same again is the same.
+    async def apply(
+        self, room_id: RoomId, owner: Identity, user_id: UserId, action: ModerationAction
+    ) -> SanctionPayload:
+        """Apply `action`, or lift a sanction; idempotent.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `VALIDATION_FAILED`: it is against the owner; `TOO_MANY_SANCTIONS`;
-                `UNAVAILABLE`: too many measures at once.
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `TOO_MANY_SANCTIONS`. `VALIDATION_FAILED` if the user is the owner.
+                `UNAVAILABLE` if too many actions in this room collide.
             StoreUnavailableError: nothing happened.
-            OutcomeUnknownError: it may hold; nobody was told.
+            OutcomeUnknownError: the sanction may be stored, but nobody was told.
         """
         now = self._clock()
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             room = await self._store.get(room_id)
             if room is None:
                 raise Refused(errors.ROOM_NOT_FOUND)
-            if room.owner_id != owner.user_id:
-                raise Refused(errors.NOT_OWNER)
+            require_owner(room, owner.user_id)
             if user_id == owner.user_id:
-                raise Refused(errors.VALIDATION_FAILED, detail="The owner cannot act against herself or himself.")
+                raise Refused(errors.VALIDATION_FAILED, detail="Owners cannot moderate themselves.")
             try:
-                sanctions = take_measure(room.sanctions, user_id, measure, now)
+                sanctions = apply_action(room.sanctions, user_id, action, now)
             except TooManySanctionsError as error:
                 raise Refused(errors.TOO_MANY_SANCTIONS) from error
             if await self._store.replace_sanctions(room, sanctions):
-                return self._tell(room_id, user_id, measure, now)
+                return self._publish(room_id, user_id, action, now)
         raise Refused(errors.UNAVAILABLE)
 
-    def _tell(self, room_id: RoomId, user_id: UserId, measure: Measure, now: datetime) -> SanctionPayload:
-        code, until = _described(measure, now)
+    def _publish(self, room_id: RoomId, user_id: UserId, action: ModerationAction, now: datetime) -> SanctionPayload:
+        code, until = _described(action, now)
         payload: SanctionPayload = {"room": room_id, "code": code, "until": until}
         frame = Frame(Kind.SANCTION, events.body(socket_events.SANCTION, payload), subject=user_id)
         self._publisher.publish(keys.room_channel(room_id), frame)
         return payload
 
 
-def _described(measure: Measure, now: datetime) -> tuple[_Code, str | None]:
-    match measure:
+def _described(action: ModerationAction, now: datetime) -> tuple[_Code, str | None]:
+    match action:
         case Kick():
             return "kicked", events.timestamp(now)
         case Ban(None):
@@ -73,10 +83,10 @@ def _described(measure: Measure, now: datetime) -> tuple[_Code, str | None]:
         case Mute(None):
             return "unmuted", events.timestamp(now)
         case Ban(until):
-            return "banned", _end(until)
+            return "banned", _timestamp(until)
         case Mute(until):
-            return "muted", _end(until)
+            return "muted", _timestamp(until)
 
 
-def _end(until: Until | None) -> str | None:
+def _timestamp(until: Until | None) -> str | None:
     return events.timestamp(until) if isinstance(until, datetime) else None

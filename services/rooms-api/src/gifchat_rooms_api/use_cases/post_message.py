@@ -1,138 +1,77 @@
-"""What writes a room's log: messages, their deletion, and the owner's notices."""
+"""Post a text or a GIF into a room."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
-from gifchat_contracts.ids import GifId, RoomId, UserId
-from gifchat_rooms_api.domain.message import (
-    Content,
-    Deletion,
-    Draft,
-    Gif,
-    Message,
-    SlowModeChange,
-    chat_payload,
-    deletion_key,
-    notice_key,
-    text_of,
-)
-from gifchat_rooms_api.domain.room import Room
-from gifchat_rooms_api.ports import MessageLog, OutcomeUnknownError, Rate, RateLimits, Rooms, StoreUnavailableError
+from gifchat_contracts.ids import GifId, RoomId
+from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, chat_payload, valid_text
+from gifchat_rooms_api.ports import Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
-MESSAGES_OF_USER = Rate("message-user", burst=150, every_s=0.05)
-"""Far above what a person types, far below what hurts: slow mode is for the room's peace, this for the service's."""
+MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
+"""Protects the service: far above what a person types. Slow mode is what keeps a room readable."""
 
 
-class Messages:
-    """Writes through the group commit, so that every entry has its seq, its durability and its event."""
+class PostMessage:
+    """Posts messages through the group commit, which makes them durable, numbers them and publishes them."""
 
     def __init__(
         self,
-        rooms: Rooms,
         commit: GroupCommit,
-        log: MessageLog,
-        *,
-        find_gif: Callable[[GifId], Awaitable[Gif | None]],
-        new_entry_id: Callable[[], str],
+        gifs: Gifs,
         rate_limits: RateLimits,
+        *,
+        clock: Callable[[], datetime],
+        new_entry_id: Callable[[], str],
     ) -> None:
-        """`rate_limits` may be this process's alone: a room's messages come to one replica."""
-        self._rooms = rooms
+        """`rate_limits` may be local to this process, because nginx routes a room's messages to one replica."""
         self._commit = commit
-        self._log = log
-        self._find_gif = find_gif
-        self._new_entry_id = new_entry_id
+        self._gifs = gifs
         self._rate_limits = rate_limits
+        self._clock = clock
+        self._new_entry_id = new_entry_id
 
     async def post_text(
-        self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_write: Rule
+        self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_post: Rule
     ) -> ChatPayload:
-        """Post a text; the same `client_message_id` again returns the message that was stored first.
+        """Post a text. A retry with the same `client_message_id` returns the message that was stored first.
 
         Raises:
-            BadTextError: see `text_of`.
-            Refused: `RATE_LIMITED`; see `GroupCommit.append`.
+            BadTextError: see `valid_text`.
+            Refused: `RATE_LIMITED`; see also `GroupCommit.append`.
         """
-        return await self._post(room_id, sender, client_message_id, text_of(text), may_write)
+        return await self._post(room_id, sender, client_message_id, valid_text(text), may_post)
 
     async def post_gif(
-        self, room_id: RoomId, sender: Identity, client_message_id: str, gif_id: GifId, may_write: Rule
+        self, room_id: RoomId, sender: Identity, client_message_id: str, gif_id: GifId, may_post: Rule
     ) -> ChatPayload:
-        """Post a GIF that was uploaded before; otherwise as `post_text`.
+        """Post an uploaded GIF; otherwise like `post_text`.
 
         Raises:
-            Refused: also `GIF_NOT_FOUND`.
+            Refused: `GIF_NOT_FOUND`; see also `post_text`.
+            StoreUnavailableError: the GIF cannot be looked up.
         """
-        gif = await self._find_gif(gif_id)
+        # Marks the GIF as used, so that no sweep removes it before the message refers to it.
+        gif = await self._gifs.use(gif_id, self._clock())
         if gif is None:
             raise Refused(errors.GIF_NOT_FOUND)
-        return await self._post(room_id, sender, client_message_id, gif, may_write)
-
-    async def delete(self, room_id: RoomId, user_id: UserId, seq: int) -> None:
-        """Take the content out of the message at `seq` and say so in the log; the same again changes nothing.
-
-        The content goes first: if this process ends in between, nobody can read it any more, and the next attempt
-        makes up for the entry.
-
-        Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `MESSAGE_NOT_FOUND`, `UNAVAILABLE`, `OUTCOME_UNKNOWN`.
-        """
-        room = await self._rooms.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        _require_owner(room, user_id)
-        try:
-            redacted = await self._log.redact(room_id, seq)
-        except StoreUnavailableError as error:
-            raise Refused(errors.UNAVAILABLE) from error
-        except OutcomeUnknownError as error:
-            raise Refused(errors.OUTCOME_UNKNOWN) from error
-        if redacted is None:
-            raise Refused(errors.MESSAGE_NOT_FOUND)
-        deletion = Deletion(seq, redacted.draft.entry_id)
-        await self._commit.append(
-            room_id, Draft(self._new_entry_id(), user_id, deletion_key(seq), deletion), owner_only(user_id)
-        )
-
-    async def append_notice(self, room_id: RoomId, owner_id: UserId, slow_mode_s: int) -> None:
-        """Tell the room that its slow mode is `slow_mode_s` now.
-
-        Raises:
-            Refused: see `GroupCommit.append`; after `OUTCOME_UNKNOWN` a second attempt may tell it twice.
-        """
-        entry_id = self._new_entry_id()
-        draft = Draft(entry_id, owner_id, notice_key(entry_id), SlowModeChange(slow_mode_s))
-        await self._commit.append(room_id, draft, owner_only(owner_id))
+        content = Gif(gif.gif_id, gif.file, gif.width, gif.height)
+        return await self._post(room_id, sender, client_message_id, content, may_post)
 
     async def _post(
-        self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_write: Rule
+        self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_post: Rule
     ) -> ChatPayload:
-        wait_s = await self._rate_limits.take(MESSAGES_OF_USER, sender.user_id)
+        wait_s = await self._rate_limits.take(MESSAGES_PER_USER, sender.user_id)
         if wait_s > 0:
             raise Refused(errors.RATE_LIMITED, wait_s)
         message = Message(sender.color, content)
         draft = Draft(self._new_entry_id(), sender.user_id, client_message_id, message)
-        committed = await self._commit.append(room_id, draft, may_write)
+        committed = await self._commit.append(room_id, draft, may_post)
         stored = committed.entry.draft.fact
         if not isinstance(stored, Message):
-            raise TypeError(f"the entry of client message id {client_message_id!r} is no message")
+            raise TypeError(f"the entry with client message id {client_message_id!r} is not a message")
         return chat_payload(room_id, committed.epoch, committed.entry, stored)
-
-
-def owner_only(user_id: UserId) -> Rule:
-    """The rule for what only the owner may write."""
-
-    def rule(room: Room, now: datetime) -> None:  # noqa: ARG001 - the shape of a rule
-        _require_owner(room, user_id)
-
-    return rule
-
-
-def _require_owner(room: Room, user_id: UserId) -> None:
-    if room.owner_id != user_id:
-        raise Refused(errors.NOT_OWNER)

@@ -1,4 +1,4 @@
-"""Reading a room's log: pages for people, ranges for repair, heads for many rooms at once."""
+"""Read a room's log: pages for people, ranges for repair, and the heads of many rooms at once."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ HEADS_MAX_ROOMS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """What follows `seq`."""
+    """The entries after `seq`."""
 
     seq: int
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What precedes `seq`."""
+    """The entries before `seq`."""
 
     seq: int
 
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The end of the log."""
+    """The newest entries."""
 
 
 Range = After | Before | Newest
@@ -38,25 +38,25 @@ Range = After | Before | Newest
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a room's log without holes, in rising order."""
+    """A contiguous part of a room's log, in ascending order."""
 
     room_id: RoomId
     epoch: Epoch
     head: int
-    """At least the seq of the last entry; entries above it may follow at any time."""
+    """At least the seq of the last entry; newer entries may follow at any time."""
     entries: Sequence[LogEntry]
     has_more: bool
-    """Whether there are entries beyond the page, in the direction in which it was asked for."""
+    """Whether there are entries beyond the page, in the requested direction."""
 
 
-class History:
-    """Reads what a majority has, and nothing else."""
+class ReadHistory:
+    """Reads only what a majority has."""
 
     def __init__(self, log: MessageLog) -> None:
         self._log = log
 
     async def page(self, room: Room, wanted: Range, limit: int) -> Page:
-        """At most `limit` entries of `room`; whoever calls has checked that the reader may see them.
+        """Return at most `limit` entries of `room`. The caller has checked that the reader may see them.
 
         Raises:
             Refused: `UNAVAILABLE`.
@@ -73,7 +73,7 @@ class History:
                     found = await self._log.before(room.room_id, None, limit + 1)
                     entries = found[-limit:]
             if isinstance(wanted, Newest):
-                # Not asked for apart: an entry that comes in between would be in the head, and not on the page.
+                # A second query could return a head whose entry is not on this page.
                 head = entries[-1].seq if entries else 0
             else:
                 head = await self._log.head(room.room_id)
@@ -82,7 +82,7 @@ class History:
         return Page(room.room_id, room.epoch, head, entries, len(found) > limit)
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
-        """The positions of at most `HEADS_MAX_ROOMS` rooms; rooms that do not exist are left out.
+        """Return the positions of at most `HEADS_MAX_ROOMS` rooms; rooms that do not exist are left out.
 
         Raises:
             Refused: `UNAVAILABLE`.

@@ -1,24 +1,24 @@
 #!lua
--- Take one token of a bucket that fills itself, on Redis's own time.
+-- Take one token from a token bucket, by Redis's own clock.
 --
--- KEYS     1 the bucket: a hash of `tokens` (a fraction is kept) and `at` (ms)
--- ARGV     1 burst: tokens of a full bucket   2 every: ms until one token more
--- RETURNS  0: taken   or the ms until there is a token, none taken
+-- KEYS     1 the bucket: a hash of `tokens` (may be a fraction) and `at` (ms)
+-- ARGV     1 burst: tokens in a full bucket   2 refill: ms per new token
+-- RETURNS  0 if a token was taken, otherwise the ms until the next token
 
-local burst, every_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
+local burst, refill_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens, at = tonumber(bucket[1]) or burst, tonumber(bucket[2]) or now
-tokens = math.min(burst, tokens + math.max(0, now - at) / every_ms)
+tokens = math.min(burst, tokens + math.max(0, now - at) / refill_ms)
 
 local wait_ms = 0
 if tokens >= 1 then
   tokens = tokens - 1
 else
-  wait_ms = math.max(1, math.ceil((1 - tokens) * every_ms))
+  wait_ms = math.max(1, math.ceil((1 - tokens) * refill_ms))
 end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens), 'at', string.format('%d', now))
-redis.call('PEXPIRE', KEYS[1], math.ceil((burst - tokens) * every_ms) + 1000)
+redis.call('PEXPIRE', KEYS[1], math.ceil((burst - tokens) * refill_ms) + 1000)
 return wait_ms

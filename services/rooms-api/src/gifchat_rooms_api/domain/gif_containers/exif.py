@@ -1,4 +1,4 @@
-"""The one thing in EXIF data that changes what a person sees: the orientation."""
+"""The orientation in EXIF data: the only field that changes what a person sees."""
 
 import struct
 
@@ -8,9 +8,9 @@ _MAX_ENTRIES = 1_000
 
 
 def orientation_of(tiff: bytes) -> int:
-    """The orientation in EXIF data (a TIFF header and its first directory): 1–8, or 1 where it cannot be read.
+    """Return the orientation (1–8) in EXIF data (a TIFF header and its first directory), or 1 if it is unreadable.
 
-    Viewers show a picture whose EXIF data they cannot read, so this refuses nothing.
+    Unreadable EXIF data is not an error, because viewers show such pictures too.
     """
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
     if order is None:

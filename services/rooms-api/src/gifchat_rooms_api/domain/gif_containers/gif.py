@@ -1,4 +1,4 @@
-"""GIF87a and GIF89a (the format's own specification, sections 17–27)."""
+"""GIF87a and GIF89a (GIF89a specification, sections 17–27)."""
 
 from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor, PixelBudget, Walked
 
@@ -11,9 +11,9 @@ _HAS_COLOR_TABLE = 0x80
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a GIF and leave out comments, plain texts, unknown extensions, and what follows the trailer.
+    """Measure a GIF and drop comments, plain texts, unknown extensions, and any bytes after the trailer.
 
-    The canvas grows to hold every frame, as decoders let it; a file without its trailer was cut off.
+    The canvas grows to hold every frame, as it does in decoders. A file without a trailer is truncated.
 
     Raises:
         BrokenError: see `reading`.
@@ -33,7 +33,7 @@ def walk(data: bytes) -> Walked:
             left, top = _sides(descriptor)
             width, height = _sides(descriptor[4:])
             if width == 0 or height == 0:
-                raise BrokenError("a frame without an area")
+                raise BrokenError("a frame has no area")
             right, bottom = max(left + width, screen_width), max(top + height, screen_height)
             if budget is None:
                 budget = PixelBudget(right, bottom)
@@ -51,14 +51,14 @@ def walk(data: bytes) -> Walked:
             content = data[start : cursor.position]
             if label == _GRAPHIC_CONTROL:
                 if len(content) != 6 or content[0] != 4:
-                    raise BrokenError("a graphic control extension has 4 bytes")
+                    raise BrokenError("a graphic control extension must have 4 bytes")
                 graphic_control = bytes((_EXTENSION, _GRAPHIC_CONTROL)) + content
             elif label == _APPLICATION:
-                clean += _loop_of(content)
+                clean += _loop_extension(content)
         else:
             raise BrokenError(f"no block starts with {introducer:#04x}")
     if budget is None:
-        raise BrokenError("no frame")
+        raise BrokenError("the file has no frame")
     clean.append(_TRAILER)
     return Walked(budget.width, budget.height, budget.frames, orientation=1, clean=bytes(clean))
 
@@ -76,12 +76,12 @@ def _skip_sub_blocks(cursor: Cursor) -> None:
     while position < end and (length := data[position]):
         position += length + 1
     if position >= end:
-        raise BrokenError("ends within sub-blocks")
+        raise BrokenError("the file ends within sub-blocks")
     cursor.position = position + 1
 
 
-def _loop_of(content: bytes) -> bytes:
-    """The application extension that says how often to repeat, rebuilt; nothing for any other."""
+def _loop_extension(content: bytes) -> bytes:
+    """Rebuild the application extension if it is the loop count; otherwise return nothing."""
     name = content[1:12]
     if content[:1] != b"\x0b" or name not in _LOOPS or content[12:14] != b"\x03\x01" or len(content) < 17:
         return b""

@@ -1,4 +1,4 @@
-"""JPEG: baseline, extended and progressive, as browsers show it (ITU-T T.81, annex B)."""
+"""JPEG: baseline, extended and progressive, the processes that browsers show (ITU-T T.81, annex B)."""
 
 import re
 
@@ -8,7 +8,7 @@ from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor,
 SIGNATURE = b"\xff\xd8\xff"
 
 MAX_SCANS = 100
-"""Each scan of a progressive picture is work over all of its pixels; encoders make about ten."""
+"""Every scan of a progressive picture costs work on all pixels. Encoders write about ten."""
 
 _START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = 0xD9
@@ -21,11 +21,11 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a JPEG and leave out EXIF, XMP, comments, thumbnails, and what follows the end of the image.
+    """Measure a JPEG and drop EXIF, XMP, comments, thumbnails, and any bytes after the end of the image.
 
     Raises:
-        BrokenError: see `reading`; also a process that browsers do not show (lossless, arithmetic, hierarchical).
-        TooManyPixelsError: see `reading`; also more scans than `MAX_SCANS`.
+        BrokenError: see `reading`; also for a process that browsers do not show (lossless, arithmetic, hierarchical).
+        TooManyPixelsError: see `reading`; also for more than `MAX_SCANS` scans.
     """
     cursor = Cursor(data, len(_START_OF_IMAGE))
     clean = bytearray(_START_OF_IMAGE)
@@ -35,7 +35,7 @@ def walk(data: bytes) -> Walked:
     while (marker := _marker(cursor)) != _END_OF_IMAGE:
         length = int.from_bytes(cursor.take(2))
         if length < 2:
-            raise BrokenError("a segment shorter than its own length")
+            raise BrokenError("a segment is shorter than its length field")
         content = cursor.take(length - 2)
         if marker in _APPLICATION:
             clean += _kept_application(marker, content)
@@ -43,7 +43,7 @@ def walk(data: bytes) -> Walked:
                 orientation = orientation_of(content[6:])
         elif marker in _FRAMES:
             if budget is not None or len(content) < 6:
-                raise BrokenError("a second frame, or one without its sides")
+                raise BrokenError("a second frame, or a frame without its size")
             budget = PixelBudget(int.from_bytes(content[3:5]), int.from_bytes(content[1:3]))
             budget.add_frame()
             clean += _segment(marker, content)
@@ -51,7 +51,7 @@ def walk(data: bytes) -> Walked:
             clean += _segment(marker, content)
         elif marker == _START_OF_SCAN:
             if budget is None:
-                raise BrokenError("a scan before its frame")
+                raise BrokenError("a scan comes before its frame")
             scans += 1
             if scans > MAX_SCANS:
                 raise TooManyPixelsError(f"more than {MAX_SCANS} scans")
@@ -62,7 +62,7 @@ def walk(data: bytes) -> Walked:
         elif marker != _COMMENT:
             raise BrokenError(f"marker {marker:#04x} is not expected here")
     if budget is None or scans == 0:
-        raise BrokenError("no picture")
+        raise BrokenError("the file has no picture")
     clean += bytes((0xFF, _END_OF_IMAGE))
     return Walked(budget.width, budget.height, budget.frames, orientation, bytes(clean))
 
@@ -79,7 +79,7 @@ def _marker(cursor: Cursor) -> int:
 def _skip_entropy_coded(cursor: Cursor) -> None:
     found = _END_OF_SCAN.search(cursor.data, cursor.position)
     if found is None:
-        raise BrokenError("ends within a scan")
+        raise BrokenError("the file ends within a scan")
     cursor.position = found.start()
 
 
@@ -88,7 +88,7 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def _kept_application(marker: int, content: bytes) -> bytes:
-    """What decoders need of it: JFIF without its thumbnail, the colour profile, Adobe's transform; else nothing."""
+    """Return what decoders need: JFIF without its thumbnail, the colour profile, or Adobe's transform."""
     match marker:
         case 0xE0 if content.startswith(b"JFIF\x00") and len(content) >= 14:
             return _segment(marker, content[:12] + b"\x00\x00")

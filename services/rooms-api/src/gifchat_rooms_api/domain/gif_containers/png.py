@@ -8,7 +8,7 @@ from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor,
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_LOOK = frozenset(
+_APPEARANCE = frozenset(
     (b"PLTE", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"bKGD", b"pHYs")
 )
 _ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
@@ -17,17 +17,17 @@ _LOWER_CASE = 0x20
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a PNG and leave out texts, EXIF, times, unknown chunks, and what follows `IEND`.
+    """Measure a PNG and drop texts, EXIF, times, unknown chunks, and any bytes after `IEND`.
 
     Raises:
-        BrokenError: see `reading`; also a checksum that does not fit, or chunks in an impossible order.
+        BrokenError: see `reading`; also for a wrong checksum or chunks in an invalid order.
         TooManyPixelsError: see `reading`.
     """
     cursor = Cursor(data, len(SIGNATURE))
     clean = bytearray(SIGNATURE)
     name, header = _chunk(cursor, clean, keep=True)
     if name != b"IHDR" or len(header) != 13:
-        raise BrokenError("the first chunk is IHDR")
+        raise BrokenError("the first chunk must be IHDR")
     budget = PixelBudget(int.from_bytes(header[:4]), int.from_bytes(header[4:8]))
     animation = _Animation(budget)
     orientation = 1
@@ -45,31 +45,31 @@ def walk(data: bytes) -> Walked:
         elif name in _ANIMATION:
             animation.add(name, content)
         elif not name[0] & _LOWER_CASE and name not in _CRITICAL:
-            raise BrokenError(f"an unknown chunk {name!r} that a decoder must know")
+            raise BrokenError(f"unknown critical chunk {name!r}")
         previous = name
     if not animation.pixels_begun or content:
-        raise BrokenError("no pixels, or an IEND that is not empty")
+        raise BrokenError("the file has no pixels, or its IEND is not empty")
     return Walked(budget.width, budget.height, animation.pictures(), orientation, bytes(clean))
 
 
 def _chunk(cursor: Cursor, clean: bytearray, *, keep: bool) -> tuple[bytes, bytes]:
-    """The next chunk's name and content; what belongs to the picture is copied to `clean`."""
+    """Return the next chunk's name and content. Copy it to `clean` if it is needed to show the picture."""
     start = cursor.position
     length = int.from_bytes(cursor.take(4))
     name = cursor.take(4)
     if not (name.isalpha() and name.isascii()):
-        raise BrokenError(f"{name!r} names no chunk")
+        raise BrokenError(f"{name!r} is not a chunk name")
     content = cursor.take(length)
     if int.from_bytes(cursor.take(4)) != crc32(content, crc32(name)):
-        raise BrokenError(f"the checksum of {name.decode()} does not fit")
-    if keep or name in _CRITICAL or name in _LOOK or name in _ANIMATION:
+        raise BrokenError(f"the checksum of {name.decode()} is wrong")
+    if keep or name in _CRITICAL or name in _APPEARANCE or name in _ANIMATION:
         clean += cursor.data[start : cursor.position]
     return name, content
 
 
 @dataclass(slots=True)
 class _Animation:
-    """What an APNG's own chunks say; a PNG that has none of them is one picture."""
+    """The state of an APNG's animation chunks. A PNG without them is a single picture."""
 
     budget: PixelBudget
     declared: int | None = None
@@ -103,10 +103,10 @@ class _Animation:
         self.first_is_default |= not self.pixels_begun
 
     def pictures(self) -> int:
-        """How many pictures there are to decode: the frames, and the default picture where it is none of them.
+        """Return how many pictures must be decoded: the frames, plus the default picture if it is not a frame.
 
         Raises:
-            BrokenError: the frames are not those that were declared.
+            BrokenError: the number of frames differs from the declared one.
         """
         if self.declared is None:
             self.budget.add_frame()

@@ -1,37 +1,37 @@
-"""What the walkers share: a cursor that never reads past the end, and a budget of pixels that never runs over."""
+"""What the walkers share: a cursor that never reads past the end, and a pixel budget that enforces the limits."""
 
 from dataclasses import dataclass
 
 from gifchat_contracts import limits
 
 MAX_READS = 200_000
-"""Reads of one walk; the largest real pictures need some thousands. It bounds the time that malice can take."""
+"""Reads per walk; the largest real pictures need a few thousand. It bounds the time that a hostile file can take."""
 
 
 class BrokenError(ValueError):
-    """The bytes end too early, or say what their format does not allow."""
+    """The bytes are truncated, or violate their format."""
 
 
 class TooManyPixelsError(ValueError):
-    """A side, the number of frames, or all frames together are over the limits."""
+    """A side, the number of frames, or the total number of pixels is over the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """What a walker found."""
+    """The result of a walk."""
 
     width: int
     height: int
     frames: int
-    """Pictures that a decoder has to decode; 1 for a still picture."""
+    """Pictures that a decoder must decode; 1 for a still picture."""
     orientation: int
-    """1–8 as in EXIF, before that was left out: how to turn the pixels for a person. 1: not at all."""
+    """1–8, from the EXIF data that the walker dropped: how to rotate the pixels. 1: not at all."""
     clean: bytes
-    """The same picture without what it does not need."""
+    """The picture with only the blocks that are needed to show it."""
 
 
 class Cursor:
-    """Reads `data` from `position` on, up to `end`, at most `MAX_READS` times."""
+    """Reads `data` from `position` to `end`, at most `MAX_READS` times."""
 
     __slots__ = ("_reads", "data", "end", "position")
 
@@ -43,37 +43,37 @@ class Cursor:
 
     @property
     def at_end(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no bytes are left."""
         return self.position >= self.end
 
     def take(self, count: int) -> bytes:
-        """The next `count` bytes.
+        """Return the next `count` bytes.
 
         Raises:
-            BrokenError: fewer are left.
+            BrokenError: fewer bytes are left.
         """
         start = self.position
         self.skip(count)
         return self.data[start : self.position]
 
     def skip(self, count: int) -> None:
-        """Pass over `count` bytes.
+        """Skip `count` bytes.
 
         Raises:
-            BrokenError: fewer are left, or there were `MAX_READS` before.
+            BrokenError: fewer bytes are left, or this is one read more than `MAX_READS`.
         """
         self._reads += 1
         if self._reads > MAX_READS:
-            raise BrokenError(f"{MAX_READS} blocks, and no end")
+            raise BrokenError(f"more than {MAX_READS} blocks")
         if count > self.end - self.position:
-            raise BrokenError(f"ends at {self.end}, {count} bytes wanted at {self.position}")
+            raise BrokenError(f"the file ends at {self.end}, but {count} bytes are expected at {self.position}")
         self.position += count
 
     def byte(self) -> int:
-        """The next byte.
+        """Return the next byte.
 
         Raises:
-            BrokenError: none is left.
+            BrokenError: no byte is left.
         """
         at = self.position
         self.skip(1)
@@ -81,12 +81,12 @@ class Cursor:
 
 
 class PixelBudget:
-    """Counts what a decoder would have to hold and to do, and stops a walker at the limits."""
+    """Counts the pixels that a decoder would have to process, and stops a walker at the limits."""
 
     __slots__ = ("frames", "height", "width")
 
     def __init__(self, width: int, height: int) -> None:
-        """A canvas of these sides.
+        """Start with a canvas of this size.
 
         Raises:
             BrokenError: a side is 0.
@@ -100,10 +100,10 @@ class PixelBudget:
         self.grow(width, height)
 
     def grow(self, width: int, height: int) -> None:
-        """Make the canvas at least this large.
+        """Grow the canvas to at least this size.
 
         Raises:
-            TooManyPixelsError: a side, or all frames so far on this canvas, are over the limit.
+            TooManyPixelsError: a side, or the total of all frames so far, is over the limit.
         """
         self.width = max(self.width, width)
         self.height = max(self.height, height)
@@ -112,19 +112,19 @@ class PixelBudget:
         self._check_total()
 
     def add_frame(self) -> None:
-        """Count one more frame, as large as the canvas.
+        """Count one more frame of the size of the canvas.
 
         Raises:
-            TooManyPixelsError: the frames, or their pixels, are over the limit.
+            TooManyPixelsError: the number of frames, or the total number of pixels, is over the limit.
         """
         self.frames += 1
         self._check_total()
 
     def require(self, width: int, height: int, left: int = 0, top: int = 0) -> None:
-        """Check that a rectangle has an area and lies on the canvas.
+        """Check that a rectangle has an area and lies within the canvas.
 
         Raises:
-            BrokenError: it does not.
+            BrokenError: it is empty or exceeds the canvas.
         """
         if width == 0 or height == 0 or left + width > self.width or top + height > self.height:
             raise BrokenError(f"{width} x {height} at {left},{top} on {self.width} x {self.height}")

@@ -14,17 +14,17 @@ _LOSSLESS_START = 0x2F
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a WebP and leave out EXIF, XMP, unknown chunks, and what follows the RIFF container.
+    """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container.
 
     Raises:
-        BrokenError: see `reading`; also pixels of another size than declared.
+        BrokenError: see `reading`; also if the pixels have a different size than declared.
         TooManyPixelsError: see `reading`.
     """
     header = Cursor(data, len(RIFF))
     size = int.from_bytes(header.take(4), "little")
     cursor = Cursor(data, header.position, header.position + size)
     if cursor.end > len(data) or cursor.take(4) != WEBP:
-        raise BrokenError(f"{size} bytes declared, {len(data) - 8} there")
+        raise BrokenError(f"{size} bytes declared, {len(data) - 8} found")
     name, content = _chunk(cursor)
     picture = _extended(cursor, content) if name == b"VP8X" else _simple(name, content)
     body = WEBP + picture.clean
@@ -46,7 +46,7 @@ class _Picture:
 
 def _simple(name: bytes, content: bytes) -> _Picture:
     if name not in _PIXELS:
-        raise BrokenError(f"a picture does not start with {name!r}")
+        raise BrokenError(f"a picture cannot start with {name!r}")
     picture = _Picture(PixelBudget(*_sides(name, content)))
     picture.budget.add_frame()
     picture.clean += _as_chunk(name, content)
@@ -55,7 +55,7 @@ def _simple(name: bytes, content: bytes) -> _Picture:
 
 def _extended(cursor: Cursor, header: bytes) -> _Picture:
     if len(header) < 10:
-        raise BrokenError("VP8X without its sides")
+        raise BrokenError("VP8X without its size")
     flags = header[0] & ~(_XMP | _EXIF)
     width, height = _u24(header, 4) + 1, _u24(header, 7) + 1
     picture = _Picture(PixelBudget(width, height))
@@ -68,7 +68,7 @@ def _extended(cursor: Cursor, header: bytes) -> _Picture:
                 _add_frame(picture, content)
             case b"VP8 " | b"VP8L" if not animated:
                 if picture.budget.frames or _sides(name, content) != (width, height):
-                    raise BrokenError("a second picture, or one of another size than its canvas")
+                    raise BrokenError("a second picture, or a picture that differs from its canvas in size")
                 picture.budget.add_frame()
                 picture.clean += _as_chunk(name, content)
             case b"ALPH" if not animated:
@@ -82,7 +82,7 @@ def _extended(cursor: Cursor, header: bytes) -> _Picture:
             case _:
                 pass
     if picture.budget.frames == 0:
-        raise BrokenError("no picture")
+        raise BrokenError("the file has no picture")
     return picture
 
 
@@ -100,11 +100,11 @@ def _add_frame(picture: _Picture, content: bytes) -> None:
         if name in _PIXELS:
             pictures += 1
             if _sides(name, inner) != (width, height):
-                raise BrokenError("a frame's pixels of another size than declared")
+                raise BrokenError("the pixels of a frame have a different size than declared")
         if name in _PIXELS or name == b"ALPH":
             clean += _as_chunk(name, inner)
     if pictures != 1:
-        raise BrokenError(f"a frame of {pictures} pictures")
+        raise BrokenError(f"a frame has {pictures} pictures")
     picture.clean += _as_chunk(b"ANMF", bytes(clean))
 
 
@@ -122,10 +122,10 @@ def _as_chunk(name: bytes, content: bytes) -> bytes:
 
 
 def _sides(name: bytes, content: bytes) -> tuple[int, int]:
-    """Width and height in the header of the pixels' own bit stream."""
+    """Return width and height from the header of the pixels' bit stream."""
     if name == b"VP8 ":
         if len(content) < 10 or content[3:6] != _LOSSY_START:
-            raise BrokenError("VP8 without a key frame's header")
+            raise BrokenError("VP8 without a key frame header")
         return int.from_bytes(content[6:8], "little") & 0x3FFF, int.from_bytes(content[8:10], "little") & 0x3FFF
     if len(content) < 5 or content[0] != _LOSSLESS_START:
         raise BrokenError("VP8L without its header")

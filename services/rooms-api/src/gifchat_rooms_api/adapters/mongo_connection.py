@@ -1,0 +1,76 @@
+"""What all MongoDB adapters share: the client, deadlines, the mapping of errors to those of the ports, and times."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pymongo
+from pymongo import AsyncMongoClient
+from pymongo.errors import InvalidOperation, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+
+from gifchat_rooms_api.ports import OutcomeUnknownError, StoreClosedError, StoreUnavailableError
+
+Document = dict[str, Any]
+
+
+def mongo_client(url: str) -> AsyncMongoClient[Document]:
+    """Build a client. It connects on first use."""
+    return AsyncMongoClient(
+        url,
+        connect=False,
+        tz_aware=True,
+        appname="rooms-api",
+        serverSelectionTimeoutMS=2_000,
+        connectTimeoutMS=2_000,
+        w="majority",
+        journal=True,
+        readConcernLevel="majority",
+    )
+
+
+@contextmanager
+def repeatable(timeout_s: float) -> Iterator[None]:
+    """Run operations that are safe to repeat: reads, and idempotent writes.
+
+    Raises:
+        StoreClosedError: this process has closed the client.
+        StoreUnavailableError: an operation failed, or did not finish within `timeout_s`.
+    """
+    try:
+        with _deadline(timeout_s):
+            yield
+    except PyMongoError as error:
+        raise StoreUnavailableError(str(error)) from error
+
+
+@contextmanager
+def unrepeatable(timeout_s: float) -> Iterator[None]:
+    """Run writes whose caller must know whether they happened.
+
+    Raises:
+        StoreClosedError: this process has closed the client.
+        StoreUnavailableError: nothing was sent.
+        OutcomeUnknownError: a write was sent and not confirmed.
+    """
+    try:
+        with _deadline(timeout_s):
+            yield
+    except (ServerSelectionTimeoutError, WaitQueueTimeoutError) as error:
+        raise StoreUnavailableError(str(error)) from error
+    except PyMongoError as error:
+        raise OutcomeUnknownError(str(error)) from error
+
+
+@contextmanager
+def _deadline(timeout_s: float) -> Iterator[None]:
+    try:
+        with pymongo.timeout(timeout_s):
+            yield
+    except InvalidOperation as error:
+        raise StoreClosedError(str(error)) from error
+
+
+def utc(moment: datetime) -> datetime:
+    """Return a time from MongoDB as an aware one. PyMongo returns naive UTC unless the client is `tz_aware`."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

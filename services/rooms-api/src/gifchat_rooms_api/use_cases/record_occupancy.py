@@ -1,0 +1,42 @@
+"""Copy the number of members of each room from Redis into MongoDB, for sorting and for expiring empty rooms."""
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+from gifchat_contracts import keys
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.ports import Occupancy, OccupancySnapshot, RoomStore
+
+
+class RecordOccupancy:
+    """Records the rooms whose number of members has changed."""
+
+    def __init__(self, store: RoomStore, occupancy: Occupancy, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._occupancy = occupancy
+        self._clock = clock
+
+    async def record(self) -> None:
+        """Record all changes since the last time.
+
+        Raises:
+            StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some changes are not recorded.
+        """
+        recorded = await self._store.occupied()
+        snapshot = await self._occupancy.snapshot()
+        changes = {
+            room_id: members
+            for room_id, members in _known_members(snapshot, recorded.keys()).items()
+            if recorded.get(room_id, 0) != members
+        }
+        if changes:
+            await self._store.record_occupancy(changes, self._clock())
+
+
+def _known_members(snapshot: OccupancySnapshot, recorded: Collection[RoomId]) -> dict[RoomId, int]:
+    """Return the members of every room that has or had any, in settled partitions."""
+    return {
+        room_id: snapshot.members.get(room_id, 0)
+        for room_id in {*snapshot.members, *recorded}
+        if keys.partition_of(room_id) in snapshot.settled
+    }

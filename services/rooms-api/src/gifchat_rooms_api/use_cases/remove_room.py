@@ -1,0 +1,86 @@
+"""Remove a room with its log.
+
+The store removes the room and records that its log is still to be removed, in one transaction. The log is removed at
+once, and again by `finish_removals` when no message to the room can be in flight any more. The room's GIFs lose their
+references, so `RemoveUnreferencedGifs` removes them.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from gifchat_contracts import errors, events, keys, socket_events
+from gifchat_contracts.codec import Frame, Kind
+from gifchat_contracts.errors import Refused
+from gifchat_contracts.identity import Identity
+from gifchat_contracts.ids import RoomId
+from gifchat_rooms_api.ports import MessageLog, OutcomeUnknownError, Publisher, RoomStore, StoreUnavailableError
+from gifchat_rooms_api.use_cases.check_access import require_owner
+
+REMOVALS_PER_ROUND = 100
+POST_MAX = timedelta(seconds=60)
+"""Upper bound on the time from reading the room to storing a message in it."""
+
+_log = structlog.get_logger(__name__)
+
+
+class RemoveRoom:
+    """Removes rooms, tells everybody, and removes their logs."""
+
+    def __init__(self, store: RoomStore, log: MessageLog, publisher: Publisher, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._log = log
+        self._publisher = publisher
+        self._clock = clock
+
+    async def remove(self, room_id: RoomId, caller: Identity) -> None:
+        """Remove the room, as its owner.
+
+        Raises:
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
+            StoreUnavailableError: nothing was removed.
+            OutcomeUnknownError: the room may be removed, but nobody was told.
+        """
+        room = await self._store.get(room_id)
+        if room is None:
+            raise Refused(errors.ROOM_NOT_FOUND)
+        require_owner(room, caller.user_id)
+        if not await self._store.remove(room_id):
+            raise Refused(errors.ROOM_NOT_FOUND)
+        await self._clean_up(room_id)
+
+    async def remove_if_empty(self, room_id: RoomId, empty_since: datetime) -> bool:
+        """Remove the room if it is recorded as empty since `empty_since` or longer; False if it stays.
+
+        The caller has checked that the room is empty at this moment.
+
+        Raises:
+            StoreUnavailableError: nothing was removed.
+            OutcomeUnknownError: the room may be removed, but nobody was told.
+        """
+        if not await self._store.remove(room_id, empty_since=empty_since):
+            return False
+        await self._clean_up(room_id)
+        return True
+
+    async def finish_removals(self) -> None:
+        """Remove the logs of removed rooms again, now that no message can be in flight.
+
+        This also finishes the removals of a replica that died halfway.
+
+        Raises:
+            StoreUnavailableError, OutcomeUnknownError: some removals are not finished.
+        """
+        for room_id in await self._store.removed_before(self._clock() - POST_MAX, REMOVALS_PER_ROUND):
+            await self._log.remove_room(room_id)
+            await self._store.finish_removal(room_id)
+
+    async def _clean_up(self, room_id: RoomId) -> None:
+        frame = Frame(Kind.ROOM_REMOVED, events.body(socket_events.REMOVE_ROOM, room_id))
+        self._publisher.publish(keys.room_channel(room_id), frame)
+        self._publisher.publish(keys.LOBBY_CHANNEL, frame)
+        try:
+            await self._log.remove_room(room_id)
+        except (StoreUnavailableError, OutcomeUnknownError) as error:
+            _log.warning("log_not_removed", room=room_id, error=str(error))
