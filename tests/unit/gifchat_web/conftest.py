@@ -21,7 +21,7 @@ ORIGIN = "http://chat.test"
 
 @dataclass
 class FakeRoomsApi:
-    """The port `RoomsApi` in memory; `outage` makes every request fail with it."""
+    """The port `RoomsApi` in memory. While `outage` is set, every request fails with it."""
 
     rooms: dict[RoomId, RoomPayload] = field(default_factory=dict)
     passwords: dict[RoomId, str] = field(default_factory=dict)
@@ -116,7 +116,7 @@ Visitor = Callable[..., httpx.AsyncClient]
 
 @pytest.fixture
 async def visitor(rooms_api: FakeRoomsApi) -> AsyncIterator[Visitor]:
-    """Makes browsers of their own: each keeps its cookies, none follows redirects."""
+    """Makes separate browsers. Each keeps its cookies, and none follows redirects."""
     settings = Settings(session_secrets=SECRETS, allowed_origins=(ORIGIN,))
     app = create_app(settings, rooms_api)
     clients: list[httpx.AsyncClient] = []

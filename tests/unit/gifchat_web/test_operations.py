@@ -64,7 +64,7 @@ def test_production_with_a_default_secret_says_so_and_does_not_start() -> None:
     assert "SESSION_SECRETS holds the default secret" in sentence
 
 
-def test_a_stop_that_was_asked_for_is_a_success() -> None:
+def test_a_requested_stop_exits_with_success() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "gifchat_web"],
         env={"PORT": "0", "LOG_FORMAT": "json"},

@@ -47,14 +47,14 @@ async def test_a_room_is_created_from_a_form_and_from_json(alice: httpx.AsyncCli
 
 
 @pytest.mark.parametrize("form", [{"title": ""}, {"max": "1"}, {"max": "many"}, {"max": "9" * 30}])
-async def test_a_wrong_form_is_shown_again_with_what_was_typed(alice: httpx.AsyncClient, form: dict[str, str]) -> None:
+async def test_an_invalid_form_is_shown_again_with_its_values(alice: httpx.AsyncClient, form: dict[str, str]) -> None:
     answer = await alice.post("/room", data={"title": "typed", "max": "10", **form})
     assert answer.status_code == 422
     assert errors.VALIDATION_FAILED.text("ko") in answer.text
     assert ("typed" in answer.text) == ("title" not in form)
 
 
-async def test_checks_come_in_the_originals_order_and_words(
+async def test_checks_have_the_originals_order_and_sentences(
     alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any
 ) -> None:
     url = await create(alice, password=PASSWORD)
@@ -109,7 +109,7 @@ async def test_no_page_holds_a_ticket_or_a_session(alice: httpx.AsyncClient) -> 
     assert "ticket" not in page.text.replace("ticket_", "")
 
 
-async def test_the_original_scripts_routes_answer_ok(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+async def test_the_routes_for_the_originals_scripts_answer_ok(alice: httpx.AsyncClient, rooms_api: Any) -> None:
     url = await create(alice)
     room_id = url.removeprefix("/room/")
     for answer in (
@@ -131,7 +131,9 @@ async def test_the_original_scripts_routes_answer_ok(alice: httpx.AsyncClient, r
     assert not rooms_api.rooms
 
 
-async def test_only_the_owner_removes_a_room(alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any) -> None:
+async def test_only_the_owner_can_remove_a_room(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any
+) -> None:
     url = await create(alice)
     answer = await bob.delete(url)
     assert answer.status_code == 403
@@ -140,7 +142,7 @@ async def test_only_the_owner_removes_a_room(alice: httpx.AsyncClient, bob: http
 
 
 @pytest.mark.parametrize("text", ["", "   ", "x" * 2_001])
-async def test_a_chat_without_words_or_with_too_many_is_refused(alice: httpx.AsyncClient, text: str) -> None:
+async def test_an_empty_or_too_long_chat_is_refused(alice: httpx.AsyncClient, text: str) -> None:
     url = await create(alice)
     assert (await alice.post(f"{url}/chat", data={"chat": text})).status_code == 422
 
@@ -156,7 +158,7 @@ async def test_a_chat_without_words_or_with_too_many_is_refused(alice: httpx.Asy
         ({"content-type": "application/x-www-form-urlencoded"}, b"chat=" + b"x" * 70_000, 413),
     ],
 )
-async def test_a_body_that_cannot_be_read_is_refused(
+async def test_a_malformed_body_is_refused(
     alice: httpx.AsyncClient, headers: dict[str, str], content: bytes, status: int
 ) -> None:
     url = await create(alice)
@@ -190,9 +192,7 @@ async def test_a_page_with_a_number_that_is_not_finite_is_not_rendered(
     assert "NaN" not in answer.text
 
 
-async def test_a_gif_that_announces_too_much_is_refused_before_it_is_read(
-    alice: httpx.AsyncClient, rooms_api: Any
-) -> None:
+async def test_a_gif_with_a_large_content_length_is_refused_unread(alice: httpx.AsyncClient, rooms_api: Any) -> None:
     url = await create(alice)
     headers = {"content-type": "multipart/form-data; boundary=x", "content-length": str(11 * 1024 * 1024)}
     answer = await alice.post(f"{url}/gif", headers=headers, content=b"")
@@ -200,7 +200,7 @@ async def test_a_gif_that_announces_too_much_is_refused_before_it_is_read(
     assert errors.GIF_TOO_LARGE.text("ko") in answer.text
 
 
-async def test_rooms_api_hears_who_asks(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+async def test_requests_to_rooms_api_name_the_user(alice: httpx.AsyncClient, rooms_api: Any) -> None:
     await alice.get("/", headers={"accept-language": "en"})
     [caller] = rooms_api.callers
     assert (caller.address, caller.language) == ("203.0.113.9", "en")
@@ -230,7 +230,7 @@ async def test_an_outage_is_a_page_for_people_and_a_problem_for_programs(
     }
 
 
-async def test_unknown_routes_and_methods(alice: httpx.AsyncClient) -> None:
+async def test_unknown_routes_and_methods_are_refused(alice: httpx.AsyncClient) -> None:
     missing = await alice.get("/nowhere")
     assert missing.status_code == 404
     assert errors.NOT_FOUND.text("ko") in missing.text
@@ -239,14 +239,14 @@ async def test_unknown_routes_and_methods(alice: httpx.AsyncClient) -> None:
     assert "POST" in wrong.headers["allow"] or "GET" in wrong.headers["allow"]
 
 
-async def test_the_language_can_be_chosen_and_is_kept(alice: httpx.AsyncClient) -> None:
+async def test_a_chosen_language_is_remembered(alice: httpx.AsyncClient) -> None:
     assert '<html lang="ko">' in (await alice.get("/")).text
     assert '<html lang="en">' in (await alice.get("/?lang=en")).text
     assert '<html lang="en">' in (await alice.get("/room")).text
     assert '<html lang="en">' in (await alice.get("/?lang=tlh")).text
 
 
-async def test_a_page_can_be_asked_for_its_head_alone(alice: httpx.AsyncClient) -> None:
+async def test_a_page_answers_head(alice: httpx.AsyncClient) -> None:
     url = await create(alice)
     for path in ("/", "/room", url):
         assert (await alice.head(path)).status_code == 200

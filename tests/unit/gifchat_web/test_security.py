@@ -30,7 +30,7 @@ async def test_every_answer_has_the_strict_headers(alice: httpx.AsyncClient, met
     assert answer.headers["referrer-policy"] == "strict-origin"
 
 
-async def test_a_crash_has_them_too(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+async def test_the_answer_to_a_crash_has_the_strict_headers(alice: httpx.AsyncClient, rooms_api: Any) -> None:
     rooms_api.rooms = None
     answer = await alice.get("/")
     assert answer.status_code == 500
@@ -44,7 +44,7 @@ async def test_a_crash_has_them_too(alice: httpx.AsyncClient, rooms_api: Any) ->
     "origin",
     ["http://evil.test", "null", "http://chat.test.evil.test", "http://chat.test:8080", "https://chat.test", ""],
 )
-async def test_a_foreign_origin_changes_nothing(
+async def test_a_foreign_origin_cannot_change_anything(
     alice: httpx.AsyncClient, rooms_api: Any, method: str, path: str, origin: str
 ) -> None:
     headers = {"origin": origin, "accept": "application/json"}
@@ -65,11 +65,11 @@ async def test_a_request_with_two_origins_is_forged(
 
 
 @pytest.mark.parametrize("headers", [{}, {"origin": ORIGIN}])
-async def test_the_own_origin_and_none_are_let_through(alice: httpx.AsyncClient, headers: dict[str, str]) -> None:
+async def test_our_own_origin_and_a_missing_one_are_allowed(alice: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await alice.post("/room", data={"title": "x"}, headers=headers)).status_code == 302
 
 
-async def test_no_page_has_a_script_or_a_style_in_it(alice: httpx.AsyncClient) -> None:
+async def test_no_page_has_inline_scripts_or_styles(alice: httpx.AsyncClient) -> None:
     await alice.post("/room", data={"title": '</script><img src=x onerror="alert(1)">', "password": "p"})
     stranger_page = await alice.get("/", headers={"cookie": ""})
     pages = [stranger_page, *[await alice.get(path) for path in ("/", "/room", ROOM, "/nowhere")]]

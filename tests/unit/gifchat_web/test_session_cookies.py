@@ -17,7 +17,7 @@ def cookies(*secrets: str) -> SessionCookies:
     return SessionCookies(secrets, secure=False)
 
 
-def test_a_session_is_read_back_by_whoever_has_the_secret() -> None:
+def test_a_session_can_be_read_with_the_secret() -> None:
     issued = cookies(NEW).issue()
     assert issued.fresh
     read = cookies(OLD, NEW).read(issued.cookie)
@@ -29,7 +29,7 @@ def test_two_sessions_are_two_users() -> None:
     assert cookies(NEW).issue().identity != cookies(NEW).issue().identity
 
 
-def test_a_cookie_of_an_earlier_secret_is_signed_anew_for_the_same_user() -> None:
+def test_a_cookie_with_an_older_secret_is_signed_again_for_the_same_user() -> None:
     issued = cookies(OLD).issue()
     read = cookies(OLD, NEW).read(issued.cookie)
     assert read
@@ -41,11 +41,11 @@ def test_a_cookie_of_an_earlier_secret_is_signed_anew_for_the_same_user() -> Non
 
 
 @pytest.mark.parametrize("cookie", [None, "", "nonsense", "a.b.c"])
-def test_what_was_not_signed_here_is_no_session(cookie: str | None) -> None:
+def test_an_unsigned_cookie_is_not_a_session(cookie: str | None) -> None:
     assert cookies(NEW).read(cookie) is None
 
 
-def test_a_forged_cookie_another_secrets_or_another_salts_is_no_session() -> None:
+def test_a_cookie_with_a_wrong_signature_secret_or_salt_is_not_a_session() -> None:
     issued = cookies(NEW).issue()
     assert cookies(NEW).read(issued.cookie[:-2] + "xx") is None
     assert cookies(OLD).read(issued.cookie) is None
@@ -54,14 +54,14 @@ def test_a_forged_cookie_another_secrets_or_another_salts_is_no_session() -> Non
 
 
 def _at(monkeypatch: pytest.MonkeyPatch, age_s: float) -> str:
-    """A cookie that was signed `age_s` ago."""
+    """Return a cookie that was signed `age_s` ago."""
     now = datetime.now(UTC).timestamp()
     with monkeypatch.context() as patch:
         patch.setattr(TimestampSigner, "get_timestamp", lambda _self: int(now - age_s))
         return cookies(NEW).issue().cookie
 
 
-def test_a_cookie_ends_and_is_renewed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cookie_is_renewed_before_it_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     half_spent = cookies(NEW).read(_at(monkeypatch, SESSION_TTL_S / 2 + 60))
     assert half_spent
     assert half_spent.fresh
@@ -71,7 +71,7 @@ def test_a_cookie_ends_and_is_renewed_before(monkeypatch: pytest.MonkeyPatch) ->
     assert cookies(NEW).read(_at(monkeypatch, SESSION_TTL_S + 60)) is None
 
 
-def test_other_services_read_the_cookie_by_the_contract() -> None:
+def test_other_services_can_read_the_cookie() -> None:
     issued = cookies(OLD, NEW).issue()
     serializer = URLSafeTimedSerializer(
         [NEW],
@@ -81,7 +81,7 @@ def test_other_services_read_the_cookie_by_the_contract() -> None:
     assert Identity.of_session(serializer.loads(issued.cookie, max_age=SESSION_TTL_S)) == issued.identity
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites() -> None:
+def test_scripts_and_other_sites_cannot_use_the_cookie() -> None:
     for secure in (False, True):
         baker = SessionCookies([NEW], secure=secure)
         morsel = SimpleCookie(baker.set_cookie_header(baker.issue()))["gifchat_session"]

@@ -9,7 +9,7 @@ from gifchat_web.http.static_files import FOLDER, HashedFiles
 VENDORED = FOLDER / "vendor" / "socket.io-client-4.8.4"
 
 
-async def test_files_under_their_hash_are_kept_for_ever(alice: httpx.AsyncClient) -> None:
+async def test_files_under_their_hash_are_cached_for_a_year(alice: httpx.AsyncClient) -> None:
     page = (await alice.get("/room")).text
     [url] = re.findall(r'<script type="module" src="([^"]+)"', page)
     answer = await alice.get(url)
@@ -35,13 +35,13 @@ def test_any_change_changes_the_hash(tmp_path: Path) -> None:
     assert HashedFiles(tmp_path).version != first
 
 
-def test_imports_of_the_modules_lead_to_files() -> None:
+def test_every_import_of_a_module_names_a_file() -> None:
     for module in FOLDER.glob("js/**/*.js"):
         for target in re.findall(r'from "([^"]+)"', module.read_text()):
             assert (module.parent / target).is_file(), f"{module.name} imports {target}"
 
 
-def test_the_vendored_client_is_the_one_of_its_note() -> None:
+def test_the_vendored_client_matches_its_readme() -> None:
     digest = hashlib.sha256((VENDORED / "socket.io.esm.min.js").read_bytes()).hexdigest()
     assert digest in (VENDORED / "README.md").read_text()
     assert "MIT" in (VENDORED / "LICENSE").read_text()

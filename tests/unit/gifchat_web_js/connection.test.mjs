@@ -8,7 +8,7 @@ const { RoomConnection } = await load("connection.js");
 const ROOM = "65f0c0ffee0123456789abcd";
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-/** What the connection asks of a Socket.IO session, with a server that gives `answers` in turn. */
+/** The part of a Socket.IO socket that the connection uses, with a server that gives `answers` in turn. */
 class Socket {
   connected = false;
   active = true;
@@ -115,7 +115,7 @@ test("a spent ticket is replaced at once", async () => {
   assert.deepEqual(log, ["joining", "joined", "onJoined"]);
 });
 
-test("what may succeed later is tried again", async () => {
+test("a temporary refusal is retried", async () => {
   const socket = new Socket(refusal("recovering", true), "timeout");
   const { log } = connected(socket);
   socket.connect();
@@ -123,7 +123,7 @@ test("what may succeed later is tried again", async () => {
   assert.deepEqual(log, ["joining", "waiting", "wait", "joining", "waiting", "wait", "joining", "joined", "onJoined"]);
 });
 
-test("a refusal that stays one ends it", async () => {
+test("a final refusal ends the connection", async () => {
   const socket = new Socket(refusal("banned"));
   const { log } = connected(socket);
   socket.connect();
@@ -133,7 +133,7 @@ test("a refusal that stays one ends it", async () => {
   assert.deepEqual(socket.calls, ["connect", "disconnect"]);
 });
 
-test("without rooms-api it joins without a ticket; a refused ticket ends it", async () => {
+test("while rooms-api is down it joins without a ticket, but a refused ticket ends it", async () => {
   const away = new Socket();
   connected(away, { fetchTicket: async () => Promise.reject(problem("network_failed", true)) });
   away.connect();
@@ -147,7 +147,7 @@ test("without rooms-api it joins without a ticket; a refused ticket ends it", as
   assert.deepEqual(gone.joins, []);
 });
 
-test("a draining node is left for another, and a server's goodbye is answered by connecting again", async () => {
+test("it connects again when a node drains or the server disconnects it", async () => {
   const draining = new Socket(refusal("node_draining", true));
   connected(draining);
   draining.connect();
@@ -163,7 +163,7 @@ test("a draining node is left for another, and a server's goodbye is answered by
   assert.equal(closed.joins.length, 2);
 });
 
-test("a join that was overtaken by a reconnect is void", async () => {
+test("the result of a join from before a reconnect is ignored", async () => {
   const socket = new Socket();
   const waiting = [];
   const { log } = connected(socket, { fetchTicket: () => new Promise((resolve) => waiting.push(resolve)) });
@@ -175,7 +175,7 @@ test("a join that was overtaken by a reconnect is void", async () => {
   assert.equal(log.filter((line) => line === "onJoined").length, 1);
 });
 
-test("who loses the seat is told so, and asks for one again", async () => {
+test("a user who loses the seat is told, and asks for another", async () => {
   const socket = new Socket({ ok: true }, refusal("room_full", true), { ok: true });
   const { log } = connected(socket);
   socket.connect();

@@ -8,7 +8,7 @@ const { ANSWER_MS, LineCheck } = await load("line_check.js");
 const TIME = "2026-11-30T13:14:15.678Z";
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A page with a clock and events of its own, and a socket whose probes the test answers. */
+/** A page with its own clock and events, and a socket whose probes the test answers. */
 function pageWith({ connected = true } = {}) {
   const page = new EventTarget();
   const document = Object.assign(new EventTarget(), { visibilityState: "visible" });

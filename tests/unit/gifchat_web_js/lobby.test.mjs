@@ -35,7 +35,7 @@ test("sorted by members, a new room waits at the end of the whole list", () => {
   assert.equal(lobbyWith([room("a")], { sort: "members" }, "next").apply("newRoom", room("b")), false);
 });
 
-test("rooms change, fill and go", () => {
+test("rooms change, fill up and are removed", () => {
   const lobby = lobbyWith([room("a"), room("b")]);
   assert.equal(lobby.apply("roomChanged", room("a", { title: "changed" })), true);
   assert.equal(lobby.apply("occupancy", { b: 7, unknown: 1 }), true);
@@ -47,7 +47,7 @@ test("rooms change, fill and go", () => {
   assert.deepEqual(ids(lobby), ["b"]);
 });
 
-test("a further page shows no room twice", () => {
+test("another page shows no room twice", () => {
   const lobby = lobbyWith([room("a")], {}, "next");
   lobby.apply("newRoom", room("c"));
   lobby.append({ items: [room("a"), room("b")], next_cursor: null });
@@ -55,7 +55,7 @@ test("a further page shows no room twice", () => {
   assert.equal(lobby.nextCursor, null);
 });
 
-test("what happens while the list is read is in it, whether or not the answer knew it", () => {
+test("events during a load are in the list, whether or not the answer had them", () => {
   const lobby = lobbyWith([room("a")]);
   lobby.loading();
   lobby.apply("newRoom", room("b"));
@@ -67,7 +67,7 @@ test("what happens while the list is read is in it, whether or not the answer kn
   assert.equal(lobby.rooms[1].members, 5);
 });
 
-test("what happened before the list was read is not applied to it", () => {
+test("events from before a load are not applied to it", () => {
   const lobby = lobbyWith([room("a")]);
   lobby.loading();
   lobby.apply("removeRoom", "a");

@@ -23,20 +23,20 @@ function outboxOver(...answers) {
   return { outbox, log };
 }
 
-test("messages leave one after the other", async () => {
+test("messages are sent one after the other", async () => {
   const { outbox, log } = outboxOver();
   await Promise.all([outbox.put({ clientMessageId: "a" }), outbox.put({ clientMessageId: "b" })]);
   assert.deepEqual(log, ["a→ok", "sent a", "b→ok", "sent b"]);
 });
 
-test("what may succeed later is tried again with the same id before the next one leaves", async () => {
+test("a temporary failure is retried with the same id before the next message is sent", async () => {
   const { outbox, log } = outboxOver("outcome_unknown", "network_failed");
   const first = outbox.put({ clientMessageId: "a" });
   await Promise.all([first, outbox.put({ clientMessageId: "b" })]);
   assert.deepEqual(log, ["a→outcome_unknown", "wait", "a→network_failed", "wait", "a→ok", "sent a", "b→ok", "sent b"]);
 });
 
-test("a refusal is given back at once, and an outage in the end", async () => {
+test("a refusal is reported at once, and an outage after some tries", async () => {
   const refused = outboxOver("muted");
   await refused.outbox.put({ clientMessageId: "a" });
   assert.deepEqual(refused.log, ["a→muted", "failed a muted"]);
@@ -46,7 +46,7 @@ test("a refusal is given back at once, and an outage in the end", async () => {
   assert.equal(away.log.at(-1), "failed a unavailable");
 });
 
-test("the wait doubles up to its bound, with a random half", () => {
+test("the wait doubles up to its limit, and half of it is random", () => {
   assert.equal(backoff(1, { random: () => 0 }), 250);
   assert.equal(backoff(1, { random: () => 1 }), 500);
   assert.equal(backoff(3, { random: () => 1 }), 2_000);

@@ -5,7 +5,7 @@ import { golden, goldenEvents, load } from "./golden.mjs";
 
 const { DURABLE_EVENTS, ERROR_ACTIONS, Event, actionOf } = await load("protocol.js");
 
-test("every error of the contract has its action, and no other is known", () => {
+test("the errors and their actions are those of the contract", () => {
   const expected = Object.fromEntries(golden("errors").map(({ code, action }) => [code, action]));
   assert.deepEqual({ ...ERROR_ACTIONS }, expected);
 });
@@ -20,7 +20,7 @@ test("the events with a seq are the durable ones", () => {
     assert.equal(DURABLE_EVENTS.has(event), Number.isInteger(data.seq), event);
 });
 
-test("a code of a later version is tried again only if it says so", () => {
+test("an unknown code is retried only if the answer says so", () => {
   assert.equal(actionOf("from_the_future", true), "retry");
   assert.equal(actionOf("from_the_future", false), "stop");
   assert.equal(actionOf("banned", true), "stop");

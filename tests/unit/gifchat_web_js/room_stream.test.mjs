@@ -27,14 +27,14 @@ test("the first join shows the newest page", () => {
   assert.deepEqual(stream.position, { epoch: EPOCH, seq: 3 });
 });
 
-test("events in order are delivered, old ones are duplicates", () => {
+test("events in order are delivered, and old ones are duplicates", () => {
   const stream = joinedAt(3);
   assert.deepEqual(receive(stream, 4), ["deliver", [4]]);
   assert.deepEqual(receive(stream, 4), ["duplicate", []]);
   assert.deepEqual(receive(stream, 2), ["duplicate", []]);
 });
 
-test("a gap is told once, and what is held comes after what was missing", () => {
+test("a gap is reported once, and held events follow the missing ones", () => {
   const stream = joinedAt(3);
   assert.deepEqual(receive(stream, 6), ["gap", []]);
   assert.deepEqual(receive(stream, 7), ["held", []]);
@@ -50,7 +50,7 @@ test("a gap that closes by itself needs no fill", () => {
   assert.deepEqual(receive(stream, 7), ["gap", []]);
 });
 
-test("a fill that reaches less far asks again; one that brings nothing is a resync", () => {
+test("a short fill asks again, and an empty fill is a resync", () => {
   const stream = joinedAt(3);
   receive(stream, 9);
   const { type, events } = stream.filled({ epoch: EPOCH, items: [item(4), item(5)] });
@@ -64,7 +64,7 @@ test("another epoch is a resync", () => {
   assert.equal(stream.filled({ epoch: "f".repeat(16), items: [item(4)] }).type, "resync");
 });
 
-test("what comes before the ack of a rejoin is delivered after what was missed", () => {
+test("events before the ack of a rejoin are delivered after the missed ones", () => {
   const stream = joinedAt(3);
   stream.rejoining();
   assert.deepEqual(receive(stream, 6), ["held", []]);
@@ -80,7 +80,7 @@ test("a rejoin that did not recover replaces everything", () => {
   assert.deepEqual([reset, seqs(events)], [true, [899, 900]]);
 });
 
-test("recovered in another epoch is not believed", () => {
+test("a recovery in another epoch is not trusted", () => {
   const stream = joinedAt(3);
   stream.rejoining();
   assert.equal(stream.joined(ack(1, [item(1, "f".repeat(16))], true, "f".repeat(16))).reset, true);
@@ -93,14 +93,14 @@ test("after a resync there is no position until the next join", () => {
   assert.equal(stream.joined(ack(4, [item(4)], true)).reset, true);
 });
 
-test("a hole behind the ack is told with the ack", () => {
+test("a gap after the ack is reported with the ack", () => {
   const stream = joinedAt(3);
   stream.rejoining();
   receive(stream, 7);
   assert.equal(stream.joined(ack(5, [item(4), item(5)], true)).gap, 5);
 });
 
-test("any order with repeats gives every event once, in order", () => {
+test("events in any order, with repeats, are each delivered once and in order", () => {
   let state = 7;
   const random = (below) => {
     state = (state * 48_271) % 2_147_483_647;

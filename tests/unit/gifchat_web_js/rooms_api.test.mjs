@@ -5,7 +5,7 @@ import { load } from "./golden.mjs";
 
 const { RoomsApi } = await load("rooms_api.js");
 
-test("every response sets the clock, also a refusal", async () => {
+test("every response sets the clock, even a refusal", async () => {
   const date = "Mon, 30 Nov 2026 13:14:15 GMT";
   const heard = [];
   const statuses = [200, 503];

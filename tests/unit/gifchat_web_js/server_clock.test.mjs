@@ -9,7 +9,7 @@ const START = Date.parse("2026-11-30T13:00:00.000Z");
 const iso = (ms) => new Date(ms).toISOString();
 const http = (ms) => new Date(ms).toUTCString();
 
-/** A clock over monotonic time that the test passes; timers ring when their time has come. */
+/** A clock on monotonic time that the test advances. Timers fire when their time comes. */
 function clockInTheLab() {
   const lab = { monotonic: 5_000, timers: new Set() };
   lab.clock = new ServerClock({

@@ -55,7 +55,7 @@ test("a pending message becomes a sent one in the same place, whichever of answe
   }
 });
 
-test("an answer that overtakes the events of others is put in its place", () => {
+test("an answer that arrives before others' events is put in order", () => {
   const timeline = timelineWith(chat(1));
   timeline.addPending(draft("one"));
   timeline.confirm(mine(4, "one").data);
@@ -64,7 +64,7 @@ test("an answer that overtakes the events of others is put in its place", () => 
   assert.deepEqual(summary(timeline), ["1:sent", "2:sent", "3:sent", "4:sent"]);
 });
 
-test("a failed message is tried again with the same id, or given up", () => {
+test("a failed message can be retried with the same id, or discarded", () => {
   const timeline = timelineWith();
   timeline.addPending(draft("one"));
   assert.equal(timeline.retry("one"), null);
@@ -92,7 +92,7 @@ test("someone else's client_message_id does not settle mine", () => {
   assert.deepEqual(summary(timeline), ["1:sent", "same:pending"]);
 });
 
-test("own messages that are not stored stay through a reset, and those that are in it are settled", () => {
+test("a reset keeps the user's unstored messages and settles the stored ones", () => {
   const timeline = timelineWith(chat(1));
   timeline.addPending(draft("stored"));
   timeline.addPending(draft("not-stored"));
@@ -101,7 +101,7 @@ test("own messages that are not stored stay through a reset, and those that are 
   assert.equal(timeline.hasMore, true);
 });
 
-test("a deletion takes the words away, also from a page of history that was read before it", () => {
+test("a deletion removes the text, even from history that was read before it", () => {
   const timeline = timelineWith(chat(5), deletion(6, 5), deletion(7, 2));
   assert.equal(timeline.rows()[0].deleted, true);
   assert.equal(timeline.rows()[0].text, undefined);
@@ -113,7 +113,7 @@ test("a deletion takes the words away, also from a page of history that was read
   assert.equal(timeline.hasMore, false);
 });
 
-test("history goes in front, once", () => {
+test("history is added in front, once", () => {
   const timeline = timelineWith(chat(3), chat(4));
   assert.equal(timeline.oldestSeq, 3);
   timeline.prepend([chat(1), chat(2), chat(3)], false);

@@ -33,7 +33,7 @@ _log = structlog.get_logger("gifchat_web")
 
 
 def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp:
-    """The service as an ASGI application; `gifchat_rooms_api` in place of the HTTP client for tests."""
+    """Build the service as an ASGI application. Tests pass `rooms_api` in place of the HTTP client."""
     client = RoomsApiClient(settings.rooms_api_url)
     static_files = HashedFiles(made=script_files())
     pages = Pages(static_files, secure_cookies=settings.secure_cookies)

@@ -1,4 +1,4 @@
-"""What web needs of rooms-api."""
+"""What web needs from rooms-api."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ Sort = Literal["newest", "members"]
 
 
 class RoomsApiError(Exception):
-    """rooms-api refused, or could not be asked (then `code` is `UNAVAILABLE`)."""
+    """rooms-api refused, or is down (then `code` is `UNAVAILABLE`)."""
 
     def __init__(self, code: ErrorCode, retry_after: str | None = None) -> None:
-        """`retry_after`: the answer's `Retry-After`, as it came."""
+        """`retry_after` is the answer's `Retry-After`, unchanged."""
         super().__init__(code.code)
         self.code = code
         self.retry_after = retry_after
@@ -24,7 +24,7 @@ class RoomsApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf rooms-api is asked."""
+    """The user on whose behalf web asks rooms-api."""
 
     session_cookie: str
     address: str
@@ -33,48 +33,48 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class RoomsPage:
-    """A part of the list of rooms."""
+    """One page of the list of rooms."""
 
     items: list[RoomPayload]
     next_cursor: str | None
 
 
 class RoomsApi(Protocol):
-    """The public API of rooms-api, asked for a user. Every method raises `RoomsApiError` and nothing else."""
+    """The public API of rooms-api, called on behalf of a user. The methods raise only `RoomsApiError`."""
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
-        """One page of the rooms whose title has `query` in it."""
+        """Return one page of the rooms whose titles contain `query`."""
         ...
 
     async def get_room(self, caller: Caller, room_id: RoomId) -> RoomPayload:
-        """The room; `ROOM_NOT_FOUND`."""
+        """Return the room, or raise `ROOM_NOT_FOUND`."""
         ...
 
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
-        """A new room that the caller owns; `VALIDATION_FAILED`."""
+        """Create a room that the caller owns, or raise `VALIDATION_FAILED`."""
         ...
 
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
-        """Remove the caller's room; `ROOM_NOT_FOUND`, `NOT_OWNER`."""
+        """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""
         ...
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
         """Ask whether the caller may enter now, in the order: no such room, password, full.
 
-        After a right password rooms-api lets this session in without one for twelve hours.
+        After the right password rooms-api lets this session in without one for twelve hours.
         """
         ...
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
-        """Post a text, once; returns when it is stored."""
+        """Post a text once, even if a try fails. Return when it is stored."""
         ...
 
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
     ) -> GifId:
-        """Pass a multipart body on as it arrives; it has the file in the field `gif`."""
+        """Stream a multipart body to rooms-api as it arrives. The file is in the field `gif`."""
         ...
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
-        """Post a GIF that was uploaded, once; returns when it is stored."""
+        """Post an uploaded GIF once, even if a try fails. Return when it is stored."""
         ...

@@ -58,24 +58,24 @@ class RoomsApiClient:
         await self._http.close()
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
-        """One page of the rooms whose title has `query` in it."""
+        """Return one page of the rooms whose titles contain `query`."""
         wanted = {"q": query, "cursor": cursor, "sort": sort}
         page = await self._ask(caller, "GET", "/rooms", params={name: value for name, value in wanted.items() if value})
         return RoomsPage(page["items"], page["next_cursor"])
 
     async def get_room(self, caller: Caller, room_id: RoomId) -> RoomPayload:
-        """The room; `ROOM_NOT_FOUND`."""
+        """Return the room, or raise `ROOM_NOT_FOUND`."""
         room: RoomPayload = await self._ask(caller, "GET", f"/rooms/{room_id}")
         return room
 
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
-        """A new room that the caller owns; `VALIDATION_FAILED`."""
+        """Create a room that the caller owns, or raise `VALIDATION_FAILED`."""
         body = {"title": title, "max": max_members} | ({"password": password} if password else {})
         room: RoomPayload = await self._ask(caller, "POST", "/rooms", json=body)
         return room
 
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
-        """Remove the caller's room; `ROOM_NOT_FOUND`, `NOT_OWNER`."""
+        """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""
         await self._ask(caller, "DELETE", f"/rooms/{room_id}")
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
@@ -86,7 +86,7 @@ class RoomsApiClient:
         return room
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
-        """Post a text, once; returns when it is stored."""
+        """Post a text once, even if a try fails. Return when it is stored."""
         await self._post_message(caller, room_id, {"text": text})
 
     async def upload_gif(
@@ -104,7 +104,7 @@ class RoomsApiClient:
         return GifId(stored["id"])
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
-        """Post a GIF that was uploaded, once; returns when it is stored."""
+        """Post an uploaded GIF once, even if a try fails. Return when it is stored."""
         await self._post_message(caller, room_id, {"gif": gif_id})
 
     async def _post_message(self, caller: Caller, room_id: RoomId, content: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""The bodies of forms: urlencoded, or JSON as the original's scripts sent."""
+"""Reads the bodies of forms: urlencoded, or JSON as the original's scripts sent it."""
 
 import json
 import math
@@ -16,7 +16,7 @@ _MULTIPART_FRAME_BYTES = 64 * 1024
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """The fields of the body.
+    """Return the fields of the body.
 
     Raises:
         RoomsApiError: `MALFORMED`, `PAYLOAD_TOO_LARGE`.
@@ -50,10 +50,10 @@ def _finite(literal: str) -> float:
 
 
 def check_gif_upload(request: Request) -> str:
-    """The `Content-Type` of a GIF upload, boundary included.
+    """Return the `Content-Type` of a GIF upload, with its boundary.
 
     Raises:
-        RoomsApiError: `MALFORMED` where it is no multipart, `GIF_TOO_LARGE` where it says so itself.
+        RoomsApiError: `MALFORMED` if it is not multipart, `GIF_TOO_LARGE` if its `Content-Length` is too large.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -63,7 +63,7 @@ def check_gif_upload(request: Request) -> str:
 
 
 def check_length(request: Request, max_bytes: int, code: ErrorCode) -> None:
-    """Refuse with `code` what announces more than `max_bytes`."""
+    """Refuse with `code` a body whose `Content-Length` is above `max_bytes`."""
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
         raise RoomsApiError(errors.MALFORMED)

@@ -1,4 +1,4 @@
-"""The routes that the original had: its URLs, fields, order of checks and redirects."""
+"""The original's pages and forms, with its URLs, fields, order of checks and redirects."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -21,7 +21,7 @@ _ERROR_MAX_CHARS = 200
 
 
 def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
-    """The pages for people, and the forms on them."""
+    """Build the routes of the pages and of their forms."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
@@ -32,7 +32,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         sort: Sort = "newest",
         cursor: Annotated[str | None, Query(max_length=512)] = None,
     ) -> Response:
-        """The table of rooms; `error` is shown to the user."""
+        """Show the table of rooms, with `error` above it."""
         page = await rooms_api.list_rooms(caller_of(request), query=q, sort=sort, cursor=cursor)
         return pages.page(
             request,
@@ -47,12 +47,12 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room")
     async def new_room_form(request: Request) -> Response:
-        """The form for a new room."""
+        """Show the form for a new room."""
         return _form(request)
 
     @router.post("/room")
     async def create_room(request: Request) -> Response:
-        """Create a room and go there; its owner needs no password."""
+        """Create a room and go there. Its owner needs no password."""
         form = await read_form(request)
         title, max_text = form.get("title", "").strip(), form.get("max", "").strip()
         try:
@@ -66,9 +66,9 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room/{room_id}")
     async def enter_room(request: Request, room_id: str) -> Response:
-        """The chat page, or back to the list with the reason.
+        """Show the chat page, or go back to the list with the reason.
 
-        A password in the URL is exchanged at once, and the browser is sent to the URL without it.
+        A password in the URL is given to rooms-api at once, and the browser goes to the URL without it.
         """
         password = request.query_params.get("password")
         try:
@@ -83,12 +83,12 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room/{room_id}/password")
     async def password_form(room_id: str) -> Response:
-        """Where a browser comes back to after a wrong password: the room asks for it."""
+        """Go to the room, which asks for the password. Browsers ask for this URL after a wrong password."""
         return RedirectResponse(f"/room/{room_id_of(room_id)}", 303)
 
     @router.post("/room/{room_id}/password")
     async def give_password(request: Request, room_id: str) -> Response:
-        """Exchange a password and go to the room, or ask again."""
+        """Give a password to rooms-api and go to the room, or ask for it again."""
         password = (await read_form(request)).get("password", "")
         try:
             await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
@@ -129,10 +129,10 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
 
 def _refuse_entry(request: Request, refused: RoomsApiError) -> Response:
-    """Back to the list with the reason, as in the original; a failure of ours is not dressed up as one.
+    """Go back to the list with the reason, as in the original.
 
     Raises:
-        RoomsApiError: `refused` itself, where it is for the error page or the caller is a program.
+        RoomsApiError: `refused` itself, if the server failed or the client is a program.
     """
     if refused.code.status >= 500 or wants_json(request):
         raise refused

@@ -1,4 +1,4 @@
-"""From a template to an answer: language, texts, links to static files, and the data block that scripts read."""
+"""Renders templates with texts in the user's language, links to static files, and the data for the page's scripts."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -83,7 +83,7 @@ class Pages:
         return response
 
     def problem(self, request: Request, code: ErrorCode, retry_after: str | None = None) -> Response:
-        """A page that says what went wrong, or a problem document (RFC 9457) for who asks for JSON."""
+        """Return a page that says what went wrong, or a problem document (RFC 9457) for clients that ask for JSON."""
         if wants_json(request):
             response: Response = problem_document(request, code)
         else:
@@ -95,7 +95,7 @@ class Pages:
 
 
 def problem_document(request: Request, code: ErrorCode) -> JSONResponse:
-    """The error as `application/problem+json`."""
+    """Return the error as `application/problem+json`."""
     text = code.text(language_for(request))
     return JSONResponse(
         {
@@ -114,7 +114,7 @@ def problem_document(request: Request, code: ErrorCode) -> JSONResponse:
 
 
 def wants_json(request: Request) -> bool:
-    """Whether a program asks: it accepts JSON and no HTML, or the path is the API's."""
+    """Whether the client is a program: it accepts JSON but not HTML, or asks for a path of the API."""
     accept = request.headers.get("accept", "")
     accepts_json = "application/json" in accept or "application/problem+json" in accept
     return request.url.path.startswith("/api/") or (accepts_json and "text/html" not in accept)

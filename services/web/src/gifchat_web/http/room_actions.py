@@ -13,12 +13,12 @@ _OK = "ok"
 
 
 def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
-    """What the original's scripts asked for inside a room: each answers `ok`."""
+    """Build the routes that the original's scripts called inside a room."""
     router = APIRouter(include_in_schema=False)
 
     @router.delete("/room/{room_id}")
     async def remove_room(request: Request, room_id: str) -> Response:
-        """Remove the user's own room with all that was said in it."""
+        """Remove the user's own room and its messages."""
         await rooms_api.remove_room(caller_of(request), room_id_of(room_id))
         return PlainTextResponse(_OK)
 

@@ -1,4 +1,4 @@
-"""What every answer tells the browser to refuse, and which origins may change something."""
+"""Adds security headers to every answer, and checks the origin of requests that change something."""
 
 from collections.abc import Collection
 
@@ -19,7 +19,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
-# `strict-origin`, not `no-referrer`: with that one a browser's forms would say `Origin: null`.
+# With `no-referrer`, browsers would send `Origin: null` with their forms.
 _HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Referrer-Policy": "strict-origin",
@@ -32,7 +32,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SecurityHeaders:
-    """ASGI middleware, outermost: also the answer to a crash has the headers."""
+    """ASGI middleware. It is the outermost one, so that even the answer to a crash has the headers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""The session cookie: who a browser is, from its first page on.
+"""The session cookie, which identifies a browser from its first page on.
 
-The cookie holds a signed random session id. It is issued here alone; rooms-api and the gateways verify it.
+The cookie holds a signed random session id. Only web issues it. rooms-api and the gateways verify it.
 """
 
 import hashlib
@@ -25,26 +25,26 @@ class Session:
 
     identity: Identity
     cookie: str
-    """The signed value, as it is passed on to rooms-api."""
+    """The signed value, as web sends it to rooms-api."""
     fresh: bool
-    """Whether the browser must be given `cookie`: it has none, or one that is half spent or signed by an old secret."""
+    """Whether the answer must set `cookie`: the browser has none, or an aging one, or one with an old secret."""
 
 
 class SessionCookies:
     """Issues, verifies and renews session cookies."""
 
     def __init__(self, session_secrets: Sequence[str], *, secure: bool) -> None:
-        """`session_secrets` from oldest to newest: the last one signs, all of them verify."""
+        """`session_secrets` go from oldest to newest. The last one signs, and all of them verify."""
         self._newest = _serializer(session_secrets[-1:])
         self._all = _serializer(session_secrets)
         self._secure = secure
 
     def issue(self) -> Session:
-        """A session that nobody had before."""
+        """Return a new session."""
         return self._signed(secrets.token_urlsafe(16))
 
     def read(self, cookie: str | None) -> Session | None:
-        """The session of a cookie; None where it is missing, forged, expired or signed by a secret that is gone."""
+        """Return the session of a cookie, or None if it is missing, forged, expired or signed by an unknown secret."""
         if not cookie:
             return None
         try:
@@ -59,7 +59,7 @@ class SessionCookies:
         return Session(Identity.of_session(session_id), cookie, fresh=False)
 
     def set_cookie_header(self, session: Session) -> str:
-        """The value of `Set-Cookie` that gives a browser its session."""
+        """Return the `Set-Cookie` value that gives a browser its session."""
         secure = "; Secure" if self._secure else ""
         return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
@@ -83,10 +83,10 @@ def _serializer(session_secrets: Sequence[str]) -> URLSafeTimedSerializer:
 
 
 class Sessions:
-    """ASGI middleware: puts the `Session` into `scope["state"]["session"]`, and gives new browsers their cookie."""
+    """ASGI middleware that stores the `Session` in `scope["state"]["session"]` and gives new browsers their cookie."""
 
     def __init__(self, app: ASGIApp, cookies: SessionCookies, without: Sequence[str]) -> None:
-        """Paths that start with one of `without` have no session: files and probes."""
+        """Paths that start with one of `without` have no session, such as files and probes."""
         self._app = app
         self._cookies = cookies
         self._without = tuple(without)
@@ -108,5 +108,5 @@ class Sessions:
 
 
 def _cookie_of(headers: Headers) -> str | None:
-    """Read as rooms-api and the gateways read it: whatever else is in the header."""
+    """Return the cookie, read as rooms-api and the gateways read it, whatever else the header holds."""
     return cookie_parser("; ".join(headers.getlist("cookie"))).get(SESSION_COOKIE)

@@ -1,7 +1,7 @@
-"""Scripts and styles under `/static/<hash of all of them>/`.
+"""Serves scripts, styles and texts under `/static/<hash of all of them>/`.
 
-The hash is a folder of the URL, so that modules which import each other by relative paths share it, and what a browser
-once loaded under it never changes.
+The hash is a folder in the URL, so modules that import each other by relative paths share it. A file under
+its hash never changes.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ class HashedFiles(StaticFiles):
         self.version = _hash_of(folder, self._made)
 
     def url(self, path: str) -> str:
-        """The URL of a file, by its path in the folder."""
+        """Return the URL of a file by its path."""
         return f"/static/{self.version}/{path}"
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """The file, or 304, with how long it may be kept."""
+        """Return the file, or 304, and for how long browsers may keep it."""
         return self._kept(super().file_response(full_path, stat_result, scope, status_code), scope)
 
     async def get_response(self, path: str, scope: Scope) -> Response:

@@ -1,6 +1,6 @@
 /**
- * One room over one socket: joins with a fresh ticket, and joins again, with the reader's position, after every
- * reconnect, refused ticket or restart of a gateway, until it is told to stop.
+ * One room over one socket. It joins with a fresh ticket. After every reconnect, refused ticket or gateway restart it
+ * joins again with the reader's position, until it is told to stop.
  */
 
 import { backoff } from "./backoff.js";
@@ -51,14 +51,14 @@ export class RoomConnection {
     socket.on("connect_error", () => this.#lost("connect_error"));
     socket.onAny((event, data) => {
       if (this.#stopped) return;
-      // The seat was given away while the gateway was stopped: ask for one like everybody else.
+      // The gateway paused and the user lost the seat. Ask for a new one.
       if (event === Event.JOIN_REFUSED) this.#refused(data, ++this.#round);
       else handlers.onEvent(event, data);
     });
     if (socket.connected) this.join();
   }
 
-  /** Join, or join again from the reader's position; a join that is under way is void. */
+  /** Join, or join again from the reader's position. The result of an earlier join in flight is ignored. */
   async join() {
     const round = ++this.#round;
     const outdated = () => this.#stopped || round !== this.#round || !this.#socket.connected;
@@ -103,7 +103,7 @@ export class RoomConnection {
     this.#socket.disconnect().connect();
   }
 
-  /** The user types. Lost without harm. */
+  /** Tell the room that the user is typing. Best effort. */
   typing() {
     if (this.#socket.connected) this.#socket.volatile.emit(Event.TYPING, { room: this.#roomId });
   }
@@ -143,7 +143,7 @@ export class RoomConnection {
     if (this.#stopped) return;
     const round = ++this.#round;
     this.#handlers.onStatus("lost");
-    // After these two the client does not reconnect by itself.
+    // In these two cases the Socket.IO client does not reconnect by itself.
     if (reason !== "io server disconnect" && (reason !== "connect_error" || this.#socket.active)) return;
     await this.#wait(backoff(++this.#failures));
     if (!this.#stopped && round === this.#round) this.#socket.connect();

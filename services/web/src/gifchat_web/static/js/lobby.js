@@ -1,4 +1,4 @@
-/** The list of rooms that a page shows, kept right by the lobby's events. No I/O and no DOM. */
+/** The list of rooms that a page shows, updated by the lobby's events. No I/O and no DOM. */
 
 import { Event } from "./protocol.js";
 
@@ -12,18 +12,18 @@ export class Lobby {
   /** @type {[event: string, data: any][] | null} */
   #missed = null;
 
-  /** A first page is being read: what happens until it is there may be in it, or not. */
+  /** A first page is being read. It may or may not contain the events that arrive until then, so remember them. */
   loading() {
     this.#missed ??= [];
   }
 
-  /** It could not be read. */
+  /** Reading the first page failed. */
   loadingFailed() {
     this.#missed = null;
   }
 
   /**
-   * Show another first page, and apply to it what happened while it was read.
+   * Show another first page, and apply the events that arrived while it was read.
    *
    * @param {Wire.RoomPage} page
    */
@@ -38,7 +38,7 @@ export class Lobby {
   }
 
   /**
-   * Show a further page; a room that came by an event meanwhile is not shown twice.
+   * Show another page. A room that an event added meanwhile is not shown twice.
    *
    * @param {Wire.RoomPage} page
    */

@@ -1,4 +1,4 @@
-/** Starts the scripts of the page at hand. */
+/** Starts the scripts of the current page. */
 
 import { pageData } from "./page_data.js";
 import { paintSwatches } from "./views/element.js";

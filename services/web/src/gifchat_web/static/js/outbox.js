@@ -1,6 +1,6 @@
 /**
- * Own messages on their way to the server: one after the other, so that they are stored in the order in which they were
- * written. What may succeed later is tried again with the same `client_message_id`, and then given back as failed.
+ * The user's messages on their way to the server. It sends them one after the other, so that the server stores them in
+ * order. It retries a message with the same `client_message_id` a few times before it reports a failure.
  */
 
 import { backoff } from "./backoff.js";

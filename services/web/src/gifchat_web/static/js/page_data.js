@@ -1,6 +1,6 @@
 /**
- * What the server put into the page for its scripts: limits, the user, and what the page is about. The texts come from a
- * file of their own, which browsers keep.
+ * The data of a page for its scripts: limits, the user and the subject of the page. The texts come from a file of their
+ * own, which browsers cache.
  */
 
 import { fillIn } from "./fill_in.js";

@@ -1,4 +1,4 @@
-/** Names and codes that the services and these pages agree on; a test compares them with contracts/golden/. */
+/** Names and codes that the services and these pages agree on. A test compares them with contracts/golden/. */
 
 export const LOBBY_NAMESPACE = "/room";
 export const CHAT_NAMESPACE = "/chat";
@@ -77,14 +77,14 @@ export const ERROR_ACTIONS = Object.freeze({
   internal: Action.RETRY,
 });
 
-/** The pages' own code for an answer that never came; the same request may succeed later. */
+/** The pages' own code for a missing answer. The same request may succeed later. */
 export const NETWORK_FAILED = "network_failed";
 
-/** A ticket that cannot be used any more: a fresh one can. */
+/** Codes for a ticket that no longer works. A fresh ticket may work. */
 export const SPENT_TICKET = new Set(["ticket_invalid", "ticket_expired", "ticket_used"]);
 
 /**
- * What to do about an error. For a code of a later version, `retry` decides.
+ * What to do about an error. If the code is unknown, because it is newer than this page, `retry` decides.
  *
  * @param {string} code
  */

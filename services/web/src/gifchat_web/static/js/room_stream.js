@@ -1,14 +1,14 @@
 /**
- * A reader's place in a room's log: puts durable events in order, drops duplicates, notices gaps. No I/O.
+ * A reader's place in a room's log. It orders durable events, drops duplicates and detects gaps. No I/O.
  *
- * The gateway delivers in order and repairs gaps itself; this holds where a proxy, a rejoin or a bug does not.
+ * The gateway delivers in order and repairs gaps itself. This class also copes with proxies, rejoins and bugs.
  */
 
 const HELD_MAX = 512;
 
 export class RoomStream {
   /**
-   * Position of the last event that was delivered; null before the first join and after a resync.
+   * The position of the last delivered event. It is null before the first join and after a resync.
    *
    * @type {Wire.Position | null}
    */
@@ -18,22 +18,22 @@ export class RoomStream {
   #joining = true;
   #filling = false;
 
-  /** A join is on its way: what comes before its ack is held. */
+  /** A join is in flight. Events that arrive before its ack are held. */
   rejoining() {
     this.#joining = true;
     this.#filling = false;
     this.#held.clear();
   }
 
-  /** The numbering is void: forget the position. */
+  /** The numbering is no longer valid: forget the position. */
   forget() {
     this.position = null;
     this.rejoining();
   }
 
   /**
-   * The ack of `join`. Returns {reset, events, gap}: `reset` says that `events` replace everything shown; `gap`, where
-   * it is not null, that what follows this seq is to be read from the history.
+   * Take in the ack of `join`. Returns {reset, events, gap}. If `reset` is true, `events` replace everything shown. If
+   * `gap` is not null, the page must read the history after this seq.
    *
    * @param {Pick<Wire.Joined, "position" | "recent" | "recovered">} ack
    */
@@ -48,10 +48,11 @@ export class RoomStream {
   }
 
   /**
-   * A durable event from the socket.
+   * Take in a durable event from the socket.
    *
-   * Returns {type, events}: "deliver" with the events that can be shown now, in order; "duplicate"; "held" until the ack
-   * or the fill; "gap": read the history after `position.seq` and pass it to `filled`; "resync": join without position.
+   * Returns {type, events}. "deliver": the events can be shown now, in order. "duplicate": ignore it. "held": it waits
+   * for the ack or the fill. "gap": read the history after `position.seq` and pass it to `filled`. "resync": join without
+   * a position.
    *
    * @param {string} event
    * @param {Wire.LogItem["data"]} data
@@ -74,7 +75,7 @@ export class RoomStream {
   }
 
   /**
-   * A page of the history after the position.
+   * Take in a page of the history after the position.
    *
    * @param {Pick<Wire.HistoryPage, "epoch" | "items">} page
    * @returns {Page.Step} As `receive` does.
@@ -92,7 +93,7 @@ export class RoomStream {
   }
 
   /**
-   * Take all held events that follow the position without a hole.
+   * Take all held events that follow the position without a gap.
    *
    * @param {Wire.Position} position The current one.
    */

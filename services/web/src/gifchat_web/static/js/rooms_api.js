@@ -1,4 +1,4 @@
-/** The public API of rooms-api. Everything that fails rejects with an `ApiProblem`. */
+/** The public API of rooms-api. Every failure rejects with an `ApiProblem`. */
 
 import { MEMBERSHIP_HEADER, NETWORK_FAILED } from "./protocol.js";
 /** @import { ServerClock } from "./server_clock.js" */

@@ -15,7 +15,7 @@ export class ServerClock {
   #setTimer;
   #clearTimer;
   /**
-   * Server time minus monotonic time, in ms; null before the first response.
+   * Server time minus monotonic time, in ms, or null before the first response.
    *
    * @type {number | null}
    */
@@ -39,7 +39,7 @@ export class ServerClock {
     this.#clearTimer = clearTimer;
   }
 
-  /** Now, in ms since 1970; the page's own time before the first response. */
+  /** Now, in ms since 1970. Before the first response it is the page's own time. */
   now() {
     return this.#offset === null ? Date.now() : this.#monotonic() + this.#offset;
   }

@@ -1,4 +1,4 @@
-/** Opens Socket.IO sessions: WebSocket first, long-polling where a network lets no WebSocket through. */
+/** Opens Socket.IO sessions: with WebSocket, or with long-polling if the network blocks WebSockets. */
 
 import { io } from "../vendor/socket.io-client-4.8.4/socket.io.esm.min.js";
 

@@ -1,6 +1,6 @@
 /**
- * What a room page shows, as rows in order: the log, system lines where they happened, and at the end the user's own
- * messages that are not stored yet. No I/O and no DOM. A row that changes is a new object, so a view may compare by identity.
+ * The rows of a room page, in order: the log with system lines in between, and at the end the user's own messages that
+ * are not stored yet. No I/O and no DOM. A changed row is a new object, so a view can compare rows by identity.
  */
 
 import { Event } from "./protocol.js";
@@ -37,7 +37,7 @@ export class Timeline {
     return [...this.#log, ...this.#unsent.values()];
   }
 
-  /** The lowest seq that was loaded; null where there is none. Read the history before it. */
+  /** The lowest loaded seq, or null. Older history comes before it. */
   get oldestSeq() {
     return this.#oldest;
   }

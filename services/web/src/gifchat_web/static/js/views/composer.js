@@ -1,4 +1,4 @@
-/** Where messages are written: text, a GIF from a file, and what forbids it at the moment. */
+/** The composer: writes texts, picks GIF files, and shows why the user cannot post at the moment. */
 
 import { pageData, problemText, text } from "../page_data.js";
 import { byId } from "./element.js";
@@ -132,7 +132,7 @@ export class ComposerView {
     for (const control of [this.#text, this.#gifButton, this.#send]) control.disabled = !enabled;
   }
 
-  /** As high as its text, within the bounds of the style sheet. */
+  /** Make the field as high as its text, within the limits of the style sheet. */
   #fit() {
     this.#text.style.setProperty("height", "auto");
     this.#text.style.setProperty("height", `${this.#text.scrollHeight + 2}px`);

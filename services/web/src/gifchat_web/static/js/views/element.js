@@ -1,4 +1,4 @@
-/** DOM nodes from values. Text is always text: nothing here parses HTML. */
+/** Builds DOM nodes from values. Nothing here parses HTML, so text is always text. */
 
 /**
  * The element of the page with this id.

@@ -16,7 +16,7 @@ export function gifView(gif, alt) {
   const image = element("img", { alt, width: gif.width, height: gif.height, decoding: "async" });
   const view = element("div", { class: "gif" }, image);
   if (gif.width && gif.height) {
-    // Its place is kept free until it is loaded, so that nothing jumps.
+    // Reserve its place, so that nothing jumps when it has loaded.
     view.classList.add("sized");
     view.style.setProperty("--width", `${gif.width}px`);
     view.style.setProperty("--ratio", String(gif.width / gif.height));

@@ -10,7 +10,7 @@ import { BannerView } from "./banner.js";
 import { byId, element, swatch } from "./element.js";
 
 const TYPING_PAUSE_MS = 250;
-/** A list that is read anew is not shorter than it was, as far as one page goes. */
+/** A reloaded list is as long as before, up to one page. */
 const PAGE_MIN = 20;
 const PAGE_MAX = 100;
 
@@ -84,7 +84,7 @@ export function showRoomList() {
     render();
   };
 
-  /** The search is in the URL too, so that it is there after a reload and on the way back from a room. */
+  /** Search, and put the search into the URL, so that it survives a reload and the way back from a room. */
   const search = async () => {
     const query = new URLSearchParams({ q: filters.elements.q.value.trim(), sort: filters.elements.sort.value });
     history.replaceState(null, "", `/?${query}`);
@@ -120,8 +120,8 @@ export function showRoomList() {
   });
 
   const socket = openSocket(LOBBY_NAMESPACE);
-  // What happened while nobody listened, also between the making of this page and now, is not told again.
-  // A further page, which the link for browsers without scripts leads to, stays what it is.
+  // The lobby does not repeat events that this page missed since the server rendered it, so load the list again.
+  // A page with a cursor comes from the link for browsers without scripts. It stays as it is.
   socket.on("connect", () => new URLSearchParams(location.search).has("cursor") || load());
   socket.onAny((event, data) => {
     if (lobby.apply(event, data)) render();

@@ -236,7 +236,7 @@ class RoomPage {
 
   /** @param {Page.Problem} problem */
   #refused(problem) {
-    // The server's page asks for the password.
+    // The page that the server sends now asks for the password.
     if (problem.code === "password_required") location.reload();
     else this.#leave(problemText(problem));
   }
@@ -350,7 +350,7 @@ class RoomPage {
     const before = this.#timeline.oldestSeq;
     if (this.#loadingOlder || !this.#timeline.hasMore || before === null) return;
     this.#loadingOlder = true;
-    // A screen reader should not read the past aloud.
+    // A screen reader should not read old messages aloud.
     this.#log.setAttribute("aria-live", "off");
     try {
       const page = await this.#api.history(this.#room._id, { before });

@@ -36,7 +36,7 @@ export class TypingView {
     if (this.#users.delete(userId)) this.#render();
   }
 
-  /** Nobody types any more. */
+  /** Nobody is typing any more. */
   clear() {
     for (const userId of [...this.#users.keys()]) this.remove(userId);
   }
