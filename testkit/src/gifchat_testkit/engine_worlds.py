@@ -29,33 +29,33 @@ PING_INTERVAL_S = 0.3
 PING_TIMEOUT_S = 0.2
 MAX_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 32 * 1024
-"""In the kernel: so little, that our own bound is reached soon."""
+"""The kernel's send buffer. Small, so that our own limit is reached soon."""
 DEADLINE_S = 10.0
 
 
 @dataclass
 class World:
-    """A server that runs, and what it has seen."""
+    """A running server, and what its handlers have seen."""
 
     engine: EngineServer
     port: int = 0
     told: list[tuple[str, ...]] = field(default_factory=list)
-    """What handlers were called with, in order."""
+    """The calls of the handlers, in order."""
     environs: dict[str, dict[str, Any]] = field(default_factory=dict)
     draining: bool = False
     broken: bool = False
-    """What handlers of `disconnect` wait for is cancelled."""
+    """Whether `disconnect` handlers wait for a future that is cancelled."""
     sessions: Callable[[], int] = lambda: 0
-    """How many the Socket.IO server knows, in all namespaces."""
+    """Returns the number of the Socket.IO server's sessions, in all namespaces."""
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The server's URL."""
         return f"http://127.0.0.1:{self.port}"
 
 
 def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
-    """How both servers are made; with short times."""
+    """Return the options for either server, with short ping times."""
     return {
         "allowed_origins": [ORIGIN],
         "trusted_proxies": "127.0.0.1",
@@ -69,7 +69,7 @@ def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
 
 
 def engine_world(**more: Any) -> World:
-    """An Engine.IO server that echoes; some messages are commands."""
+    """Create an Engine.IO server that echoes messages. Some messages are commands."""
     engine = EngineServer(**options(lambda: world, **more))
     world = World(engine)
 
@@ -108,7 +108,7 @@ NAMESPACES = ("/", "/custom", "/admin")
 
 
 def chat_world(**more: Any) -> World:
-    """A Socket.IO server with `/`, `/custom`, and `/admin`, which wants a token."""
+    """Create a Socket.IO server with the namespaces `/`, `/custom`, and `/admin`, which requires a token."""
     manager = ClientManager()
     server = ChatServer(client_manager=manager, async_handlers=False, **options(lambda: world, **more))
     world = World(server.eio)
@@ -119,7 +119,7 @@ def chat_world(**more: Any) -> World:
 
 
 class _Namespace:
-    """Handlers for one namespace."""
+    """The handlers of one namespace."""
 
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
@@ -209,7 +209,7 @@ class _Namespace:
 
 @contextmanager
 def served(world: World) -> Iterator[World]:
-    """Serve it on a free port, in a thread of its own, as the gateway is served."""
+    """Serve the world like the gateway, on a free port and in its own thread."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -246,4 +246,4 @@ def served(world: World) -> Iterator[World]:
     finally:
         server.should_exit = True
         thread.join(DEADLINE_S)
-        assert not thread.is_alive(), "the server does not stop"
+        assert not thread.is_alive(), "the server did not stop in time"

@@ -1,4 +1,4 @@
-"""Serve the gateway's engine alone, for test suites that others wrote for Engine.IO and Socket.IO servers.
+"""Serve the gateway's engine alone, for third-party test suites for Engine.IO and Socket.IO servers.
 
 `python -m gifchat_testkit.protocol_suite engine.io` echoes messages below `/engine.io/`; `… socket.io` serves the
 namespaces `/` and `/custom` below `/socket.io/`, with the events that the official suite sends. Both run on uvicorn
@@ -28,12 +28,12 @@ from gifchat_realtime_gateway.socketio.overrides import ChatServer
 NAMESPACES = ("/", "/custom")
 BACKLOG = 1_024
 GREETING_DELAY_S = 0.02
-"""The official suite listens for `auth` once it has CONNECT's answer; it misses an event in the same TCP segment."""
+"""The official suite listens for `auth` only after CONNECT's answer, so it would miss an event in the same segment."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a suite expects of the server."""
+    """The options of the server."""
 
     ping_interval_s: float = 25.0
     ping_timeout_s: float = 20.0
@@ -41,7 +41,7 @@ class Options:
     allowed_origins: Sequence[str] = ()
 
     def for_engine(self) -> dict[str, Any]:
-        """The arguments for `EngineServer` and `ChatServer`."""
+        """Return the arguments for `EngineServer` and `ChatServer`."""
         return {
             "allowed_origins": self.allowed_origins,
             "trusted_proxies": "127.0.0.1",
@@ -106,7 +106,7 @@ def _add_namespace(server: ChatServer, namespace: str) -> None:
 
 
 async def serve(engine: EngineServer, path: str, port: int) -> None:
-    """Serve the engine on 127.0.0.1, as the gateway serves it, until SIGTERM or SIGINT.
+    """Serve the engine like the gateway, on 127.0.0.1, until SIGTERM or SIGINT.
 
     Raises:
         OSError: the port is taken.

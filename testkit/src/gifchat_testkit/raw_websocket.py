@@ -1,4 +1,4 @@
-"""WebSocket frames and clients of bare bytes: they can say what no library would."""
+"""WebSocket frames and clients on the byte level, which can send what no library would."""
 
 import asyncio
 import base64
@@ -21,7 +21,7 @@ def client_frame(
     mask: bytes | None = b"\x12\x34\x56\x78",
     length_bytes: int | None = None,
 ) -> bytes:
-    """One frame; without `mask` it is not masked, and `length_bytes` (0, 2, 8) is chosen where it is not given."""
+    """Return one frame. `mask=None` leaves it unmasked. `length_bytes` (0, 2, 8) defaults to the shortest encoding."""
     size = len(payload)
     if length_bytes is None:
         length_bytes = 0 if size < 126 else 2 if size < 0x1_0000 else 8
@@ -34,26 +34,26 @@ def client_frame(
 
 
 def close_payload(code: int, reason: bytes = b"") -> bytes:
-    """What is in a close frame."""
+    """Return the payload of a close frame."""
     return code.to_bytes(2, "big") + reason
 
 
 class RawWebSocket:
-    """A TCP connection that has asked for a WebSocket."""
+    """A TCP connection that has requested a WebSocket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         self.head = head
-        """The answer to the request, with its headers."""
+        """The head of the HTTP response."""
         self._reader = reader
         self._writer = writer
 
     @property
     def status(self) -> int:
-        """The answer's status."""
+        """The HTTP status of the response."""
         return int(self.head.split(b" ")[1])
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         self._writer.write(data)
         await self._writer.drain()
 
@@ -62,27 +62,27 @@ class RawWebSocket:
         await self.send(client_frame(1, text.encode()))
 
     async def exactly(self, count: int) -> bytes:
-        """The next so many bytes from the server, whatever they are."""
+        """Read exactly `count` bytes."""
         return await self._reader.readexactly(count)
 
     async def frame(self) -> tuple[int, bytes]:
-        """The next frame from the server: its opcode and payload.
+        """Read the next frame from the server. Returns its opcode and payload.
 
         Raises:
-            AssertionError: it is fragmented, masked, or uses extensions, which this server never does.
-            IncompleteReadError: the connection ended.
+            AssertionError: the frame is fragmented, masked or uses an extension, which our server never does.
+            IncompleteReadError: the connection has ended.
         """
         async with asyncio.timeout(DEADLINE_S):
             first, second = await self._reader.readexactly(2)
-            assert first & 0xF0 == 0x80, "whole, and no reserved bits"
-            assert second & 0x80 == 0, "a server masks nothing"
+            assert first & 0xF0 == 0x80, "frames must be whole and without reserved bits"
+            assert second & 0x80 == 0, "servers must not mask"
             size = second & 0x7F
             if size >= 126:
                 size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8), "big")
             return first & 0x0F, await self._reader.readexactly(size)
 
     async def closed(self) -> int | None:
-        """Read to the end, and answer a close frame; its code, None where there was none."""
+        """Read to the end and answer the close frame. Returns its code; None without a close frame."""
         code = None
         try:
             while True:
@@ -94,7 +94,7 @@ class RawWebSocket:
             return code
 
     async def ended(self) -> None:
-        """Return when the server has closed the TCP connection; what comes before is thrown away."""
+        """Wait until the server has closed the TCP connection. Discards all data."""
         async with asyncio.timeout(DEADLINE_S):
             try:
                 while await self._reader.read(65_536):
@@ -103,16 +103,16 @@ class RawWebSocket:
                 pass
 
     async def body(self) -> bytes:
-        """What follows the head, to the end: of a refusal."""
+        """Read everything after the head: the body of a refusal."""
         async with asyncio.timeout(DEADLINE_S):
             return await self._reader.read()
 
     def half_close(self) -> None:
-        """Send nothing any more."""
+        """Send EOF. The server can still send."""
         self._writer.write_eof()
 
     def abort(self) -> None:
-        """Go without a word."""
+        """Abort the TCP connection without a close frame."""
         self._writer.transport.abort()
 
 
@@ -125,7 +125,7 @@ async def raw_websocket(
     method: str = "GET",
     receive_buffer: int | None = None,
 ) -> AsyncIterator[RawWebSocket]:
-    """Ask for a WebSocket; `headers` are added to the usual ones, and None takes one away."""
+    """Request a WebSocket. `headers` are added to the defaults; the value None removes one."""
     all_headers: dict[str, str | None] = {
         "Host": f"127.0.0.1:{port}",
         "Upgrade": "websocket",

@@ -198,6 +198,19 @@ async def test_waiting_packets_can_be_polled_after_the_server_closed(polling: Co
         await polling.poll()
 
 
+async def test_a_lingering_connection_is_closed_once_its_packets_are_polled(polling: Connection) -> None:
+    packets = [f"4{number}" for number in range(MAX_POLLED_PACKETS + 1)]
+    for packet in packets:
+        polling.send(packet)
+    polling.close(CloseReason.SERVER)
+    polling.linger()
+    polling.send("4late")
+    assert await polling.poll() == packets[:-1]
+    assert (polling.state, polling.closed) == (State.LINGERING, True)
+    assert await polling.poll() == packets[-1:]
+    assert polling.state is State.CLOSED
+
+
 async def test_a_connection_closes_once(
     polling: Connection, websocket: Connection, owner: Owner, link: FakeLink
 ) -> None:
