@@ -1,4 +1,4 @@
-"""`docker-compose.yml`, its `.env.example`, the images and the tests name the same variables with the same defaults."""
+"""Compose, `.env.example`, the images and the tests use the same variables with the same defaults."""
 
 import re
 from pathlib import Path
@@ -18,11 +18,11 @@ USED = dict(re.findall(r"\$\{([A-Z][A-Z_]*):-([^${}]*)", COMPOSE))
 EXAMPLE = dict(re.findall(r"(?m)^# ([A-Z][A-Z_]*)=(\S*)", (ROOT / ".env.example").read_text()))
 
 
-def test_the_example_has_every_variable_and_no_other() -> None:
+def test_the_example_lists_exactly_the_variables_of_compose() -> None:
     assert EXAMPLE.keys() == USED.keys()
 
 
-@pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # its default has the port in it
+@pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # its default contains the port
 def test_the_example_shows_the_default(name: str) -> None:
     assert EXAMPLE[name] == USED[name]
 
@@ -36,7 +36,7 @@ OF_ONE_REPLICA = {"RELAY_ADDRESS"}
     ("service", "settings"),
     [("rooms-api", RoomsApiSettings), ("realtime-gateway", GatewaySettings), ("web", WebSettings)],
 )
-def test_every_setting_can_be_set_from_outside(service: str, settings: type[BaseSettings]) -> None:
+def test_compose_passes_every_setting(service: str, settings: type[BaseSettings]) -> None:
     common = COMPOSE[COMPOSE.index("x-settings:") : COMPOSE.index("\nservices:")]
     own = re.split(r"(?m)^  (?=\S)", COMPOSE[COMPOSE.index("\nservices:") :])
     section = common + next(part for part in own if part.startswith(f"{service}:"))
@@ -44,7 +44,7 @@ def test_every_setting_can_be_set_from_outside(service: str, settings: type[Base
     assert {name.upper() for name in settings.model_fields} - OF_THE_IMAGE - OF_ONE_REPLICA <= passed
 
 
-def test_the_secret_of_development_is_the_one_that_production_refuses() -> None:
+def test_production_refuses_the_default_secret_of_compose() -> None:
     assert USED["SESSION_SECRETS"] == DEVELOPMENT_SECRET
 
 
@@ -57,12 +57,12 @@ def test_base_images_are_the_same_everywhere(variable: str) -> None:
 
 
 @pytest.mark.parametrize("dockerfile", sorted(ROOT.glob("services/*/Dockerfile")), ids=lambda path: path.parent.name)
-def test_images_follow_the_rules(dockerfile: Path) -> None:
+def test_images_are_locked_small_and_not_root(dockerfile: Path) -> None:
     text = dockerfile.read_text()
     lock = f"requirements/{dockerfile.parent.name}.lock"
-    assert text.count("FROM ") >= 2, "one stage builds, another runs"
+    assert text.count("FROM ") >= 2, "build in one stage and run in another"
     assert f"--require-hashes -r {lock}" in text
-    assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", text), "a number, so that Kubernetes can see that it is not root"
+    assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", text), "Kubernetes can only verify a numeric user"
     assert "HEALTHCHECK" in text
     for refused in ("--chmod", "--mount", "curl", "://", "index-url", ":latest"):
         assert refused not in text, refused

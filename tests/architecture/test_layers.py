@@ -1,4 +1,4 @@
-"""The one-way rule: the import contracts of the root `pyproject.toml` hold, and leave no service out."""
+"""Dependencies point one way: the import contracts in the root `pyproject.toml` hold and cover every package."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def test_the_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_package_is_under_them() -> None:
+def test_the_contracts_cover_every_package() -> None:
     packages = {
         init.parent.name
         for pattern in ("contracts", "chassis", "services/*", "cli", "testkit")
@@ -27,7 +27,7 @@ def test_every_package_is_under_them() -> None:
 
 
 def test_the_contracts_use_the_standard_library_alone() -> None:
-    """Importing every shared module brings in nothing that a package index has."""
+    """Every module of contracts can be imported without installed packages."""
     modules = [path.stem for path in (ROOT / "contracts/src/gifchat_contracts").glob("[a-z]*.py")]
     code = f"import {', '.join(f'gifchat_contracts.{name}' for name in modules)}"
     subprocess.run(

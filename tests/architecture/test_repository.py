@@ -1,4 +1,4 @@
-"""The shape of the repository: what is where, what is not there, and which test reads which module."""
+"""The shape of the repository: names of modules, locks, and which modules the tests reach."""
 
 import ast
 import re
@@ -74,7 +74,7 @@ def reached(starts: Iterable[Path], known: dict[str, Path]) -> set[str]:
 
 
 def test_every_module_is_reached_from_a_test() -> None:
-    """Coverage has a floor of its own; this finds modules that nothing uses."""
+    """Coverage has its own floor. This test finds modules that nothing uses."""
     known = modules()
     tests = [path for path in (ROOT / "tests").rglob("*.py") if not NOT_OURS.intersection(path.parts)]
     programs = {name for name, path in known.items() if 'if __name__ == "__main__":' in path.read_text()}
@@ -82,7 +82,7 @@ def test_every_module_is_reached_from_a_test() -> None:
     assert sorted(missing) == []
 
 
-def test_names_say_what_is_inside() -> None:
+def test_no_module_has_a_meaningless_name() -> None:
     assert [str(path.relative_to(ROOT)) for path in files() if MEANINGLESS.search(path.stem.lower())] == []
 
 
@@ -98,7 +98,7 @@ def test_locks_have_a_hash_for_every_package(lock: Path) -> None:
 
 
 @pytest.mark.parametrize("project", SERVICES, ids=lambda path: path.parent.name)
-def test_a_service_is_locked_at_versions_that_it_asks_for(project: Path) -> None:
+def test_the_lock_of_a_service_satisfies_its_requirements(project: Path) -> None:
     pins = dict(
         re.findall(
             r"(?m)^([A-Za-z0-9._-]+)==([^\s;\\]+)", (ROOT / f"requirements/{project.parent.name}.lock").read_text()
@@ -110,7 +110,7 @@ def test_a_service_is_locked_at_versions_that_it_asks_for(project: Path) -> None
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
         if not requirement.specifier:
-            problems.append(f"{line}: says no oldest version")
+            problems.append(f"{line}: has no minimum version")
         elif name not in versions:
             problems.append(f"{line}: is not in the lock")
         elif versions[name] not in requirement.specifier:

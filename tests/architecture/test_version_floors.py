@@ -1,4 +1,4 @@
-"""No lock and no project allows a version below `requirements/floors.toml`."""
+"""No lock and no project allows a version below the floors in `requirements/floors.toml`."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ FLOORS = {
     for name, entry in tomllib.loads((ROOT / "requirements/floors.toml").read_text())["python"].items()
 }
 LOCKS = sorted(lock for lock in (ROOT / "requirements").glob("*.lock") if lock.stem != "old-clients")
-"""Without the old clients, which are below the floors on purpose."""
+"""All but the old clients, which are below the floors on purpose."""
 PROJECTS = sorted(
     path
     for pattern in ("contracts", "chassis", "services/*", "cli", "testkit")
@@ -36,12 +36,12 @@ def required(project: Path) -> list[Requirement]:
 
 
 def lowest(requirement: Requirement) -> Version | None:
-    """The oldest version that `requirement` allows, where it says so with `>=`, `==` or `~=`."""
+    """The oldest version that `requirement` allows; None without `>=`, `==` or `~=`."""
     bounds = [Version(part.version) for part in requirement.specifier if part.operator in (">=", "==", "~=")]
     return max(bounds, default=None)
 
 
-def test_there_is_something_to_check() -> None:
+def test_all_locks_and_services_are_found() -> None:
     assert {lock.stem for lock in LOCKS} >= {"rooms-api", "realtime-gateway", "web", "local", "dev", "build"}
     assert len(SERVICES) == 3
 
@@ -66,13 +66,13 @@ def test_projects_keep_the_floors(project: Path) -> None:
 
 
 @pytest.mark.parametrize("project", SERVICES, ids=lambda path: path.parent.name)
-def test_a_floor_that_comes_in_by_way_of_others_is_stated_too(project: Path) -> None:
-    """Who installs a service without its lock still gets no version below a floor."""
+def test_services_state_the_floors_of_indirect_dependencies(project: Path) -> None:
+    """An installation without the lock gets no version below a floor either."""
     versions = locked(ROOT / "requirements" / f"{project.parent.name}.lock")
     stated = {canonicalize_name(requirement.name) for requirement in required(project)}
     assert sorted(name for name in FLOORS.keys() & versions.keys() if name not in stated) == []
 
 
-def test_every_floor_is_of_something_that_is_used() -> None:
+def test_every_floor_is_used() -> None:
     used = {name for lock in LOCKS for name in locked(lock)}
     assert sorted(FLOORS.keys() - used) == []
