@@ -27,8 +27,18 @@ help:  ## show this list
 up: .venv/.local  ## start the whole system on http://localhost:8080 (PORT=, DATA=, GATEWAYS=, ROOMS_API=); Ctrl-C stops it
 	@exec $(BIN)/gifchat up --port $(PORT) --data $(DATA) --gateways $(GATEWAYS) --rooms-api $(ROOMS_API)
 
-test: .venv/.dev  ## run all tests (ARGS= are passed to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+# Coverage slows tests down, so it leaves out the tests of whole systems, which have deadlines.
+COVERED := tests/unit tests/ports tests/integration
+
+test: .venv/.dev $(if $(COVERAGE),coverage)  ## run all tests (ARGS= are passed to pytest; COVERAGE=1 measures coverage too)
+	$(BIN)/python -m pytest $(if $(COVERAGE),$(addprefix --ignore=,$(COVERED))) $(ARGS)
+
+coverage: .venv/.dev  ## run unit, port and integration tests with branch coverage, and show the report (ARGS=)
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(COVERED) $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+	@.ci/coverage-floor
 
 faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
 	$(BIN)/python -m faults $(ARGS)

@@ -1,6 +1,7 @@
 """One service of the system as a process of its own, beside the servers that a test has started."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,12 +66,16 @@ class Service:
                 return
 
 
+INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|COVERAGE_\w+")
+"""The services see these variables of the test run, and no other."""
+
+
 @contextmanager
 def running_service(module: str, work_dir: Path, **environment: str) -> Iterator[Service]:
     """`python -m module` with an environment of its own, ready, until the block is left."""
     port = free_port()
     log_file = work_dir / f"{module}-{port}.log"
-    inherited = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "TMPDIR")}
+    inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", module],
