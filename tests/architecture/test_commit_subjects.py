@@ -14,6 +14,8 @@ ROOT = Path(__file__).parents[2]
 CHECK = ROOT / ".ci/check-subject"
 FIRST_PARENT = "a6bc45f"
 """The rule holds for every commit after this one."""
+TOO_LATE_TO_MEND = {"tests: State behaviour in the names of the gateway's ports and edge tests."}
+"""Published before its author had the hook."""
 
 
 def load(path: Path) -> ModuleType:
@@ -86,4 +88,5 @@ def test_the_commits_follow_the_form() -> None:
     )
     if log.returncode != 0:
         pytest.skip("this clone does not have the history")
-    assert {subject: found for subject in log.stdout.splitlines() if (found := check.problems(subject))} == {}
+    subjects = set(log.stdout.splitlines()) - TOO_LATE_TO_MEND
+    assert {subject: found for subject in subjects if (found := check.problems(subject))} == {}
