@@ -1,4 +1,4 @@
-"""Adapters are tested on the loop that the services run on."""
+"""These tests run on uvloop, like the services."""
 
 import asyncio
 from collections.abc import Callable, Mapping
