@@ -1,4 +1,4 @@
-"""`gifchat_rooms_api.ports.MessageLog`: the fake and MongoDB are held to the same promises."""
+"""`gifchat_rooms_api.ports.MessageLog`: one suite for the fake and for MongoDB."""
 
 import asyncio
 import secrets
@@ -76,14 +76,14 @@ async def test_an_empty_log_has_head_0(log: MessageLog) -> None:
     ],
     ids=lambda fact: repr(fact)[:30],
 )
-async def test_every_entry_comes_back_as_it_was(log: MessageLog, fact: Fact) -> None:
+async def test_every_entry_comes_back_unchanged(log: MessageLog, fact: Fact) -> None:
     stored = entry(1, "k1", fact=fact)
     assert await log.append(ROOM, [stored]) == Appended(1, None)
     assert await log.after(ROOM, 0, 10) == [stored]
     assert await log.find(ROOM, {(ANNE, "k1")}) == {(ANNE, "k1"): stored}
 
 
-async def test_an_append_stops_at_a_taken_seq_and_says_the_head(log: MessageLog) -> None:
+async def test_an_append_stops_at_a_taken_seq_and_returns_the_head(log: MessageLog) -> None:
     await log.append(ROOM, [entry(1, "a1"), entry(2, "a2"), entry(3, "a3")])
     assert await log.append(ROOM, [entry(3, "b1"), entry(4, "b2")]) == Appended(0, SeqTaken(3))
     await log.append(ROOM, [entry(5, "a5"), entry(6, "a6")])
@@ -91,7 +91,7 @@ async def test_an_append_stops_at_a_taken_seq_and_says_the_head(log: MessageLog)
     assert await seqs(log) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_an_append_stops_at_a_taken_key_and_hands_over_what_is_stored(log: MessageLog) -> None:
+async def test_an_append_stops_at_a_taken_key_and_returns_the_stored_entry(log: MessageLog) -> None:
     first = entry(1, "same")
     await log.append(ROOM, [first])
     appended = await log.append(ROOM, [entry(2, "new"), entry(3, "same"), entry(4, "later")])
@@ -99,25 +99,25 @@ async def test_an_append_stops_at_a_taken_key_and_hands_over_what_is_stored(log:
     assert await seqs(log) == [1, 2]
 
 
-async def test_seqs_and_keys_are_unique_within_a_room_and_a_user_only(log: MessageLog) -> None:
+async def test_seqs_are_unique_per_room_and_keys_per_room_and_user(log: MessageLog) -> None:
     assert await log.append(ROOM, [entry(1, "k"), entry(2, "k", BOB)]) == Appended(2, None)
     assert await log.append(OTHER, [entry(1, "k"), entry(2, "k", BOB)]) == Appended(2, None)
 
 
-async def test_of_two_writers_of_one_seq_one_gets_it(log: MessageLog) -> None:
+async def test_only_one_writer_gets_a_seq(log: MessageLog) -> None:
     results = await asyncio.gather(*(log.append(ROOM, [entry(1, f"k{number}")]) for number in range(10)))
     assert sorted(result.stored for result in results) == [0] * 9 + [1]
     assert all(result.conflict in (None, SeqTaken(1)) for result in results)
 
 
-async def test_find_leaves_out_what_is_not_there(log: MessageLog) -> None:
+async def test_find_leaves_out_missing_entries(log: MessageLog) -> None:
     stored = entry(1, "k1")
     await log.append(ROOM, [stored])
     assert await log.find(ROOM, {(ANNE, "k1"), (ANNE, "k2"), (BOB, "k1")}) == {(ANNE, "k1"): stored}
     assert await log.find(OTHER, {(ANNE, "k1")}) == {}
 
 
-async def test_last_posted_counts_messages_alone_and_the_latest(log: MessageLog) -> None:
+async def test_last_posted_counts_only_messages_and_returns_the_latest(log: MessageLog) -> None:
     later = AT + timedelta(seconds=5)
     await log.append(
         ROOM,
@@ -135,7 +135,7 @@ async def test_last_posted_counts_messages_alone_and_the_latest(log: MessageLog)
 
 
 @pytest.mark.parametrize("content", [Text("secret"), GIF])
-async def test_redaction_takes_the_content_and_keeps_the_place(log: MessageLog, content: Content) -> None:
+async def test_redaction_removes_the_content_and_keeps_the_entry(log: MessageLog, content: Content) -> None:
     stored = entry(1, "k1", fact=Message("#86362d", content))
     await log.append(ROOM, [stored])
     redacted = await log.redact(ROOM, 1)
@@ -153,7 +153,7 @@ async def test_only_a_message_can_be_redacted(log: MessageLog) -> None:
     assert await log.redact(ROOM, 2) is None
 
 
-async def test_pages_go_both_ways_in_rising_order(log: MessageLog) -> None:
+async def test_entries_are_read_in_both_directions_in_ascending_order(log: MessageLog) -> None:
     await log.append(ROOM, [entry(seq, f"k{seq}") for seq in range(1, 11)])
 
     def numbers(entries: Iterable[LogEntry]) -> list[int]:
@@ -168,7 +168,7 @@ async def test_pages_go_both_ways_in_rising_order(log: MessageLog) -> None:
     assert numbers(await log.before(ROOM, 100, 2)) == [9, 10]
 
 
-async def test_heads_of_many_rooms_and_none_of_those_that_do_not_exist(log: MessageLog) -> None:
+async def test_heads_of_many_rooms_leave_out_missing_rooms(log: MessageLog) -> None:
     await log.append(ROOM, [entry(seq, f"k{seq}") for seq in range(1, 4)])
     await log.append(MISSING, [entry(1, "k1")])
     assert await log.heads([ROOM, OTHER, MISSING]) == {
@@ -178,7 +178,7 @@ async def test_heads_of_many_rooms_and_none_of_those_that_do_not_exist(log: Mess
     assert await log.heads([]) == {}
 
 
-async def test_removing_a_room_removes_its_entries_alone(log: MessageLog) -> None:
+async def test_removing_a_room_removes_only_its_entries(log: MessageLog) -> None:
     await log.append(ROOM, [entry(1, "k1"), entry(2, "k2")])
     await log.append(OTHER, [entry(1, "k1")])
     await log.remove_room(ROOM)
@@ -187,13 +187,13 @@ async def test_removing_a_room_removes_its_entries_alone(log: MessageLog) -> Non
     assert await seqs(log, OTHER) == [1]
 
 
-async def test_keys_of_any_client_are_only_data(log: MessageLog) -> None:
+async def test_client_keys_are_treated_as_data(log: MessageLog) -> None:
     key = "$where" + secrets.token_hex(4)
     await log.append(ROOM, [entry(1, key)])
     assert list(await log.find(ROOM, {(ANNE, key)})) == [(ANNE, key)]
 
 
-async def test_rooms_are_found_by_when_they_were_written(log: MessageLog) -> None:
+async def test_rooms_are_found_by_the_time_of_their_entries(log: MessageLog) -> None:
     await log.append(ROOM, [entry(1, "a1", at=AT), entry(2, "a2", at=AT + timedelta(seconds=10))])
     await log.append(OTHER, [entry(1, "o1", at=AT)])
     assert set(await log.written_since(AT)) == {ROOM, OTHER}

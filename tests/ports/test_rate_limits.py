@@ -1,4 +1,4 @@
-"""`gifchat_rooms_api.ports.RateLimits`: buckets of one process and buckets in Redis give the same answers."""
+"""`gifchat_rooms_api.ports.RateLimits`: one suite for local buckets and for buckets in Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,14 +22,14 @@ async def limits(request: pytest.FixtureRequest) -> AsyncIterator[RateLimits]:
         yield RedisRateLimits(redis, LocalRateLimits())
 
 
-async def test_a_burst_is_given_and_then_the_time_until_the_next(limits: RateLimits) -> None:
+async def test_a_burst_is_allowed_and_then_the_wait_is_returned(limits: RateLimits) -> None:
     assert [await limits.take(SLOW, "anne") for _ in range(3)] == [0.0] * 3
     wait_s = await limits.take(SLOW, "anne")
     assert 55.0 < wait_s <= 60.0
-    assert 0 < await limits.take(SLOW, "anne") <= wait_s, "who asks too early waits no longer for it"
+    assert 0 < await limits.take(SLOW, "anne") <= wait_s, "asking too early does not prolong the wait"
 
 
-async def test_everybody_has_a_bucket_for_each_purpose(limits: RateLimits) -> None:
+async def test_every_subject_has_a_bucket_per_rate(limits: RateLimits) -> None:
     other = Rate("test-other", burst=1, refill_s=60.0)
     for _ in range(4):
         await limits.take(SLOW, "anne")
@@ -38,7 +38,7 @@ async def test_everybody_has_a_bucket_for_each_purpose(limits: RateLimits) -> No
     assert await limits.take(other, "anne") > 0.0
 
 
-async def test_a_bucket_fills_itself(limits: RateLimits) -> None:
+async def test_a_bucket_refills_over_time(limits: RateLimits) -> None:
     while await limits.take(QUICK, "anne") == 0.0:
         pass
     async with asyncio.timeout(10):
@@ -46,6 +46,6 @@ async def test_a_bucket_fills_itself(limits: RateLimits) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_of_many_at_once_the_burst_gets_through(limits: RateLimits) -> None:
+async def test_concurrent_requests_get_no_more_than_the_burst(limits: RateLimits) -> None:
     waits = await asyncio.gather(*(limits.take(SLOW, "anne") for _ in range(30)))
     assert waits.count(0.0) == 3

@@ -1,4 +1,4 @@
-"""The whole service on a real MongoDB and a real Valkey; the test talks to it as ASGI, without a socket."""
+"""The whole service on a real MongoDB and a real Valkey. Tests call it as an ASGI app, without a socket."""
 
 import asyncio
 import hashlib
@@ -40,7 +40,7 @@ def signed(salt: str, value: object) -> str:
 
 
 class Clock:
-    """The service's clock: the real one, moved forward by the test."""
+    """The service's clock: real time plus an offset that tests advance."""
 
     def __init__(self) -> None:
         self._ahead = timedelta()
@@ -54,7 +54,7 @@ class Clock:
 
 @dataclass
 class User:
-    """A session and what it sends."""
+    """A session with an HTTP client."""
 
     session_id: str
     http: httpx.AsyncClient
@@ -70,7 +70,7 @@ class User:
         return room
 
     def membership(self, room: dict[str, Any], access_version: int = 1) -> dict[str, str]:
-        """The header that a gateway's join ack gives the means for."""
+        """Return the header with the membership from a join ack."""
         content = {"r": room["_id"], "u": self.who.user_id, "v": access_version}
         return {identity.MEMBERSHIP_HEADER: signed(identity.MEMBERSHIP_SALT, content)}
 
@@ -101,7 +101,7 @@ class Api:
         return await self.client("http://test/internal/v1", headers=headers)
 
     async def take_seats(self, room: dict[str, Any], *user_ids: UserId) -> None:
-        """As a gateway's script does it."""
+        """Take seats as a gateway's script does."""
         room_id = RoomId(room["_id"])
         for user_id in user_ids:
             await self.redis.hset(keys.members(room_id), user_id, "1|#86362d")
@@ -151,7 +151,7 @@ def kept_database(mongo_url: str) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture
 def mongo_database(kept_database: Database[dict[str, Any]]) -> Iterator[str]:
-    """The name of a database that is empty but for its indexes: making those takes longer than most tests here."""
+    """Name of a database that is empty except for its indexes, which take longer to create than most tests."""
     yield kept_database.name
     for name in kept_database.list_collection_names():
         kept_database[name].delete_many({})
@@ -159,13 +159,13 @@ def mongo_database(kept_database: Database[dict[str, Any]]) -> Iterator[str]:
 
 @dataclass
 class Rounds:
-    """The janitor's, one right after the other, GIFs in each."""
+    """The janitor's rounds, which run back to back and always sweep GIFs."""
 
     begun: int = 0
     ended: int = 0
 
     async def whole(self) -> None:
-        """Wait for a round that began after now and has ended."""
+        """Wait until a round that starts after now has ended."""
         begun = self.begun
         async with asyncio.timeout(10):
             while self.ended <= begun:
@@ -192,7 +192,7 @@ def janitor(monkeypatch: pytest.MonkeyPatch) -> Rounds:
 async def start_api(
     mongo_url: str, mongo_database: str, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[StartApi]:
-    """Starts the service with some settings of the test's own."""
+    """Start the service with the test's settings."""
     clock = Clock()
     monkeypatch.setattr(composition, "_now", clock)
     async with AsyncExitStack() as stack:

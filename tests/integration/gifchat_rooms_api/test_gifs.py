@@ -1,4 +1,4 @@
-"""GIFs over HTTP: taken in by their bytes, kept once, served for ever, shown by messages."""
+"""GIFs over HTTP: upload, storage, serving, and the messages that show them."""
 
 import asyncio
 from hashlib import sha256
@@ -28,7 +28,7 @@ async def anne(api: Api) -> User:
 
 @pytest.fixture
 async def site(api: Api) -> httpx.AsyncClient:
-    """Who loads pictures: without a session."""
+    """A client without a session."""
     return await api.client("http://test")
 
 
@@ -44,7 +44,7 @@ async def uploaded(user: User, room: dict[str, Any], data: bytes) -> dict[str, A
 
 
 @pytest.mark.parametrize(("extension", "frames"), [("gif", 5), ("png", 1), ("jpg", 1), ("webp", 3)])
-async def test_an_upload_is_served_with_a_still_beside_it(
+async def test_an_upload_is_served_with_its_still(
     anne: User, site: httpx.AsyncClient, extension: str, frames: int
 ) -> None:
     data = picture(extension, frames=frames)
@@ -65,7 +65,7 @@ async def test_an_upload_is_served_with_a_still_beside_it(
     assert pixels(still.content) == pixels(data)[:1]
 
 
-async def test_what_is_served_never_changes_and_can_do_no_harm(anne: User, site: httpx.AsyncClient) -> None:
+async def test_files_are_immutable_and_served_with_security_headers(anne: User, site: httpx.AsyncClient) -> None:
     gif = await uploaded(anne, await anne.room(), picture("gif", frames=2))
     for url, content_type in ((gif["url"], "image/gif"), (gif["still_url"], "image/png")):
         served = await site.get(url)
@@ -83,7 +83,7 @@ async def test_what_is_served_never_changes_and_can_do_no_harm(anne: User, site:
         assert head.headers["content-length"] == served.headers["content-length"]
 
 
-async def test_who_has_it_is_not_sent_it_again(anne: User, site: httpx.AsyncClient) -> None:
+async def test_a_cached_file_is_not_sent_again(anne: User, site: httpx.AsyncClient) -> None:
     gif = await uploaded(anne, await anne.room(), picture("gif"))
     etag = (await site.get(gif["url"])).headers["etag"]
     for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
@@ -93,7 +93,7 @@ async def test_who_has_it_is_not_sent_it_again(anne: User, site: httpx.AsyncClie
     assert (await site.get(gif["url"], headers={"if-none-match": '"x"'})).status_code == 200
 
 
-async def test_parts_are_served_and_only_of_the_file_that_is_meant(anne: User, site: httpx.AsyncClient) -> None:
+async def test_ranges_are_served_only_if_the_etag_matches(anne: User, site: httpx.AsyncClient) -> None:
     gif = await uploaded(anne, await anne.room(), picture("png", 800, 600))
     whole = (await site.get(gif["url"])).content
     size = len(whole)
@@ -112,7 +112,7 @@ async def test_parts_are_served_and_only_of_the_file_that_is_meant(anne: User, s
     assert "immutable" not in outside.headers["cache-control"]
 
 
-async def test_a_large_file_comes_back_whole(anne: User, site: httpx.AsyncClient) -> None:
+async def test_a_large_file_is_served_completely(anne: User, site: httpx.AsyncClient) -> None:
     out = BytesIO()
     Image.effect_noise((1_100, 1_000), 90).save(out, "PNG")
     gif = await uploaded(anne, await anne.room(), out.getvalue())
@@ -135,18 +135,18 @@ async def test_a_large_file_comes_back_whole(anne: User, site: httpx.AsyncClient
         "é.gif",
     ],
 )
-async def test_what_is_not_there_is_404(site: httpx.AsyncClient, file: str) -> None:
+async def test_a_missing_file_is_404(site: httpx.AsyncClient, file: str) -> None:
     answer = await site.get(f"/gif/{file}")
     assert answer.status_code == 404
     assert answer.json()["code"] in ("gif_not_found", "not_found")
 
 
-async def test_another_extension_is_another_file(anne: User, site: httpx.AsyncClient) -> None:
+async def test_a_wrong_extension_is_404(anne: User, site: httpx.AsyncClient) -> None:
     gif = await uploaded(anne, await anne.room(), picture("png"))
     assert (await site.get(f"/gif/{gif['id']}.gif")).json()["code"] == "gif_not_found"
 
 
-async def test_the_same_picture_is_stored_once_by_whomever_and_at_once(api: Api, anne: User) -> None:
+async def test_concurrent_uploads_of_a_picture_store_it_once(api: Api, anne: User) -> None:
     bob = await api.user("bob")
     rooms = {anne.session_id: await anne.room(), bob.session_id: await bob.room()}
     data = picture("gif", frames=2)
@@ -157,7 +157,7 @@ async def test_the_same_picture_is_stored_once_by_whomever_and_at_once(api: Api,
     assert await api.database["gif_files.files"].count_documents({}) == 2
 
 
-async def test_who_took_it_and_where_is_not_kept_and_it_is_shown_upright(anne: User, site: httpx.AsyncClient) -> None:
+async def test_metadata_is_removed_and_the_picture_is_upright(anne: User, site: httpx.AsyncClient) -> None:
     data = picture("jpg", exif=exif_with_orientation(6), comment=b"taken at home")
     gif = await uploaded(anne, await anne.room(), data)
     served = (await site.get(gif["url"])).content
@@ -185,7 +185,7 @@ def truncated() -> bytes:
     ],
     ids=["svg", "bmp", "empty", "11 MiB", "65535 x 65535", "1001 frames", "truncated", "does not decode"],
 )
-async def test_each_bad_file_has_its_code_and_leaves_nothing(
+async def test_a_bad_file_is_refused_with_its_code_and_not_stored(
     api: Api, anne: User, data: bytes, code: errors.ErrorCode
 ) -> None:
     answer = await send(anne, await anne.room(), data)
@@ -195,7 +195,7 @@ async def test_each_bad_file_has_its_code_and_leaves_nothing(
     assert await api.database["gif_files.files"].count_documents({}) == 0
 
 
-async def test_names_and_declared_types_are_not_believed(anne: User, site: httpx.AsyncClient) -> None:
+async def test_file_names_and_declared_types_are_ignored(anne: User, site: httpx.AsyncClient) -> None:
     url = f"/rooms/{(await anne.room())['_id']}/gifs"
     lie = {"gif": ("../../x.svg", picture("png"), "image/svg+xml")}
     gif = (await anne.http.post(url, files=lie)).json()
@@ -204,7 +204,7 @@ async def test_names_and_declared_types_are_not_believed(anne: User, site: httpx
     assert (await anne.http.post(url, files=truth)).json()["code"] == "gif_wrong_type"
 
 
-async def test_a_body_that_is_no_upload_is_refused(anne: User) -> None:
+async def test_a_body_that_is_not_an_upload_is_refused(anne: User) -> None:
     url = f"/rooms/{(await anne.room())['_id']}/gifs"
     for answer, code in (
         (await anne.http.post(url, json={"gif": "x"}), "malformed"),
@@ -215,7 +215,7 @@ async def test_a_body_that_is_no_upload_is_refused(anne: User) -> None:
         assert answer.json()["code"] == code
 
 
-async def test_only_who_may_write_uploads(api: Api, anne: User) -> None:
+async def test_only_users_who_may_post_can_upload(api: Api, anne: User) -> None:
     bob = await api.user("bob")
     room = await anne.room()
     data = picture("gif")
@@ -229,14 +229,14 @@ async def test_only_who_may_write_uploads(api: Api, anne: User) -> None:
     assert answer.json()["code"] == "session_required"
 
 
-async def test_uploads_of_one_user_are_counted_before_they_are_read(api: Api, anne: User) -> None:
+async def test_uploads_are_rate_limited_before_they_are_read(api: Api, anne: User) -> None:
     bob, room = await api.user("bob"), await anne.room()
     codes = [(await send(anne, room, b"x")).json()["code"] for _ in range(UPLOADS_PER_USER.burst + 1)]
     assert codes == ["gif_wrong_type"] * UPLOADS_PER_USER.burst + ["rate_limited"]
     assert (await send(bob, await bob.room(), b"x")).json()["code"] == "gif_wrong_type"
 
 
-async def test_a_message_shows_a_gif_that_was_uploaded(api: Api, anne: User) -> None:
+async def test_a_message_shows_an_uploaded_gif(api: Api, anne: User) -> None:
     room = await anne.room()
     gif = await uploaded(anne, room, picture("gif", frames=2))
     url = f"/rooms/{room['_id']}/messages"
@@ -250,7 +250,7 @@ async def test_a_message_shows_a_gif_that_was_uploaded(api: Api, anne: User) -> 
     assert (missing.status_code, missing.json()["code"]) == (404, "gif_not_found")
 
 
-async def test_a_gif_outlives_its_upload_while_a_message_shows_it(
+async def test_a_gif_stays_while_a_message_shows_it(
     janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
 ) -> None:
     room, other = await anne.room(), await anne.room()
@@ -275,7 +275,7 @@ async def test_a_gif_outlives_its_upload_while_a_message_shows_it(
     assert await api.database["gif_files.files"].count_documents({}) == 2
 
 
-async def test_a_deleted_message_lets_its_gif_go(
+async def test_the_gif_of_a_deleted_message_is_removed(
     janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
 ) -> None:
     room = await anne.room()
@@ -288,9 +288,7 @@ async def test_a_deleted_message_lets_its_gif_go(
     assert (await site.get(gif["url"])).status_code == 404
 
 
-async def test_however_short_its_time_a_gif_stays_until_its_message_can_be_there(
-    janitor: Rounds, start_api: StartApi
-) -> None:
+async def test_a_gif_stays_while_its_message_may_be_in_flight(janitor: Rounds, start_api: StartApi) -> None:
     api: Api = await start_api(unreferenced_gif_ttl=0)
     anne = await api.user("anne")
     room = await anne.room()

@@ -1,4 +1,4 @@
-"""The decoder with its real child: what it gives, and what becomes of a child that is killed or takes too much."""
+"""The decoder with its real child: results, resource limits, and killed children."""
 
 import asyncio
 import os
@@ -32,7 +32,7 @@ async def refusal(decoder: ImageDecoder, wanted: Picture) -> errors.ErrorCode:
 
 
 def pretending(body: str, **limits: float) -> ImageDecoder:
-    """A decoder whose child does what `body` says; `pid` tells the test which process it is."""
+    """A decoder whose child runs `body`, and writes its process id to a file for the test."""
     return ImageDecoder(
         replace(DecoderLimits(), **limits),  # type: ignore[arg-type]
         command=(sys.executable, "-I", "-c", f"import os, sys, time\n{body}"),
@@ -92,7 +92,7 @@ async def test_transparency_shows_in_the_still(decoder: ImageDecoder) -> None:
 @pytest.mark.parametrize(
     ("extension", "options"), [("jpg", {}), ("png", {}), ("webp", {"lossless": True}), ("webp", {})]
 )
-async def test_a_turned_picture_is_stored_upright(
+async def test_a_rotated_picture_is_stored_upright(
     decoder: ImageDecoder, extension: str, options: dict[str, bool], orientation: int
 ) -> None:
     from PIL import ImageOps  # noqa: PLC0415 - the oracle of this test alone
@@ -146,17 +146,17 @@ async def test_a_later_frame_that_does_not_decode_is_broken(decoder: ImageDecode
     assert await refusal(decoder, examine(damaged)) == errors.GIF_BROKEN
 
 
-async def test_more_frames_than_were_counted_are_broken(decoder: ImageDecoder) -> None:
+async def test_more_frames_than_the_walker_counted_are_broken(decoder: ImageDecoder) -> None:
     assert await refusal(decoder, replace(examine(picture("gif", frames=3)), frames=2)) == errors.GIF_BROKEN
 
 
-async def test_a_child_that_takes_too_much_memory_is_broken() -> None:
+async def test_a_picture_that_needs_too_much_memory_is_broken() -> None:
     large = examine(picture("png", 4096, 4096))
     assert await refusal(ImageDecoder(DecoderLimits(memory_bytes=120 * 2**20)), large) == errors.GIF_BROKEN
     assert (await ImageDecoder().decode(large)).still
 
 
-async def test_a_child_that_takes_too_much_time_is_broken() -> None:
+async def test_a_picture_that_needs_too_much_cpu_time_is_broken() -> None:
     decoder = pretending(
         "from gifchat_rooms_api.adapters import image_child\n"
         "image_child._limit_resources(*map(int, sys.argv[-2:]))\n"
@@ -181,12 +181,12 @@ async def test_a_child_that_takes_too_much_time_is_broken() -> None:
         "sys.stderr.write('x' * 10_000_000); sys.exit(3)",
     ],
 )
-async def test_whatever_a_child_does_the_answer_is_broken(body: str) -> None:
+async def test_any_misbehaviour_of_the_child_means_broken(body: str) -> None:
     async with asyncio.timeout(DEADLINE_S):
         assert await refusal(pretending(body), examine(picture("gif", 200, 200))) == errors.GIF_BROKEN
 
 
-async def test_a_child_that_cannot_be_started_means_later() -> None:
+async def test_a_child_that_cannot_start_means_unavailable() -> None:
     decoder = ImageDecoder(command=("/nowhere/python",))
     assert await refusal(decoder, examine(picture("gif"))) == errors.UNAVAILABLE
 
@@ -206,7 +206,7 @@ def gone(pid: int) -> bool:
     return False
 
 
-async def test_a_child_killed_from_outside_is_broken(pid_file: Path) -> None:
+async def test_a_killed_child_means_broken(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     waiting = asyncio.create_task(refusal(decoder, examine(picture("gif"))))
     pid = int(await asyncio.to_thread(pid_file.read_text))
@@ -214,7 +214,7 @@ async def test_a_child_killed_from_outside_is_broken(pid_file: Path) -> None:
     assert await asyncio.wait_for(waiting, DEADLINE_S) == errors.GIF_BROKEN
 
 
-async def test_a_child_over_its_deadline_is_killed_and_means_later(pid_file: Path) -> None:
+async def test_a_child_over_its_deadline_is_killed_and_means_unavailable(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)", deadline_s=1.0)
     waiting = asyncio.create_task(refusal(decoder, examine(picture("gif"))))
     pid = int(await asyncio.to_thread(pid_file.read_text))
@@ -222,7 +222,7 @@ async def test_a_child_over_its_deadline_is_killed_and_means_later(pid_file: Pat
     assert gone(pid)
 
 
-async def test_who_gives_up_leaves_no_child(pid_file: Path) -> None:
+async def test_a_cancelled_caller_leaves_no_child(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
     waiting = asyncio.create_task(decoder.decode(examine(picture("gif"))))
     pid = int(await asyncio.to_thread(pid_file.read_text))
@@ -245,7 +245,7 @@ async def test_closing_waits_for_the_child_of_a_cancelled_caller(pid_file: Path)
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_the_line_is_bounded(pid_file: Path) -> None:
+async def test_the_queue_is_bounded(pid_file: Path) -> None:
     decoder = pretending(f"open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)", at_once=1, waiting=2)
     wanted = examine(picture("gif"))
     inside = [asyncio.create_task(decoder.decode(wanted)) for _ in range(3)]
@@ -263,7 +263,7 @@ async def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> Non
     assert await refusal(decoder, examine(picture("gif"))) == errors.GIF_BROKEN
 
 
-async def test_the_child_can_write_no_file(tmp_path: Path) -> None:
+async def test_the_child_cannot_write_files(tmp_path: Path) -> None:
     script = (
         "from gifchat_rooms_api.adapters import image_child\n"
         "image_child._limit_resources(1 << 30, 5)\n"

@@ -1,4 +1,4 @@
-"""Who gets a ticket, and who may read and write, over HTTP on real seats, grants and limits."""
+"""Tickets, and access for reading and posting, over HTTP on real seats, grants and limits."""
 
 import asyncio
 from typing import Any
@@ -44,7 +44,7 @@ def content_of(ticket: str) -> dict[str, Any]:
     return content
 
 
-async def test_a_ticket_is_for_this_user_in_this_room_once_and_not_for_long(anne: User, bob: User) -> None:
+async def test_a_ticket_is_for_one_user_and_one_room_for_a_short_time(anne: User, bob: User) -> None:
     room = await anne.room()
     answer = await ask(bob, room)
     assert answer.status_code == 201
@@ -55,12 +55,12 @@ async def test_a_ticket_is_for_this_user_in_this_room_once_and_not_for_long(anne
     assert content_of((await ask(bob, room)).json()["ticket"])["j"] != ticket["j"]
 
 
-async def test_a_body_is_not_needed_for_an_open_room(anne: User) -> None:
+async def test_an_open_room_needs_no_body(anne: User) -> None:
     room = await anne.room()
     assert (await anne.http.post(f"/rooms/{room['_id']}/tickets")).status_code == 201
 
 
-async def test_a_private_room_takes_its_password_and_remembers_who_gave_it(api: Api, anne: User, bob: User) -> None:
+async def test_a_private_room_requires_its_password_once(api: Api, anne: User, bob: User) -> None:
     room = await anne.room(password=PASSWORD)
     assert await code(bob, room) == "password_required"
     assert await code(bob, room, "") == "password_required"
@@ -77,7 +77,7 @@ async def test_the_owner_needs_no_password(anne: User) -> None:
     assert await code(anne, await anne.room(password=PASSWORD)) is None
 
 
-async def test_a_new_password_voids_what_was_given_before(anne: User, bob: User) -> None:
+async def test_a_new_password_voids_earlier_tickets_and_grants(anne: User, bob: User) -> None:
     room = await anne.room(password=PASSWORD)
     before = content_of((await ask(bob, room, PASSWORD)).json()["ticket"])
     await anne.http.patch(f"/rooms/{room['_id']}", json={"password": "another"})
@@ -87,7 +87,7 @@ async def test_a_new_password_voids_what_was_given_before(anne: User, bob: User)
     assert (before["v"], after["v"]) == (1, 2)
 
 
-async def test_attempts_of_a_user_in_a_room_are_limited_right_ones_too(anne: User, bob: User) -> None:
+async def test_attempts_per_user_and_room_are_limited_even_correct_ones(anne: User, bob: User) -> None:
     room, other = await anne.room(password=PASSWORD), await anne.room(password=PASSWORD)
     codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_PER_USER.burst)]
     assert codes == ["wrong_password"] * ATTEMPTS_PER_USER.burst
@@ -97,7 +97,7 @@ async def test_attempts_of_a_user_in_a_room_are_limited_right_ones_too(anne: Use
     assert await code(bob, other, PASSWORD) is None
 
 
-async def test_attempts_from_an_address_are_limited_over_users_and_rooms(api: Api, anne: User) -> None:
+async def test_attempts_per_address_are_limited_across_users_and_rooms(api: Api, anne: User) -> None:
     rooms = [await anne.room(password=PASSWORD) for _ in range(2)]
     guessers = [await api.user(f"guesser {number}", "2001:db8::1") for number in range(ATTEMPTS_PER_ADDRESS.burst + 1)]
     codes = [await code(user, rooms[number % 2], "wrong") for number, user in enumerate(guessers)]
@@ -108,7 +108,7 @@ async def test_attempts_from_an_address_are_limited_over_users_and_rooms(api: Ap
     assert await code(elsewhere, rooms[0], PASSWORD) is None
 
 
-async def test_many_attempts_at_once_are_limited_as_well(anne: User, bob: User) -> None:
+async def test_concurrent_attempts_are_limited(anne: User, bob: User) -> None:
     room = await anne.room(password=PASSWORD)
     codes = await asyncio.gather(*(code(bob, room, "wrong") for _ in range(3 * ATTEMPTS_PER_USER.burst)))
     assert sorted(map(str, codes)) == (
@@ -116,7 +116,7 @@ async def test_many_attempts_at_once_are_limited_as_well(anne: User, bob: User) 
     )
 
 
-async def test_a_full_room_refuses_whoever_has_no_seat_in_it(api: Api, anne: User, bob: User) -> None:
+async def test_a_full_room_admits_only_seated_users(api: Api, anne: User, bob: User) -> None:
     room = await anne.room(max=2)
     await api.take_seats(room, anne.who.user_id, UserId("c" * 24))
     answer = await ask(bob, room)
@@ -127,7 +127,7 @@ async def test_a_full_room_refuses_whoever_has_no_seat_in_it(api: Api, anne: Use
     assert await code(bob, room) is None
 
 
-async def test_a_banned_user_gets_no_ticket_until_the_end_of_the_ban(api: Api, anne: User, bob: User) -> None:
+async def test_a_banned_user_gets_no_ticket_until_the_ban_ends(api: Api, anne: User, bob: User) -> None:
     room = await anne.room(password=PASSWORD)
     await anne.http.put(f"/rooms/{room['_id']}/bans/{bob.who.user_id}", json={"seconds": 60})
     assert await code(bob, room, "whatever") == "banned"
@@ -135,7 +135,7 @@ async def test_a_banned_user_gets_no_ticket_until_the_end_of_the_ban(api: Api, a
     assert await code(bob, room, PASSWORD) is None
 
 
-async def test_reading_and_writing_take_a_membership_or_a_seat(api: Api, anne: User, bob: User) -> None:
+async def test_reading_and_posting_require_a_membership_or_a_seat(api: Api, anne: User, bob: User) -> None:
     room = await anne.room()
     url = f"/rooms/{room['_id']}/messages"
 
@@ -160,18 +160,18 @@ async def test_reading_and_writing_take_a_membership_or_a_seat(api: Api, anne: U
     assert await codes({}) == [None, None]
 
 
-async def test_the_owner_reads_and_writes_from_outside(anne: User) -> None:
+async def test_the_owner_can_read_and_post_without_joining(anne: User) -> None:
     url = f"/rooms/{(await anne.room(password=PASSWORD))['_id']}/messages"
     assert (await anne.http.post(url, json={"client_message_id": "k", "text": "hi"})).status_code == 201
     assert (await anne.http.get(url)).json()["head"] == 1
 
 
-async def test_without_redis_the_password_still_opens_and_limits_still_hold(start_api: StartApi) -> None:
+async def test_passwords_and_limits_work_without_redis(start_api: StartApi) -> None:
     api: Api = await start_api(redis_url=NOWHERE)
     anne, bob = await api.user("anne"), await api.user("bob")
     room = await anne.room(password=PASSWORD)
     assert await code(bob, room, PASSWORD) is None
-    assert await code(bob, room) == "password_required", "a grant that cannot be read is none"
+    assert await code(bob, room) == "password_required", "an unreadable grant does not count"
     codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_PER_USER.burst)]
     assert codes == ["wrong_password"] * (ATTEMPTS_PER_USER.burst - 1) + ["too_many_attempts"]
     url = f"/rooms/{room['_id']}/messages"

@@ -1,4 +1,4 @@
-"""What nobody asks for: occupancy into the rooms, empty rooms away with all that is in them, one replica at a time."""
+"""The janitor's jobs on real servers: recording occupancy, removing rooms, and leadership."""
 
 import asyncio
 from typing import Any
@@ -32,7 +32,7 @@ async def there(user: User, *rooms: dict[str, Any]) -> list[bool]:
     return [(await user.http.get(f"/rooms/{room['_id']}")).status_code == 200 for room in rooms]
 
 
-async def test_an_empty_room_goes_after_its_time_with_its_log(janitor: Rounds, api: Api, anne: User) -> None:
+async def test_an_empty_room_is_removed_after_its_ttl_with_its_log(janitor: Rounds, api: Api, anne: User) -> None:
     room = await anne.room()
     await anne.http.post(f"/rooms/{room['_id']}/messages", json={"client_message_id": "k", "text": "hi"})
     lobby = await api.listen(keys.LOBBY_CHANNEL)
@@ -47,9 +47,7 @@ async def test_an_empty_room_goes_after_its_time_with_its_log(janitor: Rounds, a
     assert await api.database["messages"].count_documents({}) == 0
 
 
-async def test_a_room_with_members_stays_and_its_time_begins_when_the_last_one_left(
-    janitor: Rounds, api: Api, anne: User
-) -> None:
+async def test_the_ttl_starts_when_the_last_member_leaves(janitor: Rounds, api: Api, anne: User) -> None:
     room = await anne.room()
     await api.take_seats(room, anne.who.user_id)
     await janitor.whole()
@@ -66,7 +64,7 @@ async def test_a_room_with_members_stays_and_its_time_begins_when_the_last_one_l
     assert await there(anne, room) == [False]
 
 
-async def test_who_came_back_in_time_starts_the_time_anew(janitor: Rounds, api: Api, anne: User) -> None:
+async def test_a_returning_member_restarts_the_ttl(janitor: Rounds, api: Api, anne: User) -> None:
     room = await anne.room()
     api.clock.forward(seconds=TTL_S - 10)
     await api.take_seats(room, anne.who.user_id)
@@ -78,7 +76,7 @@ async def test_who_came_back_in_time_starts_the_time_anew(janitor: Rounds, api: 
     assert await there(anne, room) == [True]
 
 
-async def test_while_redis_does_not_know_who_is_where_no_room_goes(janitor: Rounds, api: Api, anne: User) -> None:
+async def test_no_room_is_removed_while_redis_is_recovering(janitor: Rounds, api: Api, anne: User) -> None:
     room = await anne.room()
     partition = keys.partition_of(RoomId(room["_id"]))
     await api.redis.delete(keys.generation(partition))
@@ -87,7 +85,7 @@ async def test_while_redis_does_not_know_who_is_where_no_room_goes(janitor: Roun
     assert await there(anne, room) == [True], "Redis came back empty"
     await api.redis.set(keys.generation(partition), 2**45)
     await janitor.whole()
-    assert await there(anne, room) == [True], "the gateways are still telling whom they have"
+    assert await there(anne, room) == [True], "the gateways are still re-registering seats"
     await api.redis.set(keys.generation(partition), 0)
     await janitor.whole()
     assert await there(anne, room) == [False]
@@ -102,7 +100,7 @@ async def test_ttl_0_keeps_empty_rooms(janitor: Rounds, start_api: StartApi) -> 
     assert await there(anne, room) == [True]
 
 
-async def test_rooms_are_listed_by_members_and_stand_ins_serve_while_redis_is_away(
+async def test_rooms_are_sorted_by_members_even_while_redis_is_down(
     janitor: Rounds, api: Api, start_api: StartApi, anne: User
 ) -> None:
     rooms = [await anne.room(title=f"{number} members") for number in (1, 3, 0, 2)]
@@ -122,7 +120,7 @@ async def test_rooms_are_listed_by_members_and_stand_ins_serve_while_redis_is_aw
     assert [room["members"] for room in listed] == [3, 2, 1, 0]
 
 
-async def test_a_message_that_slipped_in_while_its_room_went_is_removed_later(
+async def test_a_message_stored_during_its_rooms_removal_is_removed_later(
     janitor: Rounds, api: Api, anne: User
 ) -> None:
     room = await anne.room()
@@ -132,21 +130,21 @@ async def test_a_message_that_slipped_in_while_its_room_went_is_removed_later(
     assert (await anne.http.delete(f"/rooms/{room['_id']}")).status_code == 204
     await api.database["messages"].insert_one(late)
     await janitor.whole()
-    assert await api.database["messages"].count_documents({}) == 1, "more may be under way"
+    assert await api.database["messages"].count_documents({}) == 1, "more messages may be in flight"
     api.clock.forward(seconds=70)
     await janitor.whole()
     assert await api.database["messages"].count_documents({}) == 0
     assert await api.database["removed_rooms"].count_documents({}) == 0
 
 
-async def test_one_replica_leads_until_it_gives_up_or_its_time_is_over(api: Api) -> None:
+async def test_a_replica_leads_until_it_releases_or_its_lease_expires(api: Api) -> None:
     client, name = api.database.client, api.database.name
     first, second = (MongoLeadership(client, name, "a task", holder) for holder in ("first", "second"))
     assert await first.acquire(60)
     assert await first.acquire(60)
     assert not await second.acquire(60)
     await second.release()
-    assert not await second.acquire(60), "nobody gives up what another has"
+    assert not await second.acquire(60), "only the leader can release its lease"
     await first.release()
     assert await second.acquire(0.05)
     async with asyncio.timeout(10):
@@ -155,6 +153,6 @@ async def test_one_replica_leads_until_it_gives_up_or_its_time_is_over(api: Api)
     assert not await second.acquire(60)
 
 
-async def test_of_many_at_once_one_leads(api: Api) -> None:
+async def test_only_one_of_many_candidates_leads(api: Api) -> None:
     candidates = [MongoLeadership(api.database.client, api.database.name, "a task", f"{n}") for n in range(8)]
     assert sum(await asyncio.gather(*(each.acquire(60) for each in candidates))) == 1

@@ -1,4 +1,4 @@
-"""What owners do against users and messages: stored, told to the gateways, and obeyed by every route."""
+"""Moderation over HTTP: actions are stored, published to gateways, and enforced by every route."""
 
 import asyncio
 import json
@@ -68,7 +68,7 @@ async def room(api: Api, anne: User, bob: User) -> Room:
     return Room(api, anne, bob, made, await api.listen(keys.room_channel(RoomId(made["_id"]))))
 
 
-async def test_a_ban_keeps_a_user_out_and_tells_the_gateways(api: Api, room: Room, anne: User) -> None:
+async def test_a_ban_keeps_a_user_out_and_is_published(api: Api, room: Room, anne: User) -> None:
     answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": 600})
     assert answer.status_code == 200
     sanction = answer.json()
@@ -87,7 +87,7 @@ async def test_a_ban_keeps_a_user_out_and_tells_the_gateways(api: Api, room: Roo
     assert (await room.post_code(), await room.read_code()) == ("banned", "banned")
 
 
-async def test_a_ban_ends_by_its_time_or_by_the_owner(api: Api, room: Room, anne: User) -> None:
+async def test_a_ban_expires_or_is_lifted_by_the_owner(api: Api, room: Room, anne: User) -> None:
     await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": 600})
     api.clock.forward(seconds=601)
     assert (await room.post_code(), await room.read_code()) == (None, None)
@@ -100,17 +100,17 @@ async def test_a_ban_ends_by_its_time_or_by_the_owner(api: Api, room: Room, anne
     assert await room.read_code() is None
 
 
-async def test_a_muted_user_reads_and_does_not_write(api: Api, room: Room, anne: User) -> None:
+async def test_a_muted_user_can_read_but_not_post(api: Api, room: Room, anne: User) -> None:
     assert await room.post_code(key="before") is None
     assert (await anne.http.put(f"{room.url}/mutes/{room.user_id}", json={"seconds": 60})).json()["code"] == "muted"
     assert (await room.post_code(), await room.read_code()) == ("muted", None)
-    assert await room.post_code(key="before") is None, "a retry of what was stored gets the answer that it missed"
-    assert await room.post_code(anne) is None, "who is not meant is not met"
+    assert await room.post_code(key="before") is None, "a retry of a stored message succeeds"
+    assert await room.post_code(anne) is None, "other users are not affected"
     assert (await anne.http.delete(f"{room.url}/mutes/{room.user_id}")).status_code == 204
     assert await room.post_code() is None
 
 
-async def test_a_kick_voids_the_membership_and_lets_the_user_come_back(api: Api, room: Room, anne: User) -> None:
+async def test_a_kicked_user_can_come_back(api: Api, room: Room, anne: User) -> None:
     answer = await anne.http.post(f"{room.url}/kicks", json={"user_id": room.user_id})
     assert (answer.status_code, answer.content) == (204, b"")
     subject, payload = await room.told()
@@ -121,7 +121,7 @@ async def test_a_kick_voids_the_membership_and_lets_the_user_come_back(api: Api,
     assert await room.post_code() is None
 
 
-async def test_measures_taken_at_once_all_hold(room: Room, anne: User) -> None:
+async def test_concurrent_actions_all_apply(room: Room, anne: User) -> None:
     users = [f"{number:024x}" for number in range(1, 6)]
     answers = await asyncio.gather(*(anne.http.put(f"{room.url}/mutes/{user_id}") for user_id in users))
     assert [answer.status_code for answer in answers] == [200] * 5
@@ -129,7 +129,7 @@ async def test_measures_taken_at_once_all_hold(room: Room, anne: User) -> None:
     assert told == set(users)
 
 
-async def test_only_the_owner_takes_measures_and_never_against_herself(room: Room, anne: User, bob: User) -> None:
+async def test_only_the_owner_moderates_and_not_themselves(room: Room, anne: User, bob: User) -> None:
     for user, target, code in ((bob, anne.who.user_id, "not_owner"), (anne, anne.who.user_id, "validation_failed")):
         for answer in (
             await user.http.post(f"{room.url}/kicks", json={"user_id": target}),
@@ -142,31 +142,31 @@ async def test_only_the_owner_takes_measures_and_never_against_herself(room: Roo
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 1.5, "60", SANCTION_MAX_S + 1, True])
-async def test_a_time_that_cannot_be_is_422(room: Room, anne: User, seconds: object) -> None:
+async def test_an_invalid_duration_is_422(room: Room, anne: User, seconds: object) -> None:
     answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": seconds})
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert await room.read_code() is None
 
 
-async def test_the_longest_time_is_possible(room: Room, anne: User) -> None:
+async def test_the_longest_duration_is_accepted(room: Room, anne: User) -> None:
     answer = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"seconds": SANCTION_MAX_S})
     assert answer.status_code == 200
 
 
-async def test_one_sanction_too_many_has_its_code(room: Room, anne: User, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_sanctions_are_refused(room: Room, anne: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moderation, "MAX_SANCTIONED_USERS", 1)
     assert (await anne.http.put(f"{room.url}/bans/{'a' * 24}")).status_code == 200
     answer = await anne.http.put(f"{room.url}/bans/{'b' * 24}")
     assert (answer.status_code, answer.json()["code"]) == (409, "too_many_sanctions")
 
 
-async def test_slow_mode_spaces_the_messages_of_each_user_but_the_owner(api: Api, room: Room, anne: User) -> None:
+async def test_slow_mode_limits_every_user_except_the_owner(api: Api, room: Room, anne: User) -> None:
     await anne.http.patch(room.url, json={"slow_mode_s": 30})
     assert await room.post_code(key="first") is None
     early = await room.post()
     assert (early.status_code, early.json()["code"]) == (429, "slow_mode")
     assert 25 <= int(early.headers["retry-after"]) <= 30
-    assert await room.post_code(key="first") is None, "a retry is no second message"
+    assert await room.post_code(key="first") is None, "a retry is not a second message"
     assert [await room.post_code(anne), await room.post_code(anne)] == [None, None]
     api.clock.forward(seconds=30)
     assert await room.post_code() is None
@@ -174,7 +174,7 @@ async def test_slow_mode_spaces_the_messages_of_each_user_but_the_owner(api: Api
     assert await room.post_code() is None
 
 
-async def test_a_deleted_message_is_gone_for_all_and_the_log_says_so(api: Api, room: Room, anne: User) -> None:
+async def test_a_deleted_message_is_redacted_and_the_log_records_it(api: Api, room: Room, anne: User) -> None:
     secret = (await room.post()).json()
     deletion_url = f"{room.url}/messages/{secret['seq']}"
     assert (await room.bob.http.delete(deletion_url, headers=room.headers)).json()["code"] == "not_owner"

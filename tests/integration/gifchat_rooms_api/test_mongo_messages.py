@@ -1,4 +1,4 @@
-"""By which index the log is read: what MongoDB's own profiler saw of the adapter's calls."""
+"""The log's queries use indexes, according to MongoDB's profiler."""
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,7 +70,7 @@ async def log(database: AsyncDatabase[dict[str, Any]]) -> MongoMessages:
     ],
     ids=["head", "after", "before", "newest", "find", "last_posted", "written_since"],
 )
-async def test_reading_looks_at_no_more_than_it_returns(
+async def test_reads_examine_only_what_they_return(
     log: MongoMessages, database: AsyncDatabase[dict[str, Any]], ask: Ask, keys: str, examined: int
 ) -> None:
     await database.command("profile", 2)
@@ -81,11 +81,11 @@ async def test_reading_looks_at_no_more_than_it_returns(
     assert sum(operation["docsExamined"] for operation in seen) <= examined
 
 
-async def test_the_heads_of_many_rooms_cost_one_look_each(
+async def test_the_heads_of_many_rooms_examine_one_entry_each(
     log: MongoMessages, database: AsyncDatabase[dict[str, Any]]
 ) -> None:
     await database.command("profile", 2)
     await log.heads([ROOM])
     await database.command("profile", 0)
     [seen] = await database["system.profile"].find({"op": "command", "ns": f"{database.name}.rooms"}).to_list()
-    assert seen["docsExamined"] <= 2, "the room, and its newest entry"
+    assert seen["docsExamined"] <= 2, "the room and its newest entry"

@@ -1,4 +1,4 @@
-"""The rooms' store: what happens at once, all or nothing, and by which index."""
+"""The rooms' store: concurrency, atomicity and indexes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ async def added(rooms: MongoRooms, **changes: Any) -> Room:
     return new
 
 
-async def test_a_room_comes_back_as_it_was(rooms: MongoRooms) -> None:
+async def test_a_room_comes_back_unchanged(rooms: MongoRooms) -> None:
     sanctions = {
         ANNE: Sanction(banned_until=FOREVER, kicked_at=NOW),
         BOB: Sanction(muted_until=NOW + timedelta(hours=1)),
@@ -56,7 +56,7 @@ async def test_a_room_comes_back_as_it_was(rooms: MongoRooms) -> None:
     assert await rooms.get(RoomId("0" * 24)) is None
 
 
-async def test_a_new_password_raises_the_access_version_and_nothing_else_does(rooms: MongoRooms) -> None:
+async def test_only_a_new_password_raises_the_access_version(rooms: MongoRooms) -> None:
     new = await added(rooms)
     changed = await rooms.change(new.room_id, OWNER, RoomChange(title="b", max_members=50, slow_mode_s=3))
     assert changed == replace(new, title="b", max_members=50, slow_mode_s=3)
@@ -68,7 +68,7 @@ async def test_a_new_password_raises_the_access_version_and_nothing_else_does(ro
     assert await rooms.change(new.room_id, ANNE, RoomChange()) is None
 
 
-async def test_of_two_measures_from_the_same_room_one_is_refused(rooms: MongoRooms) -> None:
+async def test_only_one_of_two_concurrent_sanction_updates_succeeds(rooms: MongoRooms) -> None:
     read = await added(rooms)
     results = await asyncio.gather(
         *(rooms.replace_sanctions(read, {user_id: Sanction(banned_until=FOREVER)}) for user_id in (ANNE, BOB))
@@ -79,7 +79,7 @@ async def test_of_two_measures_from_the_same_room_one_is_refused(rooms: MongoRoo
     assert len(stored.sanctions) == stored.sanctions_version == 1
 
 
-async def test_a_room_is_removed_once_and_noted_until_its_removal_is_finished(rooms: MongoRooms) -> None:
+async def test_a_removed_room_is_recorded_until_its_removal_is_finished(rooms: MongoRooms) -> None:
     new = await added(rooms)
     assert sorted(await asyncio.gather(*(rooms.remove(new.room_id) for _ in range(4)))) == [False] * 3 + [True]
     later = datetime.now(UTC) + timedelta(minutes=1)
@@ -89,7 +89,7 @@ async def test_a_room_is_removed_once_and_noted_until_its_removal_is_finished(ro
     assert await rooms.removed_before(later, 10) == []
 
 
-async def test_only_who_is_recorded_as_empty_for_long_enough_is_removed_as_empty(rooms: MongoRooms) -> None:
+async def test_only_rooms_recorded_as_empty_long_enough_are_removed_as_empty(rooms: MongoRooms) -> None:
     empty, occupied = await added(rooms), await added(rooms)
     await rooms.record_occupancy({occupied.room_id: 2}, NOW)
     assert await rooms.occupied() == {occupied.room_id: 2}
@@ -99,7 +99,7 @@ async def test_only_who_is_recorded_as_empty_for_long_enough_is_removed_as_empty
     assert await rooms.remove(empty.room_id, empty_since=NOW)
 
 
-async def test_a_room_that_was_empty_stays_empty_since_then(rooms: MongoRooms) -> None:
+async def test_recording_an_empty_room_again_keeps_its_time(rooms: MongoRooms) -> None:
     new = await added(rooms)
     later = NOW + timedelta(hours=1)
     await rooms.record_occupancy({new.room_id: 0}, later)
@@ -111,12 +111,12 @@ async def test_a_room_that_was_empty_stays_empty_since_then(rooms: MongoRooms) -
     assert await rooms.empty_since(later, 10) == [new.room_id]
 
 
-async def test_an_occupancy_of_a_room_that_is_gone_makes_none(rooms: MongoRooms) -> None:
+async def test_recording_a_missing_room_does_not_create_it(rooms: MongoRooms) -> None:
     await rooms.record_occupancy({RoomId("0" * 24): 3}, NOW)
     assert await rooms.get(RoomId("0" * 24)) is None
 
 
-async def test_rooms_of_the_same_moment_are_paged_through_once_each(rooms: MongoRooms) -> None:
+async def test_rooms_created_at_the_same_moment_are_paged_once_each(rooms: MongoRooms) -> None:
     made = {(await added(rooms)).room_id for _ in range(5)}
     seen: list[RoomId] = []
     after: RoomCursor | None = None
@@ -148,7 +148,7 @@ async def test_no_list_is_sorted_in_memory(
     assert "'stage': 'SORT'" not in stages
 
 
-async def test_without_mongodb_reads_and_writes_are_unavailable() -> None:
+async def test_reads_and_writes_are_unavailable_without_mongodb() -> None:
     async with AsyncMongoClient[dict[str, Any]]("mongodb://127.0.0.1:1/?replicaSet=rs0") as nowhere:
         rooms = MongoRooms(nowhere, "none", timeout_s=0.1)
         for attempt in (rooms.get(room().room_id), rooms.add(room())):

@@ -1,4 +1,4 @@
-"""A MongoDB that stops answering in the middle of writes, and comes back: no false reply, no hole, nothing twice."""
+"""MongoDB stalls during writes and recovers: no false reply, no gap, no duplicate."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ class World:
         return room_of(room_id)
 
     def publish(self, channel: str, frame: Frame) -> None:
-        """Nobody listens."""
+        """Ignore the event."""
 
 
 async def post(commit: GroupCommit, key: str) -> Committed | errors.ErrorCode:
@@ -60,7 +60,7 @@ async def post(commit: GroupCommit, key: str) -> Committed | errors.ErrorCode:
         return refused.code
 
 
-async def test_what_was_not_answered_is_unknown_and_sending_it_again_is_safe(mongod: tuple[str, int]) -> None:
+async def test_unanswered_writes_are_unknown_and_safe_to_retry(mongod: tuple[str, int]) -> None:
     url, pid = mongod
     async with AsyncMongoClient[dict[str, Any]](url) as client:
         log = MongoMessages(client, "gifchat", timeout_s=0.5)

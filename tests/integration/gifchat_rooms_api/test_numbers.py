@@ -1,4 +1,4 @@
-"""Numbers that are not finite: every route that reads a body or a query refuses them, and no answer holds one."""
+"""Non-finite numbers: every route with a body or a query refuses them, and no answer contains one."""
 
 import json
 from typing import Any
@@ -63,7 +63,7 @@ def test_the_service_has_routes_with_bodies() -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-async def test_a_body_with_a_number_that_is_not_finite_is_refused(
+async def test_a_body_with_a_non_finite_number_is_refused(
     owner: tuple[httpx.AsyncClient, dict[str, str]], method: str, path: str
 ) -> None:
     client, names = owner
@@ -74,7 +74,7 @@ async def test_a_body_with_a_number_that_is_not_finite_is_refused(
 
 
 @pytest.mark.parametrize(("path", "parameters"), QUERIES)
-async def test_a_query_with_a_number_that_is_not_finite_is_refused(
+async def test_a_query_with_a_non_finite_number_is_refused(
     owner: tuple[httpx.AsyncClient, dict[str, str]], path: str, parameters: tuple[str, ...]
 ) -> None:
     client, names = owner

@@ -63,7 +63,7 @@ def ready(http: httpx.Client) -> bool:
         ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS must name the proxies"),
     ],
 )
-def test_a_wrong_environment_is_one_clear_sentence(settings: dict[str, str], sentence: str) -> None:
+def test_a_wrong_setting_is_reported_in_one_sentence(settings: dict[str, str], sentence: str) -> None:
     done = subprocess.run(
         COMMAND, env=environment(**settings), capture_output=True, text=True, check=False, timeout=DEADLINE_S
     )
@@ -73,7 +73,7 @@ def test_a_wrong_environment_is_one_clear_sentence(settings: dict[str, str], sen
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_it_serves_logs_json_and_stops_with_success(
+def test_the_process_serves_logs_json_and_stops_with_success(
     mongo_url: str, mongo_database: str, valkey: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"

@@ -1,4 +1,4 @@
-"""Grants and buckets that are in Redis: how long they stay, and what happens without it."""
+"""Grants and token buckets in Redis: expiry, and behaviour without Redis."""
 
 import pytest
 from redis.asyncio import Redis
@@ -15,7 +15,7 @@ RATE = Rate("test", burst=2, refill_s=30.0)
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-async def test_a_grant_is_of_one_user_in_one_room_for_one_password(valkey: str) -> None:
+async def test_a_grant_is_for_one_user_room_and_password(valkey: str) -> None:
     async with Redis.from_url(valkey) as redis:
         grants = RedisGrants(redis)
         assert not await grants.has(ROOM, ANNE, 1)
@@ -26,7 +26,7 @@ async def test_a_grant_is_of_one_user_in_one_room_for_one_password(valkey: str) 
         assert not await grants.has(RoomId("0" * 24), ANNE, 1)
 
 
-async def test_a_bucket_is_forgotten_once_it_is_full_again(valkey: str) -> None:
+async def test_a_bucket_expires_once_it_is_full_again(valkey: str) -> None:
     async with Redis.from_url(valkey) as redis:
         await RedisRateLimits(redis, LocalRateLimits()).take(RATE, "anne")
         assert 25_000 < await redis.pttl(keys.rate_limit("test", "anne")) <= 31_000
@@ -39,7 +39,7 @@ async def test_two_replicas_share_a_bucket(valkey: str) -> None:
         assert all([await replica.take(RATE, "anne") > 0.0 for replica in replicas])
 
 
-async def test_without_redis_grants_are_unavailable_and_limits_local() -> None:
+async def test_grants_are_unavailable_and_limits_local_without_redis() -> None:
     async with Redis.from_url(NOWHERE) as redis:
         grants, limits = RedisGrants(redis), RedisRateLimits(redis, LocalRateLimits())
         with pytest.raises(AdmissionUnavailableError):
@@ -49,10 +49,10 @@ async def test_without_redis_grants_are_unavailable_and_limits_local() -> None:
         assert [await limits.take(RATE, "anne") > 0.0 for _ in range(3)] == [False, False, True]
 
 
-async def test_local_buckets_are_bounded_and_the_oldest_is_forgotten() -> None:
+async def test_local_buckets_are_bounded_and_the_oldest_is_evicted() -> None:
     limits = LocalRateLimits(clock=lambda: 0.0, max_buckets=2)
     once = Rate("test", burst=1, refill_s=1.0)
     for whom in ("anne", "bob", "carol"):
         await limits.take(once, whom)
     assert await limits.take(once, "carol") > 0.0
-    assert await limits.take(once, "anne") == 0.0, "forgotten, so full again"
+    assert await limits.take(once, "anne") == 0.0, "evicted, so full again"

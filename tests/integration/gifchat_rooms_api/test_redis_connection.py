@@ -1,4 +1,4 @@
-"""A connection that the network has closed, on the event loop that the service runs on."""
+"""A closed connection to Redis, on the event loop that the service uses."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def port_of(url: str) -> int:
 
 
 @pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def test_it_shows_as_lost_and_another_one_takes_over(valkey: str, loop: Callable[[], Any]) -> None:
+def test_a_lost_connection_is_replaced(valkey: str, loop: Callable[[], Any]) -> None:
     async def use() -> None:
         async with TcpProxy(port_of(valkey)) as proxy:
             url = f"redis://127.0.0.1:{proxy.port}/0"

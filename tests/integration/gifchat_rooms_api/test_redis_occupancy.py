@@ -1,4 +1,4 @@
-"""Reading the seats that a gateway's own scripts wrote."""
+"""Reads seats that a gateway's real scripts have written."""
 
 from collections.abc import AsyncIterator
 
@@ -34,7 +34,7 @@ def seats(redis: Redis) -> RedisOccupancy:
     return RedisOccupancy(redis)
 
 
-async def test_what_a_gateway_wrote_is_what_is_read(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
+async def test_seats_written_by_a_gateway_are_read(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
     for who in (ANNE, BOB, BOB):
         await gateway.admit(ROOM, who, max_members=10, ticket_id=None)
     assert await seats.members([ROOM, EMPTY]) == {ROOM: 2, EMPTY: 0}
@@ -45,7 +45,7 @@ async def test_what_a_gateway_wrote_is_what_is_read(gateway: GatewaySeats, seats
     assert await seats.certainly_empty(EMPTY)
 
 
-async def test_who_left_still_has_the_seat_for_its_grace(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
+async def test_a_seat_in_its_grace_time_still_counts(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.leave(ROOM, ANNE.user_id)
     assert (await seats.for_user(ROOM, ANNE.user_id)).seated
@@ -54,7 +54,7 @@ async def test_who_left_still_has_the_seat_for_its_grace(gateway: GatewaySeats, 
     assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(0, seated=False)
 
 
-async def test_a_partition_is_settled_only_with_a_marker_of_the_past(redis: Redis, seats: RedisOccupancy) -> None:
+async def test_a_partition_is_settled_only_after_its_recovery_time(redis: Redis, seats: RedisOccupancy) -> None:
     partition = keys.partition_of(ROOM)
     everything = frozenset(range(keys.PARTITIONS))
     assert (await seats.snapshot()).settled == everything
@@ -66,11 +66,11 @@ async def test_a_partition_is_settled_only_with_a_marker_of_the_past(redis: Redi
         assert not await seats.certainly_empty(ROOM)
 
 
-async def test_no_room_is_no_question(seats: RedisOccupancy) -> None:
+async def test_a_query_for_no_rooms_is_empty(seats: RedisOccupancy) -> None:
     assert await seats.members([]) == {}
 
 
-async def test_without_redis_it_is_unavailable() -> None:
+async def test_occupancy_is_unavailable_without_redis() -> None:
     async with Redis.from_url("redis://127.0.0.1:1/0") as redis:
         seats = RedisOccupancy(redis)
         for question in (

@@ -1,4 +1,4 @@
-"""The publisher against a real Valkey, with a reader that is subscribed as a gateway is."""
+"""The publisher on a real Valkey, with a reader that subscribes like a gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,7 +63,7 @@ async def take(received: asyncio.Queue[tuple[str, Frame]], count: int) -> list[t
         return [await received.get() for _ in range(count)]
 
 
-async def test_frames_arrive_whole_and_in_order(valkey: str) -> None:
+async def test_frames_arrive_complete_and_in_order(valkey: str) -> None:
     async with client(valkey) as redis, reader(valkey, CHANNEL, keys.LOBBY_CHANNEL) as received:
         publisher = RedisPublisher(redis)
         for seq in range(1, 2_001):
@@ -75,7 +75,7 @@ async def test_frames_arrive_whole_and_in_order(valkey: str) -> None:
     assert got[-1] == (keys.LOBBY_CHANNEL, Frame(Kind.NEW_ROOM, b'["newRoom",{}]'))
 
 
-async def test_while_redis_is_away_the_newest_frames_wait(tmp_path: Path) -> None:
+async def test_the_newest_frames_are_queued_while_redis_is_down(tmp_path: Path) -> None:
     server = Valkey(find_valkey_server(), free_port(), tmp_path)
     lost_before = dropped()
     async with client(server.url) as redis:
@@ -94,7 +94,7 @@ async def test_while_redis_is_away_the_newest_frames_wait(tmp_path: Path) -> Non
     assert dropped() - lost_before >= 15
 
 
-async def test_closing_without_redis_ends_in_time_and_counts_what_is_lost() -> None:
+async def test_closing_without_redis_is_bounded_and_counts_dropped_frames() -> None:
     lost_before = dropped()
     async with client("redis://127.0.0.1:9") as redis:
         publisher = RedisPublisher(redis)
@@ -106,7 +106,7 @@ async def test_closing_without_redis_ends_in_time_and_counts_what_is_lost() -> N
 
 
 class _Lossy(RedisPublisher):
-    """Loses the first cancellation, as `asyncio.wait_for` of Python 3.11 can."""
+    """Loses the first cancellation, as `asyncio.wait_for` can on Python 3.11."""
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         try:
@@ -120,7 +120,7 @@ class _Lossy(RedisPublisher):
     _lost_one = False
 
 
-async def test_closing_ends_although_a_cancellation_is_lost(valkey: str) -> None:
+async def test_closing_ends_even_if_a_cancellation_is_lost(valkey: str) -> None:
     async with client(valkey) as redis:
         publisher = _Lossy(redis)
         publisher.publish(CHANNEL, frame(1))

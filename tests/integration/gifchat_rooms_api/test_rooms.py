@@ -1,4 +1,4 @@
-"""Rooms over HTTP: making, finding, changing, removing; and what every answer has."""
+"""Rooms over HTTP: create, find, edit and remove, and what all answers have in common."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ async def titles(user: User, **query: Any) -> list[str]:
     return [room["title"] for room in answer.json()["items"]]
 
 
-async def test_a_new_room_has_its_defaults_and_an_address(anne: User) -> None:
+async def test_a_new_room_has_defaults_and_a_location(anne: User) -> None:
     answer = await anne.http.post("/rooms", json={"title": "  고양이 GIF  "})
     assert answer.status_code == 201
     room = answer.json()
@@ -50,7 +50,7 @@ async def test_a_new_room_has_its_defaults_and_an_address(anne: User) -> None:
     assert (await anne.http.get(answer.headers["location"].removeprefix("/api/v1"))).json() == room
 
 
-async def test_a_password_is_stored_as_its_hash_and_shown_to_nobody(api: Api, anne: User) -> None:
+async def test_a_password_is_stored_only_as_a_hash(api: Api, anne: User) -> None:
     lobby = await api.listen(keys.LOBBY_CHANNEL)
     room = await anne.room(password="correct horse")
     frame = await lobby.next()
@@ -85,25 +85,25 @@ async def test_a_password_is_stored_as_its_hash_and_shown_to_nobody(api: Api, an
         None,
     ],
 )
-async def test_a_room_of_another_shape_is_refused_and_says_where(anne: User, body: object) -> None:
+async def test_an_invalid_room_is_refused_and_the_problem_says_where(anne: User, body: object) -> None:
     answer = await anne.http.post("/rooms", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert all(each["where"].startswith("body") for each in answer.json()["errors"])
 
 
-async def test_a_refusal_does_not_repeat_what_was_sent(anne: User) -> None:
+async def test_a_refusal_does_not_echo_the_input(anne: User) -> None:
     answer = await anne.http.post("/rooms", json={"title": "a", "password": "hunter2" * 20})
     assert "hunter2" not in answer.text
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff\xfe", b"[" * 30_000, b'{"title": "\\ud800"}', b'{"title": NaN}'])
-async def test_a_body_that_cannot_be_read_is_no_500(anne: User, raw: bytes) -> None:
+async def test_an_unreadable_body_is_not_a_500(anne: User, raw: bytes) -> None:
     answer = await anne.http.post("/rooms", content=raw, headers={"content-type": "application/json"})
     assert answer.status_code in (400, 422)
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-async def test_a_body_above_the_limit_is_refused_with_and_without_a_length(anne: User) -> None:
+async def test_a_body_over_the_limit_is_refused_with_and_without_a_length(anne: User) -> None:
     async def pieces() -> Any:
         for _ in range(70):
             yield b" " * 1024
@@ -121,9 +121,7 @@ async def test_a_body_above_the_limit_is_refused_with_and_without_a_length(anne:
         (None, None),
     ],
 )
-async def test_problems_are_documents_in_the_readers_language(
-    anne: User, accepted: str | None, title: str | None
-) -> None:
+async def test_problems_are_in_the_clients_language(anne: User, accepted: str | None, title: str | None) -> None:
     answer = await anne.http.get(f"/rooms/{MISSING}", headers={"accept-language": accepted} if accepted else {})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
@@ -141,7 +139,7 @@ async def test_problems_are_documents_in_the_readers_language(
 
 
 @pytest.mark.parametrize("room_id", ["1", "x" * 24, MISSING.upper(), "%00", "%24ne", "65f0c0ffee0123456789abc"])
-async def test_an_id_that_is_none_is_422(anne: User, room_id: str) -> None:
+async def test_an_invalid_id_is_422(anne: User, room_id: str) -> None:
     for answer in (
         await anne.http.get(f"/rooms/{room_id}"),
         await anne.http.patch(f"/rooms/{room_id}", json={}),
@@ -152,7 +150,7 @@ async def test_an_id_that_is_none_is_422(anne: User, room_id: str) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
 
 
-async def test_unknown_routes_and_methods_are_problems_too(api: Api, anne: User) -> None:
+async def test_unknown_routes_and_methods_are_problem_documents(api: Api, anne: User) -> None:
     unknown = await anne.http.get("/nothing")
     assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
     method = await anne.http.put("/rooms", json={})
@@ -160,7 +158,7 @@ async def test_unknown_routes_and_methods_are_problems_too(api: Api, anne: User)
     assert "POST" in method.headers["allow"]
 
 
-async def test_pages_go_through_all_rooms_once_newest_first(anne: User) -> None:
+async def test_pages_list_every_room_once_newest_first(anne: User) -> None:
     made = [(await anne.room(title=f"room {number}"))["title"] for number in range(7)]
     seen: list[str] = []
     cursor: dict[str, str] = {}
@@ -172,7 +170,7 @@ async def test_pages_go_through_all_rooms_once_newest_first(anne: User) -> None:
     assert page["next_cursor"] is None
 
 
-async def test_titles_are_searched_to_the_letter_in_any_case(anne: User) -> None:
+async def test_titles_are_searched_literally_in_any_case(anne: User) -> None:
     for title in ("Cats (GIF)", "cat.s", "DOGS", "고양이", "STRASSE", "ﬁsh"):
         await anne.room(title=title)
     assert set(await titles(anne, q="CAT")) == {"Cats (GIF)", "cat.s"}
@@ -201,12 +199,12 @@ async def test_titles_are_searched_to_the_letter_in_any_case(anne: User) -> None
         {"cursor": "bmV3ZXN0Ojk5OTk5OTk5OTk5OTk5OTk6NjVmMGMwZmZlZTAxMjM0NTY3ODlhYmNk"},
     ],
 )
-async def test_a_list_that_cannot_be_is_422(anne: User, query: dict[str, Any]) -> None:
+async def test_an_invalid_list_query_is_422(anne: User, query: dict[str, Any]) -> None:
     answer = await anne.http.get("/rooms", params=query)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
 
 
-async def test_the_list_shows_the_members_of_this_moment(api: Api, anne: User, bob: User) -> None:
+async def test_the_list_shows_current_members(api: Api, anne: User, bob: User) -> None:
     room, other = await anne.room(), await anne.room()
     await api.take_seats(room, anne.who.user_id, bob.who.user_id)
     by_id = {each["_id"]: each["members"] for each in (await anne.http.get("/rooms")).json()["items"]}
@@ -214,7 +212,7 @@ async def test_the_list_shows_the_members_of_this_moment(api: Api, anne: User, b
     assert (await anne.http.get(f"/rooms/{room['_id']}")).json()["members"] == 2
 
 
-async def test_the_owner_changes_a_room_and_everybody_hears_of_it(api: Api, anne: User) -> None:
+async def test_an_edit_by_the_owner_is_published(api: Api, anne: User) -> None:
     room = await anne.room(title="before", password="secret")
     lobby = await api.listen(keys.LOBBY_CHANNEL)
     channel = await api.listen(keys.room_channel(RoomId(room["_id"])))
@@ -230,7 +228,7 @@ async def test_the_owner_changes_a_room_and_everybody_hears_of_it(api: Api, anne
     assert await titles(anne, q="after") == ["after"]
 
 
-async def test_what_is_left_out_of_a_change_stays(api: Api, anne: User) -> None:
+async def test_omitted_fields_of_an_edit_stay_unchanged(api: Api, anne: User) -> None:
     room = await anne.room(password="secret", max=7)
     gateway = await api.gateway()
 
@@ -246,7 +244,7 @@ async def test_what_is_left_out_of_a_change_stays(api: Api, anne: User) -> None:
         assert (await anne.http.patch(f"/rooms/{room['_id']}", json=wrong)).status_code == 422
 
 
-async def test_only_the_owner_changes_and_removes(anne: User, bob: User) -> None:
+async def test_only_the_owner_can_edit_and_remove(anne: User, bob: User) -> None:
     room = await anne.room()
     for answer in (
         await bob.http.patch(f"/rooms/{room['_id']}", json={"title": "mine"}),
@@ -256,7 +254,7 @@ async def test_only_the_owner_changes_and_removes(anne: User, bob: User) -> None
     assert (await anne.http.get(f"/rooms/{room['_id']}")).json() == room
 
 
-async def test_a_removed_room_is_gone_with_its_log(api: Api, anne: User) -> None:
+async def test_a_room_is_removed_with_its_log(api: Api, anne: User) -> None:
     room = await anne.room()
     url = f"/rooms/{room['_id']}"
     await anne.http.post(f"{url}/messages", json={"client_message_id": "k", "text": "hi"})
@@ -279,7 +277,7 @@ async def test_a_removed_room_is_gone_with_its_log(api: Api, anne: User) -> None
     assert await api.database["messages"].count_documents({}) == 0
 
 
-async def test_changing_takes_a_session(api: Api, anne: User) -> None:
+async def test_every_change_requires_a_session(api: Api, anne: User) -> None:
     room = await anne.room()
     url = f"/rooms/{room['_id']}"
     stranger = await api.stranger()

@@ -1,4 +1,4 @@
-"""The service as a process: probes, numbers, the hosting record for gateways, and the end."""
+"""The service as a whole: probes, metrics, hosting records for gateways, and shutdown."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.servers
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-async def test_ready_says_what_is_there(api: Api) -> None:
+async def test_readiness_reports_each_dependency(api: Api) -> None:
     operator = await api.client("http://test")
     assert (await operator.get("/health/live")).json() == {"status": "ok"}
     assert (await operator.get("/health/ready")).json() == {"status": "ok", "mongo": "ok", "redis": "ok"}
 
 
-async def test_without_redis_it_is_degraded_and_still_ready(start_api: StartApi) -> None:
+async def test_the_service_is_degraded_but_ready_without_redis(start_api: StartApi) -> None:
     api = await start_api(redis_url=NOWHERE)
     answer = await (await api.client("http://test")).get("/health/ready")
     assert (answer.status_code, answer.json()["status"], answer.json()["redis"]) == (200, "degraded", "away")
@@ -34,7 +34,7 @@ async def test_without_redis_it_is_degraded_and_still_ready(start_api: StartApi)
     assert [each["_id"] for each in (await anne.http.get("/rooms")).json()["items"]] == [room["_id"]]
 
 
-async def test_without_mongodb_it_is_alive_unready_and_says_later(start_api: StartApi, valkey: str) -> None:
+async def test_the_service_is_live_but_unready_without_mongodb(start_api: StartApi, valkey: str) -> None:
     api: Api = await start_api()
     away = create_app(Settings(mongo_url="mongodb://127.0.0.1:1/?replicaSet=rs0", redis_url=valkey))
     async with away.router.lifespan_context(away):
@@ -47,7 +47,7 @@ async def test_without_mongodb_it_is_alive_unready_and_says_later(start_api: Sta
         assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None:
+async def test_requests_are_counted_by_route_not_by_path(api: Api) -> None:
     anne = await api.user("anne")
     room = await anne.room()
     await anne.http.get(f"/rooms/{room['_id']}")
@@ -59,7 +59,7 @@ async def test_requests_are_counted_by_route_and_never_by_path(api: Api) -> None
     assert "coffee" not in numbers
 
 
-async def test_gateways_get_what_they_host_a_room_by_and_nobody_else_does(api: Api) -> None:
+async def test_only_gateways_can_read_hosting_records(api: Api) -> None:
     anne, bob = await api.user("anne"), await api.user("bob")
     room = await anne.room(password="secret")
     await anne.http.post(f"/rooms/{room['_id']}/messages", json={"client_message_id": "k", "text": "hi"})
@@ -81,7 +81,7 @@ async def test_gateways_get_what_they_host_a_room_by_and_nobody_else_does(api: A
 
 
 def losing_one_cancellation(work: Callable[[], Awaitable[None]]) -> Callable[[object], Awaitable[None]]:
-    """As `asyncio.wait_for` of Python 3.11 does where a cancellation comes at the moment of its result."""
+    """Lose one cancellation, as `asyncio.wait_for` on Python 3.11 does if it arrives together with the result."""
 
     async def lossy(_self: object) -> None:
         try:
@@ -92,7 +92,7 @@ def losing_one_cancellation(work: Callable[[], Awaitable[None]]) -> Callable[[ob
     return lossy
 
 
-async def test_it_stops_although_a_cancellation_is_lost(
+async def test_the_service_stops_even_if_a_cancellation_is_lost(
     monkeypatch: pytest.MonkeyPatch, mongo_url: str, mongo_database: str, valkey: str
 ) -> None:
     begun: asyncio.Future[asyncio.Task[Any] | None] = asyncio.get_running_loop().create_future()

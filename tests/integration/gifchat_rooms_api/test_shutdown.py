@@ -1,4 +1,4 @@
-"""The service cancels its background tasks at shutdown, and closes its clients after them."""
+"""At shutdown the service cancels its background tasks, then closes its clients."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ SEED = 20_260_102
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Holds the interpreter's lock for every other 4 ms."""
+    """Hold the GIL for 4 ms at a time, half of the time."""
     stopping = threading.Event()
 
     def burn() -> None:
@@ -46,12 +46,12 @@ def busy_thread() -> Iterator[None]:
 
 @pytest.fixture
 def wire(mongo_url: str, mongo_database: str, valkey: str) -> Callable[[], composition._Wired]:
-    """Builds the service without its routes, because these take longest."""
+    """Build the service without its routes, which take longest to build."""
     settings = Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey)
     return lambda: composition._wire(settings)
 
 
-async def test_young_lifespans_under_load_leave_no_task_behind(wire: Callable[[], composition._Wired]) -> None:
+async def test_a_short_lifespan_under_load_leaves_no_task_behind(wire: Callable[[], composition._Wired]) -> None:
     lives_s = random.Random(SEED)
 
     async def live(life_s: float) -> None:

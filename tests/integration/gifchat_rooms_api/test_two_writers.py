@@ -1,4 +1,4 @@
-"""Two replicas of rooms-api write one room at once: group commit on a real MongoDB, each with a client of its own."""
+"""Two replicas of rooms-api write to one room: group commit on a real MongoDB, with a client each."""
 
 import asyncio
 import random
@@ -76,7 +76,7 @@ async def test_seqs_are_contiguous_and_every_reply_is_true(replicas: list[Replic
     assert {frame.seq for replica in replicas for frame in replica.published} == set(range(1, 1_001))
 
 
-async def test_the_same_message_a_hundred_times_at_once_between_others(replicas: list[Replica]) -> None:
+async def test_a_hundred_concurrent_copies_among_other_messages_are_one_entry(replicas: list[Replica]) -> None:
     posts = [("same", replicas[number % 2]) for number in range(100)]
     posts += [(f"other-{number}", replicas[number % 2]) for number in range(100)]
     random.Random(7).shuffle(posts)
@@ -90,7 +90,7 @@ async def test_the_same_message_a_hundred_times_at_once_between_others(replicas:
     assert [entry for entry in stored if entry.draft.key == "same"] == [replies.pop().entry]
 
 
-async def test_a_server_that_is_not_there_is_unavailable_and_not_unknown() -> None:
+async def test_an_unreachable_server_means_unavailable_not_unknown() -> None:
     async with AsyncMongoClient[dict[str, Any]]("mongodb://127.0.0.1:9/") as client:
         replica = Replica(MongoMessages(client, "nowhere", timeout_s=0.3))
         with pytest.raises(Refused) as refused:

@@ -50,7 +50,7 @@ async def write(log: FakeMessageLog, room_id: RoomId, seq: int, at: datetime) ->
     await log.append(room_id, [LogEntry(seq, at, draft)])
 
 
-async def test_the_heads_of_rooms_written_lately_are_announced_again_and_again(world: World) -> None:
+async def test_heads_of_recently_active_rooms_are_announced_repeatedly(world: World) -> None:
     log, published, announce, now = world
     await write(log, ROOM, 1, START - timedelta(seconds=20))
     await write(log, OTHER, 1, START - timedelta(seconds=40))
@@ -63,7 +63,7 @@ async def test_the_heads_of_rooms_written_lately_are_announced_again_and_again(w
         assert published.taken() == {keys.room_channel(ROOM): 2}
 
 
-async def test_a_quiet_room_is_forgotten(world: World) -> None:
+async def test_a_quiet_room_is_no_longer_announced(world: World) -> None:
     log, published, announce, now = world
     await write(log, ROOM, 1, START)
     announced = []
@@ -75,7 +75,7 @@ async def test_a_quiet_room_is_forgotten(world: World) -> None:
     assert not announced[-1]
 
 
-async def test_what_a_round_missed_the_next_one_reads(world: World) -> None:
+async def test_a_round_catches_up_on_failed_rounds(world: World) -> None:
     log, published, announce, now = world
     await announce.announce()
     now[0] += timedelta(seconds=1)

@@ -25,11 +25,11 @@ async def test_only_the_password_matches_its_hash(passwords: Argon2Passwords) ->
 
 
 @pytest.mark.parametrize("stored", ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$x", "$2b$12$abc"])
-async def test_what_is_no_hash_matches_nothing(passwords: Argon2Passwords, stored: str) -> None:
+async def test_an_invalid_hash_matches_no_password(passwords: Argon2Passwords, stored: str) -> None:
     assert not await passwords.matches("plain", stored)
 
 
-async def test_few_work_a_few_wait_and_the_rest_is_refused_at_once(passwords: Argon2Passwords) -> None:
+async def test_running_and_waiting_hashes_are_bounded(passwords: Argon2Passwords) -> None:
     before = set(threading.enumerate())
     outcomes = await asyncio.gather(*(passwords.hash("x") for _ in range(12)), return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, PasswordsBusyError)]
@@ -38,7 +38,7 @@ async def test_few_work_a_few_wait_and_the_rest_is_refused_at_once(passwords: Ar
     assert sum(thread.name.startswith("argon2") for thread in set(threading.enumerate()) - before) == 2
 
 
-async def test_places_come_back_also_from_those_who_did_not_wait(passwords: Argon2Passwords) -> None:
+async def test_cancelled_callers_give_their_slots_back(passwords: Argon2Passwords) -> None:
     for _ in range(4):
         tasks = [asyncio.create_task(passwords.hash("x")) for _ in range(5)]
         await asyncio.sleep(0)

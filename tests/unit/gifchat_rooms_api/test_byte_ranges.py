@@ -26,7 +26,7 @@ SIZE = 1_000
         ("", None),
     ],
 )
-def test_the_part_that_is_asked_for(header: str | None, part: tuple[int, int] | None) -> None:
+def test_a_range_selects_a_part_of_the_file(header: str | None, part: tuple[int, int] | None) -> None:
     assert byte_range(header, SIZE) == part
 
 
@@ -34,13 +34,13 @@ def test_the_part_that_is_asked_for(header: str | None, part: tuple[int, int] | 
     "header",
     ["bytes=1000-", "bytes=-0", "bytes=5-4", "bytes=-", "bytes=", "bytes=a-b", "bytes=0x1-2", "bytes=١-٢", "bytes=--1"],
 )
-def test_what_the_file_does_not_have(header: str) -> None:
+def test_a_range_outside_the_file_is_unsatisfiable(header: str) -> None:
     with pytest.raises(UnsatisfiableRangeError):
         byte_range(header, SIZE)
 
 
 @given(st.text("bytes=-, 0123456789", max_size=20).map(lambda rest: f"bytes={rest}"), st.integers(1, 2_000))
-def test_whatever_is_asked_for_a_part_lies_in_the_file(header: str, size: int) -> None:
+def test_every_part_lies_within_the_file(header: str, size: int) -> None:
     try:
         part = byte_range(header, size)
     except UnsatisfiableRangeError:
@@ -62,5 +62,5 @@ def test_whatever_is_asked_for_a_part_lies_in_the_file(header: str, size: int) -
         ("", False),
     ],
 )
-def test_whether_the_client_has_the_file(header: str | None, known: bool) -> None:
+def test_if_none_match_says_whether_the_client_has_the_file(header: str | None, known: bool) -> None:
     assert matches('"abc"', header) is known

@@ -1,4 +1,4 @@
-"""What a user whose seat a gateway has checked may still not do."""
+"""Sanctions against a user whose seat a gateway has checked."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         (Sanction(banned_until=FOREVER, muted_until=FOREVER), errors.BANNED),
     ],
 )
-def test_a_sanction_holds_against_the_user_that_it_is_about_alone(sanction: Sanction, code: errors.ErrorCode) -> None:
+def test_a_sanction_applies_only_to_its_user(sanction: Sanction, code: errors.ErrorCode) -> None:
     room = replace(room_of(ROOM), sanctions={ANNE: sanction})
     with pytest.raises(Refused) as caught:
         seated_rule(ANNE)(room, NOW)
@@ -33,6 +33,6 @@ def test_a_sanction_holds_against_the_user_that_it_is_about_alone(sanction: Sanc
     seated_rule(BOB)(room, NOW)
 
 
-def test_what_has_ended_and_a_kick_do_not_silence_who_has_a_seat() -> None:
+def test_expired_sanctions_and_kicks_do_not_affect_a_seated_user() -> None:
     past = Sanction(banned_until=NOW, muted_until=NOW, kicked_at=NOW)
     seated_rule(ANNE)(replace(room_of(ROOM), sanctions={ANNE: past}), NOW)

@@ -1,4 +1,4 @@
-"""What the walkers refuse, with which code, and that nothing else ever comes out of them, nor takes long."""
+"""What the walkers refuse, and with which code. Any input leads to a result or a refusal, in bounded time."""
 
 import struct
 import time
@@ -23,7 +23,7 @@ JPEG_SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
 
 
 def code_of(data: bytes) -> errors.ErrorCode | None:
-    """The code that `data` is refused with; None: it is taken."""
+    """Return the code that `data` is refused with, or None if it is accepted."""
     try:
         examine(data)
     except Refused as refused:
@@ -54,7 +54,7 @@ def vp8x(width: int, height: int, flags: int = 0) -> bytes:
         b" GIF89a",
     ],
 )
-def test_a_wrong_type(data: bytes) -> None:
+def test_a_file_of_another_type_is_refused(data: bytes) -> None:
     assert code_of(data) == errors.GIF_WRONG_TYPE
 
 
@@ -63,13 +63,13 @@ def test_a_wrong_type(data: bytes) -> None:
     [
         pytest.param(b"GIF89a\xff\xff\xff\xff\0\0\0" + GIF_FRAME + b";", id="gif 65535 x 65535"),
         pytest.param(GIF_START + b"\x2c\0\0\0\0\xff\xff\xff\xff\0\2\0;", id="gif with a frame of 65535 x 65535"),
-        pytest.param(GIF_START + GIF_FRAME * 100_000 + b";", id="gif of 100k frames"),
-        pytest.param(b"GIF89a\0\x10\0\x10\0\0\0" + GIF_FRAME * 12 + b";", id="gif of 12 frames of 4096 x 4096"),
+        pytest.param(GIF_START + GIF_FRAME * 100_000 + b";", id="gif with 100k frames"),
+        pytest.param(b"GIF89a\0\x10\0\x10\0\0\0" + GIF_FRAME * 12 + b";", id="gif with 12 frames of 4096 x 4096"),
         pytest.param(b"GIF89a=1/*" + bytes(3) + GIF_FRAME + b"*/", id="gif that is JavaScript"),
         pytest.param(PNG_START + ihdr(65_535, 65_535), id="png 65535 x 65535"),
         pytest.param(PNG_START + ihdr(2**31, 1), id="png 2147483648 x 1"),
         pytest.param(b"\xff\xd8" + b"\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0", id="jpeg 65535 x 65535"),
-        pytest.param(b"\xff\xd8" + JPEG_FRAME + (JPEG_SCAN + b"\0\0") * 101 + b"\xff\xd9", id="jpeg of 101 scans"),
+        pytest.param(b"\xff\xd8" + JPEG_FRAME + (JPEG_SCAN + b"\0\0") * 101 + b"\xff\xd9", id="jpeg with 101 scans"),
         pytest.param(webp_of(vp8x(2**24, 2**24)), id="webp 16777216 x 16777216"),
         pytest.param(webp_of(riff_chunk(b"VP8L", b"\x2f\xff\xff\xff\x0f")), id="lossless webp 16384 x 16384"),
         pytest.param(
@@ -77,11 +77,11 @@ def test_a_wrong_type(data: bytes) -> None:
         ),
     ],
 )
-def test_too_many_pixels(data: bytes) -> None:
+def test_a_picture_with_too_many_pixels_is_refused(data: bytes) -> None:
     assert code_of(data) == errors.GIF_TOO_MANY_PIXELS
 
 
-def test_an_apng_of_too_many_frames() -> None:
+def test_an_apng_with_too_many_frames_is_refused() -> None:
     frame = struct.pack(">IIIIHHBB", 1, 1, 0, 0, 1, 10, 0, 0)
     chunks = [PNG_START, ihdr(1, 1), png_chunk(b"acTL", struct.pack(">II", 2_000, 0)), png_chunk(b"IDAT", b"x")]
     for index in range(2_000):
@@ -90,13 +90,13 @@ def test_an_apng_of_too_many_frames() -> None:
     assert code_of(b"".join((*chunks, png_chunk(b"IEND", b"")))) == errors.GIF_TOO_MANY_PIXELS
 
 
-def test_a_webp_of_too_many_frames() -> None:
+def test_a_webp_with_too_many_frames_is_refused() -> None:
     frame = riff_chunk(b"ANMF", bytes(16) + riff_chunk(b"VP8L", b"\x2f\0\0\0\0"))
     assert code_of(webp_of(vp8x(1, 1, flags=2), *[frame] * 1_000)) is None
     assert code_of(webp_of(vp8x(1, 1, flags=2), *[frame] * 1_001)) == errors.GIF_TOO_MANY_PIXELS
 
 
-def test_the_limits_themselves_are_within() -> None:
+def test_a_picture_at_the_limits_is_accepted() -> None:
     assert code_of(GIF_START + GIF_FRAME * limits.GIF_MAX_FRAMES + b";") is None
     assert code_of(picture("png", limits.GIF_MAX_SIDE, limits.GIF_MAX_SIDE)) is None
     assert code_of(picture("png", limits.GIF_MAX_SIDE + 1, 1)) == errors.GIF_TOO_MANY_PIXELS
@@ -107,29 +107,29 @@ def test_the_limits_themselves_are_within() -> None:
     [
         pytest.param(GIF_START + b";", id="gif without a frame"),
         pytest.param(GIF_START + b"\x2c\0\0\0\0\0\0\0\0\0\2\0;", id="gif with an empty frame"),
-        pytest.param(GIF_START + b"\x21\xf9\3\0\0\0\0" + GIF_FRAME + b";", id="gif with a short control"),
+        pytest.param(GIF_START + b"\x21\xf9\3\0\0\0\0" + GIF_FRAME + b";", id="gif with a short graphic control"),
         pytest.param(GIF_START + b"\x99" + GIF_FRAME + b";", id="gif with an unknown block"),
         pytest.param(PNG_START + png_chunk(b"IDAT", b""), id="png without a header"),
         pytest.param(PNG_START + ihdr(0, 1), id="png 0 x 1"),
         pytest.param(PNG_START + ihdr(1, 1) + png_chunk(b"IEND", b""), id="png without pixels"),
         pytest.param(PNG_START + ihdr(1, 1) * 2, id="png with two headers"),
         pytest.param(PNG_START + ihdr(1, 1) + png_chunk(b"CgBI", b""), id="png that only Apple reads"),
-        pytest.param(picture("png")[:-12] + png_chunk(b"IEND", b"x"), id="png with a full end"),
+        pytest.param(picture("png")[:-12] + png_chunk(b"IEND", b"x"), id="png with a non-empty end"),
         pytest.param(picture("png").replace(b"IDAT", b"IDAS", 1), id="png with a wrong checksum"),
-        pytest.param(b"\xff\xd8\xff\xd9", id="jpeg of nothing"),
+        pytest.param(b"\xff\xd8\xff\xd9", id="empty jpeg"),
         pytest.param(b"\xff\xd8" + JPEG_FRAME * 2, id="jpeg with two frames"),
         pytest.param(b"\xff\xd8" + JPEG_SCAN, id="jpeg with a scan before its frame"),
         pytest.param(b"\xff\xd8" + b"\xff\xc9" + JPEG_FRAME[2:], id="arithmetic jpeg"),
         pytest.param(b"\xff\xd8\xff\xfe\0\1", id="jpeg with a segment of length 1"),
         pytest.param(webp_of(riff_chunk(b"JUNK", b"")), id="webp without pixels"),
         pytest.param(webp_of(vp8x(1, 1)), id="extended webp without pixels"),
-        pytest.param(webp_of(vp8x(2, 2), riff_chunk(b"VP8L", b"\x2f\0\0\0\0")), id="webp of another size inside"),
-        pytest.param(webp_of(vp8x(1, 1), riff_chunk(b"ANMF", bytes(16))), id="webp that moves and must not"),
+        pytest.param(webp_of(vp8x(2, 2), riff_chunk(b"VP8L", b"\x2f\0\0\0\0")), id="webp with pixels of another size"),
+        pytest.param(webp_of(vp8x(1, 1), riff_chunk(b"ANMF", bytes(16))), id="webp with a frame but no animation flag"),
         pytest.param(webp_of(vp8x(1, 1, flags=2), riff_chunk(b"ANMF", bytes(16))), id="webp with an empty frame"),
-        pytest.param(b"RIFF\xff\xff\xff\xffWEBP", id="webp longer than itself"),
+        pytest.param(b"RIFF\xff\xff\xff\xffWEBP", id="webp shorter than declared"),
     ],
 )
-def test_broken(data: bytes) -> None:
+def test_a_broken_picture_is_refused(data: bytes) -> None:
     assert code_of(data) == errors.GIF_BROKEN
 
 
@@ -138,7 +138,7 @@ def test_broken(data: bytes) -> None:
     [((1, 2), "cd"), ((0, 0), "cd"), ((0,), "d"), ((0,), "c"), ((0, 1), "cc"), ((0, 1, 2, 3), "cdcd")],
     ids=str,
 )
-def test_an_apng_out_of_order_is_broken(sequence: tuple[int, ...], kinds: str) -> None:
+def test_an_apng_with_chunks_out_of_order_is_broken(sequence: tuple[int, ...], kinds: str) -> None:
     frame = struct.pack(">IIIIHHBB", 1, 1, 0, 0, 1, 10, 0, 0)
     chunks = [PNG_START, ihdr(1, 1), png_chunk(b"acTL", struct.pack(">II", 1, 0)), png_chunk(b"IDAT", b"x")]
     for number, kind in zip(sequence, kinds, strict=True):
@@ -149,7 +149,7 @@ def test_an_apng_out_of_order_is_broken(sequence: tuple[int, ...], kinds: str) -
 
 @pytest.mark.parametrize("extension", ["gif", "png", "jpg", "webp"])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_what_is_cut_off_at_any_byte_is_refused(extension: str, frames: int) -> None:
+def test_a_picture_truncated_at_any_byte_is_refused(extension: str, frames: int) -> None:
     data = picture(extension, frames=1 if extension == "jpg" else frames)
     assert code_of(data) is None
     for length in range(len(data)):
@@ -171,14 +171,14 @@ SLOW = {
 
 
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW.keys())
-def test_ten_mib_of_malice_take_a_bounded_time(data: bytes) -> None:
+def test_a_hostile_10_mib_file_takes_bounded_time(data: bytes) -> None:
     started = time.process_time()
     assert code_of(data) in CODES
     assert time.process_time() - started < 3.0
 
 
 def examined(data: bytes) -> Picture | None:
-    """What `data` is; None: it is refused as documented. Anything else fails the test."""
+    """Return the picture, or None if it is refused with a documented code. Any other error fails the test."""
     try:
         return examine(data)
     except Refused as refused:
@@ -198,12 +198,12 @@ STARTS = (
 
 
 @given(st.sampled_from(STARTS), st.binary(max_size=400))
-def test_any_bytes_behind_a_signature(start: bytes, rest: bytes) -> None:
+def test_any_bytes_after_a_signature_are_handled(start: bytes, rest: bytes) -> None:
     examined(start + rest)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes(data: bytes) -> None:
+def test_any_bytes_are_handled(data: bytes) -> None:
     examined(data)
 
 
@@ -220,7 +220,7 @@ SAMPLES = (
     st.tuples(st.integers(0, 10_000), st.integers(0, 40)),
 )
 @example(SAMPLES[0], [], (0, 0))
-def test_a_damaged_picture_is_refused_or_comes_out_clean(
+def test_a_damaged_picture_is_refused_or_cleaned(
     sample: bytes, changes: list[tuple[int, int]], cut: tuple[int, int]
 ) -> None:
     damaged = bytearray(sample)
@@ -236,5 +236,5 @@ def test_a_damaged_picture_is_refused_or_comes_out_clean(
         assert 0 < found.frames <= limits.GIF_MAX_FRAMES
 
 
-def test_the_samples_are_taken() -> None:
+def test_the_undamaged_samples_are_accepted() -> None:
     assert [code_of(sample) for sample in SAMPLES] == [None] * len(SAMPLES)

@@ -1,4 +1,4 @@
-"""Reading the field `gif` out of a body that arrives in pieces of any size."""
+"""Read the field `gif` from a body that arrives in pieces of any size."""
 
 import asyncio
 from collections.abc import Sequence
@@ -47,36 +47,36 @@ async def code_of(wanted: Request) -> errors.ErrorCode:
     return caught.value.code
 
 
-async def test_the_field_is_found_among_others_and_names_are_not_looked_at() -> None:
+async def test_the_field_gif_is_found_whatever_its_file_name() -> None:
     body = form(part("title", b"not this", ""), part("gif", b"GIF89a\r\n--\r\n\0"), part("gifs", b"nor this"))
     assert await read_gif(request([body])) == b"GIF89a\r\n--\r\n\0"
 
 
 @given(st.binary(max_size=200), st.integers(1, 64))
-async def test_how_a_body_is_cut_into_pieces_makes_no_difference(content: bytes, size: int) -> None:
+async def test_the_result_does_not_depend_on_how_the_body_is_split(content: bytes, size: int) -> None:
     body = form(part("other", b"x" * 10), part("gif", content))
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     assert await read_gif(request(pieces)) == content
 
 
-async def test_the_largest_file_is_taken_and_one_byte_more_is_not() -> None:
+async def test_a_file_may_have_the_maximum_size_but_not_one_byte_more() -> None:
     largest = bytes(limits.GIF_MAX_BYTES)
     assert await read_gif(request([form(part("gif", largest))])) == largest
     assert await code_of(request([form(part("gif", largest + b"x"))])) == errors.GIF_TOO_LARGE
 
 
-async def test_too_large_is_known_by_the_declared_length_before_anything_is_read() -> None:
+async def test_a_too_large_declared_length_is_refused_before_reading() -> None:
     declared = str(gif_upload.BODY_MAX_BYTES + 1)
     assert await code_of(request([], content_length=declared)) == errors.GIF_TOO_LARGE
 
 
-async def test_other_fields_are_bounded_too() -> None:
+async def test_other_fields_are_bounded() -> None:
     body = form(part("gif", b"x"), part("other", bytes(gif_upload.BODY_MAX_BYTES)))
     assert await code_of(request([body])) == errors.GIF_TOO_LARGE
 
 
 @pytest.mark.parametrize("body", [form(), form(part("other", b"x")), form(part("gif", b"a"), part("gif", b"b"))])
-async def test_it_is_exactly_one_field(body: bytes) -> None:
+async def test_there_must_be_exactly_one_field_gif(body: bytes) -> None:
     assert await code_of(request([body])) == errors.VALIDATION_FAILED
 
 
@@ -93,17 +93,17 @@ async def test_it_is_exactly_one_field(body: bytes) -> None:
         "\xff",
     ],
 )
-async def test_a_body_of_another_type_is_malformed(content_type: str) -> None:
+async def test_a_body_with_another_media_type_is_malformed(content_type: str) -> None:
     body = form(part("gif", b"x"))
     assert await code_of(request([body], content_type=content_type)) == errors.MALFORMED
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"--" + BOUNDARY.encode() + b"\r\nno header\r\n\r\n", form()[:10]])
-async def test_a_body_that_is_no_form_is_malformed(body: bytes) -> None:
+async def test_a_body_that_is_not_a_form_is_malformed(body: bytes) -> None:
     assert await code_of(request([body])) == errors.MALFORMED
 
 
-async def test_a_body_that_is_cut_off_is_malformed() -> None:
+async def test_a_truncated_body_is_malformed() -> None:
     whole = form(part("gif", b"x" * 100))
     assert await code_of(request([whole[:-5]])) == errors.MALFORMED
     assert await code_of(request([whole[:80]], cut=True)) == errors.MALFORMED
@@ -115,7 +115,7 @@ async def test_a_body_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyP
 
 
 @given(st.binary(max_size=300))
-async def test_nothing_but_a_refusal_comes_of_any_bytes(noise: bytes) -> None:
+async def test_any_noise_leads_to_a_refusal(noise: bytes) -> None:
     for body in (noise, part("gif", b"")[:-2] + noise):
         try:
             await read_gif(request([body]))

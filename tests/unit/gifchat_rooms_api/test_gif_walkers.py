@@ -27,7 +27,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gif": ("gif", {}),
     "gif of many frames": ("gif", {"frames": 7, "loop": 0}),
     "gif with a comment": ("gif", {"frames": 2, "comment": SECRET}),
-    "gif with tables of its own": ("gif", {"frames": 3, "disposal": 2, "optimize": False}),
+    "gif with local colour tables": ("gif", {"frames": 3, "disposal": 2, "optimize": False}),
     "interlaced gif": ("gif", {"interlace": True, "width": 33, "height": 65}),
     "png": ("png", {}),
     "png with texts": ("png", {"pnginfo": png_info(), "exif": exif_with_orientation(1)}),
@@ -52,7 +52,7 @@ def made(request: pytest.FixtureRequest) -> tuple[str, bytes]:
     return extension, picture(extension, **options)
 
 
-def test_a_walker_measures_what_pillow_does(made: tuple[str, bytes]) -> None:
+def test_a_walker_measures_the_same_as_pillow(made: tuple[str, bytes]) -> None:
     extension, data = made
     found = examine(data)
     with Image.open(BytesIO(data)) as image:
@@ -61,7 +61,7 @@ def test_a_walker_measures_what_pillow_does(made: tuple[str, bytes]) -> None:
     assert found.format is Format(extension)
 
 
-def test_the_picture_is_the_same_without_its_metadata(made: tuple[str, bytes]) -> None:
+def test_cleaning_removes_metadata_and_keeps_the_pixels(made: tuple[str, bytes]) -> None:
     _, data = made
     clean = examine(data).data
     assert pixels(clean) == pixels(data)
@@ -69,12 +69,12 @@ def test_the_picture_is_the_same_without_its_metadata(made: tuple[str, bytes]) -
         assert secret not in clean
 
 
-def test_cleaning_again_changes_nothing(made: tuple[str, bytes]) -> None:
+def test_cleaning_is_idempotent(made: tuple[str, bytes]) -> None:
     clean = examine(made[1]).data
     assert examine(clean).data == clean
 
 
-def test_how_it_moves_is_kept() -> None:
+def test_durations_and_loop_count_are_kept() -> None:
     for extension in ("gif", "png", "webp"):
         data = picture(extension, frames=3, loop=2)
         with Image.open(BytesIO(data)) as before, Image.open(BytesIO(examine(data).data)) as after:
@@ -93,19 +93,19 @@ def test_the_colour_profile_is_kept(extension: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp"])
-def test_the_orientation_is_told_though_the_exif_data_goes(extension: str, orientation: int) -> None:
+def test_the_orientation_is_reported_although_exif_data_is_removed(extension: str, orientation: int) -> None:
     assert examine(picture(extension, exif=exif_with_orientation(orientation))).orientation == orientation
 
 
 @pytest.mark.parametrize("value", [b"", b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff", b"??*\0" * 9])
-def test_exif_data_that_cannot_be_read_turns_nothing(value: bytes) -> None:
+def test_unreadable_exif_data_means_no_rotation(value: bytes) -> None:
     data = picture("jpg", exif=b"Exif\0\0" + value)
     assert examine(data).orientation == 1
 
 
 @pytest.mark.parametrize("polyglot", [b"<script>alert(1)</script>", b"PK\x05\x06" + bytes(18), b"*/=1;alert(1)//"])
 @pytest.mark.parametrize("extension", ["gif", "png", "jpg", "webp"])
-def test_what_follows_the_end_is_cut(extension: str, polyglot: bytes) -> None:
+def test_bytes_after_the_end_are_removed(extension: str, polyglot: bytes) -> None:
     data = picture(extension)
     assert examine(data + polyglot).data == examine(data).data
 
@@ -114,7 +114,7 @@ SCRIPT = b"<script>alert(1)</script>"
 
 
 @pytest.mark.parametrize("label", [b"\xff", b"\xfe", b"\x01", b"\x42"])
-def test_a_script_in_an_extension_of_a_gif_is_cut(label: bytes) -> None:
+def test_a_script_in_a_gif_extension_is_removed(label: bytes) -> None:
     gif = picture("gif")
     behind_color_table = 13 + (3 << ((gif[10] & 7) + 1))
     block = b"\x21" + label + b"\x0bAnyAnyAny12" + bytes([len(SCRIPT)]) + SCRIPT + b"\0"
@@ -123,14 +123,14 @@ def test_a_script_in_an_extension_of_a_gif_is_cut(label: bytes) -> None:
     assert pixels(cleaned) == pixels(gif)
 
 
-def test_a_script_behind_the_loop_of_a_gif_is_cut() -> None:
+def test_a_script_after_the_loop_count_of_a_gif_is_removed() -> None:
     gif = picture("gif", frames=2, loop=3)
     behind_loop = gif.index(b"NETSCAPE2.0\x03\x01") + 11 + 4
     cleaned = examine(gif[:behind_loop] + bytes([len(SCRIPT)]) + SCRIPT + gif[behind_loop:]).data
     assert cleaned == examine(gif).data
 
 
-def test_a_script_in_an_unknown_block_is_cut() -> None:
+def test_a_script_in_an_unknown_block_is_removed() -> None:
     png, jpg, webp = picture("png"), picture("jpg"), picture("webp")
     segment = b"\xff\xef" + struct.pack(">H", len(SCRIPT) + 2) + SCRIPT
     assert examine(png[:33] + png_chunk(b"maLl", SCRIPT) + png[33:]).data == png
@@ -138,7 +138,7 @@ def test_a_script_in_an_unknown_block_is_cut() -> None:
     assert examine(webp_of(webp[12:], riff_chunk(b"JUNK", SCRIPT))).data == webp
 
 
-def test_a_thumbnail_in_jfif_is_cut() -> None:
+def test_a_thumbnail_in_jfif_is_removed() -> None:
     jpg = picture("jpg")
     content = jpg[6:20][:12] + b"\x02\x01" + b"\x01\x02\x03\x04\x05\x06"
     with_thumbnail = jpg[:2] + b"\xff\xe0" + struct.pack(">H", len(content) + 2) + content + jpg[20:]
@@ -146,7 +146,7 @@ def test_a_thumbnail_in_jfif_is_cut() -> None:
     assert examine(with_thumbnail).data == jpg
 
 
-def test_a_gif_whose_frame_is_larger_than_its_screen_is_measured_by_the_frame() -> None:
+def test_a_frame_larger_than_the_screen_enlarges_the_gif() -> None:
     data = bytearray(picture("gif", width=40, height=30))
     data[6:10] = struct.pack("<HH", 10, 10)
     with Image.open(BytesIO(bytes(data))) as image:
@@ -158,5 +158,5 @@ def test_a_gif_whose_frame_is_larger_than_its_screen_is_measured_by_the_frame() 
 @pytest.mark.parametrize(
     "data", [b"", b"GIF", b"GIF88a" + bytes(20), b"<svg/>", b"BM" + bytes(60), b"RIFF\0\0\0\0WAVE", b"\xff\xd8\xfe"]
 )
-def test_other_signatures_are_no_format(data: bytes) -> None:
+def test_an_unknown_signature_has_no_format(data: bytes) -> None:
     assert format_of(data) is None

@@ -38,7 +38,7 @@ def anyone(room: Room, now: datetime) -> None:
 
 @dataclass
 class World:
-    """One room, one log, any number of processes that write it."""
+    """One room, one log, and any number of processes that write to it."""
 
     room: Room | None = field(default_factory=lambda: room_of(ROOM, owner_id=OWNER))
     now: datetime = START
@@ -75,7 +75,7 @@ def codes(outcomes: Iterable[object]) -> list[str]:
     return [outcome.code.code if isinstance(outcome, Refused) else "ok" for outcome in outcomes]
 
 
-async def test_a_lone_draft_gets_the_next_seq_and_the_time_of_its_batch() -> None:
+async def test_a_single_draft_gets_the_next_seq_and_the_time_of_its_batch() -> None:
     world = World()
     commit = world.process()
     first = await commit.append(ROOM, draft("k1"), anyone)
@@ -86,7 +86,7 @@ async def test_a_lone_draft_gets_the_next_seq_and_the_time_of_its_batch() -> Non
     assert first.epoch == world.room.epoch
 
 
-async def test_what_arrives_during_a_write_is_the_next_batch_in_order_of_arrival() -> None:
+async def test_drafts_that_arrive_during_a_write_form_the_next_batch_in_order() -> None:
     world = World()
     commit = world.process()
     first = asyncio.create_task(commit.append(ROOM, draft("k0"), anyone))
@@ -107,7 +107,7 @@ async def test_an_idle_room_has_no_task() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_waits_for_the_writes_in_flight() -> None:
+async def test_closing_waits_for_writes_in_flight() -> None:
     world = World()
     commit = world.process()
     appending = asyncio.create_task(all_of(commit, [draft(f"k{number}") for number in range(5)]))
@@ -117,7 +117,7 @@ async def test_closing_waits_for_the_writes_in_flight() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_closing_cancels_slow_writes_again_if_they_lose_a_cancellation(
+async def test_closing_cancels_slow_writes_until_they_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     world = World()
@@ -148,7 +148,7 @@ async def test_closing_cancels_slow_writes_again_if_they_lose_a_cancellation(
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_two_processes_write_one_room_without_holes() -> None:
+async def test_two_processes_write_one_room_without_gaps() -> None:
     world = World()
     outcomes = await asyncio.gather(
         all_of(world.process(), [draft(f"a{number}") for number in range(100)]),
@@ -160,7 +160,7 @@ async def test_two_processes_write_one_room_without_holes() -> None:
     assert [key for key in world.written if key[0] == "b"] == [f"b{number}" for number in range(100)]
 
 
-async def test_a_remembered_head_that_another_process_passed_is_reloaded() -> None:
+async def test_a_stale_cached_head_is_reloaded() -> None:
     world = World()
     one, other = world.process(), world.process()
     for number in range(3):
@@ -169,7 +169,7 @@ async def test_a_remembered_head_that_another_process_passed_is_reloaded() -> No
     assert world.seqs == list(range(1, 10))
 
 
-async def test_the_same_message_a_hundred_times_at_once_is_one_entry_with_equal_replies() -> None:
+async def test_a_hundred_concurrent_copies_of_a_message_are_one_entry() -> None:
     world = World()
     processes = [world.process(), world.process()]
     outcomes = await asyncio.gather(
@@ -179,7 +179,7 @@ async def test_the_same_message_a_hundred_times_at_once_is_one_entry_with_equal_
     assert set(outcomes) == {outcomes[0]}
 
 
-async def test_a_retry_in_the_middle_of_a_batch_leaves_no_hole() -> None:
+async def test_a_retry_in_the_middle_of_a_batch_leaves_no_gap() -> None:
     world = World()
     await world.process().append(ROOM, draft("k2"), anyone)
     commit = world.process()
@@ -192,13 +192,13 @@ async def test_a_retry_in_the_middle_of_a_batch_leaves_no_hole() -> None:
     assert [outcome.entry.seq for outcome in outcomes if isinstance(outcome, Committed)] == [3, 1, 4, 5]
 
 
-async def test_the_same_key_of_another_user_is_another_message() -> None:
+async def test_the_same_key_from_another_user_is_another_message() -> None:
     world = World()
     await all_of(world.process(), [draft("k", ANNE), draft("k", BOB)])
     assert world.seqs == [1, 2]
 
 
-async def test_a_store_that_cannot_be_reached_refuses_and_later_takes_the_same() -> None:
+async def test_a_draft_refused_as_unavailable_can_be_retried() -> None:
     world = World()
     commit = world.process()
     for faults in ([Unreachable()], [None, Unreachable()]):
@@ -209,7 +209,7 @@ async def test_a_store_that_cannot_be_reached_refuses_and_later_takes_the_same()
 
 
 @pytest.mark.parametrize("stored", range(5))
-async def test_a_lost_reply_acknowledges_what_is_found_and_nothing_else(stored: int) -> None:
+async def test_after_a_lost_reply_only_entries_found_in_the_log_are_acknowledged(stored: int) -> None:
     world = World()
     commit = world.process()
     await commit.append(ROOM, draft("before"), anyone)
@@ -222,7 +222,7 @@ async def test_a_lost_reply_acknowledges_what_is_found_and_nothing_else(stored: 
     assert {frame.seq for _, frame in world.published} == {1, 2, 3, 4, 5}
 
 
-async def test_where_the_look_up_fails_too_the_outcome_is_unknown() -> None:
+async def test_the_outcome_is_unknown_if_the_lookup_also_fails() -> None:
     world = World()
     commit = world.process()
     await commit.append(ROOM, draft("before"), anyone)
@@ -232,14 +232,14 @@ async def test_where_the_look_up_fails_too_the_outcome_is_unknown() -> None:
     assert world.seqs == [1, 2]
 
 
-async def test_a_room_that_is_gone_takes_nothing() -> None:
+async def test_a_missing_room_refuses_drafts() -> None:
     world = World()
     world.room = None
     assert codes(await all_of(world.process(), [draft("k")])) == ["room_not_found"]
     assert world.seqs == []
 
 
-async def test_a_refused_draft_does_not_touch_the_others() -> None:
+async def test_a_refused_draft_does_not_affect_the_rest_of_its_batch() -> None:
     world = World()
 
     def not_bob(room: Room, now: datetime) -> None:
@@ -256,7 +256,7 @@ async def test_a_refused_draft_does_not_touch_the_others() -> None:
     assert world.seqs == [1, 2]
 
 
-async def test_the_retry_of_a_stored_message_is_answered_even_if_the_sender_is_muted_now() -> None:
+async def test_a_retry_of_a_stored_message_succeeds_for_a_muted_sender() -> None:
     world = World()
 
     def muted(room: Room, now: datetime) -> None:
@@ -270,7 +270,7 @@ async def test_the_retry_of_a_stored_message_is_answered_even_if_the_sender_is_m
     assert refused.value.code is errors.MUTED
 
 
-async def test_slow_mode_holds_each_user_but_the_owner() -> None:
+async def test_slow_mode_limits_every_user_except_the_owner() -> None:
     world = World(room_of(ROOM, owner_id=OWNER, slow_mode_s=10))
     commit = world.process()
     outcomes = await all_of(
@@ -286,7 +286,7 @@ async def test_slow_mode_holds_each_user_but_the_owner() -> None:
     assert codes(await all_of(commit, [draft("a2"), draft("a2")])) == ["ok", "ok"]
 
 
-async def test_a_room_that_is_too_far_behind_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_room_with_a_full_backlog_refuses_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_BACKLOG", 3)
     world = World()
     assert codes(await all_of(world.process(), [draft(f"k{number}") for number in range(5)])) == (
@@ -294,7 +294,7 @@ async def test_a_room_that_is_too_far_behind_refuses(monkeypatch: pytest.MonkeyP
     )
 
 
-async def test_a_sender_that_stops_waiting_does_not_stop_the_write() -> None:
+async def test_a_cancelled_caller_does_not_stop_the_write() -> None:
     world = World()
     commit = world.process()
     gone = asyncio.create_task(commit.append(ROOM, draft("k1"), anyone))
@@ -305,7 +305,7 @@ async def test_a_sender_that_stops_waiting_does_not_stop_the_write() -> None:
     assert world.written == ["k1", "k2"]
 
 
-async def test_an_error_that_nobody_foresaw_reaches_those_who_wait_and_ends_nothing() -> None:
+async def test_an_unexpected_error_reaches_the_callers_and_the_room_recovers() -> None:
     world = World()
     commit = world.process()
     room, world.room = world.room, "no room"  # type: ignore[assignment]
@@ -315,7 +315,7 @@ async def test_an_error_that_nobody_foresaw_reaches_those_who_wait_and_ends_noth
     assert codes(await all_of(commit, [draft("k")])) == ["ok"]
 
 
-async def test_what_is_committed_is_published_in_order_on_the_rooms_channel() -> None:
+async def test_committed_entries_are_published_in_order_on_the_rooms_channel() -> None:
     world = World()
     await all_of(world.process(), [draft(f"k{number}") for number in range(20)])
     assert {channel for channel, _ in world.published} == {keys.room_channel(ROOM)}
@@ -332,7 +332,7 @@ faults = st.sampled_from([None, None, None, Unreachable(), ReplyLost(0), ReplyLo
     posts=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([ANNE, BOB]), st.integers(0, 15), st.integers(0, 6))),
     faults=st.lists(faults, max_size=30),
 )
-async def test_whatever_happens_seqs_are_contiguous_and_acks_are_true(
+async def test_seqs_stay_contiguous_and_acks_true_under_any_faults(
     posts: list[tuple[int, UserId, int, int]], faults: list[Unreachable | ReplyLost | None]
 ) -> None:
     world = World()

@@ -22,7 +22,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
         ("🎉" * limits.TEXT_MAX_CHARS, "🎉" * limits.TEXT_MAX_CHARS),
     ],
 )
-def test_texts_that_are_taken(raw: str, text: str) -> None:
+def test_valid_texts_are_accepted(raw: str, text: str) -> None:
     assert valid_text(raw) == Text(text)
 
 
@@ -30,13 +30,13 @@ def test_texts_that_are_taken(raw: str, text: str) -> None:
     "raw",
     ["", " ", "\n\t\r\n", "\u3000", "x" * (limits.TEXT_MAX_CHARS + 1), "a\x00", "\x1b[31m", "a\rb", "a\x85b", "\ud800"],
 )
-def test_texts_that_are_refused(raw: str) -> None:
+def test_invalid_texts_are_refused(raw: str) -> None:
     with pytest.raises(BadTextError):
         valid_text(raw)
 
 
 @given(st.text(alphabet=st.characters(), max_size=50))
-def test_a_text_that_is_taken_can_be_stored_and_sent(raw: str) -> None:
+def test_every_accepted_text_can_be_stored_and_sent(raw: str) -> None:
     try:
         text = valid_text(raw)
     except BadTextError:
@@ -51,6 +51,6 @@ def test_slow_mode_counts_from_the_last_message(ago_s: float, wait_s: float) -> 
     assert slow_mode_wait_s(10, None, NOW) == 0
 
 
-def test_the_systems_keys_are_no_clients_keys() -> None:
+def test_keys_of_deletions_and_notices_cannot_come_from_clients() -> None:
     assert deletion_key(12) == "deletion:12"
     assert ":" in notice_key("ab" * 12)

@@ -28,7 +28,7 @@ async def log() -> FakeMessageLog:
     return log
 
 
-async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
+async def test_the_newest_page_needs_no_second_query_for_the_head() -> None:
     log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
     log.faults.extend([None, Unreachable()])
     page = await ReadHistory(log).page(ROOM, Newest(), 50)
@@ -50,7 +50,9 @@ async def test_the_end_of_an_empty_log_asks_for_no_head_apart() -> None:
         (After(99), 3, [], False),
     ],
 )
-async def test_pages(log: FakeMessageLog, wanted: Range, limit: int, seqs: list[int], has_more: bool) -> None:
+async def test_a_page_has_the_requested_entries(
+    log: FakeMessageLog, wanted: Range, limit: int, seqs: list[int], has_more: bool
+) -> None:
     page = await ReadHistory(log).page(ROOM, wanted, limit)
     assert [entry.seq for entry in page.entries] == seqs
     assert page.has_more is has_more
@@ -58,7 +60,7 @@ async def test_pages(log: FakeMessageLog, wanted: Range, limit: int, seqs: list[
 
 
 @pytest.mark.parametrize("wanted", [Newest(), Before(1), After(0)])
-async def test_a_room_in_which_nobody_has_said_anything(wanted: Range) -> None:
+async def test_a_page_of_an_empty_log_is_empty(wanted: Range) -> None:
     page = await ReadHistory(FakeMessageLog({})).page(ROOM, wanted, 50)
     assert (page.head, page.entries, page.has_more) == (0, [], False)
 
@@ -67,7 +69,7 @@ async def test_heads_are_positions(log: FakeMessageLog) -> None:
     assert await ReadHistory(log).heads([ROOM.room_id]) == {ROOM.room_id: Position(ROOM.epoch, 10)}
 
 
-async def test_without_the_store_reading_is_refused_as_unavailable(log: FakeMessageLog) -> None:
+async def test_reading_is_unavailable_without_the_store(log: FakeMessageLog) -> None:
     history = ReadHistory(log)
     log.faults.append(Unreachable())
     with pytest.raises(Refused) as refused:

@@ -31,25 +31,25 @@ ROOM = RoomId("65f0c0ffee0123456789abcd")
         ("👩‍👩‍👧", "👩‍👩‍👧"),
     ],
 )
-def test_titles_are_trimmed_and_otherwise_kept(raw: str, title: str) -> None:
+def test_titles_are_trimmed_and_otherwise_unchanged(raw: str, title: str) -> None:
     assert valid_title(raw) == title
 
 
 @pytest.mark.parametrize(
     "raw", ["", " \u3000 ", "a\nb", "a\x00", "\x1b[2J", "a\x85", "\ud800", "x" * (limits.TITLE_MAX_CHARS + 1)]
 )
-def test_titles_that_no_room_can_have(raw: str) -> None:
+def test_invalid_titles_are_refused(raw: str) -> None:
     with pytest.raises(BadTitleError):
         valid_title(raw)
 
 
-def test_a_password_is_kept_as_it_was_typed() -> None:
+def test_a_password_is_used_exactly_as_typed() -> None:
     assert valid_password("  pass word ") == "  pass word "
     assert valid_password("비" * limits.PASSWORD_MAX_CHARS) == "비" * limits.PASSWORD_MAX_CHARS
 
 
 @pytest.mark.parametrize("raw", ["x" * (limits.PASSWORD_MAX_CHARS + 1), "a\tb", "\x00", "\udfff"])
-def test_passwords_that_no_room_can_have(raw: str) -> None:
+def test_invalid_passwords_are_refused(raw: str) -> None:
     with pytest.raises(BadPasswordError):
         valid_password(raw)
 
@@ -58,22 +58,22 @@ def test_passwords_that_no_room_can_have(raw: str) -> None:
     ("one", "other"),
     [("CATS", "cats"), ("STRASSE", "straße"), ("ﬁsh", "FISH"), ("ＧＩＦ", "gif"), ("\u1112\u1161", "하")],
 )
-def test_what_is_searched_for_is_the_same_in_any_case_and_form(one: str, other: str) -> None:
+def test_folding_ignores_case_and_compatible_forms(one: str, other: str) -> None:
     assert fold_title(one) == fold_title(other)
 
 
-def test_folding_twice_is_folding_once() -> None:
+def test_folding_is_idempotent() -> None:
     for title in ("ﬁsh", "STRASSE", "İstanbul", "ΌΣΟΣ", "\u0345"):
         assert fold_title(fold_title(title)) == fold_title(title)
 
 
-def test_an_empty_change_changes_nothing_and_taking_the_password_away_is_none() -> None:
+def test_only_a_change_without_fields_is_empty() -> None:
     assert RoomChange().empty
     assert not RoomChange(slow_mode_s=0).empty
     assert not RoomChange(password=NewPassword(None)).empty
 
 
-def test_everybody_may_know_this_of_a_room_and_nothing_else() -> None:
+def test_the_payload_has_only_public_fields() -> None:
     room = replace(
         room_of(ROOM, slow_mode_s=5),
         password_hash="$argon2id$secret",
@@ -93,7 +93,7 @@ def test_everybody_may_know_this_of_a_room_and_nothing_else() -> None:
     }
 
 
-def test_the_members_of_this_moment_are_better_than_the_recorded_ones() -> None:
+def test_current_members_override_recorded_ones() -> None:
     room = replace(room_of(ROOM), members=3)
     assert room_payload(room, 0)["members"] == 0
     assert room_payload(room, None)["members"] == 3

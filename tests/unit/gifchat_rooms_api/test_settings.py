@@ -19,7 +19,7 @@ def of(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings
     return Settings()
 
 
-def test_without_an_environment_it_is_a_development_service() -> None:
+def test_the_defaults_are_for_development() -> None:
     settings = Settings()
     assert settings.environment == "development"
     assert settings.session_secrets == (DEVELOPMENT_SECRET,)
@@ -31,7 +31,7 @@ def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.allowed_origins == ("https://a.example",)
 
 
-def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_starts_with_its_own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert of(monkeypatch, SAFE).environment == "production"
 
 
@@ -47,8 +47,6 @@ def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPat
         {"PORT": "70000"},
     ],
 )
-def test_what_is_not_safe_or_not_possible_does_not_start(
-    monkeypatch: pytest.MonkeyPatch, unsafe: dict[str, str]
-) -> None:
+def test_unsafe_or_invalid_settings_are_refused(monkeypatch: pytest.MonkeyPatch, unsafe: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         of(monkeypatch, SAFE | unsafe)

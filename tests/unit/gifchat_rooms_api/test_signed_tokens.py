@@ -15,7 +15,7 @@ At = Callable[[float], None]
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> At:
-    """Moves the clock to so many seconds from now."""
+    """Move the clock by a number of seconds."""
     now = time.time()
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: now + seconds)
 
@@ -29,7 +29,7 @@ def membership(**changes: object) -> str:
     return str(signer("new", identity.MEMBERSHIP_SALT).dumps(content))
 
 
-def test_the_last_secret_signs_and_the_earlier_ones_still_verify() -> None:
+def test_the_last_secret_signs_and_all_secrets_verify() -> None:
     tokens = SignedTokens(["old", "new"])
     for secret in ("old", "new"):
         assert tokens.session_of(str(signer(secret, identity.SESSION_SALT).dumps("anne"))) == "anne"
@@ -37,21 +37,21 @@ def test_the_last_secret_signs_and_the_earlier_ones_still_verify() -> None:
     assert signer("new", identity.TICKET_SALT).loads(tokens.ticket(ROOM, ANNE, 3))
 
 
-def test_a_ticket_says_who_may_enter_where_and_is_never_the_same() -> None:
+def test_a_ticket_names_user_and_room_and_is_unique() -> None:
     tokens = SignedTokens(["new"])
     one, other = (signer("new", identity.TICKET_SALT).loads(tokens.ticket(ROOM, ANNE, 3)) for _ in range(2))
     assert (one["r"], one["u"], one["v"]) == (ROOM, ANNE, 3)
     assert one["j"] != other["j"]
 
 
-def test_a_token_is_good_for_its_own_purpose_alone() -> None:
+def test_a_token_is_valid_only_for_its_purpose() -> None:
     tokens = SignedTokens(["new"])
     assert tokens.membership_of(tokens.ticket(ROOM, ANNE, 3)) is None
     assert tokens.session_of(tokens.ticket(ROOM, ANNE, 3)) is None
     assert tokens.membership_of(str(signer("new", identity.SESSION_SALT).dumps({"r": ROOM, "u": ANNE, "v": 3}))) is None
 
 
-def test_a_membership_comes_back_as_it_was_given() -> None:
+def test_a_membership_can_be_read_back() -> None:
     found = SignedTokens(["new"]).membership_of(membership())
     assert found is not None
     assert (found.room_id, found.user_id, found.access_version) == (ROOM, ANNE, 3)
@@ -59,7 +59,7 @@ def test_a_membership_comes_back_as_it_was_given() -> None:
     assert abs(found.issued_at.timestamp() - time.time()) < 5
 
 
-def test_sessions_and_memberships_grow_old(at: At) -> None:
+def test_sessions_and_memberships_expire(at: At) -> None:
     tokens = SignedTokens(["new"])
     session, token = str(signer("new", identity.SESSION_SALT).dumps("anne")), membership()
     at(limits.MEMBERSHIP_TTL_S - 2)
@@ -72,16 +72,16 @@ def test_sessions_and_memberships_grow_old(at: At) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", membership()[:-1], membership() + "x", "\x00", "é"])
-def test_what_is_forged_is_none(token: str) -> None:
+def test_a_forged_token_is_none(token: str) -> None:
     tokens = SignedTokens(["new"])
     assert tokens.membership_of(token) is None
     assert tokens.session_of(token) is None
 
 
 @pytest.mark.parametrize("content", [{"r": "x"}, {"u": {"$ne": 1}}, {"v": "3"}, {"r": None}], ids=str)
-def test_what_is_signed_but_of_another_shape_is_none(content: dict[str, object]) -> None:
+def test_a_signed_token_with_other_content_is_none(content: dict[str, object]) -> None:
     assert SignedTokens(["new"]).membership_of(membership(**content)) is None
 
 
-def test_a_session_that_is_no_text_is_none() -> None:
+def test_a_session_that_is_not_a_string_is_none() -> None:
     assert SignedTokens(["new"]).session_of(str(signer("new", identity.SESSION_SALT).dumps({"id": "anne"}))) is None

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from gifchat_rooms_api.domain.token_bucket import TokenBucket
 
 
-def test_a_full_bucket_gives_its_burst_and_then_says_how_long_to_wait() -> None:
+def test_a_full_bucket_allows_a_burst_and_then_tells_the_wait() -> None:
     bucket = TokenBucket(3, 100.0)
     for _ in range(3):
         bucket, wait_s = bucket.take(3, 2.0, 100.0)
@@ -24,14 +24,14 @@ def test_a_bucket_never_holds_more_than_its_burst() -> None:
     assert given_out == 3
 
 
-def test_a_clock_that_goes_back_takes_nothing_away_and_gives_nothing() -> None:
+def test_a_clock_that_goes_back_does_not_change_the_bucket() -> None:
     bucket, wait_s = TokenBucket(1, 100.0).take(1, 1.0, 50.0)
     assert wait_s == 0.0
     assert bucket.take(1, 1.0, 50.0)[1] == 1.0
 
 
 @given(st.integers(1, 5), st.sampled_from([0.25, 1.0, 12.0]), st.lists(st.integers(0, 40), max_size=40))
-def test_over_any_time_no_more_than_the_burst_and_the_rate(burst: int, refill_s: float, pauses: list[int]) -> None:
+def test_never_more_tokens_than_burst_and_rate_allow(burst: int, refill_s: float, pauses: list[int]) -> None:
     bucket, now_s, taken = TokenBucket(burst, 0.0), 0.0, 0
     for quarters in pauses:
         now_s += quarters / 4

@@ -1,4 +1,4 @@
-"""The twin of `gifchat_rooms_api.adapters.mongo_messages`, with a switch for faults."""
+"""`gifchat_rooms_api.ports.MessageLog` in memory, with fault injection."""
 
 import asyncio
 from collections import deque
@@ -14,31 +14,31 @@ from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, Seq
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The next call is not sent."""
+    """The next call fails and has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyLost:
-    """The next append stores its first `stored` entries; nobody learns of it."""
+    """The next append stores its first `stored` entries, and its reply is lost."""
 
     stored: int
 
 
 class FakeMessageLog:
-    """`gifchat_rooms_api.ports.MessageLog` in memory; several writers may share one.
+    """A log that several writers may share.
 
-    Every step gives way to other tasks, so writers of one room really collide.
+    Every step yields to other tasks, so that writers of one room really collide.
     """
 
     def __init__(self, epochs: Mapping[RoomId, Epoch]) -> None:
-        """`epochs` is read at each call: the rooms that exist."""
+        """`epochs` has the rooms that exist; every call reads it."""
         self._epochs = epochs
         self.entries: dict[RoomId, list[LogEntry]] = {}
-        """Every room's log in the order in which it was written."""
+        """The log of each room, in write order."""
         self.faults: deque[Unreachable | ReplyLost | None] = deque()
-        """What happens to the next calls, one each; None or nothing left: they work."""
+        """The faults of the next calls, one per call. None means that the call works."""
         self.batches: list[int] = []
-        """The size of each append that was asked for."""
+        """The size of each attempted append."""
 
     async def head(self, room_id: RoomId) -> int:
         """See the port."""

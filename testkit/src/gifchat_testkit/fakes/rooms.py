@@ -9,7 +9,7 @@ OWNER = UserId("0" * 24)
 
 
 def room_of(room_id: RoomId, owner_id: UserId = OWNER, slow_mode_s: int = 0) -> Room:
-    """A room with all the rest as it is when nobody chose anything."""
+    """Return a room with default settings."""
     return Room(
         room_id=room_id,
         epoch=Epoch("0123456789abcdef"),
