@@ -1,4 +1,4 @@
-"""The rows of the fault table: what each does, on what, and what it promises."""
+"""A row of the fault table: the fault, the cluster and load that it needs, and its promises."""
 
 import importlib
 import pkgutil
@@ -12,47 +12,46 @@ from faults.judge.checker import Limits
 from faults.system.cluster import FaultCluster, Shape
 
 Figures = Mapping[str, float]
-"""Name with its unit (`deaf for, s`) → value; of many runs the table shows p50 and the greatest."""
+"""Name with unit (`deaf for, s`) → value; the page shows the p50 and the maximum of all runs."""
 Inject = Callable[[FaultCluster, Load, random.Random], Awaitable[Figures | None]]
-"""Breaks something, and returns when the cause is gone (from then on the time to heal counts), with figures of its own.
-Where it has still to look at something then, it says `load.fault_over()` first.
+"""Injects the fault, and returns the row's own figures once the cause is gone; the time to heal counts from then.
+To go on checking after that, it first calls `load.fault_over()`.
 
-It is called under load, at a random moment. It takes everything random from the generator that it is given, gives
-every wait a deadline, and raises AssertionError where the fault did not come about as meant. `load.short` asks for a
-form that takes little time. What it leaves broken is mended after the run; a fault that is to be healed *in* the run it
-mends itself.
+It is called under load, at a random moment. It uses only the given random generator, gives every wait a deadline, and
+raises AssertionError if the fault did not happen as intended. `load.short` asks for a short form. The run repairs what
+is still broken at the end; a fault that must heal during the run is repaired by the row.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row. Rows of equal `shape` share a cluster, one run after the other, each with rooms of its own."""
+    """One row. Rows of equal `shape` share a cluster: they run one after the other, each with its own rooms."""
 
     name: str
-    """Short and unique, such as `gateway killed`."""
+    """Short and unique, for example `gateway killed`."""
     fault: str
-    """A phrase for the table: what was done."""
+    """A phrase for the page: what is done."""
     inject: Inject
     shape: Shape = field(default_factory=Shape)
     load: LoadShape = field(default_factory=LoadShape)
     limits: Limits = field(default_factory=Limits)
     settle_s: float = 3.0
-    """For how long the load goes on after the fault; a third in the short form."""
+    """How long the load continues after the fault; the short form takes a third of it."""
     catch_up_s: float = 20.0
-    """How long readers and writers have after that."""
+    """How long readers and writers then have to catch up."""
     own_network: bool = False
-    """Packets get lost: it runs in a network namespace, see `network`."""
+    """Whether it drops packets, and so needs a network namespace, see `network`."""
     caught_by: frozenset[str] = frozenset()
-    """A mutant: the checker must find a breach in at least one of these fields of `Verdict`. Empty: none may be."""
+    """For a mutant: the checker must find a breach in at least one of these fields of `Verdict`."""
 
     @property
     def is_mutant(self) -> bool:
-        """Whether it is there to be caught."""
+        """Whether the checker must catch it."""
         return bool(self.caught_by)
 
 
 def slug(name: str) -> str:
-    """A row's name as a part of a file's name."""
+    """Return a row's name in a form for file names."""
     return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 

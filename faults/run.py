@@ -1,4 +1,4 @@
-"""One run: load, fault, heal, and the verdict."""
+"""One run of a row: load, fault, recovery and verdict."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ INJECT_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What came of one run."""
+    """The outcome of one run."""
 
     row: str
     seed: int
@@ -32,21 +32,21 @@ class Run:
     verdict: Verdict
     figures: Figures = field(default_factory=dict)
     error: str = ""
-    """Why the run itself failed; then the verdict says little."""
+    """Why the run itself failed; the verdict is then of little use."""
     folder: str = ""
-    """Where its records and the logs are, if they were kept."""
+    """The folder of its records and logs, if they were kept."""
 
     def as_expected(self, row: Row) -> bool:
-        """Nothing breached; of a mutant: caught."""
+        """Whether nothing was breached; for a mutant, whether the checker caught it."""
         if self.error:
             return False
         return bool(row.caught_by & set(self.verdict.breaches)) if row.is_mutant else self.verdict.ok
 
 
 async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *, short: bool = False) -> Run:
-    """Run `row` once on a running cluster of its shape; records and the dump go to `folder`, which must be empty.
+    """Run `row` once on a running cluster of its shape; write records and the dump to `folder`, which must be empty.
 
-    Everything random follows from `seed`; the moment at which processes do things does not.
+    All randomness comes from `seed`, but the processes' timing still varies.
     """
     rng = random.Random(f"{row.name} {seed}")  # noqa: S311 - a load, not a secret
     started = time.monotonic()
@@ -69,7 +69,7 @@ async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *,
     finally:
         await load.end()
     if died := [process.name for process in cluster.processes if process.died]:
-        error = f"{', '.join(died)} ended by itself; {error}"
+        error = f"{', '.join(died)} exited unexpectedly; {error}"
     dump = await asyncio.to_thread(load.dump)
     await asyncio.to_thread(dump.write, folder / "dump.json")
     verdict = judge_folder(folder, row)
@@ -79,14 +79,14 @@ async def run_fault(row: Row, seed: int, cluster: FaultCluster, folder: Path, *,
 
 
 def judge_folder(folder: Path, row: Row) -> Verdict:
-    """The verdict on what `run_fault` left in a folder."""
+    """Judge the files that `run_fault` wrote to a folder."""
     return judge(records.read(folder), Dump.read(folder / "dump.json"), row.limits)
 
 
 class Bench:
-    """Runs rows on clusters, and keeps a cluster for the next row of the same shape.
+    """Runs rows, and keeps a cluster for the next row of the same shape.
 
-    A run that went wrong leaves its records and all logs in a folder of its own under `kept`.
+    A run that does not end as expected leaves its records and all logs in its own folder under `kept`.
     """
 
     def __init__(self, kept: Path) -> None:
@@ -95,7 +95,7 @@ class Bench:
         self._cluster: FaultCluster | None = None
 
     async def run(self, row: Row, seed: int, *, short: bool = False) -> Run:
-        """One run; on a cluster that is as new as a healed one can be."""
+        """Run a row once, on a healed cluster or a new one."""
         with tempfile.TemporaryDirectory(prefix="gifchat-run-") as name:
             folder = Path(name)
             cluster = await self._ready(row)

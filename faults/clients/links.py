@@ -17,14 +17,14 @@ _PATH = "/socket.io/?EIO=4&transport="
 
 
 class ConnectionLostError(Exception):
-    """The connection could not be made or has ended; `str()` says why."""
+    """The connection could not be opened or was lost; `str()` says why."""
 
 
 class Link(Protocol):
-    """Carries packets; every method but `abort` raises `ConnectionLostError`."""
+    """Carries packets. Every method except `abort` may raise `ConnectionLostError`."""
 
     async def receive(self) -> str:
-        """The next packet; for as long as that takes."""
+        """Wait for the next packet, without a timeout."""
         ...
 
     async def send(self, packet: str) -> None:
@@ -32,11 +32,11 @@ class Link(Protocol):
         ...
 
     async def close(self) -> None:
-        """End it in the transport's own way."""
+        """Close it in the transport's own way."""
         ...
 
     def abort(self) -> None:
-        """End it without a word."""
+        """Drop the connection without a closing handshake."""
         ...
 
 
@@ -45,14 +45,14 @@ class FinishedError(Exception):
 
 
 class WebSocketLink:
-    """A `Link` over WebSocket: one packet in a frame."""
+    """A `Link` over WebSocket: one packet per frame."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
 
     @classmethod
     async def open(cls, person: Person, sid: str | None = None) -> Self:
-        """Connect; with `sid`, to a session that began with polling."""
+        """Connect; `sid` names a session that began with polling."""
         url = person.url.replace("http", "ws", 1) + f"{_PATH}websocket" + (f"&sid={sid}" if sid else "")
         try:
             connection = await connect(
@@ -88,7 +88,7 @@ class WebSocketLink:
 
 
 class PollingLink:
-    """A `Link` over HTTP: one request that waits, another for what is sent."""
+    """A `Link` over HTTP: one pending GET for receiving, and a POST per sent packet."""
 
     def __init__(self, person: Person, packets: list[str]) -> None:
         self._http = person.http
@@ -120,7 +120,7 @@ class PollingLink:
         _polled(answer)
 
     async def finish(self) -> None:
-        """Return when no poll is under way any more: the server answers it because of the probe."""
+        """Wait until no poll is pending: the server answers the last one because of the upgrade probe."""
         self._finishing = True
         await self._finished.wait()
 
@@ -155,11 +155,11 @@ async def _or_lost(call: Callable[[], Any]) -> Any:
     except (OSError, websockets.WebSocketException, httpx.HTTPError) as error:
         raise ConnectionLostError(_reason(error)) from error
     except asyncio.CancelledError as given_up:
-        # What a library waited for inside, when the connection was lost: nobody has ended this task.
+        # The library cancelled its own future when the connection was lost; this task was not cancelled.
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise ConnectionLostError("given up by the library") from given_up
+        raise ConnectionLostError("cancelled by the library") from given_up
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""The load of a run: rooms, readers, writers and watchers, all through the front door, all writing records."""
+"""The load of a run: rooms, readers, writers and watchers, which connect through nginx and write records."""
 
 import asyncio
 import random
@@ -22,28 +22,28 @@ BEGIN_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadShape:
-    """How much of what."""
+    """The size of a load."""
 
     rooms: int = 2
     readers: int = 6
-    """Over all rooms, in turn."""
+    """Readers in total; they are spread over the rooms."""
     writers: int = 3
-    """Each has the session of a reader."""
+    """Writers in total; each uses the session of a reader."""
     per_s: float = 30.0
-    """Messages a second, over all writers."""
+    """Messages per second of all writers together."""
     max_members: int = 12
-    """Seats of a room."""
+    """Seats per room."""
     transports: Sequence[Transport] = ("websocket", "websocket", "polling", "websocket", "upgrade")
-    """Of the readers, in turn."""
+    """The readers' transports, in turn."""
 
 
 class Load:
-    """What runs while a fault is injected. Everything random comes from `rng`."""
+    """The clients that run during a fault. All randomness comes from `rng`."""
 
     def __init__(
         self, cluster: FaultCluster, shape: LoadShape, folder: Path, rng: random.Random, *, short: bool
     ) -> None:
-        """Records go to `folder`. `short`: the row is asked for its short form."""
+        """`folder` receives the records. `short` asks the row for its short form."""
         self.cluster = cluster
         self.shape = shape
         self.rng = rng
@@ -53,7 +53,7 @@ class Load:
         self.writers: list[Writer] = []
         self.watchers: list[Watcher] = []
         self.folder = folder
-        """Where the records are."""
+        """The folder of the records."""
         self._run = Recorder(folder / "run.jsonl")
         self._people: list[Person] = []
         self._owner = self.person("owner")
@@ -61,14 +61,14 @@ class Load:
 
     # ------------------------------------------------------------------------------------------------ for rows
     def person(self, label: str, url: str | None = None) -> Person:
-        """A user of this run; the same label is another user. `url`: a proxy before the front door."""
+        """Create a user; each call creates another one. `url`: a proxy before nginx."""
         session_id = f"{label}-{self.rng.getrandbits(96):024x}"
         person = Person(url or self.cluster.url, self.cluster.secret, session_id)
         self._people.append(person)
         return person
 
     def same_person(self, person: Person, url: str | None = None) -> Person:
-        """Another browser tab's worth of cookies and connections, of the same user."""
+        """Create new cookies and connections for the same user, like another browser."""
         other = Person(url or self.cluster.url, self.cluster.secret, person.session_id)
         self._people.append(other)
         return other
@@ -76,7 +76,7 @@ class Load:
     def add_reader(
         self, room: str, *, person: Person | None = None, transport: Transport = "websocket", begin: bool = True
     ) -> Reader:
-        """One more reader; `load.readers` has it. Wait for `reader.joined` where it matters."""
+        """Add a reader. It joins in the background: wait for `reader.joined` if that matters."""
         name = f"reader-{len(self.readers) + 1}"
         reader = Reader(
             name,
@@ -93,7 +93,7 @@ class Load:
         return reader
 
     def add_writer(self, reader: Reader, per_s: float, *, person: Person | None = None, begin: bool = True) -> Writer:
-        """One more writer, with the membership of `reader`, and its session if no `person` is given."""
+        """Add a writer with the membership of `reader`, and with its session unless `person` is given."""
         name = f"writer-{len(self.writers) + 1}"
         writer = Writer(
             name,
@@ -110,7 +110,7 @@ class Load:
         return writer
 
     async def add_room(self, max_members: int | None = None) -> str:
-        """One more room, watched; its id."""
+        """Add a room and a watcher of it; return the room's id."""
         most = max_members or self.shape.max_members
         answer = await self._owner.http.post("/api/v1/rooms", json={"title": "faults", "max": most})
         answer.raise_for_status()
@@ -123,18 +123,18 @@ class Load:
         return room
 
     def readers_on(self, gateway: Node) -> list[Reader]:
-        """The readers that are connected to this gateway now, by the affinity cookie."""
+        """Return the readers that are connected to this gateway, according to their affinity cookies."""
         return [reader for reader in self.staying() if reader.joined.is_set() and reader.gateway == gateway.name]
 
     def staying(self) -> list[Reader]:
-        """Readers that have not gone for good."""
+        """Return the readers that have not stopped."""
         return [reader for reader in self.readers if reader.stopped is None]
 
     async def all_joined(self, timeout_s: float = BEGIN_TIMEOUT_S, readers: Collection[Reader] | None = None) -> None:
-        """Return when all staying readers (or these) are in their rooms.
+        """Wait until all staying readers (or these) are in their rooms.
 
         Raises:
-            AssertionError: not within `timeout_s`.
+            AssertionError: some were not within `timeout_s`.
         """
         waiting = list(readers) if readers is not None else self.staying()
         await until(
@@ -144,22 +144,22 @@ class Load:
         )
 
     def recorder(self, name: str) -> Recorder:
-        """The file of another client."""
+        """Open the record file of another client."""
         return Recorder(self.folder / f"{name}.jsonl")
 
     def fault_over(self) -> None:
-        """The cause is gone: the time to heal counts from here. A row says so where it goes on to look at something."""
+        """Start the time to heal, because the cause is gone. A row calls this if it goes on checking afterwards."""
         if not self._over:
             self._over = True
             self.record(records.FaultEnded(t=now()))
 
     def record(self, record: records.Record) -> None:
-        """Write into the run's own file."""
+        """Write a record of the run itself."""
         self._run.write(record)
 
     # ------------------------------------------------------------------------------------------------ for `run_fault`
     async def begin(self) -> None:
-        """Make rooms, let all readers join, start the writers, wait until each has an acknowledgement."""
+        """Create rooms, let all readers join, start the writers, and wait until each has an acknowledgement."""
         self._use("before")
         for _ in range(self.shape.rooms):
             await self.add_room()
@@ -175,13 +175,13 @@ class Load:
         )
 
     async def finish_writing(self, timeout_s: float) -> None:
-        """No new messages; returns when all are acknowledged, or given up after `timeout_s`."""
+        """Start no new messages, and wait until all are acknowledged or given up after `timeout_s`."""
         await asyncio.gather(*(writer.finish(timeout_s) for writer in self.writers))
 
     async def catch_up(self, timeout_s: float) -> None:
-        """Return when all staying readers that were ever in a room have what the database has; or after `timeout_s`.
+        """Wait until all staying readers that joined a room have all of its entries, or until `timeout_s` is over.
 
-        What is missing then is for the checker to say.
+        The checker reports entries that are still missing.
         """
         heads = await asyncio.to_thread(self._heads)
 
@@ -197,7 +197,7 @@ class Load:
             return
 
     async def ghosts_gone(self, timeout_s: float) -> None:
-        """Return when no room has more members than users who stay; or after `timeout_s`: the checker judges it."""
+        """Wait until no room has more members than staying users, or until `timeout_s` is over."""
 
         def gone(watcher: Watcher) -> bool:
             users = {reader.person.who.user_id for reader in self.staying() if reader.room == watcher.room}
@@ -211,7 +211,7 @@ class Load:
             return
 
     async def end(self) -> None:
-        """Stop everything that still runs, and say what the processes use."""
+        """Stop all clients, and record the resources that the processes use."""
         await asyncio.gather(*(watcher.finish() for watcher in self.watchers))
         await asyncio.gather(*(writer.finish(0.0) for writer in self.writers))
         await asyncio.gather(*(reader.finish() for reader in self.readers))
@@ -221,7 +221,7 @@ class Load:
         self._run.close()
 
     def dump(self) -> Dump:
-        """What MongoDB has of this run's rooms. Blocks."""
+        """Read this run's rooms from MongoDB. Blocks."""
         with self.cluster.database() as client:
             database = client[DATABASE]
             epochs = {str(room["_id"]): str(room["epoch"]) for room in database["rooms"].find({}, {"epoch": 1})}

@@ -1,4 +1,4 @@
-"""What rows look at while something is broken: what works on, what is refused and how, and for how long."""
+"""Checks for rows during a fault: what still works, what is refused with which code, and for how long."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ _LOOK_EVERY_S = 0.02
 
 
 async def deaf_after_s(gateway: Node, timeout_s: float) -> float:
-    """Return when the gateway says that it hears nothing; how long that took.
+    """Wait until the gateway reports that it is deaf; return how long that took.
 
     Raises:
-        AssertionError: not within `timeout_s`.
+        AssertionError: it did not happen within `timeout_s`.
     """
     began = now()
     status = ""
@@ -38,12 +38,12 @@ async def deaf_after_s(gateway: Node, timeout_s: float) -> float:
 
 
 async def writers_go_on(load: Load, timeout_s: float) -> None:
-    """Return when each writer got an acknowledgement of something that it began to post after this call.
+    """Wait until each writer has an acknowledgement of a message that it started after this call.
 
     Raises:
-        AssertionError: not within `timeout_s`.
+        AssertionError: it did not happen within `timeout_s`.
     """
-    # The next one may be of a message that is under way already.
+    # The next acknowledgement may belong to a message that is already in flight.
     wanted = [(writer, writer.acknowledged + 2) for writer in load.writers]
     await until(
         lambda: all(writer.acknowledged >= least for writer, least in wanted),
@@ -53,30 +53,30 @@ async def writers_go_on(load: Load, timeout_s: float) -> None:
 
 
 async def readers_go_on(load: Load, readers: Sequence[Reader], timeout_s: float) -> None:
-    """Return when each of these, in rooms that are written to, shows something new.
+    """Wait until each of these readers shows a new message; its room must have a writer.
 
     Raises:
-        AssertionError: not within `timeout_s`.
+        AssertionError: it did not happen within `timeout_s`.
     """
     written = {writer.room for writer in load.writers}
     before = [(reader, reader.position) for reader in readers if reader.room in written]
     await until(
         lambda: all(reader.position is not None and reader.position != position for reader, position in before),
         timeout_s,
-        f"something new for {', '.join(reader.name for reader, _ in before)}",
+        f"a new message for {', '.join(reader.name for reader, _ in before)}",
     )
 
 
 async def refused_with(load: Load, readers: Sequence[Reader], code: str, timeout_s: float) -> None:
-    """Return when each of these was refused with `code` at least once.
+    """Wait until each of these readers was refused with `code` at least once.
 
     Raises:
-        AssertionError: not within `timeout_s`, or somebody was let in before.
+        AssertionError: it did not happen within `timeout_s`, or a reader was admitted first.
     """
 
     def told(reader: Reader) -> bool:
         heard = codes(load, reader)
-        assert code in heard or not reader.joined.is_set(), f"{reader.name} was let in after {heard}, without {code}"
+        assert code in heard or not reader.joined.is_set(), f"{reader.name} was admitted after {heard}, without {code}"
         return code in heard
 
     try:
@@ -87,14 +87,14 @@ async def refused_with(load: Load, readers: Sequence[Reader], code: str, timeout
 
 
 def codes(load: Load, reader: Reader) -> list[str]:
-    """What the reader was refused or evicted with so far."""
+    """Return the codes with which the reader was refused or evicted so far."""
     return [record.code for record in _records(load, reader) if isinstance(record, records.JoinRefused)]
 
 
 def error_seconds(load: Load, since: float) -> float:
-    """For how long somebody could not post: from the first attempt to the acknowledgement of what had to be sent again.
+    """Return how long at least one writer could not post: from first attempts to acknowledgements of retried messages.
 
-    Counted once where several could not; only what was first sent after `since` and is acknowledged by now.
+    Overlapping times count once. Only messages first sent after `since` and acknowledged by now count.
     """
     spans: list[tuple[float, float]] = []
     for writer in load.writers:
@@ -114,7 +114,7 @@ def error_seconds(load: Load, since: float) -> float:
 
 
 def slowest_answer_s(load: Load, since: float) -> float:
-    """The longest that one attempt to post took that was made after `since`, whatever the answer; 0 of none."""
+    """Return the duration of the slowest attempt to post after `since`, whatever its answer; 0 without attempts."""
     slowest = 0.0
     for writer in load.writers:
         sent: float | None = None
@@ -143,10 +143,10 @@ def _records(load: Load, client: Reader | Writer) -> list[Record]:
 
 
 async def back_elsewhere(readers: Sequence[Reader], left: Node, within_s: float) -> None:
-    """Return when all of these are in their rooms again, on other gateways.
+    """Wait until all of these readers are in their rooms again, on other gateways.
 
     Raises:
-        AssertionError: some are not, within the time.
+        AssertionError: some were not in time.
     """
     await until(
         lambda: all(reader.joined.is_set() and reader.gateway != left.name for reader in readers),

@@ -1,4 +1,4 @@
-"""What a row measures of services while it runs: their metrics, their logs, and how late readers were."""
+"""Measurements for rows: the services' metrics and logs, and the readers' delays."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ _LOOK_EVERY_S = 0.02
 
 
 async def total(nodes: Iterable[Node], name: str, **labels: str) -> float:
-    """The sum of a metric's samples with these labels (counters are named `…_total`) over the nodes that run."""
+    """Return the sum of a metric's samples with these labels over the running nodes (counters are named `…_total`)."""
     summed = 0.0
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
         for node in nodes:
@@ -34,15 +34,15 @@ async def total(nodes: Iterable[Node], name: str, **labels: str) -> float:
 
 
 async def log_reads(cluster: FaultCluster) -> float:
-    """How often gateways have read a room's log from rooms-api."""
+    """Return how often the gateways have read a room's log from rooms-api."""
     return await total(cluster.rooms_api, "rooms_api_requests_total", route="/internal/v1/rooms/{room_id}/log")
 
 
 async def logged(node: Node, pattern: str, timeout_s: float) -> float:
-    """Return when a line of the log fits the regular expression; how long that took, seconds.
+    """Wait until a line of the log matches `pattern`; return how long that took, in seconds.
 
     Raises:
-        AssertionError: not within `timeout_s`.
+        AssertionError: no line matched within `timeout_s`.
     """
     started = time.monotonic()
     sought = re.compile(pattern)
@@ -53,10 +53,10 @@ async def logged(node: Node, pattern: str, timeout_s: float) -> float:
 
 
 async def replica_of(cluster: FaultCluster, room: str, timeout_s: float = 5.0) -> Node:
-    """The rooms-api that nginx sends a room's requests to, by its access log.
+    """Return the rooms-api to which nginx routes a room's requests, according to its access log.
 
     Raises:
-        AssertionError: there was no such request.
+        AssertionError: the access log has no request for the room.
     """
     sought = re.compile(rf"/rooms/{room}\S* .* -> \S+:(\d+) ")
     deadline = time.monotonic() + timeout_s
@@ -64,14 +64,14 @@ async def replica_of(cluster: FaultCluster, room: str, timeout_s: float = 5.0) -
         ports = sought.findall(await asyncio.to_thread((cluster.folder / "nginx-access.log").read_text))
         if ports:
             return next(node for node in cluster.rooms_api if node.port == int(ports[-1]))
-        assert time.monotonic() < deadline, f"nginx knows nothing of room {room}"
+        assert time.monotonic() < deadline, f"nginx logged no request for room {room}"
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
 def delays_s(load: Load, readers: Sequence[Reader], since: float, until: float) -> list[float]:
-    """From the acknowledgement of each message in that time to its showing at each of `readers`, seconds.
+    """Return the delays in seconds from each acknowledgement in that time until each of `readers` shows the message.
 
-    A message that a reader has not shown by now counts to now.
+    A message that is not shown yet counts until now.
     """
     acked: dict[tuple[str, str, int], float] = {}
     logs = records.read(load.folder)

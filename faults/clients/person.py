@@ -1,4 +1,4 @@
-"""A user of the load: a session cookie and an HTTP client."""
+"""A user in a run: a session cookie and an HTTP client."""
 
 from http.cookies import SimpleCookie
 from typing import Any
@@ -14,7 +14,7 @@ class Person:
     """A user: a session cookie, and an HTTP client that keeps cookies as a browser does."""
 
     def __init__(self, url: str, secret: str, session_id: str) -> None:
-        """`url` is the front door, or a proxy before it; `secret` signs sessions."""
+        """`url` is the address of nginx or of a proxy before it; `secret` signs sessions."""
         self.url = url
         self.session_id = session_id
         self.who = Identity.of_session(session_id)
@@ -28,11 +28,11 @@ class Person:
         )
 
     def cookie_header(self) -> str:
-        """The value of the Cookie header."""
+        """Return the value of the Cookie header."""
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     def keep_cookies(self, set_cookie: list[str]) -> None:
-        """Keep what `Set-Cookie` headers say."""
+        """Keep the cookies of `Set-Cookie` headers."""
         for header in set_cookie:
             self.cookies.update((name, morsel.value) for name, morsel in SimpleCookie(header).items())
 
@@ -43,7 +43,7 @@ class Person:
         self.keep_cookies(response.headers.get_list("set-cookie"))
 
     async def history(self, room: str, after: int, membership: str | None) -> list[dict[str, Any]]:
-        """The first entries above `after`, as `{event, data}`; none where they cannot be had now."""
+        """Return the first entries after seq `after`, as `{event, data}`; none if the request fails."""
         query = {"after": after, "limit": limits.HISTORY_PAGE_MAX}
         headers = {MEMBERSHIP_HEADER: membership or ""}
         try:

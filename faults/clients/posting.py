@@ -1,4 +1,4 @@
-"""Single messages that a row posts by itself, written down as a writer's are, with their whole replies."""
+"""Single messages posted by a row, with their replies; they are recorded like a writer's messages."""
 
 import asyncio
 from typing import Any, Self
@@ -19,7 +19,7 @@ class Poster:
     """Posts as the user of a reader; `with Poster(load, reader, "poster-1") as poster:`."""
 
     def __init__(self, load: Load, reader: Reader, name: str) -> None:
-        """`name` is of this one alone: its records are kept under it."""
+        """`name` must be unique: the records are kept under it."""
         self.room = reader.room
         self._reader = reader
         self._recorder = load.recorder(name)
@@ -34,9 +34,9 @@ class Poster:
     async def once(
         self, key: str, text: str, *, person: Person | None = None, timeout_s: float = 10.0
     ) -> dict[str, Any] | None:
-        """One attempt: the reply of a 201; None where the reply was another, or did not come.
+        """Make one attempt; return the reply of a 201, or None for any other outcome.
 
-        `person`: other connections of the same user, such as by way of a proxy.
+        `person`: the same user with other connections, for example through a proxy.
         """
         number = self._numbers[key] = self._numbers.get(key, 0) + 1
         self._recorder.write(records.Attempt(t=now(), room=self.room, key=key, number=number))
@@ -58,10 +58,10 @@ class Poster:
         return body
 
     async def until_acked(self, key: str, text: str, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Again and again, as every client of ours does.
+        """Retry until the message is acknowledged, as all our clients do.
 
         Raises:
-            TimeoutError: not within `timeout_s`.
+            TimeoutError: it was not acknowledged within `timeout_s`.
         """
         async with asyncio.timeout(timeout_s):
             while True:

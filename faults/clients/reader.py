@@ -1,4 +1,4 @@
-"""A reader that keeps the protocol, and writes down everything that it receives and shows."""
+"""A reader that follows the protocol, and records everything that it receives and shows."""
 
 import asyncio
 import contextlib
@@ -24,8 +24,8 @@ _DURABLE = {socket_events.CHAT, socket_events.CHAT_DELETED, socket_events.NOTICE
 class Reader:
     """One user with one connection in one room.
 
-    Once begun it stays: it reconnects through the front door for as long as it takes, joins with its position and
-    follows what refusals say, until `leave`, `vanish` or `finish`.
+    From `begin` until `leave`, `vanish` or `finish` it reconnects through nginx whenever the connection is lost, joins
+    with its position, and reacts to refusals as their codes say.
     """
 
     def __init__(
@@ -39,20 +39,20 @@ class Reader:
         transport: Transport = "websocket",
         gateway_of: Callable[[str], str] = str,
     ) -> None:
-        """`gateway_of` finds a gateway's name by its tag, which the affinity cookie holds."""
+        """`gateway_of` returns a gateway's name for its tag, which is in the affinity cookie."""
         self.name = name
         self.person = person
         self.room = room
         self.gateway = ""
-        """The name of the gateway that it is connected to, or was last."""
+        """The name of the current gateway, or of the last one."""
         self.position: Position | None = None
         self.membership: str | None = None
-        """As of the last join."""
+        """The membership of the last join."""
         self.joined = asyncio.Event()
-        """Set while it is in the room."""
+        """Set while the reader is in the room."""
         self.stopped: How | None = None
         self.refused: str | None = None
-        """The code of a refusal that is final: it tries no more."""
+        """The code of a final refusal, after which the reader stops trying."""
         self.connection: ChatConnection | None = None
         self._recorder = recorder
         self._rng = rng
@@ -62,7 +62,7 @@ class Reader:
         self._may_connect.set()
         self._view = 0
         self._shown: Position | None = None
-        """The end of the last view; the base of a history that is to be read back."""
+        """The end of the last view, from which history is read."""
         self._held: list[tuple[str, dict[str, Any]]] = []
         self._join_at: float | None = None
         self._join_id: int | None = None
@@ -73,16 +73,16 @@ class Reader:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is being read back or upgraded."""
+        """Whether no history read and no upgrade is in progress."""
         return not self._tasks
 
     def begin(self) -> None:
-        """Connect and join, again and again."""
+        """Connect and join, and retry until stopped."""
         self._write(records.Begun(t=now(), room=self.room, user=self.person.who.user_id, transport=self._transport))
         self._task = asyncio.create_task(self._stay(), name=f"reader {self.name}")
 
     async def leave(self) -> None:
-        """Go for good, with a goodbye."""
+        """Leave for good, with a closing handshake."""
         connection = self.connection
         if connection is not None:
             with contextlib.suppress(ConnectionLostError):
@@ -91,25 +91,25 @@ class Reader:
         await self._stop("left")
 
     async def vanish(self) -> None:
-        """Go for good without a word."""
+        """Leave for good without a closing handshake."""
         await self._stop("vanished")
 
     async def finish(self) -> None:
-        """The run is over: the reader stayed to its end."""
+        """Stop at the end of the run."""
         await self._stop("end")
 
     def refresh(self) -> None:
-        """Lose the connection without a word, and come back after the usual delay."""
+        """Drop the connection without a handshake, and reconnect after the usual delay."""
         if self.connection is not None:
             self.connection.abort("refreshed by the test")
 
     def go_away(self) -> None:
-        """As `refresh`, and come back only after `come_back`."""
+        """Like `refresh`, but reconnect only after `come_back`."""
         self._may_connect.clear()
         self.refresh()
 
     def come_back(self) -> None:
-        """Connect again."""
+        """Reconnect."""
         self._may_connect.set()
 
     async def _stop(self, how: How) -> None:
@@ -238,7 +238,7 @@ class Reader:
             )
 
     def _forget(self) -> None:
-        """Nothing that is shown holds: join without a position."""
+        """Forget what is shown, and join without a position."""
         self._shown, self.position = self.position or self._shown, None
         self.joined.clear()
         self._held.clear()
@@ -261,7 +261,7 @@ class Reader:
         )
 
     def _apply(self, data: dict[str, Any]) -> None:
-        """Show it, unless it was shown. A hole is shown as it is: to fill it is the gateway's promise."""
+        """Show an entry unless it was shown. The reader leaves holes: filling them is the gateway's job."""
         if self.position is None or data["epoch"] != self.position.epoch or data["seq"] <= self.position.seq:
             return
         self.position = Position(data["epoch"], data["seq"])
@@ -272,7 +272,7 @@ class Reader:
         self._write(records.Applied(t=now(), view=view, epoch=data["epoch"], seq=data["seq"], key=key))
 
     async def _read_back(self, view: int, after: int, until: int) -> None:
-        """What a reset skipped, over HTTP, as somebody who scrolls back would see it."""
+        """Read what a reset skipped over HTTP, as a user does who scrolls back."""
         attempt = 0
         while after < until:
             attempt += 1

@@ -1,4 +1,4 @@
-"""A Socket.IO client of our own, so that tests see and control every packet: both transports, upgrade, no goodbye."""
+"""Our own Socket.IO client, which shows and controls every packet on both transports, and can upgrade or vanish."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ OPEN_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that the server emitted in `/chat`."""
+    """An event from the server in `/chat`."""
 
     name: str
     data: Any
@@ -25,16 +25,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to the emit that returned this `id`."""
+    """The ack of the emit that returned this `id`."""
 
     id: int
     data: Any
 
 
 class ChatConnection:
-    """One Engine.IO connection with a session in `/chat`.
+    """An Engine.IO connection with a session in `/chat`.
 
-    Packets come in the order in which the server sent them. `emit` does not wait for its ack.
+    Packets arrive in the server's order. `emit` does not wait for its ack.
     """
 
     def __init__(self, person: Person, link: Link, handshake: Mapping[str, Any]) -> None:
@@ -52,10 +52,10 @@ class ChatConnection:
 
     @classmethod
     async def open(cls, person: Person, transport: Transport = "websocket") -> Self:
-        """Connect, and connect to `/chat`. `upgrade` begins with polling and waits for `upgrade()`.
+        """Connect, and open the namespace `/chat`. Transport `upgrade` begins with polling and waits for `upgrade()`.
 
         Raises:
-            ConnectionLostError: not within `OPEN_TIMEOUT_S`, or refused.
+            ConnectionLostError: it was refused, or not open within `OPEN_TIMEOUT_S`.
         """
         opening = WebSocketLink.open if transport == "websocket" else PollingLink.open
         link: Link | None = None
@@ -82,14 +82,14 @@ class ChatConnection:
 
     @property
     def upgraded(self) -> bool:
-        """Whether it has gone over from polling to WebSocket."""
+        """Whether the connection was upgraded from polling to WebSocket."""
         return self._upgraded.is_set()
 
     async def emit(self, event: str, data: Any) -> int:
-        """Emit with an ack; returns the ack's id.
+        """Emit an event and return the id of its ack.
 
         Raises:
-            ConnectionLostError: it has ended.
+            ConnectionLostError: the connection is closed.
         """
         self._acks += 1
         ack = self._acks
@@ -97,10 +97,10 @@ class ChatConnection:
         return ack
 
     async def receive(self, timeout_s: float | None = None) -> Event | Ack | None:
-        """The next packet; None where none came in time.
+        """Wait for the next packet; None if there was none in time.
 
         Raises:
-            ConnectionLostError: it has ended, or the server was silent for longer than it may be.
+            ConnectionLostError: the connection is closed, or the server missed its heartbeat.
         """
         try:
             async with asyncio.timeout(timeout_s):
@@ -113,10 +113,10 @@ class ChatConnection:
         return packet
 
     async def upgrade(self) -> None:
-        """Go over from polling to WebSocket, as the official client does.
+        """Upgrade from polling to WebSocket, as the official client does.
 
         Raises:
-            ConnectionLostError: the connection has ended meanwhile, or the probe failed.
+            ConnectionLostError: the connection was lost meanwhile, or the probe failed.
         """
         polling = self._link
         assert isinstance(polling, PollingLink), "only polling is upgraded"
@@ -131,20 +131,20 @@ class ChatConnection:
             await websocket.send("5")
 
     async def upgrade_if_possible(self) -> None:
-        """As `upgrade`; where it fails, the reader of the packets finds out."""
+        """Like `upgrade`, but `receive` reports a failure."""
         with contextlib.suppress(ConnectionLostError, TimeoutError):
             await self.upgrade()
 
     def pause_reading(self) -> None:
-        """Read no more: buffers fill up on the way here."""
+        """Stop reading, so that the buffers before this client fill up."""
         self._reads.clear()
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Continue reading."""
         self._reads.set()
 
     async def close(self) -> None:
-        """Say goodbye; never raises."""
+        """Close the session and the connection; never raises."""
         try:
             async with asyncio.timeout(2.0):
                 await self._link.send(f"41{CHAT_NAMESPACE},")
@@ -155,7 +155,7 @@ class ChatConnection:
             self.abort()
 
     def abort(self, reason: str = "ended by the test") -> None:
-        """End without a word, as a crash or a lost network would."""
+        """Drop the connection without a handshake, like a crash or a lost network."""
         if self._reading is not None:
             self._reading.cancel()
         self._link.abort()
@@ -183,9 +183,9 @@ class ChatConnection:
         except ConnectionLostError as lost:
             self._packets.put_nowait(lost)
         except ValueError as error:
-            # The official client closes the connection then.
+            # The official client closes the connection in this case.
             self._link.abort()
-            self._packets.put_nowait(ConnectionLostError(f"a packet that cannot be read: {error}"))
+            self._packets.put_nowait(ConnectionLostError(f"undecodable packet: {error}"))
 
 
 def _parse(packet: str) -> Event | Ack | None:

@@ -1,4 +1,4 @@
-"""A writer: posts messages through the front door, each until it is acknowledged."""
+"""A writer posts messages through nginx, and retries each one until it is acknowledged."""
 
 import asyncio
 import random
@@ -19,9 +19,9 @@ _MAX_BACKOFF_S = 1.0
 
 
 class Writer:
-    """Posts one message after the other, at random moments, `per_s` a second on average.
+    """Posts one message after the other at random moments, on average `per_s` per second.
 
-    Each is sent with its own `client_message_id` again and again, whatever comes back, until there is a 201.
+    Each message has its own `client_message_id`, and is sent again after any answer but a 201.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Writer:
         rng: random.Random,
         per_s: float,
     ) -> None:
-        """`membership` gives the newest that the user has; nothing is posted before there is one."""
+        """`membership` returns the user's newest membership; the writer waits until there is one."""
         self.name = name
         self.person = person
         self.room = room
@@ -49,11 +49,11 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Post, until `finish`."""
+        """Post until `finish`."""
         self._task = asyncio.create_task(self._write_on(), name=f"writer {self.name}")
 
     async def finish(self, timeout_s: float) -> None:
-        """Begin no new message, and return when the last one is acknowledged; after `timeout_s` it is given up."""
+        """Start no new message, and wait for the last acknowledgement; give it up after `timeout_s`."""
         self._finishing.set()
         if self._task is not None:
             done, _ = await asyncio.wait({self._task}, timeout=timeout_s)
@@ -63,7 +63,7 @@ class Writer:
         self._recorder.close()
 
     async def post(self, key: str, text: str) -> bool:
-        """One message until it is acknowledged; False where it never will be: the refusal is final."""
+        """Post a message until it is acknowledged; return False if a refusal is final."""
         number = 0
         try:
             while True:
@@ -88,7 +88,7 @@ class Writer:
                 continue
 
     async def _attempt(self, key: str, text: str) -> bool | None:
-        """True: acknowledged. False: never. None: try again."""
+        """Return True if acknowledged, False if refused for good, None to retry."""
         try:
             answer = await self.person.http.post(
                 f"/api/v1/rooms/{self.room}/messages",
@@ -114,11 +114,11 @@ class Writer:
 
 
 class Watcher:
-    """Asks for a room's members a few times a second, and writes them down."""
+    """Asks for a room's occupancy several times a second, and records it."""
 
     def __init__(self, person: Person, room: str, recorder: Recorder, every_s: float = 0.25) -> None:
         self.members: int | None = None
-        """As of the last answer."""
+        """The occupancy in the last answer."""
         self._person = person
         self.room = room
         self._recorder = recorder
@@ -126,11 +126,11 @@ class Watcher:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Ask, until `finish`."""
+        """Ask until `finish`."""
         self._task = asyncio.create_task(self._watch(), name=f"watch {self.room}")
 
     async def finish(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         if self._task is not None:
             await cancel_until_done(self._task)
             if not self._task.cancelled():

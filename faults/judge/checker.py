@@ -1,8 +1,8 @@
-"""Judges a run by its records and a dump of the database alone. No I/O.
+"""Judges a run only by its records and a dump of the database. No I/O.
 
-Invariants (docs: what is promised): I1 `lost`, `false_acks`, `unsettled` · I2 `duplicated` · I3 `out_of_order` ·
-I4 `over_admitted`, `seats_lost` · I5 `ghosts` · I6 `crossed` · I7 `leaked` · I8 `reconnects`; and `slow`: a time that
-a row sets a limit to.
+Invariants and their fields: I1 `lost`, `false_acks`, `unsettled` · I2 `duplicated` · I3 `out_of_order` ·
+I4 `over_admitted`, `seats_lost` · I5 `ghosts` · I6 `crossed` · I7 `leaked` · I8 `reconnects`. The field `slow` counts
+times over a row's limit.
 """
 
 from collections import Counter
@@ -23,29 +23,29 @@ _TEXTS_OF_A_KIND = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a row promises beyond zero losses. None: reported, not judged."""
+    """What a row promises beyond zero losses. None: the value is reported but not judged."""
 
     ghosts_s: float = limits.LEASE_TTL_S + 1.0 + 0.5
-    """A lease, a sweep, and what looking four times a second costs."""
+    """A lease, a sweep, and the watcher's interval."""
     seats_kept_s: float | None = limits.LEASE_TTL_S - limits.LEASE_RENEW_S - 0.5
-    """Who comes back within this keeps the seat, even a killed gateway's. None where seats may be lost."""
+    """A user who returns within this time keeps the seat, even if the gateway was killed. None: seats may be lost."""
     late_s: float = 0.5
-    """What is later than this was not in time (see `heal_s`)."""
+    """An acknowledgement or delivery after this time is late (see `heal_s`)."""
     resume_p99_s: float | None = None
     heal_s: float | None = None
     reconnects_per_s: int | None = None
     rss_growth_bytes: int = 64 * 2**20
     files_growth: int = 80
-    """A service's pool of connections to Redis may have grown to its 72, once; it keeps them."""
+    """A service may grow its Redis pool once, to 72 connections, and keep them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of a run. Counts of breaches, figures, and in words the first breaches of each kind."""
+    """The outcome of a run: counts of breaches, figures, and texts for the first breaches of each kind."""
 
     acknowledged: int
     delivered: int
-    """Entries that readers showed, all readers together."""
+    """Entries shown by all readers together."""
     lost: int = 0
     false_acks: int = 0
     unsettled: int = 0
@@ -69,12 +69,12 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Nothing was breached."""
+        """Whether there is no breach."""
         return not self.breaches
 
 
 def judge(logs: Mapping[str, Sequence[Record]], dump: Dump, promised: Limits | None = None) -> Verdict:
-    """The verdict on a run; `logs` are client → records, as `records.read` reads them."""
+    """Judge a run; `logs` maps clients to their records, as `records.read` returns them."""
     promised = promised or Limits()
     acked = acked_of(logs)
     readers = readers_of(logs)
@@ -89,12 +89,12 @@ def judge(logs: Mapping[str, Sequence[Record]], dump: Dump, promised: Limits | N
         problems += lost_seats(logs, promised.seats_kept_s)
     problems += leaks(logs, promised.rss_growth_bytes, promised.files_growth)
     problems += [
-        Problem("ghosts", f"a seat was free {seconds:.1f} s after its user had gone")
+        Problem("ghosts", f"a seat was freed {seconds:.1f} s after its user left")
         for seconds in ghosts
         if seconds > promised.ghosts_s
     ]
     if promised.reconnects_per_s is not None and peak > promised.reconnects_per_s:
-        problems.append(Problem("reconnects", f"{peak} in a second"))
+        problems.append(Problem("reconnects", f"{peak} reconnects in one second"))
     if promised.resume_p99_s is not None and percentile(resumes, 99) > promised.resume_p99_s:
         problems.append(Problem("slow", f"resuming took {percentile(resumes, 99):.1f} s (p99)"))
     if promised.heal_s is not None and healed_s > promised.heal_s:
@@ -116,7 +116,7 @@ def judge(logs: Mapping[str, Sequence[Record]], dump: Dump, promised: Limits | N
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest rank; 0 of nothing."""
+    """Return the percentile by nearest rank; 0 without values."""
     ranked = sorted(values)
     return ranked[max(0, ceil(len(ranked) * percent / 100) - 1)] if ranked else 0.0
 

@@ -1,4 +1,4 @@
-"""What reached whom: I1 (nothing lost), I2 (nothing twice), I3 (in order), I6 (nothing crosses rooms)."""
+"""Judges deliveries: I1 (nothing lost), I2 (no duplicates), I3 (in order), I6 (nothing crosses rooms)."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ class Problem:
 
 
 def acked_of(logs: Mapping[str, Sequence[Record]]) -> list[records.Acked]:
-    """All acknowledgements, by all writers."""
+    """Return the acknowledgements of all writers."""
     return [record for log in logs.values() for record in log if isinstance(record, records.Acked)]
 
 
 def stored_problems(logs: Mapping[str, Sequence[Record]], dump: Dump) -> Iterator[Problem]:
-    """Acknowledgements against the database, and the database by itself."""
+    """Compare the acknowledgements with the database, and check the database's own order."""
     at = {(entry.room, entry.epoch, entry.seq): entry for entry in dump.entries}
     seqs: dict[tuple[str, str], list[int]] = defaultdict(list)
     keys: dict[tuple[str, str, str], int] = {}
@@ -55,9 +55,9 @@ def stored_problems(logs: Mapping[str, Sequence[Record]], dump: Dump) -> Iterato
 
 
 def reader_problems(name: str, log: Sequence[Record], dump: Dump, acked: Sequence[records.Acked]) -> Iterator[Problem]:
-    """One reader's log."""
+    """Judge one reader's log."""
     begun = log[0]
-    assert isinstance(begun, records.Begun), f"{name} does not begin with Begun"
+    assert isinstance(begun, records.Begun), f"the log of {name} does not start with Begun"
     at = {(entry.epoch, entry.seq): entry for entry in dump.entries if entry.room == begun.room}
     yield from (Problem(problem.field, f"{name}: {problem.text}") for problem in _crossed(begun.room, log, at))
     yield from (Problem(problem.field, f"{name}: {problem.text}") for problem in _wire(log))
@@ -68,7 +68,7 @@ def reader_problems(name: str, log: Sequence[Record], dump: Dump, acked: Sequenc
 
 
 def stayed(log: Sequence[Record]) -> bool:
-    """Whether the reader was there to the end: a crash of the test does not excuse what is missing."""
+    """Whether the reader stayed to the end. A log cut off by a crash counts as staying."""
     last = log[-1]
     return not isinstance(last, records.Stopped) or last.how == "end"
 
@@ -77,17 +77,17 @@ def _crossed(room: str, log: Sequence[Record], at: Mapping[Place, Stored]) -> It
     for record in log:
         match record:
             case records.Received(room=said, seq=seq) if said != room:
-                yield Problem("crossed", f"got {seq} of {said}")
+                yield Problem("crossed", f"received {seq} of {said}")
             case records.Received(epoch=epoch, seq=seq, key=key) | records.Applied(epoch=epoch, seq=seq, key=key):
                 stored = at.get((epoch, seq))
                 if stored is None:
-                    yield Problem("crossed", f"got {seq} ({key}), which the database does not have")
+                    yield Problem("crossed", f"received {seq} ({key}), which the database does not have")
                 elif stored.chat and stored.key != key:
-                    yield Problem("crossed", f"got {key} at {seq}, where the database has {stored.key}")
+                    yield Problem("crossed", f"received {key} at {seq}, where the database has {stored.key}")
 
 
 class _Join:
-    """What came in one stay: from the sending of a join to the next."""
+    """The entries received from one join until the next."""
 
     def __init__(self, sent: records.JoinSent) -> None:
         self.declared = sent
@@ -99,7 +99,7 @@ class _Join:
     def joined(self, ack: records.Joined) -> None:
         self.acked = ack
         self.last = ack.seq
-        # What came before the ack may belong to an earlier join of the same connection, as far as the ack covers it.
+        # Entries before the ack may belong to an earlier join of the same connection, up to the ack's position.
         self.seen = {place for place in self.early if place > (ack.epoch, ack.seq) and place[0] == ack.epoch}
         self.last = max([ack.seq, *(seq for _, seq in self.seen)])
 
@@ -119,7 +119,7 @@ class _Join:
 
 
 def _wire(log: Sequence[Record]) -> Iterator[Problem]:
-    """What the gateways sent: nothing twice on a join, beyond the position that the reader had declared."""
+    """Check what the gateways sent: no duplicates within a join, and nothing up to the reader's declared position."""
     join: _Join | None = None
     for record in log:
         match record:
@@ -137,7 +137,7 @@ def _wire(log: Sequence[Record]) -> Iterator[Problem]:
 
 
 def _shown(log: Sequence[Record]) -> Iterator[Problem]:
-    """What the reader shows: in each view without a hole, and nothing twice."""
+    """Check what the reader shows: no holes and no duplicates within a view."""
     last: dict[int, int] = {}
     seen: set[tuple[int, int]] = set()
     for record in log:
@@ -162,4 +162,4 @@ def _lost(log: Sequence[Record], acked: Sequence[records.Acked]) -> Iterator[str
     shown = {(record.epoch, record.seq) for record in log if isinstance(record, records.Applied)}
     for ack in acked:
         if ack.epoch == first.epoch and ack.seq > first.seq and (ack.epoch, ack.seq) not in shown:
-            yield f"never got {ack.seq} ({ack.key})"
+            yield f"never received {ack.seq} ({ack.key})"

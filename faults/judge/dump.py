@@ -1,4 +1,4 @@
-"""The database as it was left: what the checker holds the records against."""
+"""The database at the end of a run, with which the checker compares the records."""
 
 import json
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ class Stored:
 
     room: str
     epoch: str
-    """Of its room."""
+    """The epoch of its room."""
     seq: int
     user: str
     key: str
     chat: bool
-    """A message; not a deletion or a notice."""
+    """Whether it is a message; deletions and notices are not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """The database at the end, of the rooms of this run."""
+    """The entries of this run's rooms."""
 
     entries: Sequence[Stored]
 
     def write(self, path: Path) -> None:
-        """As JSON lines."""
+        """Write JSON lines."""
         path.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in self.entries), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What `write` wrote."""
+        """Read what `write` wrote."""
         return cls([Stored(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()])

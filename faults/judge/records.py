@@ -1,6 +1,6 @@
-"""What clients and the run write down, one JSON object a line, one file for each of them; and the dump of the database.
+"""The records of clients and of the run: a file of JSON lines for each client.
 
-Times `t` are seconds of the system's monotonic clock: records of several processes on one machine compare.
+Times `t` are seconds of the system's monotonic clock, so records of several processes can be compared.
 """
 
 import json
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, Self, TextIO, get_args
 
 Source = Literal["live", "recent", "history"]
-"""How an entry came: by the room's stream, in the ack of a join, or read back over HTTP after a reset."""
+"""The source of an entry: the live stream, the ack of a join, or history over HTTP after a reset."""
 How = Literal["end", "left", "vanished"]
-"""`end`: the run is over; `left`: said goodbye for good; `vanished`: gone for good without a word."""
+"""`end`: the run is over; `left`: left with a closing handshake; `vanished`: left without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class _At:
 # ------------------------------------------------------------------------------------------------------------- run
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomMade(_At):
-    """The run made a room with `max` seats."""
+    """The run created a room with `max` seats."""
 
     room: str
     max: int
@@ -32,19 +32,19 @@ class RoomMade(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultBegan(_At):
-    """From here on nothing is promised to be in time."""
+    """The fault begins; from here on, lateness is allowed."""
 
     fault: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultEnded(_At):
-    """The cause is gone: the system may heal. The times to heal count from here."""
+    """The cause is gone; the time to heal counts from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occupancy(_At):
-    """What rooms-api says of a room's members."""
+    """The occupancy that rooms-api reports."""
 
     room: str
     members: int
@@ -52,7 +52,7 @@ class Occupancy(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used(_At):
-    """What a process used before the clients came and after they had gone."""
+    """A process's resources, before the clients connected and after they left."""
 
     process: str
     pid: int
@@ -84,7 +84,7 @@ class Acked(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotAcked(_At):
-    """Another answer, or none (`status` 0)."""
+    """Any other answer; `status` 0 if there was none."""
 
     room: str
     key: str
@@ -94,7 +94,7 @@ class NotAcked(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaveUp(_At):
-    """The writer had to stop before it got a 201: whether the message is stored is unknown to it."""
+    """The writer had to stop before a 201, so it does not know whether the message is stored."""
 
     room: str
     key: str
@@ -126,7 +126,7 @@ class ConnectFailed(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinSent(_At):
-    """With the position that the reader has (an empty epoch: none)."""
+    """A join with the reader's position; an empty epoch means no position."""
 
     room: str
     epoch: str
@@ -135,7 +135,7 @@ class JoinSent(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined(_At):
-    """The ack of a join; `items` of `recent` follow as `Received`."""
+    """The positive ack of a join; its `items` recent entries follow as `Received`."""
 
     room: str
     epoch: str
@@ -146,7 +146,7 @@ class Joined(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRefused(_At):
-    """The ack of a join, or an eviction (`evicted`)."""
+    """The negative ack of a join, or an eviction (`evicted`)."""
 
     room: str
     code: str
@@ -156,7 +156,7 @@ class JoinRefused(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(_At):
-    """A durable event, as it came; `room` is what the event says."""
+    """A durable event as received; `room` is the event's own field."""
 
     room: str
     event: str
@@ -169,7 +169,7 @@ class Received(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewBegan(_At):
-    """The reader shows the room anew: entries above `seq` follow. `view` counts from 1."""
+    """The reader starts a new view of the room with the entries after `seq`. `view` counts from 1."""
 
     view: int
     epoch: str
@@ -178,7 +178,7 @@ class ViewBegan(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(_At):
-    """An entry that the reader shows, after it has dropped what it had."""
+    """An entry that the reader shows; duplicates were dropped before."""
 
     view: int
     epoch: str
@@ -188,7 +188,7 @@ class Applied(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resync(_At):
-    """The gateway said: drop what you show."""
+    """The gateway told the reader to drop what it shows."""
 
     room: str
     seq: int
@@ -196,7 +196,7 @@ class Resync(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence(_At):
-    """Somebody came or went, as the room was told."""
+    """A join or leave event in the room."""
 
     room: str
     event: Literal["join", "exit"]
@@ -205,7 +205,7 @@ class Presence(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disconnected(_At):
-    """The connection ended."""
+    """The connection was lost or closed."""
 
     reason: str
 
@@ -227,17 +227,17 @@ _KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in get_args(Reco
 
 
 class Recorder:
-    """Writes one client's records; each line is whole at once, so that a crash costs nothing that was written."""
+    """Writes one client's records, line by line without buffering, so that a crash loses no complete record."""
 
     def __init__(self, path: Path) -> None:
         self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
 
     def write(self, record: Record) -> None:
-        """Append one."""
+        """Append a record."""
         self._file.write(encode(record) + "\n")
 
     def close(self) -> None:
-        """No more."""
+        """Close the file."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -248,20 +248,20 @@ class Recorder:
 
 
 def now() -> float:
-    """The `t` of a record that is made now."""
+    """Return the current time, for the field `t` of a record."""
     return time.monotonic()
 
 
 def encode(record: Record) -> str:
-    """One line, without its end."""
+    """Encode a record as a line, without the line end."""
     return json.dumps({"kind": type(record).__name__, **asdict(record)}, ensure_ascii=False, separators=(",", ":"))
 
 
 def decode(line: str) -> Record:
-    """The record of a line.
+    """Decode a line.
 
     Raises:
-        ValueError, KeyError, TypeError: it is none.
+        ValueError, KeyError, TypeError: the line is not a record.
     """
     fields = json.loads(line)
     record: Record = _KINDS[fields.pop("kind")](**fields)
@@ -269,6 +269,6 @@ def decode(line: str) -> Record:
 
 
 def read(folder: Path) -> dict[str, list[Record]]:
-    """Client → its records, in their order, of every `*.jsonl` in `folder`."""
+    """Read every `*.jsonl` in `folder`; return client → records in order."""
     files = sorted(folder.glob("*.jsonl"))
     return {file.stem: [decode(line) for line in file.read_text(encoding="utf-8").splitlines()] for file in files}

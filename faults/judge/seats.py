@@ -1,4 +1,4 @@
-"""Who had a seat: I4 (never more than `max`), I5 (ghosts are gone in time), and that who comes back keeps it."""
+"""Judges seats: I4 (never more than `max`), I5 (ghosts leave in time), and that a returning user keeps the seat."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,12 @@ Logs = Mapping[str, Sequence[Record]]
 
 
 def readers_of(logs: Logs) -> dict[str, Sequence[Record]]:
-    """The logs that are readers'."""
+    """Return the readers' logs."""
     return {name: log for name, log in logs.items() if log and isinstance(log[0], records.Begun)}
 
 
 def over_admissions(logs: Logs) -> Iterator[Problem]:
-    """Members as counted, and users who hear the same event live, against the rooms' `max`."""
+    """Compare the rooms' `max` with their occupancy, and with the number of users who receive the same live event."""
     seats = {record.room: record.max for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
     most: dict[str, int] = defaultdict(int)
     for log in logs.values():
@@ -46,9 +46,9 @@ def _excess(room: str, count: int, seats: Mapping[str, int], what: str) -> Itera
 
 
 def ghosts_s(logs: Logs) -> list[float]:
-    """How long the seat of each user who went for good was counted, seconds.
+    """Return for how long each leaving user's seat stayed taken, in seconds.
 
-    Somebody of whom it is not known (the last look came before the seat was free) counts to the last look.
+    If the seat was not free when occupancy was last reported, the time until that report counts.
     """
     stays = [_stay(log) for log in readers_of(logs).values()]
     looks: dict[str, list[records.Occupancy]] = defaultdict(list)
@@ -68,7 +68,7 @@ def ghosts_s(logs: Logs) -> list[float]:
 
 
 Stay = tuple[str, str, float | None, float | None]
-"""Room, user, when its first join was sent that was let in, when it went for good."""
+"""Room, user, time of the first successful join, time of leaving."""
 
 
 def _stay(log: Sequence[Record]) -> Stay:
@@ -89,7 +89,7 @@ def _stay(log: Sequence[Record]) -> Stay:
 
 
 def _present(stays: Sequence[Stay], room: str, t: float) -> int:
-    """Users who are in the room, or away for a moment."""
+    """Return the users in the room, including those that are reconnecting."""
     return len(
         {
             user
@@ -100,7 +100,7 @@ def _present(stays: Sequence[Stay], room: str, t: float) -> int:
 
 
 def lost_seats(logs: Logs, kept_s: float) -> Iterator[Problem]:
-    """Who lost the connection for less than `kept_s` and found the room full, or was said to have gone."""
+    """Find users who were disconnected for less than `kept_s` but lost their seat or were announced as gone."""
     readers = readers_of(logs)
     exits = [record for log in readers.values() for record in log if isinstance(record, records.Presence)]
     for name, log in readers.items():
@@ -124,4 +124,4 @@ def lost_seats(logs: Logs, kept_s: float) -> Iterator[Problem]:
                     pass
         for since, until in away:
             if until - since < kept_s and any(since <= t <= until + 1.0 for t in shown):
-                yield Problem("seats_lost", f"{name} was away for {until - since:.1f} s and said to have gone")
+                yield Problem("seats_lost", f"{name} was away for {until - since:.1f} s and announced as gone")

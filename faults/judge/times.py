@@ -1,4 +1,4 @@
-"""How long it took, I8 (the rate of reconnects), and I7 (what processes use afterwards)."""
+"""Judges times, I8 (the rate of reconnects) and I7 (the processes' resources afterwards)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,7 +11,7 @@ Logs = Mapping[str, Sequence[Record]]
 
 
 def resumes_s(logs: Logs) -> list[float]:
-    """From the end of each connection in the room to the next join, seconds, of all readers."""
+    """Yield the seconds from each lost connection to the next join, for all readers."""
     durations = []
     for log in readers_of(logs).values():
         joined, away_since = False, None
@@ -29,9 +29,10 @@ def resumes_s(logs: Logs) -> list[float]:
 
 
 def heal_s(logs: Logs, late_s: float) -> float:
-    """From the end of the fault to the last acknowledgement or showing that was late, seconds; 0 where none was.
+    """Return the seconds from the end of the fault to the last late acknowledgement or delivery; 0 without any.
 
-    Late: acknowledged more than `late_s` after the first attempt, or shown more than `late_s` after that.
+    An acknowledgement is late if it comes more than `late_s` after the first attempt; a delivery is late if it is
+    shown more than `late_s` after the acknowledgement.
     """
     flat = [record for log in logs.values() for record in log]
     ended_at = max((record.t for record in flat if isinstance(record, records.FaultEnded)), default=None)
@@ -64,7 +65,7 @@ def heal_s(logs: Logs, late_s: float) -> float:
 
 
 def peak_reconnects_per_s(logs: Logs) -> int:
-    """The most connections within any second, the first one of each reader not counted."""
+    """Return the maximum number of connections within a second, without each reader's first one."""
     times = []
     for log in readers_of(logs).values():
         times += [record.t for record in log if isinstance(record, records.Connected)][1:]
@@ -73,7 +74,7 @@ def peak_reconnects_per_s(logs: Logs) -> int:
 
 
 def leaks(logs: Logs, rss_growth_bytes: int, files_growth: int) -> Iterator[Problem]:
-    """Processes that use more after the clients have gone than before they came; a restarted one is another one."""
+    """Find processes that use more resources after the clients left than before; a restarted process is skipped."""
     before: dict[tuple[str, int], records.Used] = {}
     for log in logs.values():
         for record in log:

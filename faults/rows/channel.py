@@ -1,4 +1,4 @@
-"""What comes on the channels is late, twice, in another order, or nothing that can be read."""
+"""Frames on the channels arrive late, twice, out of order or undecodable."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ QUIET = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
 
 
 async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """rooms-api publishes nothing of what it stores: the test does it, shuffled, some of it twice, some of it never."""
+    """rooms-api stores without publishing; the row publishes instead: shuffled, some frames twice, some never."""
     heard = await hearing(cluster)
     counts = {"frames": 0, "published twice": 0, "never published": 0}
     for node in cluster.rooms_api:
@@ -38,7 +38,7 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
     async with Redis.from_url(cluster.valkey_url) as redis, log_reader(cluster) as http:
         seqs = {room: await head(http, room) for room in load.rooms}
         until = now() + (LASTS_S / 2 if load.short else LASTS_S)
-        # By chance nothing may have been left out yet.
+        # The random choice may not have left out a frame yet.
         while now() < until or not all(counts.values()):
             assert now() < until + GOES_ON_WITHIN_S, f"nothing was put out of order: {counts}"
             await asyncio.sleep(LOOK_EVERY_S)
@@ -63,13 +63,13 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
 
 
 async def malformed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Beside what is real, what is not."""
+    """Publish bad frames among the real ones."""
     heard = await hearing(cluster)
     published = 0
     redis: Any
     async with Redis.from_url(cluster.valkey_url) as redis:
         rooms = [keys.room_channel(RoomId(room)) for room in load.rooms]
-        # After the last one of a channel, something real has to come through, and shows that there was no end.
+        # A real message after the last bad frame shows that the gateways still listen.
         until = now() + (LASTS_S / 2 if load.short else LASTS_S)
         while now() < until:
             for channel in rooms:
@@ -89,7 +89,7 @@ async def malformed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
 
 
 def unreadable(rng: random.Random) -> list[bytes]:
-    """What no gateway can read, or what has no business there."""
+    """Undecodable frames for a room's channel, and frames that do not belong there."""
     whole = encode(Frame(Kind.CHAT, body("chat", {}), Epoch("ab" * 8), 7, UserId("cd" * 12)))
     return [
         b"",
@@ -112,7 +112,7 @@ def unreadable(rng: random.Random) -> list[bytes]:
 
 
 def unreadable_lobby() -> list[bytes]:
-    """What no gateway can read on the lobby's channel."""
+    """Undecodable frames for the lobby's channel."""
     return [
         encode(Frame(Kind.OCCUPANCY, b"{")),
         encode(Frame(Kind.OCCUPANCY, body("occupancy", {"a room": "many"}))),
@@ -121,7 +121,7 @@ def unreadable_lobby() -> list[bytes]:
 
 
 def misleading(rng: random.Random) -> list[Frame]:
-    """What can be read, and is not so: another numbering."""
+    """Valid frames of another numbering."""
     other = Epoch(rng.randbytes(8).hex())
     return [
         Frame(Kind.CHAT, body("chat", {}), other, rng.randint(1, 10_000)),
@@ -130,17 +130,17 @@ def misleading(rng: random.Random) -> list[Frame]:
 
 
 def shuffled(rng: random.Random, things: Sequence[Any]) -> list[Any]:
-    """In another order."""
+    """Shuffle the frames."""
     return rng.sample(things, len(things))
 
 
 async def publish(redis: Any, channel: str, frames: Sequence[Frame]) -> None:
-    """Past rooms-api."""
+    """Publish without rooms-api."""
     await publish_raw(redis, channel, [encode(frame) for frame in frames])
 
 
 async def publish_raw(redis: Any, channel: str, data: Sequence[bytes]) -> int:
-    """In one go; how many there were."""
+    """Publish all at once; return how many there were."""
     pipeline = redis.pipeline(transaction=False)
     for each in data:
         pipeline.execute_command("SPUBLISH", channel, each)
@@ -149,7 +149,7 @@ async def publish_raw(redis: Any, channel: str, data: Sequence[bytes]) -> int:
 
 
 def log_reader(cluster: FaultCluster) -> httpx.AsyncClient:
-    """Reads rooms' logs as gateways do."""
+    """An HTTP client that reads rooms' logs as gateways do."""
     return httpx.AsyncClient(
         base_url=f"http://{LOOPBACK}:{cluster.rooms_api[0].port}",
         headers={"Authorization": f"Bearer {cluster.internal_token}"},
@@ -159,14 +159,14 @@ def log_reader(cluster: FaultCluster) -> httpx.AsyncClient:
 
 
 async def head(http: httpx.AsyncClient, room: str) -> int:
-    """The room's last seq."""
+    """Return the room's last seq."""
     answer = await http.get(f"/internal/v1/rooms/{room}/log", params={"newest": 1})
     answer.raise_for_status()
     return int(answer.json()["head"])
 
 
 async def read_after(http: httpx.AsyncClient, room: str, seq: int) -> list[Frame]:
-    """The room's log as frames, as they would have been published."""
+    """Return the room's log as the frames that rooms-api would publish."""
     answer = await http.get(f"/internal/v1/rooms/{room}/log", params={"after": seq})
     answer.raise_for_status()
     page = answer.json()
@@ -177,13 +177,13 @@ async def read_after(http: httpx.AsyncClient, room: str, seq: int) -> list[Frame
 
 
 async def hearing(cluster: FaultCluster) -> dict[str, float]:
-    """What gateways have counted of what they hear."""
+    """Return the gateways' counters of received frames."""
     names = ("duplicates", "repairs", "bad_frames", "resubscriptions")
     return {f"gateway_{name}_total": await total(cluster.gateways, f"gateway_{name}_total") for name in names}
 
 
 async def changes(cluster: FaultCluster, before: dict[str, float]) -> dict[str, float]:
-    """How much they have counted since."""
+    """Return how much the counters have grown."""
     return {name: value - before[name] for name, value in (await hearing(cluster)).items()}
 
 

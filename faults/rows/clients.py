@@ -1,4 +1,4 @@
-"""Clients that are slow, half gone, cut off, in two tabs, or on their way from one transport or gateway to another."""
+"""Slow clients, half-open and cut connections, two tabs, and changes of transport or gateway."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ SETTLED_WITHIN_S = 10.0
 TICKET_WITHIN_S = 30.0
 ANSWERED_WITHIN_S = 5.0
 
-# Who does not read is held this much of, and then it is closed.
+# The gateway buffers this much for a client that does not read, and then disconnects it.
 BUFFER_BYTES = 1024 * 1024 + 256 * 1024
 SLOW = 6
 SLOW_CONSUMER = 4008
@@ -42,15 +42,15 @@ AT_ONCE = 8
 PING_S, PONG_S = 1.0, 2.0
 IMPATIENT = {"PING_INTERVAL": f"{PING_S:g}", "PING_TIMEOUT": f"{PONG_S:g}"}
 NOTICED_WITHIN_S = PING_S + PONG_S + 0.25 + 0.5
-"""As docs/engine.md says, and half a second for us to read it in the log."""
+"""The time in docs/engine.md, and half a second for us to read it in the log."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade", "websocket")
 TICKETS, TRIES = 5, 6
 
 
 async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """In a hot room some stop reading, without a word. They are told by the close code; the others notice nothing.
+    """Some clients of a hot room stop reading. They get a close code, and the others notice nothing.
 
-    One more does so behind nginx, whose buffers and the kernel's may hide it; it reads again when all is over.
+    One more stops behind nginx, where the buffers of nginx and the kernel may hide it; it reads again at the end.
     """
     gateway = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     others = load.readers_on(gateway)
@@ -73,7 +73,7 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
             most = before
 
             async def told(person: Person, websocket: RawWebSocket) -> int | None:
-                """Reads again once it is given up: within the time in which the gateway hangs up."""
+                """Read again after the gateway's close, before the gateway drops the connection."""
                 nonlocal most
                 await logged(gateway, rf"disconnected .*slow consumer.*user={person.who.user_id}", FILLED_WITHIN_S)
                 most = max(most, used_bytes(gateway))
@@ -85,11 +85,11 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
     asleep.resume_reading()
     load.fault_over()
     grown = most - before
-    assert grown <= 2 * SLOW * BUFFER_BYTES, f"{gateway.name} has grown by {grown / 2**20:.1f} MiB"
+    assert grown <= 2 * SLOW * BUFFER_BYTES, f"{gateway.name} grew by {grown / 2**20:.1f} MiB"
     await load.catch_up(SETTLED_WITHIN_S)
     calm = percentile(delays_s(load, others, began, stopped_at), 99)
     p99 = percentile(delays_s(load, others, stopped_at, gone_at), 99)
-    assert p99 <= OTHERS_P99_S, f"others had to wait for {p99:.2f} s (p99), before that for {calm:.2f} s"
+    assert p99 <= OTHERS_P99_S, f"the others' p99 was {p99:.2f} s, and {calm:.2f} s before the fault"
     return {
         "slow consumers disconnected, s": gone_at - stopped_at,
         "memory growth of the gateway, MiB": grown / 2**20,
@@ -99,7 +99,7 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
 
 
 async def half_open(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """The network between some clients and nginx carries nothing any more, and says nothing."""
+    """The network between some clients and nginx stops carrying data, without closing the connections."""
     async with front_proxy(cluster) as (proxy, url):
         behind = [
             load.add_reader(load.rooms[0], person=load.person(f"behind-{transport}", url), transport=transport)
@@ -122,7 +122,7 @@ async def half_open(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
 
 
 async def cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Connections are reset somewhere in the middle of what they carry, again and again, one direction or the other."""
+    """Connections are reset after a random number of bytes in one direction, again and again."""
     async with front_proxy(cluster) as (proxy, url):
         behind = [
             load.add_reader(rng.choice(load.rooms), person=load.person(f"behind-{number}", url), transport=transport)
@@ -145,7 +145,7 @@ async def cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
 
 
 async def upgraded(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Everybody goes from polling to WebSocket, again and again, while much is written."""
+    """All clients upgrade from polling to WebSocket, again and again, under heavy writing."""
     count = 0
     with Poster(load, load.readers[0], "poster-1") as first, Poster(load, load.readers[1], "poster-2") as second:
         async with flooding(first, "burst", AT_ONCE), flooding(second, "burst", AT_ONCE):
@@ -163,7 +163,7 @@ async def upgraded(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
 
 
 async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Everybody loses the connection and comes back to another gateway, with a position."""
+    """All clients lose their connection and rejoin on another gateway, with a position."""
     count = 0
     for _ in range(2 if load.short else 4):
         wanted: dict[Reader, str] = {}
@@ -180,12 +180,12 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
         await asyncio.sleep(rng.uniform(0.1, 0.6))
     joins = [record for reader in load.readers for record in log_of(load, reader) if isinstance(record, records.Joined)]
     recovered = sum(join.recovered for join in joins)
-    assert recovered == count, f"{recovered} of {count} were recovered"
+    assert recovered == count, f"{recovered} of {count} joins recovered"
     return {"reconnects to another gateway": count, "recovered": recovered}
 
 
 async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """A room with two seats: a user with two tabs on two gateways, somebody who watches, and one who waits."""
+    """A room with two seats: a user with two tabs on two gateways, a witness, and a user who waits."""
     room = await load.add_room(2)
     user = load.person("two-tabs")
     tabs = [
@@ -209,7 +209,7 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
         assert presence(load, witness, user)[seen:] == [], "a refresh or the end of a tab was shown"
         await tabs[1].leave()
         left_at = now()
-        assert await asked(connection, room) == "room_full", "the last tab may have been refreshed"
+        assert await asked(connection, room) == "room_full", "the last tab might only refresh"
         watcher = next(watcher for watcher in load.watchers if watcher.room == room)
         await until(lambda: watcher.members == 1, limits.SEAT_GRACE_S + 1.5, "the seat to be free")
         free_s = now() - left_at
@@ -221,7 +221,7 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
 
 
 async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Each ticket of a private room is shown many times at once, on all gateways."""
+    """Each ticket of a private room is used many times at once, on all gateways."""
     owner, guest = load.person("private"), load.person("guest")
     made = await owner.http.post("/api/v1/rooms", json={"title": "private", "max": 10, "password": "let me in"})
     made.raise_for_status()
@@ -241,7 +241,7 @@ async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
 
 
 async def ticket_of(person: Person, room: str, password: str) -> str:
-    """A ticket; all runs on a cluster come from one address, whose attempts are limited: wait as long as it says."""
+    """Ask for a ticket. All runs share one address, whose attempts are limited: wait for as long as the answer says."""
     async with asyncio.timeout(TICKET_WITHIN_S):
         while True:
             answer = await person.http.post(f"/api/v1/rooms/{room}/tickets", json={"password": password})
@@ -252,7 +252,7 @@ async def ticket_of(person: Person, room: str, password: str) -> str:
 
 
 async def asked(connection: ChatConnection, room: str, ticket: str | None = None) -> str:
-    """What a join is answered with: `ok`, or the code."""
+    """Join and return `ok` or the code."""
     wanted = await connection.emit(socket_events.JOIN, {"room": room, **({"ticket": ticket} if ticket else {})})
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         while True:
@@ -264,24 +264,24 @@ async def asked(connection: ChatConnection, room: str, ticket: str | None = None
 
 
 def pinned(person: Person, gateway: Node) -> Person:
-    """Whom nginx sends to this gateway."""
+    """Create a user whom nginx routes to this gateway."""
     person.cookies[affinity.COOKIE] = gateway.tag
     return person
 
 
 def over_websocket(reader: Reader) -> bool:
-    """Whether a reader that began with polling has been upgraded."""
+    """Whether the reader's polling connection was upgraded."""
     return reader.connection is not None and reader.connection.upgraded
 
 
 def log_of(load: Load, reader: Reader) -> list[records.Record]:
-    """What a reader has written down so far."""
+    """Return the reader's records so far."""
     text = (load.folder / f"{reader.name}.jsonl").read_text(encoding="utf-8")
     return [records.decode(line) for line in text.splitlines()]
 
 
 def presence(load: Load, witness: Reader, user: Person) -> list[str]:
-    """The comings and goings of a user, as another one was told of them."""
+    """Return the join and leave events of a user that another user received."""
     return [
         record.event
         for record in log_of(load, witness)
@@ -290,7 +290,7 @@ def presence(load: Load, witness: Reader, user: Person) -> list[str]:
 
 
 def used_bytes(gateway: Node) -> int:
-    """The memory of a gateway."""
+    """Return a gateway's memory."""
     used = gateway.process.resources()
     assert used is not None, f"{gateway.name} does not run"
     return used.rss_bytes
@@ -298,18 +298,18 @@ def used_bytes(gateway: Node) -> int:
 
 @asynccontextmanager
 async def front_proxy(cluster: FaultCluster) -> AsyncIterator[tuple[TcpProxy, str]]:
-    """A proxy before nginx, and its URL."""
+    """Start a proxy before nginx; yields it and its URL."""
     async with TcpProxy(int(cluster.url.rpartition(":")[2])) as proxy:
         yield proxy, f"http://{LOOPBACK}:{proxy.port}"
 
 
 async def away(*readers: Reader) -> None:
-    """Return when all of these have noticed that the connection is lost."""
+    """Wait until these readers have noticed that the connection is lost."""
     await until(lambda: not any(reader.joined.is_set() for reader in readers), SETTLED_WITHIN_S, "the loss to be felt")
 
 
 async def past_the_proxy(cluster: FaultCluster, load: Load, readers: list[Reader]) -> None:
-    """Return when these, which were behind a proxy, are in their rooms again without it."""
+    """Wait until these readers are back in their rooms without the proxy."""
     await load.all_joined(SETTLED_WITHIN_S)
     for reader in readers:
         reader.person.url = cluster.url
@@ -321,7 +321,7 @@ async def past_the_proxy(cluster: FaultCluster, load: Load, readers: list[Reader
 
 @asynccontextmanager
 async def flooding(poster: Poster, text: str, at_once: int) -> AsyncIterator[None]:
-    """Post as fast as it goes, `at_once` at a time, to the end of the block; what is under way then is acknowledged."""
+    """Post as fast as possible, `at_once` at a time, until the block ends; messages in flight are acknowledged."""
     over = asyncio.Event()
 
     async def post(lane: int) -> None:
@@ -341,7 +341,7 @@ async def flooding(poster: Poster, text: str, at_once: int) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def not_reading(gateway: Node, person: Person, room: str) -> AsyncIterator[RawWebSocket]:
-    """A client in the room that has read the answer to its join and reads nothing any more."""
+    """A client that joins the room and then stops reading."""
     target = "/socket.io/?EIO=4&transport=websocket"
     headers = {"Cookie": person.cookie_header()}
     async with raw_websocket(gateway.port, target, headers, receive_buffer=16 * 1024) as websocket:

@@ -1,4 +1,4 @@
-"""Gateways that end, stop for a while, move their sockets away, and are left alone."""
+"""Gateways that exit, pause, move their sockets away, or lose a crowd of clients."""
 
 import asyncio
 import random
@@ -27,15 +27,15 @@ NOTICED_WITHIN_S = limits.LEASE_TTL_S + 1.5
 SETTLED_WITHIN_S = 5.0
 BACK_WITHIN_S = 15.0
 GONE_WITHIN_S = 5.0
-"""Who polled and said nothing is gone after a ping and the time for its answer."""
+"""A silent polling client is gone after a ping and its timeout."""
 SHED_SHARE = 0.3
 ONLY_THERE = 10
 CROWDS, EACH, MORE_BYTES, MORE_FILES = 3, 8, 4 * 2**20, 8
 IDLE_WITHIN_S = 6.0
-"""Connections to rooms-api are kept for four seconds."""
+"""The gateway keeps connections to rooms-api for four seconds."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade")
 JOINS_AT_ONCE = 15
-"""Of a third of the crowd, on one of two gateways."""
+"""For a third of the crowd, on one of two gateways."""
 PING_S, PONG_S, GRACE_S = 1.0, 2.0, 2.0
 IMPATIENT = {"PING_INTERVAL": f"{PING_S:g}", "PING_TIMEOUT": f"{PONG_S:g}", "SEAT_GRACE": f"{GRACE_S:g}"}
 CROWD = LoadShape(readers=30, writers=3, per_s=15.0, max_members=60)
@@ -43,8 +43,8 @@ FULL = LoadShape(readers=8, max_members=4)
 
 
 async def killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGKILL, and one of its readers never comes back: its seat is a ghost's."""
-    # Who writes has not gone: the ghost is somebody who only reads.
+    """SIGKILL; one of the gateway's readers never returns, so its seat becomes a ghost."""
+    # A writer would still be present, so the ghost must be a user who only reads.
     writing = {writer.person for writer in load.writers}
     ghost = rng.choice([reader for reader in load.readers if reader.person not in writing])
     victim = next(gateway for gateway in cluster.gateways if gateway.name == ghost.gateway)
@@ -55,16 +55,16 @@ async def killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figur
 
 
 async def terminated(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGTERM: it moves its sockets away and exits with 0."""
+    """SIGTERM: the gateway moves its sockets away and exits with 0."""
     victim = rng.choice([gateway for gateway in cluster.gateways if load.readers_on(gateway)])
     lost = load.readers_on(victim)
     code = await victim.process.terminate(EXIT_WITHIN_S)
-    assert code == 0, f"{victim.name} ended with {code}"
+    assert code == 0, f"{victim.name} exited with {code}"
     return {"clients on the gateway": len(lost)}
 
 
 async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGSTOP in full rooms, until newcomers have some of its seats, and SIGCONT: who lost the seat is told so."""
+    """SIGSTOP in full rooms until newcomers have some of the seats, then SIGCONT: users without a seat are told so."""
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     frozen = {room: [reader for reader in load.readers_on(victim) if reader.room == room] for room in load.rooms}
     taken = {room: rng.randint(1, len(readers)) for room, readers in frozen.items() if readers}
@@ -92,20 +92,20 @@ async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     def outside() -> dict[str, int]:
         return {room: sum(not reader.joined.is_set() for reader in frozen[room]) for room in taken}
 
-    await until(lambda: outside() == taken, SETTLED_WITHIN_S, f"{taken} to be told that others have their seats")
+    await until(lambda: outside() == taken, SETTLED_WITHIN_S, f"{taken} readers to be told that they lost their seats")
     told_s = now() - continued_at
     load.fault_over()
     await asyncio.sleep(rng.uniform(0.2, 1.0))
-    assert outside() == taken, f"{outside()} are outside, and {taken} seats are others'"
-    # They would get in as soon as somebody goes, and have missed what was said until then.
+    assert outside() == taken, f"{outside()} readers are outside, but {taken} seats were taken"
+    # These readers would join as soon as a seat is free, and miss the messages until then.
     await asyncio.gather(*(reader.leave() for room in taken for reader in frozen[room] if not reader.joined.is_set()))
     return {"seats free, s": free_s, "refused members told, s": told_s}
 
 
 async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGKILL, and all of its clients come at once to the others, with their positions.
+    """SIGKILL; all of the gateway's clients rejoin on the others at once, with their positions.
 
-    One room is nowhere else: the others have to open it.
+    One room was only on this gateway: the others have to open it.
     """
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     room = await load.add_room()
@@ -120,19 +120,19 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     await back_elsewhere(lost, victim, BACK_WITHIN_S)
     reads = await log_reads(cluster) - reads_before
     room_and_gateway = len(load.rooms) * (len(cluster.gateways) - 1)
-    # One to fill the ring and one to repair, whatever the number of clients.
+    # One read to fill the ring and one to repair, for any number of clients.
     assert reads <= 2 * room_and_gateway, f"{reads:g} reads for {room_and_gateway} rooms and gateways"
     return {"clients on the gateway": len(lost), "log reads per room and gateway": reads / room_and_gateway}
 
 
 async def rolled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGTERM and a new start, one gateway after the other, as a deployment does it."""
+    """Restart one gateway after the other with SIGTERM, like a deployment."""
     took_s = []
     for gateway in rng.sample(cluster.gateways, len(cluster.gateways)):
         began = now()
         code = await gateway.process.terminate(EXIT_WITHIN_S)
         took_s.append(now() - began)
-        assert code == 0, f"{gateway.name} ended with {code}"
+        assert code == 0, f"{gateway.name} exited with {code}"
         await gateway.process.start()
         await gateway.process.wait_until_ready()
     load.fault_over()
@@ -141,7 +141,7 @@ async def rolled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figur
 
 
 async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """An operator moves 30 % of the sockets of one gateway away."""
+    """An operator makes a gateway shed 30 % of its sockets."""
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     here = load.readers_on(victim)
     before = {reader: reader.connection for reader in here}
@@ -166,7 +166,7 @@ async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures
 
 
 async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """A crowd comes and goes, with and without a goodbye, several times; the first one makes room for all others."""
+    """Crowds connect and disconnect, half of them without a handshake. Memory may grow only during the first one."""
     first: dict[str, Resources] = {}
     grown_bytes = grown_files = 0
     for _ in range(2 if load.short else CROWDS):
@@ -182,13 +182,13 @@ async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> F
                 await asyncio.sleep(0.2)
             grown_bytes = max(grown_bytes, used.rss_bytes - before.rss_bytes)
             grown_files = max(grown_files, used.files - before.files)
-    assert grown_bytes <= MORE_BYTES, f"a gateway has grown by {grown_bytes} bytes"
-    assert grown_files <= MORE_FILES, f"a gateway has {grown_files} files more"
+    assert grown_bytes <= MORE_BYTES, f"a gateway grew by {grown_bytes} bytes"
+    assert grown_files <= MORE_FILES, f"a gateway has {grown_files} more open files"
     return {"memory growth, MiB": max(0, grown_bytes) / 2**20, "growth in open files": max(0, grown_files)}
 
 
 async def only_staying(load: Load, gateway: Node) -> None:
-    """Return when the gateway has no other connections than those of readers that stay."""
+    """Wait until the gateway has only the connections of staying readers."""
     gone_at = now() + GONE_WITHIN_S
     while (left := await total([gateway], "gateway_sockets")) != (staying := len(load.readers_on(gateway))):
         assert now() < gone_at, f"{gateway.name} has {left:g} sockets of {staying} clients"
@@ -196,14 +196,14 @@ async def only_staying(load: Load, gateway: Node) -> None:
 
 
 def used_by(gateway: Node) -> Resources:
-    """Without the connections to Redis, which are kept: as many as were ever needed at once, and 72 at most."""
+    """Return the resources without the connections to Redis: the pool keeps them, up to 72."""
     used = gateway.process.resources()
     assert used is not None, f"{gateway.name} does not run"
     return Resources(used.rss_bytes, used.files - gateway.redis.connections)
 
 
 def on(load: Load, gateway: Node, room: str) -> Reader:
-    """A newcomer whom nginx sends to this gateway."""
+    """Add a reader whom nginx routes to this gateway."""
     person = load.person(f"newcomer-{len(load.readers)}")
     person.cookies[affinity.COOKIE] = gateway.tag
     return load.add_reader(room, person=person)
@@ -230,7 +230,7 @@ ROWS = [
         inject=stopped,
         shape=Shape(gateways=3),
         load=FULL,
-        # Seats are given away: that is the point.
+        # This row gives seats away on purpose.
         limits=Limits(seats_kept_s=None),
         settle_s=1.5,
     ),
@@ -240,7 +240,7 @@ ROWS = [
         inject=storm,
         shape=Shape(gateways=3),
         load=CROWD,
-        # As many as join at once need a connection to Redis each, and those are kept.
+        # Each of the simultaneous joins needs a connection to Redis, and the pool keeps them.
         limits=Limits(resume_p99_s=5.0, files_growth=2 * JOINS_AT_ONCE),
     ),
     Row(
@@ -248,7 +248,7 @@ ROWS = [
         fault="each of three gateways gets SIGTERM and is started again, one after the other",
         inject=rolled,
         shape=Shape(gateways=3),
-        # Each gateway has more clients than may come back in a second.
+        # Each gateway has more clients than may reconnect in a second.
         load=replace(CROWD, readers=45),
         limits=Limits(resume_p99_s=5.0, reconnects_per_s=16),
         settle_s=1.5,

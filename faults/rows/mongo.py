@@ -1,4 +1,4 @@
-"""MongoDB's primary steps down or dies, its only node restarts, or it answers nothing."""
+"""MongoDB's primary steps down or dies, its only node restarts, or it stops answering."""
 
 import asyncio
 import random
@@ -22,13 +22,13 @@ THREE = Shape(mongods=3, rooms_api=2)
 
 
 async def written_again(load: Load, since: float) -> Figures:
-    """All writers get on; for how long somebody could not."""
+    """Wait until all writers post again; return how long at least one could not."""
     await writers_go_on(load, WRITES_WITHIN_S)
     return {"seconds of errors": error_seconds(load, since), "slowest reply, s": slowest_answer_s(load, since)}
 
 
 async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """The primary goes on as a secondary."""
+    """The primary becomes a secondary."""
     began = now()
     before = await asyncio.to_thread(cluster.mongods.step_down)
     load.fault_over()
@@ -38,7 +38,7 @@ async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) ->
 
 
 async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """What it alone had is gone with it."""
+    """The primary dies with everything that was not replicated."""
     before = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
     began = now()
     await cluster.mongods.processes[before].kill()
@@ -50,7 +50,7 @@ async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) 
 
 
 async def restarted(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Killed or asked to stop; while it is away members go on hearing each other."""
+    """The only node is killed or stopped; meanwhile members still receive each other's transient events."""
     mongod = cluster.mongods.processes[0]
     began = now()
     await (mongod.kill() if rng.random() < 0.5 else mongod.terminate())
@@ -62,7 +62,7 @@ async def restarted(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
 
 
 async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Requests or answers or both are held up; while they are, members go on hearing each other."""
+    """Requests, answers or both are delayed; meanwhile members still receive each other's transient events."""
     lasts_s = 5.0 if load.short else 30.0
     directions: tuple[Direction, ...] = rng.choice([BOTH, ("up",), ("down",)])
     began = now()
@@ -77,9 +77,9 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
 
 
 async def stream_goes_on(load: Load, seconds: float) -> None:
-    """For so long, and at least once: what members do apart from messages reaches another one."""
+    """Check for `lasts_s`, and at least once, that typing events still reach another member."""
     speakers = [reader for reader in load.readers if reader.room == load.rooms[0]]
-    # Who listens has a seat already, in another tab.
+    # The listener already has a seat, through another tab.
     listening = await ChatConnection.open(load.same_person(speakers.pop().person))
     try:
         await listening.emit(socket_events.JOIN, {"room": load.rooms[0]})
@@ -92,7 +92,7 @@ async def stream_goes_on(load: Load, seconds: float) -> None:
                     while not _is_typing(await listening.receive()):
                         continue
             except TimeoutError:
-                raise AssertionError(f"nothing heard for {HEARS_WITHIN_S:g} s") from None
+                raise AssertionError(f"no event received for {HEARS_WITHIN_S:g} s") from None
             finally:
                 talking.cancel()
                 with suppress(asyncio.CancelledError):
@@ -103,7 +103,7 @@ async def stream_goes_on(load: Load, seconds: float) -> None:
 
 
 async def _talk(load: Load, names: list[str]) -> None:
-    """The gateway passes on that somebody types once a second at most."""
+    """Send typing events; the gateway passes on at most one per second."""
     while True:
         for reader in load.readers:
             if reader.name in names and reader.connection is not None and reader.joined.is_set():

@@ -1,4 +1,4 @@
-"""Gateways with a promise taken out: if the checker does not notice, it proves nothing."""
+"""Gateways without one of their guarantees. If the checker does not notice, its verdicts prove nothing."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ def shape(mutant: str) -> Shape:
 
 
 async def channels_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
-    """What is published while a gateway cannot hear is missing there."""
+    """Cut the gateways' channels, so that they miss what is published meanwhile."""
     for gateway in cluster.gateways:
         await gateway.redis.refuse()
         gateway.redis.cut()
@@ -34,7 +34,7 @@ async def channels_cut(cluster: FaultCluster, load: Load, rng: random.Random) ->
 
 
 async def events_repeated(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Everything that is published on a room's channel is published again."""
+    """Publish every event on a room's channel a second time."""
     repeated = 0
     redis: Any
     async with Redis.from_url(cluster.valkey_url) as redis:
@@ -56,7 +56,7 @@ async def events_repeated(cluster: FaultCluster, load: Load, rng: random.Random)
 
 
 async def gateway_killed_with_clients(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
-    """A gateway and one of its clients end at the same moment."""
+    """Kill a gateway and one of its clients at the same time."""
     gateway = next(gateway for gateway in cluster.gateways if load.readers_on(gateway))
     victim = load.readers_on(gateway)[0]
     await gateway.process.kill()
@@ -64,7 +64,7 @@ async def gateway_killed_with_clients(cluster: FaultCluster, load: Load, rng: ra
 
 
 async def refreshed_before_a_full_room(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
-    """Somebody waits for a seat of a full room while a member refreshes the page."""
+    """Refresh a member's page in a full room while another user waits for a seat."""
     reader = load.readers[0]
     waiting = [load.add_reader(reader.room) for _ in range(2)]
     try:
@@ -80,7 +80,7 @@ async def refreshed_before_a_full_room(cluster: FaultCluster, load: Load, rng: r
 
 
 async def crowd(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
-    """More users than seats come at once."""
+    """Let more users than seats join at once."""
     extra = [load.add_reader(load.rooms[0]) for _ in range(6)]
     await asyncio.sleep(1.0)
     for reader in extra:
@@ -129,7 +129,7 @@ MUTANTS = [
     ),
 ]
 
-# The same faults with the gateway as it is: what catches a mutant lets the real one pass.
+# The controls: the same faults with the real gateway must pass.
 CONTROLS = [
     replace(row, name=row.name.replace("mutant", "control").replace(" off", " on"), fault=fault, **UNCHANGED)
     for row, fault in zip(

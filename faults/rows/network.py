@@ -1,4 +1,4 @@
-"""A gateway whose packets vanish, in a network namespace."""
+"""A gateway whose packets are dropped, in a network namespace."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ BACK_WITHIN_S = 15.0
 
 
 async def partitioned(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Neither nginx nor Redis gets anything from one gateway, or anything to it, for longer than its lease."""
+    """Drop all packets between one gateway and nginx or Redis for longer than its lease."""
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     lost = load.readers_on(victim)
     began = now()
@@ -39,7 +39,7 @@ ROWS: list[Row] = [
         fault="all packets between one of three gateways and nginx or Redis are lost for longer than a lease",
         inject=partitioned,
         shape=Shape(gateways=3, gateway_env={"PING_INTERVAL": "1", "PING_TIMEOUT": "2"}),
-        # nginx tries the gateway of the cookie for 2 s; by a connection that it kept, for as long as the client does.
+        # nginx tries the cookie's gateway for 2 s; on a kept connection it tries for as long as the client waits.
         limits=Limits(resume_p99_s=10.0),
         own_network=True,
     ),

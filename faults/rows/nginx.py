@@ -1,4 +1,4 @@
-"""nginx reads its configuration again, ten times, while it is used."""
+"""nginx reloads its configuration ten times under load."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ GONE_WITHIN_S = 10.0
 
 
 async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Old workers keep their sockets, and end when these end."""
+    """Old workers keep their sockets, and exit when the sockets close."""
     before = cluster.nginx_workers()
     refreshed = await reload(cluster, load, rng)
     most = len(cluster.nginx_workers())
@@ -29,14 +29,14 @@ async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
 
 
 async def reloaded_impatiently(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Old workers have a second to end, and cut the sockets that are left."""
+    """Old workers have one second, and then cut their remaining sockets."""
     await reload(cluster, load, rng)
     most = len(cluster.nginx_workers())
     return {"workers": most, "old workers exited, s": await old_workers_gone(cluster)}
 
 
 async def reload(cluster: FaultCluster, load: Load, rng: random.Random) -> list[Reader]:
-    """Ten times, at random moments; returns who refreshed the page meanwhile, so that several old workers are used."""
+    """Reload ten times at random moments; return the readers that refreshed meanwhile, to use several old workers."""
     refreshed: list[Reader] = []
     kept = load.readers[0]
     for _ in range(RELOADS):
@@ -51,7 +51,7 @@ async def reload(cluster: FaultCluster, load: Load, rng: random.Random) -> list[
 
 
 async def old_workers_gone(cluster: FaultCluster) -> float:
-    """Return when there are no more than the newest; how long it took."""
+    """Wait until only the newest workers are left; return how long that took."""
     began = now()
     await until(lambda: len(cluster.nginx_workers()) <= WORKERS, GONE_WITHIN_S, "old workers to be gone")
     return now() - began

@@ -1,4 +1,4 @@
-"""Redis comes back empty, fails over, cannot be reached, or is full."""
+"""Redis restarts empty, fails over, is unreachable, or is out of memory."""
 
 import asyncio
 import random
@@ -23,19 +23,19 @@ GOES_ON_WITHIN_S = 5.0
 TOLD_WITHIN_S = limits.RECOVERING_S - 1.0
 FILLED_WITHIN_S = limits.RECOVERING_S + 10.0
 JUNK_BYTES = 8 * 2**20
-"""What fills Redis up."""
+"""The value that fills Redis."""
 
 ALMOST_FULL = LoadShape(max_members=4)
-"""Three readers a room: one seat is free."""
+"""Three readers per room leave one seat free."""
 
 
 def crowd(load: Load, each: int) -> list[Reader]:
-    """Newcomers, so many in each room."""
+    """Add newcomers to each room."""
     return [load.add_reader(room) for room in load.rooms for _ in range(each)]
 
 
 async def filled(load: Load, newcomers: list[Reader]) -> None:
-    """Each room gets its last member, and the newcomers that are not in are told that it is full."""
+    """Wait until each room is full, and the remaining newcomers are told so."""
 
     def is_filled(room: str) -> bool:
         readers = [reader for reader in load.staying() if reader.room == room]
@@ -47,13 +47,13 @@ async def filled(load: Load, newcomers: list[Reader]) -> None:
 
 
 async def history_is_read(reader: Reader) -> None:
-    """Over HTTP, by a member."""
+    """Check that a member can read history over HTTP."""
     async with asyncio.timeout(GOES_ON_WITHIN_S):
         assert await reader.person.history(reader.room, 0, reader.membership), "no history"
 
 
 async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """More newcomers than seats come while it is away."""
+    """More newcomers than seats arrive while Redis is down."""
     await cluster.valkey.kill()
     newcomers = crowd(load, 3)
     await asyncio.sleep(rng.uniform(0.0, 1.5))
@@ -67,7 +67,7 @@ async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random)
 
 
 async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Every lease has run out when it comes back empty: nobody can tell whether somebody else was let in before."""
+    """Every lease has expired when Redis comes back empty, so no gateway knows who was admitted meanwhile."""
     members = list(load.readers)
     await cluster.valkey.kill()
     newcomers = crowd(load, 3)
@@ -82,7 +82,7 @@ async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -
 
 
 async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """The last seats are given away and somebody leaves, and the replica that takes over knows nothing of it."""
+    """The last seats are taken and a member leaves; then a replica without these changes takes over."""
     writing = {writer.person for writer in load.writers}
     leaving = rng.choice([reader for reader in load.readers if reader.person not in writing])
     await asyncio.to_thread(cluster.valkeys.follow)
@@ -102,7 +102,7 @@ async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> 
 
 
 async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Nothing goes through any more in one direction or both, for everybody; connections stay open."""
+    """All connections to Redis stay open, but carry no data in one direction or in both."""
     lasts_s = 6.0 if load.short else 30.0
     directions: tuple[Direction, ...] = rng.choice([BOTH, ("up",), ("down",)])
     members = list(load.readers)
@@ -124,7 +124,7 @@ async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
 
 
 async def full(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
-    """Who wants in is refused; who is there reads, writes, reads back and leaves."""
+    """Newcomers are refused; members can still receive, post, read history and leave."""
     redis: Any
     async with Redis.from_url(cluster.valkey_url, socket_timeout=5.0) as redis:
         junk = [f"junk:{number}" for number in range(8)]
@@ -143,7 +143,7 @@ async def full(cluster: FaultCluster, load: Load, rng: random.Random) -> None:
 
 
 async def full_for_a_while(load: Load, rng: random.Random) -> None:
-    """Nobody comes in, a member in another tab neither; all else works."""
+    """No join works, not even a member's second tab; everything else does."""
     writing = {writer.person for writer in load.writers}
     leaving = rng.choice([reader for reader in load.readers if reader.person not in writing])
     staying = [reader for reader in load.readers if reader is not leaving]

@@ -1,4 +1,4 @@
-"""rooms-api dies between a message and its reply; replies are cut; the same message comes many times at once."""
+"""rooms-api dies before its reply, replies are cut, and the same message arrives many times at once."""
 
 import asyncio
 import random
@@ -23,14 +23,14 @@ from gifchat_testkit.waiting import until
 
 DIES_WITHIN_S = 5.0
 TAIL_WITHIN_S = 6.0
-"""The other replica takes over the announcing of heads after 3 s, and looks once a second."""
+"""The other replica starts to announce heads after 3 s, and checks once a second."""
 REPLICAS = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
 AT_ONCE = 100
 CUTS = 12
 
 
 async def quiet_room(cluster: FaultCluster, load: Load) -> list[Reader]:
-    """A room of its own, in which nobody writes, with a reader on each gateway."""
+    """Create a room without writers, with a reader on each gateway."""
     room = await load.add_room()
     readers = []
     for gateway in cluster.gateways:
@@ -42,7 +42,7 @@ async def quiet_room(cluster: FaultCluster, load: Load) -> list[Reader]:
 
 
 async def all_show(readers: list[Reader], seq: int, timeout_s: float) -> float:
-    """Return when all show the entry `seq`; how long that took, seconds."""
+    """Wait until all readers show the entry `seq`; return how long that took, in seconds."""
     began = now()
     await until(
         lambda: all(reader.position is not None and reader.position.seq >= seq for reader in readers),
@@ -53,7 +53,7 @@ async def all_show(readers: list[Reader], seq: int, timeout_s: float) -> float:
 
 
 async def stored(cluster: FaultCluster, room: str, key: str) -> list[int]:
-    """The seqs at which the database has this message."""
+    """Return the seqs at which the database has this message."""
 
     def find() -> list[int]:
         with cluster.database() as client:
@@ -64,14 +64,14 @@ async def stored(cluster: FaultCluster, room: str, key: str) -> list[int]:
 
 
 async def as_read_back(reader: Reader, reply: dict[str, Any]) -> None:
-    """What history has is what the reply says."""
+    """Check that history and the reply agree."""
     items = await reader.person.history(reader.room, reply["seq"] - 1, reader.membership)
     assert items[:1] == [{"event": "chat", "data": reply}], f"{items[:1]} is not {reply}"
 
 
 def died(point: Point) -> Inject:
     async def inject(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-        """The last message of a room that nobody writes to afterwards, and the retry of it."""
+        """Post the last message of a quiet room, let the replica die, and retry the message."""
         readers = await quiet_room(cluster, load)
         with Poster(load, readers[0], "poster") as poster:
             first = await poster.until_acked("first", "before")
@@ -80,16 +80,16 @@ def died(point: Point) -> Inject:
             await die_at(victim, point, poster.room)
             posting = asyncio.create_task(poster.once("tail", "the reply never comes"))
             code = await victim.process.ended(DIES_WITHIN_S)
-            assert code == -signal.SIGKILL, f"{victim.name} ended with {code}"
+            assert code == -signal.SIGKILL, f"{victim.name} exited with {code}"
             load.fault_over()
             reply = await posting
-            assert reply is None, f"a reply from the dead: {reply}"
+            assert reply is None, f"a reply after the kill: {reply}"
 
             figures = {}
             seqs = await stored(cluster, poster.room, "tail")
             assert len(seqs) == (point != "before insert"), f"died {point}, stored at {seqs}"
             if seqs:
-                # Nobody tries again, nobody writes: that readers get it is the repair's doing alone.
+                # Nobody retries and nobody writes, so only a repair can bring the message to the readers.
                 figures["last message shown, s"] = await all_show(readers, seqs[0], TAIL_WITHIN_S)
             reply = await poster.until_acked("tail", "the reply never comes")
             again = await poster.until_acked("tail", "the reply never comes")
@@ -103,7 +103,7 @@ def died(point: Point) -> Inject:
 
 
 async def posted_at_once(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """The same message, half of it by way of nginx, the rest to each replica itself."""
+    """Post the same message many times: half through nginx, the rest directly to the replicas."""
     reader = rng.choice(load.readers)
     direct = [load.same_person(reader.person, f"http://{LOOPBACK}:{node.port}") for node in cluster.rooms_api]
     ways = [reader.person, *direct]
@@ -123,7 +123,7 @@ async def posted_at_once(cluster: FaultCluster, load: Load, rng: random.Random) 
 
 
 async def reply_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Somewhere in the reply, or in the request, the connection ends."""
+    """Cut the connection somewhere in the request or the reply."""
     reader = rng.choice(load.readers)
     lost = kept = 0
     with Poster(load, reader, "poster") as poster:

@@ -1,4 +1,4 @@
-"""The embedded cluster's parts for fault tests: nothing restarts by itself, and proxies stand before the stores."""
+"""A cluster for fault runs: no process restarts by itself, and a proxy stands between each service and each store."""
 
 import asyncio
 import os
@@ -38,54 +38,54 @@ _WORKERS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """What a cluster is made of. Two rows with equal shapes share a cluster."""
+    """The parts of a cluster. Rows of equal shape share a cluster."""
 
     gateways: int = 2
     rooms_api: int = 1
     mongods: Literal[1, 3] = 1
-    """1: behind a proxy for each rooms-api. 3: a set that elects, reached directly."""
+    """1: each rooms-api reaches it through a proxy. 3: a replica set that elects, reached directly."""
     valkeys: Literal[1, 2] = 1
-    """2: with a spare that can be made the first one's replica, see `FaultCluster.fail_over`."""
+    """2: the second one can become a replica of the first, see `FaultCluster.fail_over`."""
     gateway_env: Mapping[str, str] = field(default_factory=dict)
-    """Settings of the gateways: `{"PING_INTERVAL": "2"}`."""
+    """Settings of the gateways, for example `{"PING_INTERVAL": "2"}`."""
     rooms_api_env: Mapping[str, str] = field(default_factory=dict)
     gateway_module: str = "gifchat_realtime_gateway"
-    """What `python -m` runs: a mutant or one with failpoints is a module of its own."""
+    """The module that `python -m` runs; a mutant has its own module."""
     rooms_api_module: str = "gifchat_rooms_api"
     worker_shutdown_timeout: str = "24h"
-    """How long nginx's old workers keep their sockets after a reload, in nginx's words."""
+    """How long nginx's old workers keep their sockets after a reload, in nginx's syntax."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One process of ours, and its own ways to the stores."""
+    """One service process, with its own proxies to the stores."""
 
     process: ServerProcess
     port: int
     redis: TcpProxy
-    """Between it and Valkey."""
+    """The proxy to Valkey."""
     mongo_proxy: TcpProxy | None = None
 
     @property
     def name(self) -> str:
-        """Such as `gateway-1` or `rooms-api-1`."""
+        """The name, for example `gateway-1` or `rooms-api-1`."""
         return self.process.name
 
     @property
     def tag(self) -> str:
-        """The tag by which the front door knows a gateway; empty before it started."""
+        """The tag by which nginx knows a gateway; empty before it has started."""
         return affinity.tag_in(self.process.log)
 
     @property
     def mongo(self) -> TcpProxy:
-        """Between it and MongoDB: a rooms-api's, with one mongod."""
+        """The proxy to MongoDB; only rooms-api has one, and only with a single mongod."""
         assert self.mongo_proxy is not None, f"{self.name} has no proxy before MongoDB"
         return self.mongo_proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Nginx(Nginx):
-    """With another `worker_shutdown_timeout`."""
+    """nginx with a different `worker_shutdown_timeout`."""
 
     shutdown_timeout: str
 
@@ -97,7 +97,7 @@ class _Nginx(Nginx):
 class FaultCluster:
     """mongod, valkey-server, rooms-api, gateways and nginx as children of this process.
 
-    `async with FaultCluster(Shape(gateways=3)) as cluster:` starts everything, ready, and leaves nothing behind.
+    `async with FaultCluster(Shape(gateways=3)) as cluster:` waits until everything is ready, and leaves nothing behind.
 
     Break it: `cluster.gateways[0].process.kill()`, `.terminate()`, `.pause()`, `.resume()`, `.restart()`;
     `cluster.gateways[0].redis.stall("down")`, `cluster.rooms_api[0].mongo.cut()`; `cluster.valkey.restart()` (comes
@@ -105,7 +105,7 @@ class FaultCluster:
     """
 
     def __init__(self, shape: Shape | None = None, folder: Path | None = None) -> None:
-        """Logs and data are kept in `folder`; without one they go when the cluster goes."""
+        """Logs and data are kept in `folder`; without a folder they are removed with the cluster."""
         self.shape = shape or Shape()
         self._temporary = tempfile.TemporaryDirectory(prefix="gifchat-faults-") if folder is None else None
         self.folder = Path(self._temporary.name) if self._temporary else Path(folder or ".")
@@ -115,8 +115,8 @@ class FaultCluster:
         self.url = f"http://{LOOPBACK}:{self._nginx_config.port}"
         """The front door."""
         self.secret = DEVELOPMENT_SECRET
-        """What sessions and memberships are signed with."""
-        self.internal_token = "fault-suite-internal-token"  # noqa: S105 - of this cluster alone
+        """The key that signs sessions and memberships."""
+        self.internal_token = "fault-suite-internal-token"  # noqa: S105 - only this cluster uses it
         self.valkeys = self._new_valkeys()
         self.mongods = self._new_mongods()
         self.nginx = self._process(
@@ -130,22 +130,22 @@ class FaultCluster:
 
     @property
     def valkey(self) -> ServerProcess:
-        """The one that everybody uses."""
+        """The Valkey that all services use now."""
         return self.valkeys.processes[self.valkeys.used]
 
     @property
     def valkey_url(self) -> str:
-        """Directly, past all proxies."""
+        """The address of that Valkey, past all proxies."""
         return self.valkeys.members[self.valkeys.used].url
 
     @property
     def nodes(self) -> list[Node]:
-        """What uses the stores: every rooms-api and every gateway."""
+        """The processes that use the stores: every rooms-api and every gateway."""
         return [*self.rooms_api, *self.gateways]
 
     @property
     def processes(self) -> list[ServerProcess]:
-        """All of them."""
+        """All processes."""
         ours = [node.process for node in self.nodes]
         return [*self.mongods.processes, *self.valkeys.processes, *ours, self.nginx]
 
@@ -162,7 +162,7 @@ class FaultCluster:
         await self._stop()
 
     async def heal(self) -> None:
-        """Continue what is stopped, start what is dead, heal every proxy, and wait until all are ready."""
+        """Resume stopped processes, start dead ones, heal every proxy, and wait until all are ready."""
         for process in self.processes:
             process.resume()
         await asyncio.gather(*(proxy.heal() for proxy in self._proxies))
@@ -171,29 +171,29 @@ class FaultCluster:
         await self._wait_until_ready(self.processes)
 
     async def fail_over(self) -> None:
-        """Make the replica of Valkey (see `ValkeySet.follow`) what everybody uses, be the other one dead or alive."""
+        """Make all services use the replica of Valkey (see `ValkeySet.follow`), whether the primary is up or down."""
         await asyncio.to_thread(self.valkeys.promote)
         for node in self.nodes:
             node.redis.target_port = self.valkeys.members[self.valkeys.used].port
             node.redis.cut()
 
     def gateway_of(self, tag: str) -> str:
-        """Return the name of the gateway with this tag; the tag itself if no running gateway has it."""
+        """Return the name of the gateway with this tag, or the tag if no running gateway has it."""
         return next((node.name for node in self.gateways if node.tag == tag), tag)
 
     async def reload_nginx(self) -> None:
-        """`nginx -s reload`, and wait until new workers serve; old ones keep the sockets that they have."""
+        """Reload nginx and wait until new workers serve; old workers keep their sockets."""
         before = self.nginx_workers()
         self.nginx.send(signal.SIGHUP)
         await until(lambda: len(self.nginx_workers() - before) >= _WORKERS, _RELOAD_TIMEOUT_S, "new workers of nginx")
 
     def nginx_workers(self) -> set[int]:
-        """The pids of nginx's workers, old and new, without those that ended."""
+        """Return the pids of nginx's running workers, old and new."""
         children = Path(f"/proc/{self.nginx.pid}/task/{self.nginx.pid}/children")
         return {int(pid) for pid in children.read_text().split() if _is_worker(pid)}
 
     def database(self) -> MongoClient[dict[str, Any]]:
-        """A client of MongoDB past all proxies, to be closed by who asks. Blocks: use it in a thread."""
+        """Return a MongoDB client past all proxies; the caller closes it. Blocks: use it in a thread."""
         return MongoClient(self.mongods.url, tz_aware=True, readConcernLevel="majority")
 
     def log_tails(self) -> str:
@@ -317,7 +317,7 @@ class FaultCluster:
 
 
 def _is_worker(pid: str) -> bool:
-    """Not a keeper of the cache."""
+    """Whether this is a worker, and not one of nginx's cache processes."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"nginx: worker process")
     except OSError:

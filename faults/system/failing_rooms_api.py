@@ -1,7 +1,7 @@
-"""`python -m faults.system.failing_rooms_api`: a rooms-api that can be told to die or to keep quiet.
+"""`python -m faults.system.failing_rooms_api`: a rooms-api that dies or stops publishing on command.
 
-The service itself knows nothing of this: its parts are changed here. A test tells it over HTTP, directly: nginx has no
-way to this path.
+The service has no failpoints; this module patches them in. A row sets them over HTTP on the service's own port: nginx
+does not route to their path.
 """
 
 import asyncio
@@ -35,24 +35,24 @@ POINTS: tuple[Point, ...] = ("before insert", "after insert", "after publish", "
 
 
 async def die_at(node: Node, point: Point, room: str) -> None:
-    """From now on `node` kills itself when a message of `room` gets to `point`."""
+    """Make `node` kill itself when a message of `room` gets to `point`."""
     await _tell(node, {"point": point, "room": room})
 
 
 async def keep_quiet(node: Node, rooms: Sequence[str]) -> None:
-    """From now on `node` publishes nothing of what it writes to the logs of `rooms`, and everything of all others."""
+    """Make `node` store the messages of `rooms` without publishing them; other rooms are not affected."""
     await _tell(node, {"quiet": list(rooms)})
 
 
 class Failpoints:
-    """What this process was told."""
+    """The failpoints that are set in this process."""
 
     def __init__(self) -> None:
         self._armed: tuple[str, str] | None = None
         self._quiet: frozenset[str] = frozenset()
 
     def install(self) -> None:
-        """Put the points into the service."""
+        """Patch the failpoints into the service."""
         append, publish, send_all = MongoMessages.append, RedisPublisher.publish, RedisPublisher._send
         create_app = app.create_app
 
@@ -79,7 +79,7 @@ class Failpoints:
         _change(service, "create_app", lambda settings: _Edge(create_app(settings), self))
 
     def told(self, words: dict[str, Any]) -> None:
-        """See `die_at` and `keep_quiet`."""
+        """Set a failpoint, see `die_at` and `keep_quiet`."""
         match words:
             case {"point": str(point), "room": str(room)}:
                 self._armed = (point, room)
@@ -87,7 +87,7 @@ class Failpoints:
                 self._quiet = frozenset(rooms)
 
     async def reply(self, path: str) -> None:
-        """The reply to a POST to `path` is about to leave."""
+        """Reach the failpoint before the reply to a POST to `path`."""
         room = path.removeprefix("/api/v1/rooms/").removesuffix("/messages")
         self._reached("before reply", room)
         if self._armed == ("after publish", room):
@@ -99,7 +99,7 @@ class Failpoints:
 
 
 class _Edge:
-    """Around the service: hears what is told, and holds replies."""
+    """Wraps the service: receives failpoints and holds replies back."""
 
     def __init__(self, inner: ASGIApp, failpoints: Failpoints) -> None:
         self._inner = inner
@@ -132,7 +132,7 @@ def _change(owner: Any, name: str, function: Callable[..., Any]) -> None:
 
 
 def main() -> int:
-    """Run the service."""
+    """Run the service with failpoints."""
     Failpoints().install()
     return service.main()
 

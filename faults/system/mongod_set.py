@@ -1,4 +1,4 @@
-"""MongoDB for faults: a replica set of one node behind a proxy, or of three that elect."""
+"""MongoDB for fault runs: a replica set of one node behind a proxy, or of three nodes that elect."""
 
 import time
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from gifchat_testkit.processes import ServerProcess
 
 _NOT_YET_INITIALIZED = 94
 ELECTION_TIMEOUT_MS = 2_000
-"""In place of MongoDB's 10 s, so that a run is short; what is reported is measured with this."""
+"""Shorter than MongoDB's default of 10 s, to keep runs short; all reported times include it."""
 
 
 class MongodSet:
-    """The mongods of a cluster, with their processes. What blocks says so: call it in a thread."""
+    """The mongods of a cluster, with their processes. Call blocking methods in a thread."""
 
     def __init__(self, members: Sequence[Mongod], processes: Sequence[ServerProcess]) -> None:
         self.members = list(members)
@@ -26,15 +26,15 @@ class MongodSet:
 
     @property
     def url(self) -> str:
-        """For a client that follows the set's members."""
+        """The address for clients that follow the set's members."""
         hosts = ",".join(f"{LOOPBACK}:{member.port}" for member in self.members)
         return f"mongodb://{hosts}/?replicaSet={REPLICA_SET}"
 
     def initiate(self, timeout_s: float) -> None:
-        """Make the set and wait for a primary. Blocks; may be called again.
+        """Initiate the set and wait for a primary. Blocks; may be called again.
 
         Raises:
-            NotReadyError: not within `timeout_s`.
+            NotReadyError: there was no primary within `timeout_s`.
         """
         if len(self.members) == 1:
             self.members[0].make_primary(timeout_s)
@@ -52,12 +52,12 @@ class MongodSet:
         self.wait_for_primary(deadline - time.monotonic())
 
     def wait_for_primary(self, timeout_s: float) -> int:
-        """The number, from 0, of the member that is primary, as soon as there is one. Blocks.
+        """Wait for a primary and return its number, from 0. Blocks.
 
         Raises:
-            NotReadyError: not within `timeout_s`.
+            NotReadyError: there was no primary within `timeout_s`.
         """
-        # A client made before replSetInitiate never learns of the set: this one is new.
+        # A client created before replSetInitiate never sees the replica set, so this one is new.
         with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=max(1, int(timeout_s * 1000))) as client:
             try:
                 client.admin.command("ping")
@@ -66,11 +66,11 @@ class MongodSet:
                 raise NotReadyError(f"no primary within {timeout_s:.1f} s: {error}") from error
         ports = [member.port for member in self.members]
         if address is None:
-            raise NotReadyError("the primary has gone again")
+            raise NotReadyError("the primary has stepped down again")
         return ports.index(address[1])
 
     def step_down(self, seconds: int = 10) -> int:
-        """Make the primary step down for so long; returns its number. Blocks."""
+        """Make the primary step down for `seconds`, and return its number. Blocks."""
         number = self.wait_for_primary(10.0)
         with _direct(self.members[number].port, time.monotonic() + 10.0) as client:
             client.admin.command({"replSetStepDown": seconds, "secondaryCatchUpPeriodSecs": 5})
@@ -87,10 +87,10 @@ class MongodSet:
 
 
 def ping(port: int, timeout_s: float = 0.5) -> None:
-    """Return when the mongod on `port` answers, primary or not. Blocks.
+    """Wait until the mongod on `port` answers, primary or not. Blocks.
 
     Raises:
-        NotReadyError: not within `timeout_s`.
+        NotReadyError: it did not answer within `timeout_s`.
     """
     with _direct(port, time.monotonic() + timeout_s) as client:
         try:

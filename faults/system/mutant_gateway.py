@@ -1,6 +1,6 @@
-"""`python -m faults.system.mutant_gateway`: a gateway with one promise taken out; the checker must notice.
+"""`python -m faults.system.mutant_gateway`: a gateway without one of its guarantees, which the checker must notice.
 
-The variable MUTANT names what is taken out. The service itself knows nothing of this: the parts are changed here.
+The variable MUTANT names the missing guarantee. The service has no such switch; this module patches it.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ VARIABLE = "MUTANT"
 
 
 def repair_off() -> None:
-    """A gap stays one."""
+    """Do not repair gaps."""
 
     def start(_self: RepairRooms, *_: Any) -> None:
         return None
@@ -32,7 +32,7 @@ def repair_off() -> None:
 
 
 def dedupe_off() -> None:
-    """What comes twice is delivered twice."""
+    """Deliver duplicates."""
     receive = Stream.receive
 
     def deliver(self: Stream, frame: Frame) -> Deliver | Outcome:
@@ -43,7 +43,7 @@ def dedupe_off() -> None:
 
 
 def sweep_off() -> None:
-    """Nobody looks for the seats of the dead."""
+    """Do not sweep expired seats."""
 
     async def run(_self: SweepSeats) -> None:
         await asyncio.Event().wait()
@@ -52,7 +52,7 @@ def sweep_off() -> None:
 
 
 def grace_off() -> None:
-    """Who is away for a moment has gone."""
+    """Free the seat of a lost connection at once."""
     init = Settings.__init__
 
     def without(self: Settings, **values: Any) -> None:
@@ -62,7 +62,7 @@ def grace_off() -> None:
 
 
 def max_off() -> None:
-    """A room is never full."""
+    """Admit users to full rooms."""
     admit = RedisSeats.admit
 
     async def without(self: RedisSeats, *arguments: Any, max_members: int, **more: Any) -> Admission:
@@ -82,7 +82,7 @@ def _change(owner: type, name: str, function: Any) -> None:
 
 
 def main() -> int:
-    """Take out what MUTANT names, and run the gateway."""
+    """Run the gateway without the guarantee that MUTANT names."""
     MUTANTS[os.environ[VARIABLE]]()
     return gateway.main()
 

@@ -1,7 +1,7 @@
-"""A network of its own, in which packets can get lost (Linux, as root).
+"""A network namespace in which packets can be dropped (Linux, as root).
 
-A proxy holds bytes back, but both its sides still answer each other. Here packets vanish, as with a pulled cable:
-nothing is refused, nothing is reset, and TCP goes on trying.
+A proxy can hold bytes back, but TCP still answers on both of its sides. Here packets vanish, as with a pulled cable:
+no connection is refused or reset, and TCP keeps retrying.
 """
 
 import os
@@ -15,22 +15,22 @@ _CHAIN = "INPUT"
 
 
 def inside() -> bool:
-    """Whether this process was started by a `command`."""
+    """Whether this process runs in such a namespace."""
     return _INSIDE in os.environ
 
 
 def command(inner: Sequence[str]) -> list[str]:
-    """What runs `inner` in a network of its own, with a loopback interface and nothing else."""
+    """Return the command line that runs `inner` in a new namespace with only a loopback interface."""
     return ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *inner]
 
 
 def environment() -> Mapping[str, str]:
-    """What a `command` runs with."""
+    """Return the environment for such a command."""
     return {**os.environ, _INSIDE: "1"}
 
 
 def unavailable() -> str:
-    """Why there can be no such network here; empty where there can be one."""
+    """Return why no namespace is available; empty if one is."""
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         return f"{', '.join(missing)} not installed"
     tried = subprocess.run(
@@ -43,19 +43,19 @@ def unavailable() -> str:
 
 
 def lose_packets(*ports: int) -> None:
-    """From now on no TCP packet to or from these ports arrives.
+    """Drop every TCP packet to or from these ports.
 
     Raises:
-        AssertionError: this process shares its network with others.
+        AssertionError: this process is not in a namespace of its own.
     """
-    assert inside(), "packets are lost in a network of the run's own alone"
+    assert inside(), "packets may only be dropped in a network namespace of our own"
     for port in ports:
         for side in ("--dport", "--sport"):
             _iptables("-A", _CHAIN, "-p", "tcp", side, str(port), "-j", "DROP")
 
 
 def lose_nothing() -> None:
-    """All packets arrive again; those that were lost are sent again by TCP, when it tries next."""
+    """Stop dropping packets; TCP sends the lost ones again at its next retry."""
     if inside():
         _iptables("-F", _CHAIN)
 

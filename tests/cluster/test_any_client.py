@@ -1,4 +1,4 @@
-"""Clients with nothing but their defaults, behind a balancer without any affinity, in front of three gateways."""
+"""Clients with default options connect to three gateways through a load balancer without affinity."""
 
 import asyncio
 import contextlib
@@ -40,14 +40,14 @@ DEADLINE_S = 60.0
 LINE_BYTES = 16 * 1024 * 1024
 TRANSPORTS = ("polling", "websocket", "default")
 SOCKETS_AFTER = {"polling": "polling", "websocket": "websocket", "default": "websocket"}
-"""What a client is connected by in the end; by default it upgrades."""
+"""The transport on which a client ends; by default it upgrades."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A client library: its name for the driver, and the release that is meant to run."""
+    """A client library: its name in the driver, and the expected release."""
 
     name: str
     release: str
@@ -78,7 +78,7 @@ CLIENTS = {
     "python-5.0-async": (PYTHON_5_0_ASYNC, "localhost"),
 }
 MIXED = ([NODE, NODE_3_1, NODE_4_0], [PYTHON, PYTHON_ASYNC], [PYTHON_5_0, PYTHON_5_0_ASYNC])
-"""Those that one driver runs at once."""
+"""The clients that one driver runs at once."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Cluster:
             return str(created.json()["_id"])
 
     async def history(self, room: str) -> list[tuple[int, str]]:
-        """Every message of the room: its seq and its text."""
+        """Return seq and text of every message in the room."""
         found: list[tuple[int, str]] = []
         membership = signed(MEMBERSHIP_SALT, {"r": room, "u": user_id_of(OWNER), "v": 1})
         more = True
@@ -121,7 +121,7 @@ class Cluster:
         return httpx.AsyncClient(base_url=self.rooms_api.url, headers={"Cookie": cookie})
 
     def relayed(self) -> float:
-        """How many requests and WebSockets the gateways have relayed."""
+        """Return how many requests and WebSockets the gateways have relayed."""
         lines = [
             line
             for gateway in self.gateways
@@ -189,7 +189,7 @@ def provide(kind: Kind, request: pytest.FixtureRequest) -> None:
 
 
 class Driver:
-    """A process with clients; each of them reports at the end what happened to it."""
+    """A process with several clients; each client prints a report at the end."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -198,7 +198,7 @@ class Driver:
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             line = await self._process.stdout.readline()
-        assert line, "the driver ended early"
+        assert line, "the driver exited early"
         return dict(json.loads(line))
 
     async def tell(self, line: object) -> None:
@@ -248,7 +248,7 @@ async def driver(
 
 @pytest.mark.parametrize("transports", TRANSPORTS)
 @pytest.mark.parametrize("client", CLIENTS)
-async def test_every_connect_joins_and_chats_at_the_first_attempt(
+async def test_every_client_joins_and_chats_at_its_first_attempt(
     cluster: Cluster, client: str, transports: str, request: pytest.FixtureRequest
 ) -> None:
     kind, host = CLIENTS[client]
@@ -272,12 +272,12 @@ async def test_every_connect_joins_and_chats_at_the_first_attempt(
         first = received[0][0]
         assert received == log[first - 1 : first - 1 + len(received)], f"{report['client']} missed or reordered some"
     if transports != "websocket":
-        # Two of three requests for a session meet another node; the fewest such requests are one upgrade each.
+        # Two of three requests reach a node that does not hold the session; each client sends at least one upgrade.
         assert cluster.relayed() - relayed > CONNECTS / 3
 
 
 async def stays(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tuple[Driver, int]]:
-    """Clients of all kinds on all transports, in the room; each driver's first client writes."""
+    """Run all client libraries on all transports in the room; each driver's first client writes."""
     started = []
     for kinds in MIXED:
         clients = [(kind, transports) for transports in ("default", "websocket", "polling") for kind in kinds]
@@ -289,7 +289,7 @@ async def stays(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tupl
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["drained", "killed"])
-async def test_every_client_comes_back_without_a_loss_when_a_gateway_is(
+async def test_every_client_rejoins_without_a_loss_when_a_gateway_is(
     mongo_url: str, valkey_url: str, tmp_path: Path, request: pytest.FixtureRequest, end: signal.Signals
 ) -> None:
     for kind in {kind for kinds in MIXED for kind in kinds}:
@@ -325,8 +325,8 @@ async def test_every_client_comes_back_without_a_loss_when_a_gateway_is(
     assert sum(len(report["acked"]) for report in reports) >= 40
 
 
-async def test_a_poll_that_a_balancer_repeats_because_its_relay_died_ends_the_session(cluster: Cluster) -> None:
-    """The first answer died with the relay, so another one would leave a hole: the client is to come back."""
+async def test_a_poll_repeated_after_its_relay_died_ends_the_session(cluster: Cluster) -> None:
+    """The first answer was lost with the relay, and a second answer would leave a gap, so the client must reconnect."""
     owner = f"{cluster.gateways[0].url}/socket.io/?EIO=4&transport=polling"
     relayed = owner.replace("/socket.io/", RELAY_PATH)
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}) as client:

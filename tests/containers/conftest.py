@@ -1,4 +1,4 @@
-"""One stack of containers for all tests of this folder."""
+"""One stack of containers, shared by all tests of this folder."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from gifchat_testkit.containers import ComposeStack, compose_stack, engine_probl
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """Skips where no Docker engine can be had, and says why."""
+    """Skip the tests, with the reason, if there is no Docker engine."""
     if problem := engine_problem():
         pytest.skip(problem)
 
 
 @pytest.fixture(scope="session")
 def stack(engine: None) -> Iterator[ComposeStack]:
-    """The product with three gateways behind nginx, as the README starts it."""
+    """GIF Chat with three gateways behind nginx, started as in the README."""
     with compose_stack(gateways=3) as running:
         yield running

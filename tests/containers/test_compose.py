@@ -1,4 +1,4 @@
-"""`docker compose up --wait --scale realtime-gateway=3` as a person, an operator and an auditor see it.
+"""`docker compose up --wait --scale realtime-gateway=3` as users, operators and auditors see it.
 
 The tests of this file share one stack and run in order; the last one stops it.
 """
@@ -29,7 +29,7 @@ def service_of(container: Inspected) -> str:
 
 
 def sockets_by_gateway(stack: ComposeStack) -> dict[str, int]:
-    """Container id → sockets that it holds."""
+    """Return container id → number of its sockets."""
     gateways = stack.containers("realtime-gateway")
     return {gateway["Id"]: stack.ask(gateway, "/health/ready")["sockets"] for gateway in gateways}
 
@@ -48,7 +48,7 @@ async def new_room(client: httpx.AsyncClient, title: str) -> str:
 
 
 async def enter(stack: ComposeStack, running: AsyncExitStack, room: str) -> tuple[ChatSocket, httpx.AsyncClient]:
-    """A new visitor in the room; messages can be posted with the client that is returned."""
+    """Join the room as a new visitor; the returned client can post messages."""
     client = await running.enter_async_context(visitor(stack.url))
     socket = await running.enter_async_context(chat_socket(stack.url, cookie_header(client)))
     ack = await socket.join(room)
@@ -57,7 +57,7 @@ async def enter(stack: ComposeStack, running: AsyncExitStack, room: str) -> tupl
 
 
 async def enter_again(stack: ComposeStack, running: AsyncExitStack, client: httpx.AsyncClient) -> ChatSocket:
-    """A new socket of a visitor, tried for again as every client does.
+    """Open a new socket for a visitor, with retries like every client.
 
     While the name of a container that is gone still resolves, nginx waits for it, and refuses with 502 whoever waits in
     the moment when it learns better.
@@ -67,7 +67,7 @@ async def enter_again(stack: ComposeStack, running: AsyncExitStack, client: http
         try:
             return await running.enter_async_context(chat_socket(stack.url, cookie_header(client)))
         except SocketConnectionError:
-            assert time.monotonic() < deadline, "no gateway takes the visitor back"
+            assert time.monotonic() < deadline, "no gateway accepts the visitor"
             await asyncio.sleep(0.1)
 
 
@@ -85,7 +85,7 @@ def test_a_gateway_relays_to_the_container_that_holds_the_session(stack: Compose
     assert stack.get(other, f"{polling}&sid={sid}").startswith('40/room,{"sid":')
 
 
-def test_pages_and_errors_come_through_the_front_door(stack: ComposeStack) -> None:
+def test_nginx_serves_pages_and_errors(stack: ComposeStack) -> None:
     with httpx.Client(base_url=stack.url) as client:
         assert client.get("/").status_code == 200
         assert client.get("/room").status_code == 200
@@ -129,7 +129,7 @@ async def test_a_message_and_a_gif_reach_everyone_on_every_gateway(stack: Compos
         assert (still.status_code, still.headers["content-type"]) == (200, "image/png")
 
 
-async def test_a_room_does_not_take_more_than_its_seats_over_all_gateways(stack: ComposeStack) -> None:
+async def test_a_room_never_has_more_members_than_seats_over_all_gateways(stack: ComposeStack) -> None:
     async with AsyncExitStack() as running:
         owner = await running.enter_async_context(visitor(stack.url))
         answer = await owner.post("/api/v1/rooms", json={"title": "둘만", "max": 2})
@@ -143,13 +143,13 @@ async def test_a_room_does_not_take_more_than_its_seats_over_all_gateways(stack:
         assert {ack["code"] for ack in acks[2:]} == {"room_full"}
 
 
-async def test_the_address_of_the_client_is_not_the_clients_to_choose(stack: ComposeStack) -> None:
+async def test_a_client_cannot_forge_its_address(stack: ComposeStack) -> None:
     async with visitor(stack.url) as client:
         await client.get("/", headers={"X-Forwarded-For": "198.51.100.7", "X-Real-IP": "198.51.100.7"})
     assert "198.51.100.7" not in stack.logs("nginx", "web")
 
 
-def test_containers_have_what_they_need_and_no_more(stack: ComposeStack) -> None:
+def test_containers_have_only_what_they_need(stack: ComposeStack) -> None:
     for container in stack.containers():
         service, host = service_of(container), container["HostConfig"]
         assert host["ReadonlyRootfs"], service
@@ -162,7 +162,7 @@ def test_containers_have_what_they_need_and_no_more(stack: ComposeStack) -> None
         assert not [mount for mount in container["Mounts"] if mount["Type"] == "bind"], service
 
 
-def test_services_run_as_nobody_in_particular(stack: ComposeStack) -> None:
+def test_services_run_as_an_unprivileged_user(stack: ComposeStack) -> None:
     for container in (c for c in stack.containers() if service_of(c) in OURS):
         uid = docker("exec", container["Id"], "id", "-u").stdout.strip()
         assert uid == UNPRIVILEGED_UID, service_of(container)
@@ -170,7 +170,7 @@ def test_services_run_as_nobody_in_particular(stack: ComposeStack) -> None:
         assert "refused" in written, service_of(container)
 
 
-def test_no_secret_is_baked_into_an_image(stack: ComposeStack) -> None:
+def test_no_image_contains_a_secret(stack: ComposeStack) -> None:
     for container in (c for c in stack.containers() if service_of(c) in OURS):
         image = docker("inspect", "--format", "{{json .Config.Env}}", container["Image"]).stdout
         assert "SECRET" not in image, service_of(container)
@@ -178,21 +178,21 @@ def test_no_secret_is_baked_into_an_image(stack: ComposeStack) -> None:
 
 
 @pytest.mark.parametrize("service", ["web", "rooms-api", "realtime-gateway"])
-def test_production_refuses_the_secrets_of_development(stack: ComposeStack, service: str) -> None:
+def test_production_refuses_development_secrets(stack: ComposeStack, service: str) -> None:
     answer = docker("run", "--rm", "--env", "ENVIRONMENT=production", f"gifchat/{service}:test")
     assert answer.returncode == 2, answer.stdout + answer.stderr
     assert "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
 
 
-async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stack: ComposeStack) -> None:
+async def test_clients_of_a_restarting_gateway_rejoin_without_a_gap(stack: ComposeStack) -> None:
     async with AsyncExitStack() as running:
         owner = await running.enter_async_context(visitor(stack.url))
         room = await new_room(owner, "다시")
         people = [await enter(stack, running, room) for _ in range(6)]
         gateway = max(sockets_by_gateway(stack).items(), key=lambda entry: entry[1])[0]
 
-        # In its own time: it stops by itself, and with success.
+        # The container exits by itself, and with code 0.
         stopped = await asyncio.to_thread(docker, "stop", "-t", "30", gateway)
         assert stopped.returncode == 0, stopped.stderr
         state = next(c["State"] for c in stack.containers("realtime-gateway") if c["Id"] == gateway)
@@ -201,7 +201,7 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
         await wait_until(lambda: any(not socket.connected for socket, _ in people), "somebody loses the connection")
         staying = [(socket, client) for socket, client in people if socket.connected]
         gone = [client for socket, client in people if not socket.connected]
-        assert staying, "every visitor was on one gateway"
+        assert staying, "all visitors were on one gateway"
         sent = await staying[0][0].call("chat", {"room": room, "client_message_id": "meanwhile", "text": "아직 있어요"})
         assert sent["ok"], sent
         for socket, _ in staying:
@@ -219,7 +219,7 @@ async def test_who_was_on_a_gateway_that_restarts_comes_back_without_a_hole(stac
         )
 
 
-async def test_one_more_gateway_is_found_by_the_front_door(stack: ComposeStack) -> None:
+async def test_nginx_finds_a_new_gateway(stack: ComposeStack) -> None:
     stack.up(gateways=4)
     assert len(stack.containers("realtime-gateway")) == 4
 
@@ -231,10 +231,10 @@ async def test_one_more_gateway_is_found_by_the_front_door(stack: ComposeStack) 
 
     deadline = time.monotonic() + 20
     while not await is_used():
-        assert time.monotonic() < deadline, "nginx does not find the fourth gateway"
+        assert time.monotonic() < deadline, "nginx did not find the fourth gateway"
 
 
-async def test_everything_stops_by_itself(stack: ComposeStack) -> None:
+async def test_every_service_stops_gracefully(stack: ComposeStack) -> None:
     async with AsyncExitStack() as running:
         for _ in range(3):
             await running.enter_async_context(chat_socket(stack.url))

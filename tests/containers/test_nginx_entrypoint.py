@@ -1,4 +1,4 @@
-"""The entry point of nginx's container renders as the embedded cluster does. It needs no engine: a shell is enough."""
+"""The entry point of nginx's container renders the template like the embedded cluster. This needs only a shell."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ENTRYPOINT = NGINX_TEMPLATE.with_name("docker-entrypoint.sh")
 
 
 def start(work_dir: Path, template: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run the entry point with something in nginx's place that prints its arguments."""
+    """Run the entry point with a fake nginx that prints its arguments."""
     commands = work_dir / "bin"
     commands.mkdir()
     (commands / "nginx").write_text('#!/bin/sh\necho "$@"\n')
@@ -40,13 +40,13 @@ def test_every_placeholder_of_the_template_has_a_value(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["a|b", "a&b", r"a\1b", "$remote_addr", "/x/y", 'it\'s "quoted"', ""])
-def test_values_are_put_in_to_the_letter(tmp_path: Path, value: str) -> None:
+def test_values_are_inserted_literally(tmp_path: Path, value: str) -> None:
     template = "one ${REAL_IP} two ${REAL_IP} $uri ${lower}\n"
     assert start(tmp_path, template, REAL_IP=value).returncode == 0
     assert (tmp_path / "nginx.conf").read_text() == render(template, {"REAL_IP": value})
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_a_missing_value_is_named(tmp_path: Path) -> None:
     done = start(tmp_path, "${SOMETHING_NEW}\n")
     assert done.returncode == 2
     assert done.stderr == "nginx.conf.template asks for SOMETHING_NEW, which is not set.\n"

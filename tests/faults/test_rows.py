@@ -1,4 +1,4 @@
-"""Each row of the fault table in its short form. `make faults` runs them all with twenty seeds."""
+"""Runs the short form of each row of the fault table. `make faults` runs all rows with twenty seeds."""
 
 import asyncio
 import subprocess
@@ -19,7 +19,7 @@ ROWS = sorted(load_rows(), key=lambda row: repr(row.shape))
 
 
 class Runs:
-    """A bench in an event loop of its own, which outlasts the tests."""
+    """A bench in its own event loop, which outlasts the tests."""
 
     def __init__(self, runner: asyncio.Runner, bench: Bench) -> None:
         self._runner, self._bench = runner, bench

@@ -1,4 +1,4 @@
-"""The cluster for faults and its clients: what can be done to them, and that nothing is left."""
+"""The fault cluster and its clients: every fault can be injected and healed, and no process is left behind."""
 
 import asyncio
 import os
@@ -54,7 +54,7 @@ async def caught_up(load: Load, writer: Writer) -> None:
     )
 
 
-async def test_clients_on_all_transports_and_what_can_be_done_to_them(load: Load) -> None:
+async def test_clients_on_all_transports_can_pause_refresh_leave_and_vanish(load: Load) -> None:
     cluster, (first, second, third) = load.cluster, load.readers
     names = {gateway.name for gateway in cluster.gateways}
     assert {reader.gateway for reader in load.readers} <= names, "the affinity cookie names the gateway"
@@ -62,7 +62,7 @@ async def test_clients_on_all_transports_and_what_can_be_done_to_them(load: Load
     writer = load.add_writer(first, per_s=50.0)
     await until(lambda: writer.acknowledged > 5, 10.0, "some messages")
 
-    # A reader that stops reading goes on where it was, once it reads again.
+    # A paused reader continues where it stopped.
     assert first.connection is not None
     first.connection.pause_reading()
     at = writer.acknowledged
@@ -91,10 +91,10 @@ async def test_clients_on_all_transports_and_what_can_be_done_to_them(load: Load
     await third.vanish()
     assert [record.how for record in of(load, third, records.Stopped)] == ["vanished"]
     with pytest.raises(AssertionError, match="not within"):
-        await until(lambda: load.watchers[0].members == 1, 0.3, "seats are kept for their grace")
+        await until(lambda: load.watchers[0].members == 1, 0.3, "no seat to be freed during the grace period")
 
 
-async def test_parts_are_killed_stopped_and_healed_on_their_ports(load: Load) -> None:
+async def test_killed_and_paused_processes_heal_on_their_ports(load: Load) -> None:
     cluster = load.cluster
     ports = [gateway.port for gateway in cluster.gateways]
     pids = [process.pid for process in cluster.processes]
@@ -118,7 +118,7 @@ async def test_parts_are_killed_stopped_and_healed_on_their_ports(load: Load) ->
     assert "gateway-1" in cluster.log_tails()
 
 
-async def test_a_silent_server_is_given_up() -> None:
+async def test_a_client_gives_up_a_silent_server() -> None:
     transports: list[Transport] = ["websocket", "polling"]
     shape = Shape(gateways=1, gateway_env={"PING_INTERVAL": "1", "PING_TIMEOUT": "1"})
     async with FaultCluster(shape) as cluster:
@@ -172,7 +172,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-async def test_nothing_outlives_a_test_that_is_killed() -> None:
+async def test_no_process_outlives_a_killed_test() -> None:
     parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     try:
@@ -187,12 +187,12 @@ async def test_nothing_outlives_a_test_that_is_killed() -> None:
     await until(lambda: not any(map(runs, pids)), 10.0, "the end of all children, the stopped one too")
 
 
-def test_ports_lie_where_no_outgoing_connection_takes_them() -> None:
+def test_ports_are_outside_the_range_of_outgoing_connections() -> None:
     low = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert all(lasting_port([]) < low for _ in range(20))
 
 
-def test_delays_grow_and_are_spread() -> None:
+def test_reconnect_delays_grow_and_are_random() -> None:
     rng = random.Random(1)
     assert all(0.15 <= reconnect_delay_s(1, rng) <= 0.85 for _ in range(100))
     assert all(1.5 <= reconnect_delay_s(9, rng) <= 8.5 for _ in range(100))

@@ -12,7 +12,7 @@ DEADLINE_S = 5.0
 
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
-    """The port of a server that sends back what it gets."""
+    """Start an echo server; yields its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,12 +51,12 @@ class Client:
             return await self.reader.readexactly(count)
 
     async def hear_the_end(self) -> bytes:
-        """What came before the end; raises where it was a reset."""
+        """Return the data before the end; raise if the end was a reset."""
         async with asyncio.timeout(DEADLINE_S):
             return await self.reader.read()
 
 
-async def test_it_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
+async def test_the_proxy_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     data = bytes(range(256)) * 4_000
     sending = asyncio.create_task(client.say(data))
@@ -68,7 +68,7 @@ async def test_it_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
     await until(lambda: proxy.connections == 0)
 
 
-async def test_an_end_of_file_passes_and_the_answer_still_comes(proxy: TcpProxy) -> None:
+async def test_an_end_of_file_is_forwarded_and_the_answer_still_arrives(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     await client.say(b"last words")
     client.writer.write_eof()
@@ -87,7 +87,7 @@ async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
-async def test_a_stalled_direction_delivers_after_it_healed(proxy: TcpProxy, direction: str) -> None:
+async def test_a_stalled_direction_delivers_after_healing(proxy: TcpProxy, direction: str) -> None:
     client = await Client.of(proxy)
     await client.say(b"a")
     assert await client.hear(1) == b"a"
@@ -101,7 +101,7 @@ async def test_a_stalled_direction_delivers_after_it_healed(proxy: TcpProxy, dir
     assert await client.hear(1) == b"b"
 
 
-async def test_a_stall_is_felt_by_who_sends_much(proxy: TcpProxy) -> None:
+async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     proxy.stall()
     pouring = asyncio.create_task(client.say(bytes(64 * 2**20)))
@@ -113,7 +113,7 @@ async def test_a_stall_is_felt_by_who_sends_much(proxy: TcpProxy) -> None:
         await pouring
 
 
-async def test_cut_resets_what_is_there_and_lets_new_ones_in(proxy: TcpProxy) -> None:
+async def test_cut_resets_connections_and_accepts_new_ones(proxy: TcpProxy) -> None:
     clients = [await Client.of(proxy) for _ in range(3)]
     for client in clients:
         await client.say(b"a")
@@ -127,7 +127,7 @@ async def test_cut_resets_what_is_there_and_lets_new_ones_in(proxy: TcpProxy) ->
     assert await again.hear(1) == b"b"
 
 
-async def test_cut_without_reset_is_a_polite_end(proxy: TcpProxy) -> None:
+async def test_cut_without_reset_sends_an_end_of_file(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     await client.say(b"a")
     await client.hear(1)
@@ -135,7 +135,7 @@ async def test_cut_without_reset_is_a_polite_end(proxy: TcpProxy) -> None:
     assert await client.hear_the_end() == b""
 
 
-async def test_refuse_keeps_what_is_there_and_heals_on_the_same_port(proxy: TcpProxy) -> None:
+async def test_refuse_keeps_connections_and_heals_on_the_same_port(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     await client.say(b"a")
     await client.hear(1)
@@ -152,7 +152,7 @@ async def test_refuse_keeps_what_is_there_and_heals_on_the_same_port(proxy: TcpP
     assert await again.hear(1) == b"c"
 
 
-async def test_drop_after_lets_exactly_so_many_bytes_through(proxy: TcpProxy) -> None:
+async def test_drop_after_forwards_exactly_that_many_bytes(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     await client.say(b"before")
     await client.hear(6)
@@ -161,7 +161,7 @@ async def test_drop_after_lets_exactly_so_many_bytes_through(proxy: TcpProxy) ->
     assert await client.hear(10) == b"0123456789"
     with pytest.raises(ConnectionResetError):
         await client.hear_the_end()
-    # It holds for each new connection, until it is healed.
+    # The limit applies to each new connection, until `heal`.
     again = await Client.of(proxy)
     await again.say(b"0123456789abcdef")
     assert await again.hear(10) == b"0123456789"
@@ -173,14 +173,14 @@ async def test_drop_after_lets_exactly_so_many_bytes_through(proxy: TcpProxy) ->
     assert await healed.hear(16) == b"0123456789abcdef"
 
 
-async def test_a_target_that_is_away_resets_the_client(proxy: TcpProxy) -> None:
+async def test_a_target_that_is_down_resets_the_client(proxy: TcpProxy) -> None:
     proxy.target_port = 1
     client = await Client.of(proxy)
     with pytest.raises(ConnectionResetError):
         await client.hear(1)
 
 
-async def test_stop_leaves_nothing(echo: int) -> None:
+async def test_stop_leaves_no_task_behind(echo: int) -> None:
     before = asyncio.all_tasks()
     async with TcpProxy(echo) as proxy:
         clients = [await Client.of(proxy) for _ in range(3)]

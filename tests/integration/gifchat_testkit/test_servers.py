@@ -21,13 +21,13 @@ def test_mongo_takes_majority_journaled_writes(mongo_url: str, mongo_database: s
         assert things.count_documents({}) == 1
 
 
-def test_every_test_has_a_database_of_its_own(mongo_url: str, mongo_database: str) -> None:
+def test_every_test_has_its_own_database(mongo_url: str, mongo_database: str) -> None:
     with MongoClient[dict[str, Any]](mongo_url) as client:
         assert client[mongo_database].list_collection_names() == []
 
 
 @pytest.mark.parametrize("turn", [1, 2])
-def test_valkey_is_new_for_every_test(valkey: str, turn: int) -> None:
+def test_valkey_is_empty_for_every_test(valkey: str, turn: int) -> None:
     with Redis.from_url(valkey, decode_responses=True) as client:
         assert client.dbsize() == keys.PARTITIONS
         assert client.get(keys.generation(63)) == "0"
@@ -58,7 +58,7 @@ def test_servers_die_with_a_killed_test_session(tmp_path: Path) -> None:
 def wait_until_gone(pid: int, timeout_s: float = 5.0) -> None:
     deadline = time.monotonic() + timeout_s
     while is_running(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still there"
+        assert time.monotonic() < deadline, f"process {pid} still runs"
         time.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""The checker by logs written by hand: a good run passes, and each broken promise is found, by its name."""
+"""The checker on hand-written logs: a good run passes, and each breach is found in its field."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def posted(t: float, seq: int, room: str = ROOM) -> Log:
 
 
 def reader_that_stays() -> Log:
-    """Joins an empty room, gets 1–3, is disconnected from 4.1 to 4.9, recovers 4–5, gets 6."""
+    """Joins an empty room, receives 1–3, is disconnected from 4.1 to 4.9, recovers 4–5, receives 6."""
     return [
         records.Begun(t=0.0, room=ROOM, user="ann", transport="websocket"),
         records.Connected(t=0.1, gateway="gateway-1"),
@@ -69,7 +69,7 @@ def reader_that_stays() -> Log:
 
 
 def reader_that_goes() -> Log:
-    """Joins, gets 1–3, and is gone for good at 4."""
+    """Joins, receives 1–3, and vanishes at 4."""
     return [
         records.Begun(t=0.0, room=ROOM, user="bob", transport="polling"),
         records.Connected(t=0.1, gateway="gateway-1"),
@@ -120,7 +120,7 @@ def without(logs: Logs, client: str, *seqs: int, kind: type[Record] | None = Non
 
 
 def after(log: Log, kind: type[Record], seq: int) -> int:
-    """The index after the record of this kind and seq."""
+    """Return the index after the record of this kind and seq."""
     return next(at for at, r in enumerate(log) if isinstance(r, kind) and getattr(r, "seq", None) == seq) + 1
 
 
@@ -136,11 +136,11 @@ def test_a_good_run_passes_with_its_figures() -> None:
 
 
 @pytest.mark.parametrize("seq", [4, 6])
-def test_i1_a_message_that_never_came_is_lost(seq: int) -> None:
+def test_i1_a_message_that_never_arrived_is_lost(seq: int) -> None:
     assert "lost" in verdict(without(good(), "ann", seq)).breaches
 
 
-def test_i1_who_went_for_good_is_owed_nothing_more_and_who_came_late_nothing_before() -> None:
+def test_i1_leavers_and_late_joiners_are_not_owed_other_messages() -> None:
     logs = without(good(), "bob", 3)
     assert verdict(logs).ok
     logs["late"] = [
@@ -156,13 +156,13 @@ def test_i1_who_went_for_good_is_owed_nothing_more_and_who_came_late_nothing_bef
     assert verdict(logs).ok
 
 
-def test_i1_a_log_that_breaks_off_is_not_excused() -> None:
+def test_i1_a_truncated_log_counts_as_staying() -> None:
     logs = good()
     logs["ann"] = logs["ann"][: after(logs["ann"], records.Applied, 3)]
     assert verdict(logs).lost == 3
 
 
-def test_i1_an_acknowledgement_that_the_database_does_not_keep_is_false() -> None:
+def test_i1_an_acknowledgement_of_a_message_not_in_the_database_is_false() -> None:
     logs = good()
     logs["writer"] += [
         records.Attempt(t=7.0, room=ROOM, key="ghostly", number=1),
@@ -172,32 +172,32 @@ def test_i1_an_acknowledgement_that_the_database_does_not_keep_is_false() -> Non
     assert verdict(logs, dump(Stored(ROOM, EPOCH, 7, "ann", "another", True))).false_acks == 1
 
 
-def test_i1_a_message_that_was_never_settled_is_told() -> None:
+def test_i1_a_message_without_an_outcome_is_unsettled() -> None:
     logs = good()
     logs["writer"].append(records.GaveUp(t=8.0, room=ROOM, key="later"))
     assert verdict(logs).breaches == ("unsettled",)
 
 
-def test_i2_sent_again_live_on_the_same_join() -> None:
+def test_i2_an_entry_sent_twice_on_a_join_is_a_duplicate() -> None:
     logs = good()
     logs["ann"].insert(after(logs["ann"], records.Applied, 3), received(3.5, 2))
     assert verdict(logs).breaches == ("duplicated",)
 
 
-def test_i2_sent_again_below_the_declared_position() -> None:
+def test_i2_an_entry_below_the_declared_position_is_a_duplicate() -> None:
     logs = good()
     at = next(i for i, r in enumerate(logs["ann"]) if isinstance(r, records.Received) and r.source == "recent")
     logs["ann"].insert(at, received(4.9, 3, "recent"))
     assert verdict(logs).breaches == ("duplicated",)
 
 
-def test_i2_shown_twice() -> None:
+def test_i2_an_entry_shown_twice_is_a_duplicate() -> None:
     logs = good()
     logs["ann"].insert(after(logs["ann"], records.Applied, 3), applied(3.5, 3))
     assert verdict(logs).breaches == ("duplicated",)
 
 
-def test_i2_stored_twice_or_acknowledged_at_two_places() -> None:
+def test_i2_a_message_stored_or_acknowledged_at_two_seqs_is_a_duplicate() -> None:
     again = Stored(ROOM, EPOCH, 7, "ann", message(ROOM, 2), True)
     assert verdict(good(), dump(again)).duplicated == 1
     logs = good()
@@ -205,7 +205,7 @@ def test_i2_stored_twice_or_acknowledged_at_two_places() -> None:
     assert verdict(logs, dump(again)).duplicated == 2
 
 
-def test_i2_after_a_reset_the_newest_page_is_no_repetition() -> None:
+def test_i2_the_newest_page_after_a_reset_is_not_a_duplicate() -> None:
     logs = good()
     logs["ann"][-1:] = [
         records.Resync(t=7.0, room=ROOM, seq=6),
@@ -222,32 +222,32 @@ def test_i2_after_a_reset_the_newest_page_is_no_repetition() -> None:
     assert found.resyncs == 1
 
 
-def test_i3_a_hole_is_found_even_where_nothing_acknowledged_is_missing() -> None:
+def test_i3_a_hole_without_a_lost_message_is_found() -> None:
     logs = without(good(), "ann", 2)
     logs["writer"] = [r for r in logs["writer"] if getattr(r, "key", "") != message(ROOM, 2)]
     assert verdict(logs).breaches == ("out_of_order",)
 
 
-def test_i3_reordering() -> None:
+def test_i3_reordering_is_found() -> None:
     logs = without(good(), "ann", 2)
     at = after(logs["ann"], records.Applied, 3)
     logs["ann"][at:at] = shown(3.1, 2)
     found = verdict(logs)
     assert found.breaches == ("out_of_order",)
-    assert found.out_of_order >= 2, "on the wire and on the screen"
+    assert found.out_of_order >= 2, "sent and shown out of order"
 
 
-def test_i3_a_hole_in_the_database() -> None:
+def test_i3_a_hole_in_the_database_is_found() -> None:
     assert verdict(good(), dump(Stored(ROOM, EPOCH, 8, "ann", "x", True))).breaches == ("out_of_order",)
 
 
-def test_i4_more_members_than_seats() -> None:
+def test_i4_more_members_than_seats_are_found() -> None:
     logs = good()
     logs["watcher"].append(records.Occupancy(t=16.5, room=ROOM, members=3))
     assert verdict(logs).breaches == ("over_admitted",)
 
 
-def test_i4_more_users_who_hear_one_event_than_seats() -> None:
+def test_i4_more_receivers_of_an_event_than_seats_are_found() -> None:
     logs = good()
     logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1)
     logs["watcher"] = [replace(look, members=1) for look in logs["watcher"] if isinstance(look, records.Occupancy)]
@@ -262,7 +262,7 @@ def test_i4_two_tabs_are_one_user() -> None:
     assert "over_admitted" not in verdict(logs).breaches
 
 
-def test_i4_the_seat_of_who_comes_back_in_time_is_kept() -> None:
+def test_i4_a_returning_user_who_finds_the_room_full_lost_a_seat() -> None:
     logs = good()
     at = next(i for i, r in enumerate(logs["ann"]) if isinstance(r, records.Connected) and r.gateway == "gateway-2") + 1
     refusal = records.JoinRefused(t=4.85, room=ROOM, code="room_full", retry=True, evicted=False)
@@ -273,7 +273,7 @@ def test_i4_the_seat_of_who_comes_back_in_time_is_kept() -> None:
     assert verdict(logs).ok
 
 
-def test_i4_who_comes_back_in_time_is_not_said_to_have_gone() -> None:
+def test_i4_a_returning_user_announced_as_gone_lost_a_seat() -> None:
     logs = good()
     logs["bob"].insert(-1, records.Presence(t=4.5, room=ROOM, event="exit", user="ann"))
     assert verdict(logs).breaches == ("seats_lost",)
@@ -281,7 +281,7 @@ def test_i4_who_comes_back_in_time_is_not_said_to_have_gone() -> None:
     assert verdict(logs).ok
 
 
-def test_i5_a_ghost_that_stays_too_long() -> None:
+def test_i5_a_ghost_that_stays_too_long_is_found() -> None:
     logs = good()
     logs["watcher"] = looks(20.0, free_at=16.5)
     found = verdict(logs)
@@ -289,19 +289,19 @@ def test_i5_a_ghost_that_stays_too_long() -> None:
     assert found.ghosts_max_s == pytest.approx(12.5)
 
 
-def test_i5_a_ghost_that_never_goes() -> None:
+def test_i5_a_ghost_that_never_leaves_is_found() -> None:
     logs = good()
     logs["watcher"] = looks(20.0, free_at=99.0)
     assert verdict(logs).breaches == ("ghosts",)
 
 
-def test_i6_an_event_of_another_room() -> None:
+def test_i6_an_event_of_another_room_is_found() -> None:
     logs = good()
     logs["ann"].insert(after(logs["ann"], records.Applied, 3), received(3.5, 9, room=OTHER))
     assert "crossed" in verdict(logs).breaches
 
 
-def test_i6_a_message_that_is_another_one_in_the_database() -> None:
+def test_i6_a_message_that_differs_from_the_database_is_found() -> None:
     logs = good()
     logs["ann"] = [
         replace(r, key="forged") if isinstance(r, records.Applied) and r.seq == 2 else r for r in logs["ann"]
@@ -309,23 +309,23 @@ def test_i6_a_message_that_is_another_one_in_the_database() -> None:
     assert verdict(logs).breaches == ("crossed",)
 
 
-def test_i6_an_entry_that_the_database_does_not_have() -> None:
+def test_i6_an_entry_that_is_not_in_the_database_is_found() -> None:
     logs = good()
     logs["ann"][-1:-1] = shown(7.0, 7)
     assert verdict(logs).breaches == ("crossed",)
 
 
 @pytest.mark.parametrize(("rss_bytes", "files"), [(82 * 2**20, 120), (200 * 2**20, 18)])
-def test_i7_what_is_not_given_back(rss_bytes: int, files: int) -> None:
+def test_i7_leaked_memory_and_files_are_found(rss_bytes: int, files: int) -> None:
     logs = good()
     last = records.Used(t=17.0, process="gateway-1", pid=7, phase="after", rss_bytes=rss_bytes, files=files)
     logs["run"][-1] = last
     assert verdict(logs).breaches == ("leaked",)
     logs["run"][-1] = replace(last, pid=8)
-    assert verdict(logs).ok, "a restarted process is another one"
+    assert verdict(logs).ok, "a restarted process is skipped"
 
 
-def test_i8_reconnects_in_one_second() -> None:
+def test_i8_the_peak_of_reconnects_is_judged() -> None:
     logs = good()
     for number in range(5):
         logs[f"storm-{number}"] = [
@@ -338,13 +338,13 @@ def test_i8_reconnects_in_one_second() -> None:
     assert verdict(logs, limits=Limits(reconnects_per_s=5)).breaches == ("reconnects",)
 
 
-def test_times_that_a_row_limits() -> None:
+def test_a_row_can_limit_times() -> None:
     assert verdict(good(), limits=Limits(resume_p99_s=0.5)).breaches == ("slow",)
     assert verdict(good(), limits=Limits(heal_s=0.5)).breaches == ("slow",)
     assert verdict(good(), limits=Limits(late_s=1.0)).heal_s == 0
 
 
-def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+def test_records_and_dumps_are_read_back(tmp_path: Path) -> None:
     logs = good()
     for client, log in logs.items():
         with Recorder(tmp_path / f"{client}.jsonl") as recorder:
@@ -355,10 +355,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert Dump.read(tmp_path / "dump.json") == dump()
 
 
-def test_percentiles_are_values_that_occurred() -> None:
+def test_a_percentile_is_one_of_the_values() -> None:
     assert (percentile([], 99), percentile([3.0, 1.0, 2.0], 50), percentile([3.0, 1.0, 2.0], 99)) == (0.0, 2.0, 3.0)
 
 
-def test_the_parts_answer_for_nothing() -> None:
+def test_empty_logs_have_no_problems() -> None:
     assert seats.ghosts_s({}) == times.resumes_s({}) == []
     assert list(delivery.stored_problems({}, Dump([]))) == []

@@ -26,7 +26,7 @@ def test_waiting_takes_no_time_and_keeps_its_order() -> None:
     assert time.monotonic() - began_at_s < 5
 
 
-def test_to_settle_lets_everything_happen_that_needs_no_time() -> None:
+def test_settling_runs_everything_that_needs_no_time() -> None:
     seen: list[int] = []
 
     async def count_down(left: int) -> None:
@@ -45,7 +45,7 @@ def test_to_settle_lets_everything_happen_that_needs_no_time() -> None:
     assert len(seen) == 50
 
 
-def test_a_wait_for_nothing_fails_at_once() -> None:
+def test_a_wait_that_can_never_end_fails_at_once() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
 
