@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from gifchat_rooms_api.app import create_app
 from gifchat_rooms_api.settings import Settings
@@ -57,6 +58,16 @@ async def test_requests_are_counted_by_route_not_by_path(api: Api) -> None:
     assert 'rooms_api_requests_total{method="other",route="/api/v1/rooms/{room_id}",status="405"}' in numbers
     assert room["_id"] not in numbers
     assert "coffee" not in numbers
+
+
+async def test_refusals_are_counted_by_code(api: Api) -> None:
+    def refused() -> float:
+        return REGISTRY.get_sample_value("rooms_api_refused_total", {"code": "room_not_found"}) or 0.0
+
+    before = refused()
+    anne = await api.user("anne")
+    assert (await anne.http.get(f"/rooms/{'0' * 24}")).status_code == 404
+    assert refused() == before + 1
 
 
 async def test_only_gateways_can_read_hosting_records(api: Api) -> None:

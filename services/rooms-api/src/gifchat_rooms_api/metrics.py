@@ -1,18 +1,16 @@
-"""What rooms-api counts and times, for Prometheus."""
+"""The Prometheus metrics of rooms-api."""
 
 from prometheus_client import Counter, Histogram
 
 COMMIT_SECONDS = Histogram(
-    "rooms_api_commit_seconds", "From numbering a batch of entries to the majority's acknowledgement."
+    "rooms_api_commit_seconds", "Seconds from numbering a batch of entries to the acknowledgement by a majority."
 )
-COMMIT_ENTRIES = Histogram(
-    "rooms_api_commit_entries", "Entries in one batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
-)
-COMMIT_CONFLICTS = Counter("rooms_api_commit_conflicts", "Numbers that another writer of the room took first.")
-PUBLISH_DROPPED = Counter("rooms_api_publish_dropped", "Frames dropped because Redis was away for too long.")
+COMMIT_ENTRIES = Histogram("rooms_api_commit_entries", "Entries per batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
+COMMIT_CONFLICTS = Counter("rooms_api_commit_conflicts", "Seqs that another writer of the room took first.")
+PUBLISH_DROPPED = Counter("rooms_api_publish_dropped", "Frames dropped because Redis was down for too long.")
 REQUESTS = Counter("rooms_api_requests", "Requests by route and status.", ("method", "route", "status"))
 REQUEST_SECONDS = Histogram("rooms_api_request_seconds", "Time until a request was answered in full.", ("route",))
-REFUSED = Counter("rooms_api_refused", "Refusals by their code.", ("code",))
+REFUSED = Counter("rooms_api_refused", "Refused or failed requests, by the code of the answer.", ("code",))
 DECODE_SECONDS = Histogram(
-    "rooms_api_decode_seconds", "Decoding one uploaded picture, from the child's start to its end."
+    "rooms_api_decode_seconds", "Seconds to decode one uploaded picture, from the start of the child to its exit."
 )

@@ -1,1 +1,1 @@
-"""The ports on MongoDB, Redis and this machine."""
+"""The ports, implemented on MongoDB, Redis and this machine."""

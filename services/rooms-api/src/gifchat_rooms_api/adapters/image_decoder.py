@@ -98,7 +98,7 @@ class ImageDecoder:
                 async with asyncio.timeout(self._limits.deadline_s):
                     output, error_output = await _exchange(child, picture.data)
             except TimeoutError as error:
-                _log.warning("decoder_too_late", format=picture.format.value, deadline_s=self._limits.deadline_s)
+                _log.warning("decoder_timed_out", format=picture.format.value, deadline_s=self._limits.deadline_s)
                 raise Refused(errors.UNAVAILABLE) from error
             finally:
                 await self._end(child)

@@ -16,8 +16,7 @@ STILL_MAX_SIDE = 480
 """The longer side of the still first frame, in pixels."""
 
 IN_FLIGHT_MAX = timedelta(minutes=1)
-"""Upper bound on the time that an upload or a post takes from its first write to its last. A sweep spares anything
-younger."""
+"""Upper bound on the time from the first to the last write of an upload or a post. Sweeps spare what is younger."""
 
 
 class Format(Enum):

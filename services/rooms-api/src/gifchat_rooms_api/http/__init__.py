@@ -1,1 +1,1 @@
-"""The routes, and the shapes at the edge."""
+"""The HTTP routes, and the schemas of their bodies."""

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from gifchat_contracts import errors, languages
 from gifchat_contracts.errors import ErrorCode, Refused
+from gifchat_rooms_api import metrics
 from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
 
 MEDIA_TYPE = "application/problem+json"
@@ -67,6 +68,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """The answer for `code`, in the language that the client prefers."""
+    metrics.REFUSED.labels(code.code).inc()
     language = languages.language_of(request.headers.get("accept-language"))
     body = _body(code, language, request.url.path, detail)
     if wrong:
