@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from gifchat_realtime_gateway.adapters.redis_pipelining import TIMEOUT_S, UNDER_WAY, Pipelining
+from gifchat_realtime_gateway.adapters.redis_pipelining import MAX_IN_FLIGHT, TIMEOUT_S, Pipelining
 from gifchat_testkit.proxy import TcpProxy
 
 pytestmark = pytest.mark.servers
@@ -46,7 +46,7 @@ async def echo(pipelining: Pipelining, number: int, *, once: bool = False) -> in
 async def test_concurrent_commands_on_one_connection_get_their_own_replies(
     pipelining: Pipelining, proxy: TcpProxy
 ) -> None:
-    numbers = range(UNDER_WAY * 4)
+    numbers = range(MAX_IN_FLIGHT * 4)
     assert await asyncio.gather(*(echo(pipelining, number) for number in numbers)) == list(numbers)
     assert proxy.accepted == 1
 
@@ -55,8 +55,8 @@ async def test_the_number_of_commands_in_flight_is_limited(pipelining: Pipelinin
     await echo(pipelining, 0)
     proxy.stall("down")
     before = proxy.forwarded_bytes["up"]
-    asking = [asyncio.create_task(echo(pipelining, 7)) for _ in range(UNDER_WAY * 2)]
-    most = UNDER_WAY * len(b"*2\r\n$4\r\nECHO\r\n$1\r\n7\r\n")
+    asking = [asyncio.create_task(echo(pipelining, 7)) for _ in range(MAX_IN_FLIGHT * 2)]
+    most = MAX_IN_FLIGHT * len(b"*2\r\n$4\r\nECHO\r\n$1\r\n7\r\n")
     async with asyncio.timeout(5.0):
         while proxy.forwarded_bytes["up"] - before < most:
             await asyncio.sleep(0.01)
@@ -82,13 +82,13 @@ async def test_an_error_reply_goes_to_its_own_caller(pipelining: Pipelining) -> 
 async def test_a_cancelled_command_does_not_shift_the_replies(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.delay(0.1)
-    asking = [asyncio.create_task(echo(pipelining, number)) for number in range(UNDER_WAY + 10)]
+    asking = [asyncio.create_task(echo(pipelining, number)) for number in range(MAX_IN_FLIGHT + 10)]
     await asyncio.sleep(0)
-    for number in (1, 3, UNDER_WAY + 1):
+    for number in (1, 3, MAX_IN_FLIGHT + 1):
         asking[number].cancel()
     answers = await asyncio.gather(*asking, return_exceptions=True)
     gone = [number for number, answer in enumerate(answers) if isinstance(answer, asyncio.CancelledError)]
-    assert gone == [1, 3, UNDER_WAY + 1]
+    assert gone == [1, 3, MAX_IN_FLIGHT + 1]
     assert all(answer == number for number, answer in enumerate(answers) if number not in gone)
 
 
@@ -124,13 +124,13 @@ async def test_a_command_that_must_not_run_twice_is_not_retried(
 async def test_an_unsent_command_is_sent_on_the_next_connection(pipelining: Pipelining, proxy: TcpProxy) -> None:
     await echo(pipelining, 0)
     proxy.stall()
-    asking = [asyncio.create_task(echo(pipelining, number, once=True)) for number in range(UNDER_WAY + 20)]
+    asking = [asyncio.create_task(echo(pipelining, number, once=True)) for number in range(MAX_IN_FLIGHT + 20)]
     await asyncio.sleep(0)
     proxy.cut()
     await proxy.heal()
     answers = await asyncio.gather(*asking, return_exceptions=True)
-    assert [type(answer) for answer in answers[:UNDER_WAY]] == [RedisConnectionError] * UNDER_WAY
-    assert answers[UNDER_WAY:] == list(range(UNDER_WAY, UNDER_WAY + 20))
+    assert [type(answer) for answer in answers[:MAX_IN_FLIGHT]] == [RedisConnectionError] * MAX_IN_FLIGHT
+    assert answers[MAX_IN_FLIGHT:] == list(range(MAX_IN_FLIGHT, MAX_IN_FLIGHT + 20))
 
 
 async def test_a_silent_server_is_an_error_until_it_answers_again(pipelining: Pipelining, proxy: TcpProxy) -> None:

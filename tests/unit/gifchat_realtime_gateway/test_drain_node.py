@@ -15,7 +15,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.domain.drain import WAVE_S
 from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
-from gifchat_realtime_gateway.use_cases.drain_node import COME_BACK_S, DrainNode
+from gifchat_realtime_gateway.use_cases.drain_node import RECONNECT_S, DrainNode
 from gifchat_testkit.gateway_nodes import FakeCluster, now_s
 from gifchat_testkit.turned_time import TurnedTimeLoop, settle
 
@@ -243,7 +243,7 @@ class DrainWhateverComes(RuleBasedStateMachine):
             self.come_in(0 if move.task.done() else late)
         assert move.task.done() == self.draining.task.done()
 
-    @rule(passed_s=st.sampled_from([0.05, WAVE_S, 0.5, COME_BACK_S, 6.0]))
+    @rule(passed_s=st.sampled_from([0.05, WAVE_S, 0.5, RECONNECT_S, 6.0]))
     def let_time_pass(self, passed_s: float) -> None:
         self.runner.run(asyncio.sleep(passed_s))
 
@@ -265,7 +265,7 @@ class DrainWhateverComes(RuleBasedStateMachine):
             moved = {connection for connection in move.here if connection not in self.connections.open}
             if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S:
                 assert len(moved) >= len(move.here) * move.share
-            if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S + COME_BACK_S:
+            if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S + RECONNECT_S:
                 assert move.task.done()
                 assert move.task.exception() is None
 
@@ -281,9 +281,9 @@ class DrainWhateverComes(RuleBasedStateMachine):
             return
         assert self.drain.draining == (self.draining is not None)
         ages_s = [self.now_s() - move.began_at_s for move in self.moves]
-        if self.draining or any(age_s < COME_BACK_S for age_s in ages_s):
+        if self.draining or any(age_s < RECONNECT_S for age_s in ages_s):
             assert self.drain.moving
-        elif all(age_s > self.over_s + 2 * WAVE_S + COME_BACK_S for age_s in ages_s):
+        elif all(age_s > self.over_s + 2 * WAVE_S + RECONNECT_S for age_s in ages_s):
             assert not self.drain.moving, "it serves on"
 
     def teardown(self) -> None:

@@ -12,10 +12,10 @@ from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.repair_rooms import (
     CHECK_EVERY_S,
+    GAP_DELAY_S,
     MAX_BACKOFF_S,
+    MAX_EMPTY_READS,
     MAX_MISSING,
-    MAX_NOTHING,
-    PATIENCE_S,
     RETRY_AFTER_S,
 )
 from gifchat_testkit.fakes.rooms_api import StoredRoom
@@ -69,17 +69,17 @@ async def hosted(cluster: FakeCluster) -> AsyncIterator[Hosted]:
 async def test_a_gap_is_filled_by_one_read_for_all_members(hosted: Hosted) -> None:
     one, _two, _three, four, five = hosted.say("1", "2", "3", "4", "5")
     hosted.publish(one, four, five)
-    await hosted.everybody_has("1", "2", "3", "4", "5", within_s=PATIENCE_S + 0.1)
+    await hosted.everybody_has("1", "2", "3", "4", "5", within_s=GAP_DELAY_S + 0.1)
     assert hosted.cluster.api.asked == {"after": 1}
 
 
 async def test_what_two_replicas_publish_out_of_order_costs_no_read(hosted: Hosted) -> None:
     one, two = hosted.say("1", "2")
     hosted.publish(two)
-    await asyncio.sleep(PATIENCE_S / 2)
+    await asyncio.sleep(GAP_DELAY_S / 2)
     hosted.publish(one)
     await hosted.everybody_has("1", "2", within_s=0.01)
-    await asyncio.sleep(10 * PATIENCE_S)
+    await asyncio.sleep(10 * GAP_DELAY_S)
     assert hosted.cluster.api.asked == {}
 
 
@@ -87,7 +87,7 @@ async def test_what_comes_while_the_gap_is_read_follows_it_once(hosted: Hosted) 
     one, two, three = hosted.say("1", "2", "3")
     hosted.cluster.api.hold("after")
     hosted.publish(three)
-    await asyncio.sleep(2 * PATIENCE_S)
+    await asyncio.sleep(2 * GAP_DELAY_S)
     [four] = hosted.say("4")
     hosted.publish(four, one, two)
     await settle()
@@ -99,14 +99,14 @@ async def test_a_gap_of_several_pages_is_read_page_after_page(hosted: Hosted) ->
     texts = [str(number) for number in range(limits.HISTORY_PAGE_MAX + 20)]
     *_, last = hosted.say(*texts)
     hosted.publish(last)
-    await hosted.everybody_has(*texts, within_s=PATIENCE_S + 0.1)
+    await hosted.everybody_has(*texts, within_s=GAP_DELAY_S + 0.1)
     assert hosted.cluster.api.asked == {"after": 2}
 
 
 async def test_a_room_that_missed_too_much_is_started_anew(hosted: Hosted) -> None:
     *_, last = hosted.say(*map(str, range(MAX_MISSING + 1)))
     hosted.publish(last)
-    await asyncio.sleep(PATIENCE_S + 0.1)
+    await asyncio.sleep(GAP_DELAY_S + 0.1)
     resync = {"room": ROOM, "position": {"epoch": hosted.stored.epoch, "seq": MAX_MISSING + 1}}
     for session in hosted.sessions:
         assert hosted.node.received(session, "resync") == [resync]
@@ -119,7 +119,7 @@ async def test_what_is_published_while_a_room_is_started_anew_is_not_lost(hosted
     *_, last = hosted.say(*map(str, range(MAX_MISSING + 1)))
     hosted.cluster.api.hold("newest")
     hosted.publish(last)
-    await asyncio.sleep(2 * PATIENCE_S)
+    await asyncio.sleep(2 * GAP_DELAY_S)
     assert hosted.cluster.api.asked == {"after": 1, "newest": 1}
     # The page was read before this, and it is the last one for a long time.
     hosted.publish(*hosted.say("the last one"))
@@ -145,7 +145,7 @@ async def test_a_new_numbering_starts_the_room_anew(hosted: Hosted) -> None:
 async def test_a_lost_last_message_is_found_when_the_head_is_announced(hosted: Hosted) -> None:
     hosted.say("1")
     hosted.publish(Frame(Kind.HEAD, b"", hosted.stored.epoch, 1))
-    await hosted.everybody_has("1", within_s=PATIENCE_S + 0.1)
+    await hosted.everybody_has("1", within_s=GAP_DELAY_S + 0.1)
     hosted.forget_calls()
     hosted.publish(Frame(Kind.HEAD, b"", hosted.stored.epoch, 1))
     await asyncio.sleep(1)
@@ -176,7 +176,7 @@ async def test_while_rooms_api_is_away_it_is_asked_ever_more_seldom_and_then_all
         for earlier, later in zip(hosted.cluster.api.asked_at_s, hosted.cluster.api.asked_at_s[1:], strict=False)
     ]
     assert len(pauses_s) > 10
-    assert pauses_s[0] <= PATIENCE_S
+    assert pauses_s[0] <= GAP_DELAY_S
     assert all(MAX_BACKOFF_S / 2 <= pause_s <= MAX_BACKOFF_S for pause_s in pauses_s[-5:])
     assert len(set(pauses_s[-5:])) > 1, "jittered"
 
@@ -199,7 +199,7 @@ async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> Non
     one, two = hosted.say("1", "2")
     hosted.publish(two)
     room = hosted.node.rooms[ROOM]
-    await asyncio.sleep(PATIENCE_S)
+    await asyncio.sleep(GAP_DELAY_S)
     for _ in range(100):
         if room.stream.position.seq == 2:
             break
@@ -251,7 +251,7 @@ async def test_a_gap_before_what_was_never_written_is_given_up(hosted: Hosted) -
     room = hosted.node.rooms[ROOM]
     assert not room.stream.has_gap
     reads = hosted.cluster.api.asked["after"]
-    assert reads <= MAX_NOTHING + 2
+    assert reads <= MAX_EMPTY_READS + 2
     await asyncio.sleep(600)
     assert hosted.cluster.api.asked["after"] == reads
     hosted.publish(*hosted.say("two"))

@@ -9,7 +9,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Pid, RoomId
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Admitted, Session
-from gifchat_realtime_gateway.use_cases.save_sessions import AGAIN_AFTER_S, KEPT_S, SAVED_AT_ONCE, SaveSessions
+from gifchat_realtime_gateway.use_cases.save_sessions import AGAIN_AFTER_S, KEPT_S, SESSIONS_PER_BATCH, SaveSessions
 from gifchat_testkit.fakes.saved_sessions import FakeSavedSessions
 
 ROOM, OTHER = RoomId("a" * 24), RoomId("b" * 24)
@@ -52,11 +52,11 @@ async def test_a_session_is_saved_with_its_rooms(world: World) -> None:
 
 
 async def test_only_changed_sessions_are_saved_in_one_batch(world: World) -> None:
-    sessions = [world.session(f"{number}", ROOM) for number in range(SAVED_AT_ONCE + 1)]
+    sessions = [world.session(f"{number}", ROOM) for number in range(SESSIONS_PER_BATCH + 1)]
     sessions[0].enter(OTHER, ADMITTED)
     for _ in range(3):
         await world.save.save()
-    assert [len(batch) for batch in world.saved.calls] == [SAVED_AT_ONCE, 1, 0]
+    assert [len(batch) for batch in world.saved.calls] == [SESSIONS_PER_BATCH, 1, 0]
 
 
 async def test_only_the_first_save_takes_over_the_private_id(world: World) -> None:

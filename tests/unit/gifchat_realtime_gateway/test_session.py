@@ -3,14 +3,14 @@ from hypothesis import strategies as st
 
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import UserId
-from gifchat_realtime_gateway.domain.session import EVENTS_AT_ONCE, EVENTS_PER_S, TYPING_EVERY_S, Budget, Session
+from gifchat_realtime_gateway.domain.session import EVENT_BURST, EVENTS_PER_S, TYPING_EVERY_S, Budget, Session
 
 ANNE = Identity(UserId("1" * 24), "#111111")
 
 
 def test_a_burst_is_let_through_and_then_as_many_as_come_in_a_second() -> None:
     budget = Budget()
-    assert [budget.spend(100.0) for _ in range(EVENTS_AT_ONCE + 1)] == [True] * EVENTS_AT_ONCE + [False]
+    assert [budget.spend(100.0) for _ in range(EVENT_BURST + 1)] == [True] * EVENT_BURST + [False]
     assert [budget.spend(101.0) for _ in range(int(EVENTS_PER_S) + 1)] == [True] * int(EVENTS_PER_S) + [False]
 
 

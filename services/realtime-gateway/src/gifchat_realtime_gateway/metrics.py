@@ -1,4 +1,4 @@
-"""What a gateway counts, for Prometheus."""
+"""The gateway's metrics, for Prometheus."""
 
 import time
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 
 class Tally:
-    """A counter on the path of every event, added to as it is: the library's takes a lock. One thread counts."""
+    """A counter without a lock, for the path of every event. Only one thread may count."""
 
     __slots__ = ("count", "created_at")
 
@@ -19,12 +19,12 @@ class Tally:
 
 
 class Tallies(Collector):
-    """Tallies of one name, by the value of a label."""
+    """The tallies of one metric, by the value of a label."""
 
     def __init__(
         self, name: str, documentation: str, label: str | None = None, *, registry: CollectorRegistry = REGISTRY
     ) -> None:
-        """Registers itself with `registry`."""
+        """Register with `registry`."""
         self._name = name
         self._documentation = documentation
         self._labels = [] if label is None else [label]
@@ -32,7 +32,7 @@ class Tallies(Collector):
         registry.register(self)
 
     def of(self, *values: str) -> Tally:
-        """The tally with this value of the label."""
+        """Return the tally with this value of the label."""
         return self._tallies.setdefault(values, Tally())
 
     def collect(self) -> Iterable[CounterMetricFamily]:
@@ -44,16 +44,18 @@ class Tallies(Collector):
 
 
 SOCKETS = Gauge("gateway_sockets", "Engine.IO connections.")
-HOSTED_ROOMS = Gauge("gateway_hosted_rooms", "Rooms whose channel this node hears.")
-EVENTS = Tallies("gateway_events", "Events handed to fan-out, by kind.", "kind")
+HOSTED_ROOMS = Gauge("gateway_hosted_rooms", "Rooms that this node hosts.")
+EVENTS = Tallies("gateway_events", "Events delivered to rooms, by kind.", "kind")
 DELIVERIES = Tallies("gateway_deliveries", "Events written to sessions.").of()
-DUPLICATES = Counter("gateway_duplicates", "Durable events that had been delivered before.")
-REPAIRS = Counter("gateway_repairs", "Range reads to fill a gap.")
-RESYNCS = Counter("gateway_resyncs", "Rooms started anew, because what was missing could not be filled in.")
-BAD_FRAMES = Counter("gateway_bad_frames", "What came on a channel and was no frame.")
-ADMISSIONS = Counter("gateway_admissions", "Decisions over seats, by outcome.", ("outcome",))
-JOINS = Counter("gateway_joins", "Sessions let in, by what they were given.", ("given",))
-EVICTIONS = Counter("gateway_evictions", "Sessions taken out of a room.")
-RESUBSCRIPTIONS = Counter("gateway_resubscriptions", "Times that the feed connected anew.")
-REFUSED = Counter("gateway_refused", "Refusals by their code.", ("code",))
+DUPLICATES = Counter("gateway_duplicates", "Durable events received again after their delivery.")
+REPAIRS = Counter("gateway_repairs", "Range reads that filled gaps.")
+RESYNCS = Counter("gateway_resyncs", "Rooms whose stream was restarted, because a gap could not be filled.")
+BAD_FRAMES = Counter("gateway_bad_frames", "Undecodable frames received.")
+ADMISSIONS = Counter("gateway_admissions", "Decisions about seats, by outcome.", ("outcome",))
+JOINS = Counter(
+    "gateway_joins", "Sessions admitted, by what they received: all missed events or the newest page.", ("given",)
+)
+EVICTIONS = Counter("gateway_evictions", "Sessions evicted from a room.")
+RESUBSCRIPTIONS = Counter("gateway_resubscriptions", "Reconnections of the feed.")
+REFUSED = Counter("gateway_refused", "Refused requests, by code.", ("code",))
 RELAYED = Counter("gateway_relayed", "Requests relayed to the node that holds their session, by kind.", ("kind",))

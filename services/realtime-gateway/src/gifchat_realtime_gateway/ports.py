@@ -1,4 +1,4 @@
-"""What the use cases need from the outside, and what they may rely on. Adapters and fakes keep the same promises."""
+"""What the use cases need from outside, with guarantees. Adapters and fakes give the same guarantees."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,62 +17,62 @@ from gifchat_realtime_gateway.domain.seats import Admission, Departure, Readmiss
 
 
 class SeatsUnavailableError(Exception):
-    """Seats cannot be decided over now: Redis is away, full or read-only.
+    """No decision about seats is possible now: Redis is down, full or read-only.
 
-    Whether the call had an effect is unknown; the next `renew` that succeeds puts it right.
+    It is unknown whether the call had an effect. The next successful `renew` settles it.
     """
 
 
 class Seats(Protocol):
-    """The seats of all rooms over all nodes, asked by one node.
+    """The seats of all rooms on all nodes, as one node asks for them.
 
-    A decision is atomic over all nodes. Users are counted, not sessions: each admitted session is ended by one `leave`.
-    The node counts a session as soon as `admit` returns, and no longer once `leave` is called. Every method that waits
-    raises `SeatsUnavailableError`.
+    A decision is atomic over all nodes. A seat belongs to a user, not to a session, and each admitted session ends with
+    one `leave`. The node counts a session from the return of `admit` to the call of `leave`. Every coroutine raises
+    `SeatsUnavailableError`.
     """
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
-        """Ask for a seat for one session. A refusal uses nothing up, the ticket included.
+        """Ask for a seat for one session. A refusal does not use up the ticket.
 
-        While a partition recovers only users who have a seat already are admitted.
+        While a partition recovers, only users who already have a seat are admitted.
         """
         ...
 
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
-        """Whether this node counts a session of the user in the room."""
+        """Whether this node counts a session of the user in the room. Does not ask Redis."""
         ...
 
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """One session of the user on this node ended; the last one anywhere leaves the seat in its grace.
+        """End one session of the user on this node. After the user's last session anywhere, the seat's grace begins.
 
-        Works while Redis is full. Where it raises, the session counts as ended all the same.
+        Works while Redis is full. Even if this raises, the session counts as ended.
         """
         ...
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """End all sessions of the user on this node, without a grace (kick, ban); a `leave` after it is harmless.
+        """End all sessions of the user on this node, without a grace (kick, ban). A later `leave` is a no-op.
 
-        Every node that has some does it when it hears of it, and the last one frees the seat. A node that hears of it
-        late does not touch a seat that the user has taken on another node since.
+        Every node that has such sessions calls this, and the last one frees the seat. A late call does not touch a seat
+        that the user has taken on another node since.
         """
         ...
 
     async def renew(self) -> Collection[RoomId]:
-        """Renew the lease of every room that this node holds, and settle what earlier failures left open.
+        """Renew the lease of every room that this node holds, and settle calls with an unknown outcome.
 
         Returns:
-            Rooms whose seats may be lost: Redis came back empty, a replica took over, or this node was swept. To be
-            restored or readmitted.
+            Rooms whose seats may be lost, because Redis restarted empty, a replica took over, or this node was swept.
+            The caller restores or readmits them.
         """
         ...
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        """Register again the sessions that this node holds, by user; other nodes' sessions stay.
+        """Register this node's sessions again, by user. Other nodes' sessions stay.
 
-        What is registered for this node and is not held by it ends at once: it left, and Redis has lost that.
+        Sessions that are registered for this node but not held by it end at once: Redis has lost their `leave`.
 
-        The seats were granted before, so they are accepted while recovering and over `max`. Only for a node that was
-        never late: a late node's seats may be others' by now (`readmit`).
+        The seats were granted before, so they are accepted during recovery and above `max`. A node that was late must
+        call `readmit` instead, because others may have its seats.
 
         Returns:
             The room's occupancy.
@@ -80,47 +80,47 @@ class Seats(Protocol):
         ...
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        """Like `restore`, after this node was late: seats are taken only as far as there are free ones.
+        """Register the sessions of a node that was late. It takes only free seats.
 
-        While the partition recovers nothing is taken until shortly before its end: first come the seats of nodes that
-        were not late, then these, then new users.
+        While the partition recovers, this takes no seats until shortly before the end of the recovery. So nodes that
+        were not late come first, then late nodes, then new users.
 
-        Refused users count as having no session here.
+        Refused users count as having no session on this node.
         """
         ...
 
     def held(self, room_id: RoomId) -> Mapping[Identity, int]:
-        """The sessions that this node holds in the room, by user."""
+        """Return this node's sessions in the room, by user."""
         ...
 
     async def sweep(self) -> list[Departure]:
-        """Remove seats of nodes whose lease ran out and seats whose grace ended, in all rooms.
+        """Free the seats of nodes with an expired lease and the seats whose grace ended, in all rooms.
 
-        While a partition recovers its nodes keep their seats.
+        While a partition recovers, nodes keep their seats.
 
         Each departure is returned to exactly one caller in the cluster.
         """
         ...
 
     async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
-        """Members of each of these rooms; 0 where there are none."""
+        """Return the number of members of each of these rooms."""
         ...
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """Whether the user has given the password that the room has at `access_version`."""
+        """Whether the user has given the room's password of this `access_version`."""
         ...
 
     async def recovering_for_s(self) -> float:
-        """How long some partition still recovers; 0: all are settled. Starts the recovery of partitions without one."""
+        """Return how long some partition still recovers; 0 if none does. Starts the recovery of unmarked partitions."""
         ...
 
     async def release_node(self) -> None:
-        """Put every seat of this node into its grace: the node stops."""
+        """Start the grace of every seat of this node, because the node stops."""
         ...
 
 
 class PublishFailedError(Exception):
-    """The event was perhaps not handed to Redis."""
+    """Redis may not have received the event."""
 
 
 class Nodes(Protocol):
@@ -165,19 +165,19 @@ class SavedSessions(Protocol):
 
 
 class Publisher(Protocol):
-    """Hands ephemeral events to all gateways, this one included: at most once, in the order of awaited calls."""
+    """Publishes ephemeral events to all gateways, this one included: at most once, in the order of awaited calls."""
 
     async def publish(self, channel: str, frame: Frame) -> None:
         """Publish `frame` on `channel`.
 
         Raises:
-            PublishFailedError: Redis is away.
+            PublishFailedError: Redis is down.
         """
         ...
 
 
 class FeedUnavailableError(Exception):
-    """The channel cannot be heard now."""
+    """The channel cannot be subscribed now."""
 
 
 class FeedListener(Protocol):
@@ -193,73 +193,73 @@ class FeedListener(Protocol):
 
 
 class Feed(Protocol):
-    """Hears channels: at most once, in the order of publishing while the connection holds.
+    """Subscribes to channels. Delivers at most once, in the order of publishing while the connection lasts.
 
-    After a lost connection it subscribes again to all channels by itself and says so: what was published meanwhile is
-    missing, and whoever listens has to find out.
+    After a lost connection the feed subscribes to all channels again and tells its listener. Messages published
+    meanwhile are lost, and the listener has to find out which.
     """
 
     async def subscribe(self, channel: str) -> None:
-        """Hear `channel`; everything published after this returns is handed on.
+        """Subscribe to `channel`. The listener gets everything that is published after this returns.
 
         Raises:
-            FeedUnavailableError: not within a few seconds; the channel is not subscribed.
+            FeedUnavailableError: Redis did not confirm within a few seconds. The channel is not subscribed.
         """
         ...
 
     async def unsubscribe(self, channel: str) -> None:
-        """Hear `channel` no more. Never raises: without a connection there is nothing to hear."""
+        """Unsubscribe from `channel`. Never raises, also without a connection."""
         ...
 
 
 class HistoryUnavailableError(Exception):
-    """rooms-api cannot be asked now."""
+    """rooms-api is down."""
 
 
 class RoomHistory(Protocol):
-    """Reads rooms and their logs as a majority has them.
+    """Reads rooms and their logs, as a majority of the database has them.
 
-    Every method raises `HistoryUnavailableError`; those about one room raise `Refused` with `ROOM_NOT_FOUND` too.
+    Every method raises `HistoryUnavailableError`. Methods about one room also raise `Refused` with `ROOM_NOT_FOUND`.
     """
 
     async def record(self, room_id: RoomId) -> RoomRecord:
-        """The hosting record."""
+        """Return the hosting record."""
         ...
 
     async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
-        """Hosting records, in one request for up to 1,000; rooms that do not exist are left out."""
+        """Return the hosting records of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
         ...
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
-        """The last `limit` entries; `head` is the seq of the last one."""
+        """Return the last `limit` entries. `head` is the seq of the last one."""
         ...
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
-        """The first `limit` entries above `seq`."""
+        """Return the first `limit` entries above `seq`."""
         ...
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
-        """Where each of these rooms is, in one request for up to 1,000; rooms that do not exist are left out."""
+        """Return the heads of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
         ...
 
 
 class MessageRelay(Protocol):
-    """Hands a member's message to rooms-api."""
+    """Posts a member's message to rooms-api."""
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
-        """Post it; returns the stored message.
+        """Post the message and return it as stored.
 
         Idempotent by `client_message_id`.
 
         Raises:
-            Refused: with the code that a POST would have got; `OUTCOME_UNKNOWN` where no answer came.
+            Refused: rooms-api's refusal, or `OUTCOME_UNKNOWN` if it did not answer.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a ticket says: this user may ask for a seat in this room now, once."""
+    """The content of a ticket: this user may ask for a seat in this room once, soon."""
 
     room_id: RoomId
     user_id: UserId
@@ -268,14 +268,14 @@ class Ticket:
 
 
 class Signatures(Protocol):
-    """Reads and makes what travels signed through hands that are not trusted."""
+    """Reads and writes signed tokens that travel through clients."""
 
     def session_of(self, cookie: str) -> str | None:
-        """The session id in a session cookie; None if it is forged or too old."""
+        """Return the session id in a session cookie, or None if the cookie is forged or expired."""
         ...
 
     def ticket_of(self, token: str) -> Ticket:
-        """What a ticket says.
+        """Return the content of a ticket.
 
         Raises:
             Refused: `TICKET_EXPIRED` or `TICKET_INVALID`.
@@ -283,21 +283,21 @@ class Signatures(Protocol):
         ...
 
     def membership(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
-        """Proof for rooms-api that the user was admitted."""
+        """Return a proof for rooms-api that the user was admitted."""
         ...
 
 
 class Sockets(Protocol):
-    """Writes to the clients of this node. Never waits, never raises: a client that is gone is skipped."""
+    """Writes to the clients of this node. Never blocks, never raises. Skips clients that have gone."""
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""
         ...
 
     def group(self) -> Group:
-        """A new group of sessions in `/chat`, without any."""
+        """Return a new, empty group of sessions in `/chat`."""
         ...
 
     def deliver_to_lobby(self, body: bytes) -> None:
-        """The same to every session in `/room`."""
+        """Write one event to every session in `/room`."""
         ...

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
 
-UNDER_WAY = 256
+MAX_IN_FLIGHT = 256
 """More wait: a script takes Redis some 50 µs, and none is to wait for so long that it looks like a silent server."""
 TIMEOUT_S = 1.0
 
@@ -100,7 +100,7 @@ class _Line:
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
-        self._under_way: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._in_flight: deque[tuple[asyncio.Future[Any], float]] = deque()
         """In the order of their answers, with the time at which they were sent."""
         self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
         self._watch: asyncio.TimerHandle | None = None
@@ -130,7 +130,7 @@ class _Line:
         if connection is None or connection.lost.done():
             raise _NotSentError("lost")
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if len(self._under_way) < UNDER_WAY:
+        if len(self._in_flight) < MAX_IN_FLIGHT:
             self._send(connection, command, reply)
         else:
             self._waiting.append((command, reply))
@@ -138,20 +138,20 @@ class _Line:
 
     def answered(self, answer: Any) -> None:
         """What the oldest command has waited for."""
-        if not self._under_way:
+        if not self._in_flight:
             self.fail("an answer to nothing")
             return
-        reply, _ = self._under_way.popleft()
+        reply, _ = self._in_flight.popleft()
         if not reply.done():
             reply.set_result(answer)
-        while self._waiting and self._connection is not None and len(self._under_way) < UNDER_WAY:
+        while self._waiting and self._connection is not None and len(self._in_flight) < MAX_IN_FLIGHT:
             command, waiting = self._waiting.popleft()
             if not waiting.done():
                 self._send(self._connection, command, waiting)
 
     def _send(self, connection: Connection, command: _Command, reply: "asyncio.Future[Any]") -> None:
         loop = asyncio.get_running_loop()
-        self._under_way.append((reply, loop.time()))
+        self._in_flight.append((reply, loop.time()))
         connection.send(*command)
         if self._watch is None:
             self._watch = loop.call_later(TIMEOUT_S, self._look)
@@ -159,9 +159,9 @@ class _Line:
     def _look(self) -> None:
         """Whether the oldest command waits for too long."""
         self._watch = None
-        if self._under_way:
+        if self._in_flight:
             loop = asyncio.get_running_loop()
-            due_s = self._under_way[0][1] + TIMEOUT_S
+            due_s = self._in_flight[0][1] + TIMEOUT_S
             if due_s <= loop.time():
                 self.fail(f"no answer within {TIMEOUT_S} s")
             else:
@@ -169,10 +169,10 @@ class _Line:
 
     def _give_up(self, why: str) -> None:
         unanswered: list[tuple[asyncio.Future[Any], RedisConnectionError]] = [
-            *((reply, RedisConnectionError(why)) for reply, _ in self._under_way),
+            *((reply, RedisConnectionError(why)) for reply, _ in self._in_flight),
             *((reply, _NotSentError(why)) for _, reply in self._waiting),
         ]
-        self._under_way.clear()
+        self._in_flight.clear()
         self._waiting.clear()
         for reply, error in unanswered:
             if not reply.done():

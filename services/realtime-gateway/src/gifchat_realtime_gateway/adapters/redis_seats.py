@@ -30,7 +30,7 @@ from gifchat_realtime_gateway.ports import SeatsUnavailableError
 USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
 """A ticket is refused by its age after its time to live; the rest is for clocks that differ."""
 
-CALLS_AT_ONCE = 32
+MAX_CONCURRENT_CALLS = 32
 """More wait: a pool of connections that is used up raises, and a storm of joins must not look like a fault."""
 
 Seat = tuple[RoomId, UserId]
@@ -126,7 +126,7 @@ class RedisSeats:
             redis.register_script(_script_text(name))
             for name in ("admit", "leave", "remove", "renew", "restore", "release", "sweep", "recovering")
         )
-        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._pipelining = Pipelining(redis)
         # A crowd that comes asks for the same ones again and again.
         self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)

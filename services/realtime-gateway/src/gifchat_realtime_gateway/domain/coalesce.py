@@ -1,7 +1,6 @@
-"""Presence and occupancy, thinned: what a big room does not need one by one, and the lobby not at once.
+"""Merge presence changes of big rooms and occupancies for the lobby into at most one event a second.
 
-The same values are used where events are sent and where they are received: a gateway sends at most one difference a
-second, and of what N gateways send it passes on one a second.
+Gateways merge twice: what they send, and what they receive from all other gateways.
 """
 
 import json
@@ -16,18 +15,18 @@ from gifchat_contracts.ids import RoomId, UserId, is_room_id
 
 
 class Tier(Enum):
-    """How a room's presence is told."""
+    """How a room's presence is announced."""
 
     ONE_BY_ONE = auto()
-    """`join` and `exit`, each at once."""
+    """A `join` or `exit` at once for each change."""
     DIFFERENCE = auto()
-    """Who came and who left, at most once a second."""
+    """The members who came and left, at most once a second."""
     COUNT = auto()
-    """How many there are, at most once a second."""
+    """The number of members, at most once a second."""
 
 
 def tier_of(members: int) -> Tier:
-    """The tier of a room with so many members."""
+    """Return the tier of a room with `members` members."""
     if members <= limits.PRESENCE_ONE_BY_ONE_MEMBERS:
         return Tier.ONE_BY_ONE
     if members <= limits.PRESENCE_DIFFERENCE_MEMBERS:
@@ -36,33 +35,33 @@ def tier_of(members: int) -> Tier:
 
 
 def read_presence(room_id: RoomId, body: bytes) -> PresencePayload:
-    """What a node tells of the room's presence.
+    """Parse another node's presence event for this room.
 
     Raises:
-        ValueError: it tells something else.
+        ValueError: it is not one.
     """
     match json.loads(body):
-        case [_, {"room": told, "members": members, **rest}] if told == room_id and _is_count(members):
+        case [_, {"room": named, "members": members, **rest}] if named == room_id and _is_count(members):
             payload: PresencePayload = {"room": room_id, "members": members}
             if "joined" in rest or "left" in rest:
                 payload["joined"] = _read_colors(rest.get("joined", {}))
                 payload["left"] = _read_colors(rest.get("left", {}))
             return payload
         case _:
-            raise ValueError(f"no presence of {room_id}")
+            raise ValueError(f"not a presence event of {room_id}")
 
 
 def read_occupancies(body: bytes) -> dict[RoomId, int]:
-    """What a node tells the lobby: members by room.
+    """Parse another node's event for the lobby: the number of members by room.
 
     Raises:
-        ValueError: it tells something else.
+        ValueError: it is not one.
     """
     match json.loads(body):
         case [_, dict() as members] if all(map(is_room_id, members)) and all(map(_is_count, members.values())):
             return members
         case _:
-            raise ValueError("no members by room")
+            raise ValueError("not numbers of members by room")
 
 
 def _is_count(value: object) -> bool:
@@ -71,13 +70,13 @@ def _is_count(value: object) -> bool:
 
 def _read_colors(value: object) -> dict[UserId, str]:
     if not isinstance(value, dict) or not all(isinstance(color, str) for color in value.values()):
-        raise ValueError("no colours by user")
+        raise ValueError("not colours by user")
     return value
 
 
 @dataclass(slots=True)
 class _Change:
-    """What happened in a room since it was last told: nobody is in both `joined` and `left`."""
+    """The changes in a room since the last event. No user is in both `joined` and `left`."""
 
     members: int
     joined: dict[UserId, str] = field(default_factory=dict)
@@ -85,17 +84,14 @@ class _Change:
     names_complete: bool = True
 
     def add(self, later: "_Change") -> None:
-        """Then comes `later`. Who came and left again, or left and came back, does not show.
-
-        In place: a storm of joins adds one by one.
-        """
+        """Add a later change, in place. A user who came and left again, or left and returned, does not show."""
         self.members = later.members
         _move(later.joined, self.joined, self.left)
         _move(later.left, self.left, self.joined)
         self.names_complete = self.names_complete and later.names_complete
 
     def payload(self, room_id: RoomId) -> PresencePayload | None:
-        """The event; None where nothing is left to tell."""
+        """Return the event, or None if the changes cancelled out."""
         if tier_of(self.members) is Tier.COUNT or not self.names_complete:
             return {"room": room_id, "members": self.members}
         if not self.joined and not self.left:
@@ -110,7 +106,7 @@ def _move(colors: Mapping[UserId, str], into: dict[UserId, str], out_of: dict[Us
 
 
 class PresenceMerge:
-    """What is still to be told of each room."""
+    """Changes that are not sent yet, by room."""
 
     def __init__(self) -> None:
         self._changes: dict[RoomId, _Change] = {}
@@ -119,19 +115,19 @@ class PresenceMerge:
         return room_id in self._changes
 
     def arrived(self, room_id: RoomId, who: Identity, members: int) -> None:
-        """`who` is a new member of the room, which has so many now."""
+        """Add a new member. The room has `members` members now."""
         self._add(room_id, _Change(members, joined={who.user_id: who.color}))
 
     def left(self, room_id: RoomId, who: Identity, members: int) -> None:
-        """`who` is gone from the room, which has so many members now."""
+        """Remove a member. The room has `members` members now."""
         self._add(room_id, _Change(members, left={who.user_id: who.color}))
 
     def add(self, payload: PresencePayload) -> None:
-        """What another node tells."""
+        """Add another node's event."""
         self._add(payload["room"], _change_of(payload))
 
     def put_back(self, payloads: Iterable[PresencePayload]) -> None:
-        """What was taken could not be told: it comes before all that happened since."""
+        """Return taken events that could not be sent. They precede all later changes."""
         for payload in payloads:
             earlier, later = _change_of(payload), self._changes.get(payload["room"])
             if later is not None:
@@ -139,11 +135,11 @@ class PresenceMerge:
             self._changes[payload["room"]] = earlier
 
     def forget(self, room_id: RoomId) -> None:
-        """The room is gone, or nobody here listens to it."""
+        """Drop the changes of a room."""
         self._changes.pop(room_id, None)
 
     def take(self) -> list[PresencePayload]:
-        """One event for each room with something to tell."""
+        """Take all changes, as one event for each room that has some."""
         changes, self._changes = self._changes, {}
         payloads = (change.payload(room_id) for room_id, change in changes.items())
         return [payload for payload in payloads if payload is not None]
@@ -166,24 +162,24 @@ def _change_of(payload: PresencePayload) -> _Change:
 
 
 class OccupancyMerge:
-    """The rooms whose number of members changed, with the latest number."""
+    """The latest number of members of each room where it changed."""
 
     def __init__(self) -> None:
         self._members: dict[RoomId, int] = {}
 
     def add(self, members: Mapping[RoomId, int]) -> None:
-        """Members by room."""
+        """Add numbers of members by room."""
         self._members.update(members)
 
     def put_back(self, members: Mapping[RoomId, int]) -> None:
-        """What was taken could not be told: it is older than what came since."""
+        """Return taken numbers that could not be sent. Later numbers take precedence."""
         self._members = {**members, **self._members}
 
     def forget(self, room_id: RoomId) -> None:
-        """The room is gone."""
+        """Drop a removed room."""
         self._members.pop(room_id, None)
 
     def take(self) -> dict[RoomId, int]:
-        """Members by changed room, for one event."""
+        """Take all numbers, for one event."""
         members, self._members = self._members, {}
         return members

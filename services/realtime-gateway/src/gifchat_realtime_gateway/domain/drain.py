@@ -1,4 +1,4 @@
-"""How sockets are moved away: in waves, so that the other nodes are not hit by all of them at once."""
+"""Move clients away in waves, so that they do not reach the other nodes all at once."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -7,9 +7,9 @@ WAVE_S = 0.1
 
 
 def waves(connections: Sequence[str], over_s: float, wave_s: float = WAVE_S) -> list[Sequence[str]]:
-    """Split `connections` into equal waves, one every `wave_s`, that take `over_s` seconds together.
+    """Split `connections` into equal waves, one every `wave_s` seconds, for `over_s` seconds in total.
 
-    Few connections make few waves: nobody waits for an empty one.
+    No wave is empty, so few connections make few waves.
     """
     count = max(1, min(len(connections), round(over_s / wave_s)))
     size = max(1, ceil(len(connections) / count))

@@ -18,26 +18,26 @@ MAX_HELD = 1_024
 
 
 class Deliver(NamedTuple):
-    """These frames follow what was delivered before, without a hole."""
+    """Deliver these frames. They continue the delivered ones without a gap."""
 
     frames: Sequence[Frame]
 
 
 class Outcome(Enum):
-    """What else can come of a frame."""
+    """What else can happen to a frame."""
 
     DUPLICATE = auto()
-    """It was delivered, or is held, already."""
+    """The frame was delivered before or is held."""
     GAP = auto()
-    """Something before it is missing; it is held."""
+    """The frame is held, because an earlier one is missing."""
     RESYNC = auto()
-    """Another numbering, or too much is missing: nothing that is held helps any more."""
+    """The epoch changed, or too many frames are missing. The stream must be restarted."""
 
 
 class Stream:
-    """Puts durable frames in order, exactly once.
+    """Puts durable frames in order, each exactly once.
 
-    Everything that `receive` hands out has seqs that rise by one, starting after the position it began with.
+    The seqs of delivered frames rise by one, starting after the initial position.
     """
 
     def __init__(self, position: Position, max_held: int = MAX_HELD) -> None:
@@ -48,20 +48,20 @@ class Stream:
 
     @property
     def position(self) -> Position:
-        """Where delivery has got to."""
+        """The position of the last delivered frame."""
         return Position(self._epoch, self._last)
 
     @property
     def has_gap(self) -> bool:
-        """Whether something is held because something before it is missing."""
+        """Whether frames are held because an earlier one is missing."""
         return bool(self._held)
 
     def forget_held(self) -> None:
-        """What is held follows something that does not exist."""
+        """Drop the held frames, because the missing one does not exist."""
         self._held.clear()
 
     def receive(self, frame: Frame) -> Deliver | Outcome:
-        """Take a durable frame, from the feed or from the log."""
+        """Take a durable frame from the feed or the log."""
         if frame.epoch != self._epoch:
             return Outcome.RESYNC
         if frame.seq != self._last + 1:
@@ -83,26 +83,26 @@ class Stream:
 
 
 class Group(Protocol):
-    """Sessions that are written to at once. Who is added hears what is sent from then on, in order."""
+    """Sessions that receive the same events. A session receives, in order, what is sent after it was added."""
 
     def add(self, sid: str) -> None:
-        """A session more; one that is not connected is left out.
+        """Add a session; a no-op if it is not connected.
 
-        One that is there already comes anew: what was sent and is not written yet is not for it any more.
+        A session that is in the group already starts anew. It does not receive events that are queued.
         """
         ...
 
     def discard(self, sid: str) -> None:
-        """A session less: it hears nothing more, not even what was sent and is not written yet."""
+        """Remove a session. It receives nothing more, not even events that are queued."""
         ...
 
     def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
-        """Write one event, the ready JSON `["event",payload]`, to all but some. Never waits, never raises."""
+        """Write one event, the ready JSON `["event",payload]`, to all but `exclude`. Never blocks, never raises."""
         ...
 
 
 class Audience:
-    """The sessions of this node in one room, by user."""
+    """The sessions of one room on this node, by user."""
 
     def __init__(self, group: Group) -> None:
         self._group = group
@@ -113,13 +113,13 @@ class Audience:
         return len(self._sessions)
 
     def add(self, session: Session) -> None:
-        """From now on the session hears the room."""
+        """Add a session. It receives the room's events from now on."""
         self._sessions[session.sid] = session
         self._group.add(session.sid)
         self._sids.setdefault(session.who.user_id, set()).add(session.sid)
 
     def discard(self, session: Session) -> None:
-        """The session hears the room no more."""
+        """Remove a session. It receives nothing more."""
         if self._sessions.pop(session.sid, None) is None:
             return
         self._group.discard(session.sid)
@@ -129,41 +129,41 @@ class Audience:
             del self._sids[session.who.user_id]
 
     def send(self, body: bytes, exclude: UserId | None = None) -> None:
-        """Write an event to everybody, or to everybody but one user."""
+        """Write an event to all sessions, except those of one user."""
         self._group.send(body, self.sids_of(exclude))
 
     def sids_of(self, user_id: UserId | None) -> Collection[str]:
-        """One user."""
+        """Return the sids of one user."""
         return self._sids.get(user_id, ()) if user_id else ()
 
     def sessions(self) -> list[Session]:
-        """Everybody, at this moment."""
+        """Return all sessions."""
         return list(self._sessions.values())
 
     def sessions_of(self, user_id: UserId) -> list[Session]:
-        """One user, at this moment."""
+        """Return the sessions of one user."""
         return [self._sessions[sid] for sid in self._sids.get(user_id, ())]
 
 
 class HostedRoom:
-    """Made when the first member comes; forgotten some time after the last one has gone."""
+    """A room that this node hosts, from the first member's join until some time after the last one left."""
 
     def __init__(self, room_id: RoomId, record: RoomRecord, page: LogPage, group: Group, now_s: float) -> None:
-        """`page` is the end of the log, read after the node began to hear the room's channel.
+        """`page` is the end of the log, read after the room's channel was subscribed.
 
-        `group` is empty, and this room's alone; `now_s` is monotonic.
+        `group` is empty and belongs to this room. `now_s` is monotonic.
         """
         self.room_id = room_id
         self.record = record
         self.record_read_at_s: float | None = now_s
-        """None: it changed since; it is to be read again before somebody is admitted by it."""
+        """None if the record has changed since. It is reread before anybody is admitted."""
         self.used_at_s = now_s
         self.audience = Audience(group)
         self.occupancy: int = record.room["members"]
-        """Members over all nodes, as far as this node has heard."""
+        """Members on all nodes, as far as this node knows."""
         self.start_stream(page)
 
     def start_stream(self, page: LogPage) -> None:
-        """Begin at the end of `page`."""
+        """Start the stream at the end of `page`."""
         self.stream = Stream(Position(page.epoch, page.head))
         self.ring = Ring(page.head - len(page.frames), page.frames)

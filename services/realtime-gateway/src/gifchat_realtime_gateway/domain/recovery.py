@@ -1,4 +1,4 @@
-"""What a returning client missed: all of it, or an explicit resync; never a part."""
+"""Find what a returning client missed: all of it or an explicit resync, never a part."""
 
 import json
 from collections import deque
@@ -17,15 +17,15 @@ LogItem = dict[str, Any]
 
 
 class Ring:
-    """The newest durable frames of a room, without a hole: all above `start`."""
+    """The newest durable frames of a room, without a gap: all above `start`."""
 
     def __init__(self, start: int, frames: Sequence[Frame] = (), capacity: int = limits.RING_EVENTS) -> None:
-        """`frames` have the seqs from `start` + 1 on."""
+        """`frames` have the seqs from `start` + 1."""
         self._capacity = capacity
         self._frames: deque[Frame] = deque(frames)
         self._start = start
         self._deleted: dict[int, None] = {}
-        """Seqs, the latest deletions last: older frames may be read before a deletion, and come after it."""
+        """Seqs of deleted messages, the latest last. A frame read before the deletion may arrive after it."""
 
     @property
     def start(self) -> int:
@@ -39,20 +39,20 @@ class Ring:
 
     @property
     def space(self) -> int:
-        """How many older frames it could take."""
+        """How many older frames fit."""
         return self._capacity - len(self._frames)
 
     def append(self, frame: Frame) -> None:
-        """The next frame; above the capacity the oldest one goes."""
+        """Add the next frame. Above the capacity, drop the oldest one."""
         self._frames.append(frame)
         if len(self._frames) > self._capacity:
             self._frames.popleft()
             self._start += 1
 
     def extend_back(self, frames: Sequence[Frame]) -> None:
-        """Older frames that end where the ring starts; as many of them, the newest first, as there is space for.
+        """Add older frames that end where the ring starts, the newest first, as many as fit.
 
-        What does not end there (the ring has moved on meanwhile) is left out.
+        Frames that do not connect are skipped: the ring may have moved on meanwhile.
         """
         for frame in reversed(frames):
             if len(self._frames) >= self._capacity:
@@ -62,17 +62,17 @@ class Ring:
                 self._start -= 1
 
     def since(self, seq: int) -> list[Frame] | None:
-        """Everything above `seq`; None where the ring does not reach back so far."""
+        """Return all frames above `seq`, or None if the ring does not reach back so far."""
         if seq < self._start:
             return None
         return list(islice(self._frames, seq - self._start, None))
 
     def newest(self, count: int) -> list[Frame]:
-        """The last `count` frames."""
+        """Return the last `count` frames."""
         return list(islice(self._frames, max(0, len(self._frames) - count), None))
 
     def redact(self, seq: int) -> None:
-        """The message at `seq` was deleted: who comes later must not be shown its content."""
+        """Remove the content of a deleted message, so that later clients do not get it."""
         at = seq - self._start - 1
         self._deleted.pop(seq, None)
         self._deleted[seq] = None
@@ -82,7 +82,7 @@ class Ring:
             self._frames[at] = self._redacted(self._frames[at])
 
     def redacted(self, frames: Iterable[Frame]) -> list[Frame]:
-        """Frames read from the log, without the content of what was deleted since."""
+        """Return frames from the log, without the content of messages deleted since."""
         return [self._redacted(frame) for frame in frames]
 
     def _redacted(self, frame: Frame) -> Frame:
@@ -97,29 +97,29 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """All that was missed, in order."""
+    """All frames that the client missed, in order."""
 
     frames: Sequence[Frame]
 
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The end of the log: for who is new, or cannot be helped otherwise."""
+    """The end of the log, for a new client or one that cannot recover."""
 
     frames: Sequence[Frame]
 
 
 class Wanting(Enum):
-    """Why it cannot be said yet."""
+    """Why the answer needs another read."""
 
     OLDER = auto()
-    """The ring does not reach back so far."""
+    """The ring does not reach back far enough."""
     NEWER = auto()
     """The client has seen more than this node."""
 
 
 def recover(ring: Ring, at: Position, seen: Position | None) -> Recovered | Newest | Wanting:
-    """What a client that has seen everything up to `seen` (None: nothing) is to get of a room that is at `at`."""
+    """Return what a client gets that has seen everything up to `seen` (None: nothing), of a room at `at`."""
     if seen is None or seen.epoch != at.epoch:
         return Newest(ring.newest(limits.RECENT_ON_JOIN))
     if seen.seq > at.seq:
@@ -129,12 +129,12 @@ def recover(ring: Ring, at: Position, seen: Position | None) -> Recovered | Newe
 
 
 def newest(ring: Ring) -> Newest:
-    """What to fall back on."""
+    """Return the end of the log, as a fallback."""
     return Newest(ring.newest(limits.RECENT_ON_JOIN))
 
 
 def items_of(frames: Sequence[Frame]) -> list[LogItem]:
-    """The frames as a client gets them in an ack."""
+    """Return the frames as they appear in an ack."""
     items = []
     for frame in frames:
         event, payload = json.loads(frame.body)

@@ -13,7 +13,7 @@ from gifchat_realtime_gateway.domain.session import Session
 
 
 class Forever(Enum):
-    """The end of what has no end."""
+    """The end of a ban that does not end."""
 
     FOREVER = "forever"
 
@@ -23,15 +23,15 @@ FOREVER: Final = Forever.FOREVER
 
 @dataclass(frozen=True, slots=True)
 class RoomRecord:
-    """The hosting record: a room as rooms-api has it, with what decides over who may be in it."""
+    """The hosting record: a room as rooms-api has it, and who may be in it."""
 
     room: RoomPayload
     epoch: Epoch
     access_version: int
-    """Goes up with every new password: tickets, grants and memberships of an earlier one are void."""
+    """Rises with every new password. Tickets, grants and memberships of an older password are void."""
     banned_until: Mapping[UserId, datetime | Forever]
     kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
-    """Who was let in before that is to be gone."""
+    """Sessions admitted before this time must end."""
 
     @property
     def max_members(self) -> int:
@@ -39,12 +39,12 @@ class RoomRecord:
         return self.room["max"]
 
     def banned(self, user_id: UserId, now: datetime) -> bool:
-        """Whether the user may not be in the room."""
+        """Whether the user is banned at `now`."""
         until = self.banned_until.get(user_id)
         return until is not None and (until is FOREVER or until > now)
 
     def kicked(self, session: Session, room_id: RoomId) -> bool:
-        """Whether the session was let in before its user was kicked."""
+        """Whether the user was kicked after this session was admitted."""
         admitted = session.admissions.get(room_id)
         return admitted is not None and self.kicked_since(session.who.user_id, admitted.at)
 
@@ -56,7 +56,7 @@ class RoomRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A part of a room's log without holes, in rising order."""
+    """A part of a room's log without gaps, in rising order."""
 
     epoch: Epoch
     head: int

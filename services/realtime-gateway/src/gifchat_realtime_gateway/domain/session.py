@@ -1,4 +1,4 @@
-"""One connected client in `/chat`: who it is, where it is, and how much it may still say."""
+"""One connected client in `/chat`: its user, its rooms and its budget."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,24 +8,24 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.languages import Language
 
-EVENTS_AT_ONCE = 40
+EVENT_BURST = 40
 EVENTS_PER_S = 10.0
 TYPING_EVERY_S = 1.0
 
 
 class Budget:
-    """A token bucket for what one connection says."""
+    """A token bucket for the events of one connection."""
 
-    def __init__(self, at_once: float = EVENTS_AT_ONCE, per_s: float = EVENTS_PER_S) -> None:
+    def __init__(self, at_once: float = EVENT_BURST, per_s: float = EVENTS_PER_S) -> None:
         self._at_once = at_once
         self._per_s = per_s
         self._tokens = at_once
         self._at_s: float | None = None
         self.spent = False
-        """Whether there was no token at the last attempt."""
+        """Whether the last attempt found no token."""
 
     def spend(self, now_s: float) -> bool:
-        """Take one token; False where there is none. `now_s` is monotonic."""
+        """Take one token, or return False if there is none. `now_s` is monotonic."""
         if self._at_s is not None:
             self._tokens = min(self._at_once, self._tokens + (now_s - self._at_s) * self._per_s)
         self._at_s = now_s
@@ -38,7 +38,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """When a session was let into a room, and by which password."""
+    """When a session was admitted to a room, and with which password."""
 
     at: datetime
     access_version: int
@@ -46,36 +46,36 @@ class Admitted:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A Socket.IO session. Two tabs of one user are two of them."""
+    """A Socket.IO session. Two tabs of one user are two sessions."""
 
     sid: str
     who: Identity
     language: Language
     rooms: set[RoomId] = field(default_factory=set)
-    """Rooms in which this session is counted."""
+    """Rooms in which this session has a seat."""
     admissions: dict[RoomId, Admitted] = field(default_factory=dict)
     connected: bool = True
     budget: Budget = field(default_factory=Budget)
     typed_at_s: float | None = None
     on_change: Callable[["Session"], None] | None = None
-    """Called after the session entered or left a room."""
+    """Called after the session has entered or left a room."""
 
     def enter(self, room_id: RoomId, admitted: Admitted) -> None:
-        """It is counted in the room from now on."""
+        """Add a room."""
         self.rooms.add(room_id)
         self.admissions[room_id] = admitted
         if self.on_change is not None:
             self.on_change(self)
 
     def leave(self, room_id: RoomId) -> None:
-        """It is counted there no more."""
+        """Remove a room."""
         self.rooms.discard(room_id)
         self.admissions.pop(room_id, None)
         if self.on_change is not None:
             self.on_change(self)
 
     def may_tell_typing(self, now_s: float) -> bool:
-        """Whether it is time again to pass on that this user types. `now_s` is monotonic."""
+        """Whether to pass on that this user is typing. `now_s` is monotonic."""
         if self.typed_at_s is not None and now_s - self.typed_at_s < TYPING_EVERY_S:
             return False
         self.typed_at_s = now_s

@@ -1,4 +1,4 @@
-"""What a client gets in an ack."""
+"""Build the acks that clients receive."""
 
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ Ack = dict[str, Any]
 
 
 def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
-    """The reply to a `join` that was let in."""
+    """Return the ack of an admitted `join`."""
     return {
         "ok": True,
         "room": joined.room,
@@ -30,12 +30,12 @@ def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
 
 
 def probed_ack(now: datetime) -> Ack:
-    """The reply to a `probe`, with the server's time."""
+    """Return the ack of a `probe`, with the server's time."""
     return {"ok": True, "time": timestamp(now)}
 
 
 def refused_ack(refusal: Refused, language: Language) -> Ack:
-    """The reply to what was refused: a code for programs, a sentence for people."""
+    """Return the ack of a refused request: a code for programs, a sentence for people."""
     metrics.REFUSED.labels(refusal.code.code).inc()
     ack: Ack = {
         "ok": False,

@@ -28,13 +28,13 @@ from gifchat_realtime_gateway.use_cases.save_sessions import SaveSessions
 from gifchat_realtime_gateway.use_cases.send_message import SendMessage
 
 _IDENTITY = "gifchat.identity"
-_GUEST = "gifchat.guest"
+_IS_GUEST = "gifchat.guest"
 
 _log = structlog.get_logger(__name__)
 
 
 class ChatNamespace:
-    """Turns what clients emit into calls of use cases, and what comes of them into acks."""
+    """Turns client events into calls of use cases, and their results into acks."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ChatNamespace:
         self._leave = leave
         self._send = send
         self._sessions: dict[str, Session] = {}
-        # Functions, not a namespace class: those call a handler again that raised a TypeError.
+        # Functions, not a namespace class: it would call a handler again after a TypeError.
         handlers: dict[str, EventHandler] = {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,
@@ -76,32 +76,32 @@ class ChatNamespace:
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
         language = languages.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
-        wish = socket_events.parse_restore(auth)
-        pid, saved = (None, None) if wish is None else await self._take(wish, environ)
+        request = socket_events.parse_restore(auth)
+        pid, saved = (None, None) if request is None else await self._take(request, environ)
         session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
         self._sessions[sid] = session
-        if wish is not None and pid is not None:
+        if request is not None and pid is not None:
             self._server.pids[sid] = pid
-            self._save.track(session, pid, guest=environ[_GUEST])
+            self._save.track(session, pid, guest=environ[_IS_GUEST])
             if saved is not None:
-                self._restoring[sid] = (saved, wish.positions)
-        # A crowd that comes back must not flood the log.
+                self._restoring[sid] = (saved, request.positions)
+        # Debug level: a reconnecting crowd must not flood the log.
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
-    async def _take(self, wish: Restore, environ: dict[str, Any]) -> tuple[Pid, SavedSession | None]:
+    async def _take(self, request: Restore, environ: dict[str, Any]) -> tuple[Pid, SavedSession | None]:
         """Take the client's saved session; returns the private id of the new session and the saved one, if any.
 
         The official client counts as `recovered` if it gets the same private id again. So the id stays the same only if
         the client sent its position in every room.
         """
-        if wish.pid is None:
+        if request.pid is None:
             return new_pid(), None
         await self._save.settle()
-        saved = await self._restore.take(wish.pid, self._identify(environ).user_id, guest=environ[_GUEST])
+        saved = await self._restore.take(request.pid, self._identify(environ).user_id, guest=environ[_IS_GUEST])
         if saved is None:
             return new_pid(), None
         environ[_IDENTITY] = saved.who
-        return wish.pid if saved.rooms.keys() <= wish.positions.keys() else new_pid(), saved
+        return request.pid if saved.rooms.keys() <= request.positions.keys() else new_pid(), saved
 
     async def _on_opened(self, sid: str) -> None:
         session, restoring = self._sessions.get(sid), self._restoring.pop(sid, None)
@@ -133,7 +133,7 @@ class ChatNamespace:
             return joined_ack(joined, session, datetime.now(UTC))
 
         ack = await self._answer(sid, join)
-        # A client of the original's asks for no ack.
+        # The original's client does not ask for an ack.
         room = _first(data)
         if not ack["ok"] and is_room_id(room):
             self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
@@ -178,16 +178,16 @@ class ChatNamespace:
         except Refused as refusal:
             return refused_ack(refusal, session.language)
         except Exception:
-            # The boundary of a connection: without an answer the client would wait for nothing.
+            # The boundary of a connection: without an ack the client would wait until its timeout.
             _log.exception("handler_failed", sid=sid)
             return refused_ack(Refused(errors.INTERNAL), session.language)
 
     def _identify(self, environ: dict[str, Any]) -> Identity:
-        """Who the session cookie says; without one, a guest for the time of this connection, in all its sessions."""
+        """Return the user of the session cookie, or one guest for all sessions of this connection."""
         known: Identity | None = environ.get(_IDENTITY)
         if known is None:
             session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))
-            environ[_GUEST] = session_id is None
+            environ[_IS_GUEST] = session_id is None
             known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
             environ.pop("HTTP_COOKIE", None)
         return known

@@ -1,4 +1,4 @@
-"""Namespace `/`: the original's demo. `news` for everybody every 3 s, by one timer; `reply` is counted."""
+"""Namespace `/`: the original's demo. One timer sends `news` to all clients every 3 s. Replies are counted."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from gifchat_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S,
 from gifchat_realtime_gateway.socketio.environ import address_of
 from gifchat_realtime_gateway.socketio.overrides import ChatServer
 
-REPLIES = Counter("gateway_demo_replies", "Events `reply` of the demo.")
+REPLIES = Counter("gateway_demo_replies", "Events `reply` in the demo namespace.")
 
 _log = structlog.get_logger(__name__)
 
 
 class DemoNamespace:
-    """Speaks to whoever listens."""
+    """Sends the news and counts the replies."""
 
     def __init__(self, server: ChatServer, broadcast: Callable[[str, bytes], None]) -> None:
         """Register with `server`; `broadcast` writes an event to a whole namespace."""
@@ -28,7 +28,7 @@ class DemoNamespace:
         server.on(REPLY, self._on_reply, namespace=DEMO_NAMESPACE)
 
     async def run(self) -> None:
-        """Tell the news, until cancelled."""
+        """Send the news once a period, until cancelled."""
         while True:
             await asyncio.sleep(NEWS_PERIOD_S)
             self._broadcast(DEMO_NAMESPACE, body(NEWS, NEWS_TEXT))

@@ -1,4 +1,4 @@
-"""Namespace `/room`: the lobby. Clients only listen, and may probe their connection."""
+"""Namespace `/room`: the lobby. Clients only listen and probe their connection."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from gifchat_realtime_gateway.socketio.overrides import ChatServer
 
 
 class LobbyNamespace:
-    """Lets everybody in."""
+    """Accepts every client."""
 
     def __init__(self, server: ChatServer) -> None:
         """Register with `server`."""
@@ -21,7 +21,7 @@ class LobbyNamespace:
         server.on(PROBE, self._on_probe, namespace=LOBBY_NAMESPACE)
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
-        """Being connected is being in the lobby."""
+        """Accept the client. A connected client is in the lobby."""
 
     async def _on_probe(self, sid: str, *_data: Any) -> Ack:
         environ = self._server.get_environ(sid, LOBBY_NAMESPACE)

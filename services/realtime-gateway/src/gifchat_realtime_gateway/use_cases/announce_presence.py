@@ -1,4 +1,4 @@
-"""Tell who came and who left: to a small room one by one, to a big one thinned; to the lobby in sums."""
+"""Announce arrivals and departures: one by one in small rooms, merged in big ones, as totals in the lobby."""
 
 import asyncio
 
@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 class AnnouncePresence:
     """Publishes presence and occupancy.
 
-    Presence is ephemeral: a `join` or `exit` that Redis did not take is lost; sums are kept and sent a period later.
+    Presence is ephemeral: a `join` or `exit` that Redis rejects is lost. Merged events wait for the next flush.
     """
 
     def __init__(self, publisher: Publisher, period_s: float = PERIOD_S) -> None:
@@ -30,7 +30,7 @@ class AnnouncePresence:
         self._occupancy = OccupancyMerge()
 
     async def arrived(self, room_id: RoomId, who: Identity, occupancy: int) -> None:
-        """`who` became a member; `occupancy` counts them."""
+        """Announce that `who` became a member. `occupancy` includes them."""
         self._occupancy.add({room_id: occupancy})
         if self._one_by_one(room_id, occupancy):
             payload = join_payload(room_id, who.user_id, who.color)
@@ -40,7 +40,7 @@ class AnnouncePresence:
             self._presence.arrived(room_id, who, occupancy)
 
     async def left(self, room_id: RoomId, who: Identity, occupancy: int) -> None:
-        """`who` is no member any more; `occupancy` does not count them."""
+        """Announce that `who` is no longer a member. `occupancy` does not include them."""
         self._occupancy.add({room_id: occupancy})
         if self._one_by_one(room_id, occupancy):
             payload = exit_payload(room_id, who.user_id, who.color)
@@ -50,14 +50,14 @@ class AnnouncePresence:
             self._presence.left(room_id, who, occupancy)
 
     def forget(self, room_id: RoomId) -> None:
-        """The room is gone: nothing is told of it any more."""
+        """Drop what is not announced yet: the room was removed."""
         self._presence.forget(room_id)
         self._occupancy.forget(room_id)
 
     async def flush(self) -> None:
-        """Publish what has gathered: one event for each room above the first tier, one for the lobby."""
-        untold = [payload for payload in self._presence.take() if not await self._tell(payload)]
-        self._presence.put_back(untold)
+        """Publish the merged changes: one event for each big room, and one for the lobby."""
+        unsent = [payload for payload in self._presence.take() if not await self._publish_presence(payload)]
+        self._presence.put_back(unsent)
         members = self._occupancy.take()
         if members:
             frame = Frame(Kind.OCCUPANCY, body(socket_events.OCCUPANCY, members))
@@ -71,10 +71,10 @@ class AnnouncePresence:
             await self.flush()
 
     def _one_by_one(self, room_id: RoomId, occupancy: int) -> bool:
-        """Not while a sum of the room is still to be told: it is older, and would come after."""
+        """Whether to announce a change at once. Not while an older, merged change of the room waits to be sent."""
         return tier_of(occupancy) is Tier.ONE_BY_ONE and room_id not in self._presence
 
-    async def _tell(self, payload: PresencePayload) -> bool:
+    async def _publish_presence(self, payload: PresencePayload) -> bool:
         frame = Frame(Kind.PRESENCE, body(socket_events.PRESENCE, payload))
         return await self._publish(keys.room_channel(payload["room"]), frame)
 

@@ -1,6 +1,6 @@
-"""Find out whether this node hears what is published, by publishing to itself.
+"""Check that this node hears what is published, by publishing to itself.
 
-A connection can be alive and deaf: a subscription that was lost on the server's side looks like a quiet room.
+A connection can be alive and deaf: if the server loses a subscription, the channel only looks quiet.
 """
 
 import asyncio
@@ -14,13 +14,13 @@ from gifchat_realtime_gateway.ports import Publisher, PublishFailedError
 
 PERIOD_S = 1.0
 DEAF_AFTER_S = 3.5
-"""With a period more it is found within 5 s, also on a busy node."""
+"""With one more period, deafness shows within 5 s, also on a busy node."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Canary:
-    """A canary: published every second, missed after a few."""
+    """Publishes a frame to this node every second, and notices when the frames stop coming back."""
 
     def __init__(
         self,
@@ -37,16 +37,16 @@ class Canary:
 
     @property
     def deaf(self) -> bool:
-        """Whether the canary is missed."""
+        """Whether the canary's frames stopped coming back."""
         return self._deaf
 
     def heard(self) -> None:
-        """The canary came back."""
+        """Take note that a frame came back."""
         self._heard_at_s = self._clock()
         self._deaf = False
 
     async def sing(self, on_deaf: Callable[[], None]) -> None:
-        """Publish once. What Redis did not take cannot be heard: that is no deafness."""
+        """Publish once. A frame that Redis did not accept does not count: the node is not deaf then."""
         try:
             await self._publisher.publish(self.channel, Frame(Kind.CANARY, b""))
         except PublishFailedError:
@@ -59,7 +59,7 @@ class Canary:
             on_deaf()
 
     async def run(self, on_deaf: Callable[[], None]) -> None:
-        """Sing once a period, until cancelled. Call `on_deaf` when the canary is missed, and again while it is."""
+        """Publish once a period, until cancelled. Calls `on_deaf` while the node is deaf, once in `DEAF_AFTER_S`."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.sing(on_deaf)

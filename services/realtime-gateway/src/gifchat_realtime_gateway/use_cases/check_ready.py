@@ -1,4 +1,4 @@
-"""Whether this node is to be sent new sockets."""
+"""Decide whether this node may receive new connections."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -9,10 +9,10 @@ Status = Literal["ok", "draining", "deaf", "recovering"]
 
 
 class CheckReady:
-    """Ready: it hears its channels, does not stop, and can let people in.
+    """A node is ready while it hears its channels, does not drain, and can admit users.
 
-    A node that starts beside an empty Redis cannot, for a while. One that was ready stays so when Redis comes back
-    empty later: whoever is here already is better off staying.
+    A node that starts with an empty Redis cannot admit users for a while. A node that was ready once stays ready if
+    Redis restarts empty: moving its clients would not help them.
     """
 
     def __init__(self, seats: Seats, draining: Callable[[], bool], hears: Callable[[], bool]) -> None:
@@ -22,7 +22,7 @@ class CheckReady:
         self._was_settled = False
 
     async def status(self) -> Status:
-        """`ok`, or why not."""
+        """Return `ok`, or the reason why the node is not ready."""
         if self._draining():
             return "draining"
         if not self._hears():

@@ -1,4 +1,4 @@
-"""Stop without losing anybody: no new sockets, move those that are here, leave the seats in their grace."""
+"""Drain the node: accept no new connections, move the existing ones away, keep their seats for the grace period."""
 
 import asyncio
 import random
@@ -11,29 +11,29 @@ import structlog
 from gifchat_realtime_gateway.domain.drain import WAVE_S, waves
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
-COME_BACK_S = 2.0
-"""Within this time those who were moved have come back: clients make their first attempt within 1.5 s."""
+RECONNECT_S = 2.0
+"""Moved clients have reconnected after this time: they make their first attempt within 1.5 s."""
 
 _log = structlog.get_logger(__name__)
 
 
 class Connections(Protocol):
-    """The Engine.IO connections of this node, and the requests that it relays to others."""
+    """The Engine.IO connections of this node, and the ones that it relays to other nodes."""
 
     def connections(self) -> Collection[str]:
-        """Their ids, at this moment."""
+        """Return their current ids."""
         ...
 
     async def close_connection(self, connection: str) -> None:
-        """Close one in the way that makes a client connect again by itself. Must not raise."""
+        """Close one in a way that makes the client reconnect by itself. Must not raise."""
         ...
 
 
 class DrainNode:
-    """Moves sockets to other nodes: all of them, once, or a share. `moving` is asked by whoever lets sockets in."""
+    """Moves clients to other nodes: all of them once, or a share."""
 
     def __init__(self, connections: Connections, seats: Seats, over_s: float) -> None:
-        """Moving takes `over_s` seconds."""
+        """`over_s`: how long moving all clients takes, in seconds."""
         self._connections = connections
         self._seats = seats
         self._over_s = over_s
@@ -42,7 +42,7 @@ class DrainNode:
 
     @property
     def moving(self) -> bool:
-        """Whether new sockets are to go to other nodes: who is moved away has a cookie that leads back here."""
+        """Whether to refuse new connections. The sticky cookie would route moved clients back here."""
         return self.draining or self._shedding > 0
 
     @property
@@ -51,19 +51,19 @@ class DrainNode:
         return self._drained is not None
 
     async def drain(self) -> None:
-        """Move all sockets away, then put every seat that is left into its grace; a second call waits for the first."""
+        """Move all clients away, then start the grace of the seats that are left. A second call waits for the first."""
         if self._drained is None:
             self._drained = asyncio.create_task(self._drain(), name="drain")
         await asyncio.shield(self._drained)
 
     async def shed(self, share: float) -> None:
-        """Move a random share (0–1) of the sockets away, and go on serving the others."""
+        """Move a random share (0–1) of the clients away, and keep serving the others."""
         connections = list(self._connections.connections())
         random.shuffle(connections)
         self._shedding += 1
         try:
             await self._move(connections[: ceil(len(connections) * share)])
-            await asyncio.sleep(COME_BACK_S)
+            await asyncio.sleep(RECONNECT_S)
         finally:
             self._shedding -= 1
 
@@ -71,7 +71,7 @@ class DrainNode:
         connections = list(self._connections.connections())
         random.shuffle(connections)
         await self._move(connections)
-        # Who had come in before the door was closed and connected after the list was made.
+        # Clients that were let in before the drain began may have connected after the list was made.
         await asyncio.gather(*map(self._connections.close_connection, self._connections.connections()))
         try:
             await self._seats.release_node()
@@ -81,7 +81,7 @@ class DrainNode:
 
     async def _move(self, connections: Sequence[str]) -> None:
         moving = waves(connections, self._over_s)
-        _log.info("moving", sockets=len(connections), waves=len(moving))
+        _log.info("moving", connections=len(connections), waves=len(moving))
         for wave in moving:
             await asyncio.gather(*map(self._connections.close_connection, wave))
             await asyncio.sleep(WAVE_S)

@@ -1,4 +1,4 @@
-"""Take sessions out of a room that they may not be in any more."""
+"""Take sessions out of rooms: after a kick, a ban, a lost seat, or the removal of the room."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class EvictSessions:
-    """Ends sessions in a room; who is evicted stays connected, and hears why."""
+    """Ends sessions in a room. An evicted client stays connected and learns the reason."""
 
     def __init__(
         self,
@@ -44,16 +44,16 @@ class EvictSessions:
         return room.record.max_members if room else 0
 
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
-        """See `renew_leases.SeatedSessions`: their seats are others' now."""
+        """See `renew_leases.SeatedSessions`."""
         room = self._rooms.get(room_id)
         if room is not None:
             for user_id in user_ids:
                 self._take_out(room, user_id, errors.ROOM_FULL)
 
     async def unseat(self, room: HostedRoom, user_id: UserId) -> None:
-        """A user was kicked or banned: end the user's sessions here, and free the seat at once.
+        """End the sessions of a kicked or banned user on this node, and free the seat at once.
 
-        Every node that has sessions of the user does this; one of them frees the seat, and tells of it.
+        Every node with sessions of the user does this. One of them frees the seat and announces it.
         """
         sessions = room.audience.sessions_of(user_id)
         if not sessions:
@@ -70,7 +70,7 @@ class EvictSessions:
             await self._announce.left(room.room_id, who, departure.occupancy)
 
     async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
-        """End the sessions of users who are banned or were kicked: the event of it may have been lost."""
+        """End the sessions of banned and kicked users. The event that said so may have been lost."""
         now = self._clock()
         gone: dict[UserId, Literal["banned", "kicked"]] = {}
         for session in room.audience.sessions():
@@ -84,10 +84,10 @@ class EvictSessions:
             await self.unseat(room, user_id)
 
     async def close(self, room: HostedRoom) -> None:
-        """The room is gone: tell those who are in it, and nobody is any more."""
+        """Tell the sessions of a removed room, and take them out of it."""
         self._announce.forget(room.room_id)
         sessions = room.audience.sessions()
-        # Not by the group: who leaves it hears nothing more of it.
+        # Not through the group: it drops queued events for sessions that leave it.
         sids = [session.sid for session in sessions]
         self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
         for session in sessions:

@@ -1,4 +1,4 @@
-"""Deliver what a room's channel carries to the room's sessions on this node."""
+"""Deliver the events of a room to its sessions on this node."""
 
 import asyncio
 import json
@@ -24,20 +24,20 @@ _log = structlog.get_logger(__name__)
 
 
 class Delivery(Enum):
-    """What came of a durable frame."""
+    """The result of delivering a durable frame."""
 
     DONE = auto()
-    """Delivered, or known already."""
+    """Delivered now or before."""
     GAP = auto()
-    """It waits for what is missing before it."""
+    """Held, because an earlier frame is missing."""
     RESYNC = auto()
-    """The room is to be started anew."""
+    """The room's stream must be restarted."""
     NOT_SERVED = auto()
-    """This node cannot rely on its seats: it passes nothing on, and has to catch up afterwards."""
+    """Not delivered, because this node cannot rely on its seats. It has to catch up later."""
 
 
 class FanOut:
-    """Writes frames to sessions. Durable ones in order and once; presence of a big room once a period."""
+    """Writes frames to sessions: durable ones once and in order, presence of big rooms once a period."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class FanOut:
         serves: Callable[[RoomId], bool],
         period_s: float = PERIOD_S,
     ) -> None:
-        """`serves` says whether this node can rely on its seats in a room."""
+        """`serves` tells whether this node can rely on its seats in a room."""
         self._sockets = sockets
         self._rooms = rooms
         self._serves = serves
@@ -54,11 +54,11 @@ class FanOut:
         self._presence = PresenceMerge()
 
     def serves(self, room_id: RoomId) -> bool:
-        """Whether this node can rely on its seats in the room: otherwise nothing is passed on."""
+        """Whether this node can rely on its seats in the room. If not, it delivers nothing."""
         return self._serves(room_id)
 
     def durable(self, room: HostedRoom, frame: Frame) -> Delivery:
-        """A durable frame, from the channel or read from the log."""
+        """Deliver a durable frame from the channel or the log."""
         if not self._serves(room.room_id):
             return Delivery.NOT_SERVED
         outcome = room.stream.receive(frame)
@@ -76,10 +76,10 @@ class FanOut:
                 return Delivery.RESYNC
 
     def ephemeral(self, room: HostedRoom, frame: Frame) -> None:
-        """A frame without a seq.
+        """Deliver a frame without a seq.
 
         Raises:
-            ValueError: it is about presence, and cannot be read; or it is of a kind that no room's channel carries.
+            ValueError: the frame is undecodable, or its kind does not belong on a room's channel.
         """
         if not self._serves(room.room_id):
             return
@@ -93,7 +93,7 @@ class FanOut:
                 room.occupancy = presence["members"]
                 self._presence.add(presence)
             case Kind.ROOM_REMOVED:
-                # Told by who closes the room.
+                # `EvictSessions.close` tells the sessions.
                 pass
             case Kind.EXIT | Kind.ROOM_CHANGED:
                 room.audience.send(frame.body)
@@ -102,12 +102,12 @@ class FanOut:
         _EVENTS[frame.kind].count += 1
 
     def resync(self, room: HostedRoom) -> None:
-        """Tell everybody in the room to drop what they show of it."""
+        """Tell all sessions in the room to drop their state and reload."""
         payload = {"room": room.room_id, "position": room.stream.position.as_json()}
         room.audience.send(body(socket_events.RESYNC, payload))
 
     def flush_presence(self) -> None:
-        """Tell what all nodes said of big rooms since the last time, in one event for each room."""
+        """Send the presence changes that all nodes reported since the last flush, one event for each room."""
         for payload in self._presence.take():
             room = self._rooms.get(payload["room"])
             if room is not None:
@@ -132,6 +132,6 @@ class FanOut:
             _, payload = json.loads(frame.body)
             room.ring.redact(payload["target_seq"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            # What came with it and after it is not held up by it.
+            # The frame is delivered all the same, so that it does not hold up later ones.
             metrics.BAD_FRAMES.inc()
             _log.warning("not_redacted", room=room.room_id, seq=frame.seq, error=repr(error))

@@ -1,4 +1,4 @@
-"""Which rooms this node hosts: it hears their channels, and keeps their newest events."""
+"""Host rooms: subscribe to their channels, keep their newest events, and refresh their records."""
 
 import asyncio
 import time
@@ -16,17 +16,17 @@ from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 
 LINGER_S = 30.0
-"""How long a room without sessions is kept: a refresh comes back to it. Longer than any join takes."""
+"""How long to keep a room without sessions, because a page reload rejoins soon. Longer than any join takes."""
 RECORD_MAX_AGE_S = 30.0
-"""A ban whose event was lost holds after this at the latest."""
+"""A ban whose event was lost takes effect after this time at the latest."""
 PERIOD_S = 5.0
-RECORDS_AT_ONCE = 200
+RECORDS_PER_REQUEST = 200
 
 _log = structlog.get_logger(__name__)
 
 
 class HostRooms:
-    """Opens rooms for their first session here and closes them some time after the last one."""
+    """Opens a room for its first session on this node, and closes it some time after the last one left."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class HostRooms:
         linger_s: float = LINGER_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rooms` are read by others too; they change here alone."""
+        """`rooms` are the hosted rooms. Other use cases read them; only this one changes them."""
         self._feed = feed
         self._history = history
         self._rooms = rooms
@@ -53,12 +53,12 @@ class HostRooms:
         self._reading: dict[HostedRoom, asyncio.Task[None]] = {}
 
     async def host(self, room_id: RoomId) -> HostedRoom:
-        """The room; however many ask at once, it is opened once.
+        """Return the room, and open it if necessary. Concurrent calls share one opening.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
-            FeedUnavailableError: its channel cannot be heard.
-            HistoryUnavailableError: rooms-api cannot be asked.
+            FeedUnavailableError: the room's channel cannot be subscribed.
+            HistoryUnavailableError: rooms-api is down.
         """
         room = self._rooms.get(room_id)
         if room is None:
@@ -67,19 +67,19 @@ class HostRooms:
                 opening = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
                 self._opening[room_id] = opening
                 opening.add_done_callback(lambda _task: self._opening.pop(room_id, None))
-            # Who asked first may go away; the others still wait.
+            # Shielded: the first caller may be cancelled while others still wait.
             room = await asyncio.shield(opening)
         room.used_at_s = self._clock()
         return room
 
     async def record(self, room: HostedRoom) -> RoomRecord:
-        """The room's record, read again where it changed or is old; however many ask at once, it is read once.
+        """Return the room's record, and reread it if it is outdated. Concurrent calls share one read.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
-            HistoryUnavailableError: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api is down.
         """
-        # Again where it changed while it was read: what was read may be from before.
+        # In a loop: the record may change during the read, and the read may return the old one.
         while not self._is_fresh(room):
             reading = self._reading.get(room)
             if reading is None:
@@ -89,7 +89,7 @@ class HostRooms:
         return room.record
 
     async def tidy(self) -> None:
-        """Close what has been idle for long, and look again at old records: somebody may have been banned."""
+        """Close idle rooms, and reread old records, because an event about a ban may have been lost."""
         in_use = [room for room in self._rooms.values() if room.audience]
         for room in in_use:
             room.used_at_s = self._clock()
@@ -97,11 +97,11 @@ class HostRooms:
             if not room.audience and self._clock() - room.used_at_s >= self._linger_s:
                 await self._close(room)
         old = [room for room in in_use if room not in self._reading and not self._is_fresh(room)]
-        for at in range(0, len(old), RECORDS_AT_ONCE):
-            await self._look_again(old[at : at + RECORDS_AT_ONCE])
+        for at in range(0, len(old), RECORDS_PER_REQUEST):
+            await self._reread(old[at : at + RECORDS_PER_REQUEST])
 
     async def run(self) -> None:
-        """Tidy up once a period, until cancelled."""
+        """Call `tidy` once a period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.tidy()
@@ -110,7 +110,7 @@ class HostRooms:
         self._router.hold(room_id)
         channel = keys.room_channel(room_id)
         try:
-            # Subscribe first: what is published after the log is read is heard.
+            # Subscribe first, so that nothing is missed between the read of the log and the subscription.
             await self._feed.subscribe(channel)
             now_s = self._clock()
             record, page = await asyncio.gather(
@@ -136,7 +136,7 @@ class HostRooms:
         return room not in self._reading and read_at_s is not None and self._clock() - read_at_s < RECORD_MAX_AGE_S
 
     async def _read(self, room: HostedRoom) -> None:
-        # Before the request: what changes meanwhile marks the record as outdated again.
+        # Set before the request: a change during the read marks the record as outdated again.
         room.record_read_at_s = self._clock()
         try:
             room.record = await self._history.record(room.room_id)
@@ -147,12 +147,12 @@ class HostRooms:
             del self._reading[room]
         await self._evict.enforce(room, room.record)
 
-    async def _look_again(self, rooms: Sequence[HostedRoom]) -> None:
-        """Read the records of many rooms in one request."""
+    async def _reread(self, rooms: Sequence[HostedRoom]) -> None:
+        """Reread the records of many rooms in one request."""
         reading = asyncio.create_task(self._read_many(rooms), name=f"{len(rooms)} records")
         self._reading.update(dict.fromkeys(rooms, reading))
         try:
-            # Whoever asks for one of them meanwhile waits for the same.
+            # Shielded, because callers of `record` may wait for this read too.
             await asyncio.shield(reading)
         except HistoryUnavailableError as error:
             _log.warning("records_not_read", rooms=len(rooms), error=str(error))

@@ -1,4 +1,4 @@
-"""End a session's stay in a room. The seat is kept for its grace: who comes back in time was never away."""
+"""Take a session out of a room. Its seat is kept for a grace period, so a quick return goes unnoticed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 
 class LeaveRoom:
-    """For a session that says so, and for one whose connection ended."""
+    """Takes sessions out of rooms, on request and after their connection closed."""
 
     def __init__(self, seats: Seats, rooms: Mapping[RoomId, HostedRoom], announce: AnnouncePresence) -> None:
         self._seats = seats
@@ -23,7 +23,7 @@ class LeaveRoom:
         self._announce = announce
 
     async def leave(self, session: Session, room_id: RoomId) -> None:
-        """Leave; harmless where the session is not in the room. Works while Redis is away: its lease settles it."""
+        """Take the session out; a no-op if it is not in the room. If Redis is down, a renewal settles it later."""
         if room_id not in session.rooms:
             return
         session.leave(room_id)
@@ -33,7 +33,7 @@ class LeaveRoom:
         await self.give_back(session, room_id)
 
     async def give_back(self, session: Session, room_id: RoomId) -> None:
-        """Give back the seat that was taken for the session."""
+        """Give back the session's seat."""
         try:
             departure = await self._seats.leave(room_id, session.who.user_id)
         except SeatsUnavailableError as error:
@@ -43,6 +43,6 @@ class LeaveRoom:
             await self._announce.left(room_id, session.who, departure.occupancy)
 
     async def disconnected(self, session: Session) -> None:
-        """The connection ended: leave every room."""
+        """Take the session out of every room, because its connection closed."""
         session.connected = False
         await asyncio.gather(*(self.leave(session, room_id) for room_id in list(session.rooms)))

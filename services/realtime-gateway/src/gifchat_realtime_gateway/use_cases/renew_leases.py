@@ -1,11 +1,11 @@
-"""Keep this node's claim on its seats, know when it is lost, and win the seats back.
+"""Renew the leases on this node's seats, notice when seats are lost, and win them back.
 
-Two ways to lose seats, and they are not the same:
+A node can lose seats in two ways:
 
-- Redis came back empty while the node renewed in time. Nobody can have taken the seats, because nobody is admitted
-  while Redis recovers: they are registered again, and nobody notices.
-- The node was late (stopped, starved, cut off) and another one swept it. The seats may be others' by now: the node
-  serves nothing on them until it has asked for them again, and whoever finds the room full meanwhile has to go.
+- Redis restarted empty while the node renewed in time. Redis admits no new users while it recovers, so nobody else can
+  have the seats. The node registers them again, and nobody notices.
+- The node was late (stopped, starved or cut off), and another node swept its seats. Other users may have them now. The
+  node serves nobody on these seats until it has asked for them again. Users whose room is full by then are evicted.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.domain.seats import LeaseTimer
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
-ROOMS_AT_ONCE = 32
+MAX_CONCURRENT_ROOMS = 32
 RETRY_AFTER_S = 0.5
-"""Nobody is served on a lease that ran out: as soon as Redis is back, it is to be renewed."""
+"""Short, because a node with an expired lease serves nobody until it has renewed."""
 
 _log = structlog.get_logger(__name__)
 
 
 class SeatedSessions(Protocol):
-    """The sessions that sit on this node's seats."""
+    """The sessions that hold this node's seats."""
 
     def max_members(self, room_id: RoomId) -> int:
-        """The room's `max`, as far as this node knows."""
+        """Return the room's `max`, as far as this node knows."""
         ...
 
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
-        """Take the users' sessions out of the room, with `room_full`; their seats are others' now. No `leave` follows.
+        """Take the users' sessions out of the room with `room_full`, because others have their seats now.
 
-        Must not raise.
+        No `leave` follows. Must not raise.
         """
         ...
 
@@ -46,7 +46,7 @@ class SeatedSessions(Protocol):
 class RenewLeases:
     """Renews all leases of this node every few seconds.
 
-    Whoever is about to serve a session on its seat (deliver to it, relay for it) asks `serves` first.
+    Use cases ask `serves` before they serve a session on its seat, for example before they deliver to it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RenewLeases:
         period_s: float = limits.LEASE_RENEW_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` is monotonic, in seconds, and goes on while the process is stopped."""
+        """`clock` is monotonic, in seconds, and continues while the process is stopped."""
         self._seats = seats
         self._sessions = sessions
         self._period_s = period_s
@@ -66,7 +66,7 @@ class RenewLeases:
         self._timer = LeaseTimer(lease_ttl_s, clock())
         self._awaiting: set[RoomId] = set()
         self._ask_again_at_s = math.inf
-        """When a recovery lets a late node ask for its seats."""
+        """When Redis, while it recovers, lets a late node ask for its seats."""
 
     @property
     def seats_valid(self) -> bool:
@@ -78,10 +78,10 @@ class RenewLeases:
         return room_id not in self._awaiting and self._timer.valid(self._clock())
 
     async def renew(self) -> None:
-        """Renew once, and win back what was lost.
+        """Renew once, and win back lost seats.
 
         Raises:
-            SeatsUnavailableError: Redis is away; what could not be won back is tried again at the next renewal.
+            SeatsUnavailableError: Redis is down. The next renewal retries.
         """
         sent_at_s = self._clock()
         lost = set(await self._renewed())
@@ -104,12 +104,12 @@ class RenewLeases:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
                 await asyncio.sleep(min(RETRY_AFTER_S, self._period_s))
             else:
-                # New users are let in shortly after: who was in before is to be first.
+                # Redis admits new users shortly after, and this node's members come first.
                 next_at_s = min(started_at_s + self._period_s, self._ask_again_at_s)
                 await asyncio.sleep(max(0.0, next_at_s - self._clock()))
 
     async def _renewed(self) -> Collection[RoomId]:
-        """Give up on a silent Redis in time for the next try: a lease has time for three."""
+        """Renew, and give up on a silent Redis after one period. A lease lasts for three attempts."""
         try:
             async with asyncio.timeout(self._period_s):
                 return await self._seats.renew()
@@ -117,13 +117,13 @@ class RenewLeases:
             raise SeatsUnavailableError(f"no answer within {self._period_s} s") from error
 
     async def _win_back(self, rooms: Collection[RoomId]) -> None:
-        """Many at a time: all must be back before Redis admits new users."""
+        """Win back the seats of many rooms concurrently: all must be back before Redis admits new users."""
         self._ask_again_at_s = math.inf
-        at_once = asyncio.Semaphore(ROOMS_AT_ONCE)
+        at_once = asyncio.Semaphore(MAX_CONCURRENT_ROOMS)
 
         async def win_back(room_id: RoomId) -> None:
             async with at_once:
-                # Redis recovers for longer than a lease: a restoration within ours comes before any new user.
+                # Redis recovers for longer than a lease, so while ours is valid no new user was admitted.
                 if not self._timer.valid(self._clock()):
                     self._awaiting.add(room_id)
                 if room_id in self._awaiting:

@@ -1,4 +1,4 @@
-"""Fill gaps: one range read per room and node, however many members wait for it."""
+"""Fill gaps: one range read per room and node, however many members the room has."""
 
 import asyncio
 import random
@@ -16,58 +16,58 @@ from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.ports import HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.fan_out import Delivery, FanOut
 
-PATIENCE_S = 0.05
-"""Two replicas of rooms-api may publish in another order than they committed: most gaps close by themselves."""
+GAP_DELAY_S = 0.05
+"""Wait before filling a gap. Two replicas of rooms-api may publish out of order, so most gaps close by themselves."""
 MAX_BACKOFF_S = 2.0
 MAX_MISSING = 2_000
-"""A node that missed more of a room starts it anew: its readers load the newest page faster than all of it."""
-MAX_NOTHING = 8
-"""What the channel announced and the log still does not have after so many reads (some 10 s) was never written."""
+"""A node that missed more events restarts the stream. Its clients load the newest page faster than all of them."""
+MAX_EMPTY_READS = 8
+"""If the log lacks an announced event after this many reads (about 10 s), the event was never written."""
 CHECK_EVERY_S = 0.25
-"""Rooms whose seats are being won back are behind, and are to hear at once when they are."""
+"""Short, because rooms whose seats are won back should catch up at once."""
 RETRY_AFTER_S = 1.0
-HEADS_AT_ONCE = 1_000
+HEADS_PER_REQUEST = 1_000
 
 _log = structlog.get_logger(__name__)
 
 
-class _NothingThereError(Exception):
-    """The log does not have what the channel announced."""
+class _EmptyReadError(Exception):
+    """The log does not have the event that the channel announced."""
 
 
 class RepairRooms:
-    """Brings rooms up to their heads in rooms-api, and passes on what they missed."""
+    """Brings rooms up to their heads in rooms-api, and delivers what they missed."""
 
     def __init__(self, history: RoomHistory, fan_out: FanOut, rooms: Mapping[RoomId, HostedRoom]) -> None:
         self._history = history
         self._fan_out = fan_out
         self._rooms = rooms
         self._heads: dict[HostedRoom, Position] = {}
-        """How far rooms are known to go, of those that are being repaired."""
+        """Known heads of the rooms that are being repaired."""
         self._repairs: dict[HostedRoom, asyncio.Task[None]] = {}
         self._reaching: dict[HostedRoom, asyncio.Task[None]] = {}
         self._behind: set[RoomId] = set()
         self._wake = asyncio.Event()
 
     def gap(self, room: HostedRoom) -> None:
-        """Something is missing in the room; harmless if it is being repaired already."""
-        self._start(room, PATIENCE_S)
+        """Repair the room soon, because an event is missing. A no-op if a repair is running."""
+        self._start(room, GAP_DELAY_S)
 
     def behind(self, room_ids: Iterable[RoomId]) -> None:
-        """These rooms may have missed something, their last message included: ask for their heads soon."""
+        """Ask for the heads of these rooms soon, because they may have missed events, the last one included."""
         self._behind.update(room_ids)
         self._wake.set()
 
     def announced(self, room: HostedRoom, frame: Frame) -> None:
-        """rooms-api says how far the room is: so a lost last message shows too."""
+        """Compare the room with a head that rooms-api announced. This reveals a lost last message."""
         if frame.epoch is not None:
-            self._compare(room.room_id, Position(frame.epoch, frame.seq), PATIENCE_S)
+            self._compare(room.room_id, Position(frame.epoch, frame.seq), GAP_DELAY_S)
 
     async def reach(self, room: HostedRoom, seq: int) -> None:
-        """Return when the room has got to `seq`, or it is known that it cannot. Who waits at once shares one read.
+        """Return when the room has reached `seq`, or turns out not to have it. Concurrent callers share one read.
 
         Raises:
-            HistoryUnavailableError: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api is down.
         """
         others = self._reaching.get(room)
         if others is not None:
@@ -83,11 +83,11 @@ class RepairRooms:
         """Compare these rooms with their heads, in one request, and repair those that are behind.
 
         Raises:
-            HistoryUnavailableError: rooms-api cannot be asked.
+            HistoryUnavailableError: rooms-api is down.
         """
         hosted = [room_id for room_id in room_ids if room_id in self._rooms]
-        for at in range(0, len(hosted), HEADS_AT_ONCE):
-            heads = await self._history.heads(hosted[at : at + HEADS_AT_ONCE])
+        for at in range(0, len(hosted), HEADS_PER_REQUEST):
+            heads = await self._history.heads(hosted[at : at + HEADS_PER_REQUEST])
             for room_id, head in heads.items():
                 self._compare(room_id, head, 0.0)
 
@@ -110,7 +110,7 @@ class RepairRooms:
                 self._wake.set()
 
     async def aclose(self) -> None:
-        """Give up what is being repaired."""
+        """Cancel the running repairs."""
         while self._repairs:
             for task in self._repairs.values():
                 task.cancel()
@@ -136,7 +136,7 @@ class RepairRooms:
 
     def _start(self, room: HostedRoom, patience_s: float) -> None:
         running = self._repairs.get(room)
-        # One that has ended is not told of at once, and does nothing for what comes now.
+        # The callback of a finished task runs a turn later, and a finished repair fills no new gap.
         if running is not None and not running.done():
             return
         task = asyncio.create_task(self._repair(room, patience_s), name=f"repair {room.room_id}")
@@ -150,16 +150,16 @@ class RepairRooms:
 
     async def _repair(self, room: HostedRoom, patience_s: float) -> None:
         await asyncio.sleep(patience_s)
-        backoff_s = PATIENCE_S
-        found_nothing = 0
+        backoff_s = GAP_DELAY_S
+        empty_reads = 0
         while self._rooms.get(room.room_id) is room and self._is_behind(room):
             try:
                 if not await self._read_on(room):
                     return
-                backoff_s = PATIENCE_S
-            except _NothingThereError:
-                found_nothing += 1
-                if found_nothing > MAX_NOTHING:
+                backoff_s = GAP_DELAY_S
+            except _EmptyReadError:
+                empty_reads += 1
+                if empty_reads > MAX_EMPTY_READS:
                     _log.warning("gap_given_up", room=room.room_id, seq=room.stream.position.seq)
                     room.stream.forget_held()
                     return
@@ -178,7 +178,7 @@ class RepairRooms:
         return room.stream.has_gap or (head is not None and (head.epoch != at.epoch or head.seq > at.seq))
 
     async def _read_on(self, room: HostedRoom) -> bool:
-        """One page; False where there is nothing more to be done by reading."""
+        """Read and deliver one page. Return False if more reading does not help."""
         at = room.stream.position
         page = await self._history.after(room.room_id, at.seq, limits.HISTORY_PAGE_MAX)
         metrics.REPAIRS.inc()
@@ -189,9 +189,9 @@ class RepairRooms:
             if self._fan_out.durable(room, frame) is Delivery.NOT_SERVED:
                 self.behind([room.room_id])
                 return False
-        # What the channel announced is not in the log: a majority may not have it yet, or never will.
+        # A majority of MongoDB may not have the announced event yet, or never will.
         if room.stream.position == at:
-            raise _NothingThereError
+            raise _EmptyReadError
         return True
 
     async def _restart(self, room: HostedRoom) -> None:
@@ -200,5 +200,5 @@ class RepairRooms:
         room.record_read_at_s = None
         metrics.RESYNCS.inc()
         self._fan_out.resync(room)
-        # What came while the page was read was put to the old stream.
+        # Frames that arrived during the read went to the old stream.
         self.behind([room.room_id])

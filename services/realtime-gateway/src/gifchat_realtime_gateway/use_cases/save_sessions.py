@@ -19,8 +19,8 @@ from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import SavedSessions, ToSave
 
 SAVE_EVERY_S = 0.02
-"""Minimum time between two batches: a single change is saved at once, a crowd's changes together."""
-SAVED_AT_ONCE = 500
+"""Minimum time between two batches. A single change is saved at once, a crowd's changes together."""
+SESSIONS_PER_BATCH = 500
 LOOK_EVERY_S = 60.0
 """How often to look for sessions that must be saved again."""
 KEPT_S = 3_600.0
@@ -117,8 +117,8 @@ class SaveSessions:
 
     async def save(self) -> bool:
         """Save a batch now; False if it failed. Live sessions are then retried."""
-        batch, self._ended = self._ended[:SAVED_AT_ONCE], self._ended[SAVED_AT_ONCE:]
-        sids = list(self._changed)[:SAVED_AT_ONCE]
+        batch, self._ended = self._ended[:SESSIONS_PER_BATCH], self._ended[SESSIONS_PER_BATCH:]
+        sids = list(self._changed)[:SESSIONS_PER_BATCH]
         sessions = [self._changed.pop(sid) for sid in sids]
         for session in sessions:
             tracked = self._tracked[session.sid]

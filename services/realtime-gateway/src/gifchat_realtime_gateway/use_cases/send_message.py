@@ -1,4 +1,4 @@
-"""What a member says over a socket: messages, relayed to rooms-api, and that it types."""
+"""Pass on what members send over a socket: messages to rooms-api, typing events to the room."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 
 class SendMessage:
-    """Lets members speak: who has a seat in the room, on a node that can rely on it."""
+    """Accepts messages from members whose seat this node can rely on."""
 
     def __init__(
         self,
@@ -36,10 +36,10 @@ class SendMessage:
         self._clock = clock
 
     async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
-        """Post the message; it comes to all members, the sender too, by the room's channel.
+        """Post the message. All members get it through the room's channel, the sender too.
 
         Raises:
-            Refused: `NOT_A_MEMBER`, `RECOVERING`, or what rooms-api refuses it with.
+            Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api.
         """
         if message.room_id not in session.rooms:
             raise Refused(errors.NOT_A_MEMBER)
@@ -48,7 +48,7 @@ class SendMessage:
         return await self._relay.relay(message, session.who)
 
     async def typing(self, session: Session, event: Typing) -> None:
-        """Tell the others, at most every few seconds, and not in a big room. Lost without harm."""
+        """Tell the other members, at most once a second and only in small rooms. Best effort."""
         room = self._rooms.get(event.room_id)
         if room is None or event.room_id not in session.rooms or not self._serves(event.room_id):
             return

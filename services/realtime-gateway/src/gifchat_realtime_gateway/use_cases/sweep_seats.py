@@ -1,4 +1,4 @@
-"""Free the seats of dead nodes and of users who did not come back, and tell of it."""
+"""Free the seats of dead nodes and of users who did not return, and announce the departures."""
 
 import asyncio
 
@@ -9,13 +9,13 @@ from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
 PERIOD_S = 0.75
-"""Ghosts are gone within a lease and a second: a sweep takes its time, too."""
+"""Members of a dead node are gone within a lease and one second, including the time of the sweep."""
 
 _log = structlog.get_logger(__name__)
 
 
 class SweepSeats:
-    """Every node sweeps all rooms: who finds a departure announces it, nobody else."""
+    """Sweeps all rooms, on every node. Only the node that finds a departure announces it."""
 
     def __init__(self, seats: Seats, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
         self._seats = seats
@@ -23,7 +23,7 @@ class SweepSeats:
         self._period_s = period_s
 
     async def sweep(self) -> None:
-        """Sweep once; while Redis is away there is nothing to sweep."""
+        """Sweep once. If Redis is down, the next sweep retries."""
         try:
             departures = await self._seats.sweep()
         except SeatsUnavailableError as error:

@@ -1,4 +1,4 @@
-"""What the lobby hears: rooms that come, change and go, and how many are in them."""
+"""Tell the lobby about new, changed and removed rooms, and about their occupancy."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ PERIOD_S = 1.0
 
 
 class TellLobby:
-    """Passes on the lobby's channel: events at once, occupancies of all nodes merged to one event a period."""
+    """Passes on the events of the lobby's channel, and merges the occupancies of all nodes to one event a period."""
 
     def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom], period_s: float = PERIOD_S) -> None:
         self._sockets = sockets
@@ -25,10 +25,10 @@ class TellLobby:
         self._occupancy = OccupancyMerge()
 
     def receive(self, frame: Frame) -> None:
-        """One frame of the lobby's channel.
+        """Pass on one frame of the lobby's channel.
 
         Raises:
-            ValueError: it cannot be read, or it is of a kind that the lobby's channel does not carry.
+            ValueError: the frame is undecodable, or its kind does not belong on this channel.
         """
         match frame.kind:
             case Kind.OCCUPANCY:
@@ -46,7 +46,7 @@ class TellLobby:
                 raise ValueError(f"{kind.name} on the lobby's channel")
 
     def flush(self) -> None:
-        """Tell the occupancies that changed since the last time."""
+        """Send the occupancies that changed since the last flush."""
         members = self._occupancy.take()
         if members:
             self._sockets.deliver_to_lobby(body(socket_events.OCCUPANCY, members))
