@@ -1,4 +1,4 @@
-"""The composition root: everything is built and wired here. Building does no I/O; the lifespan connects and stops."""
+"""The composition root: builds and wires everything. Building does no I/O; the lifespan starts and stops the tasks."""
 
 import asyncio
 import os
@@ -64,7 +64,7 @@ from gifchat_realtime_gateway.use_cases.sweep_seats import SweepSeats
 from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
 
 REDIS_CONNECTIONS = 72
-"""Above what the adapters use at once: a command never waits for a connection."""
+"""More than the adapters use concurrently, so no command waits for a connection."""
 
 CANCEL_AGAIN_S = 0.1
 
@@ -74,16 +74,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The service: an ASGI application, and the way to end it without losing anybody."""
+    """The service: an ASGI application, its protocols for uvicorn, and a way to drain it."""
 
     app: ASGIApp
     http_protocol: Callable[[type[asyncio.Protocol], type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
-    """Makes what `uvicorn.Config(http=…)` takes, of protocols for the application's requests and WebSockets."""
+    """Returns the value for `uvicorn.Config(http=…)`, given protocols for the application's requests and WebSockets."""
     websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
-    """Makes what `uvicorn.Config(ws=…)` takes, of a protocol for the WebSockets that the application serves."""
+    """Returns the value for `uvicorn.Config(ws=…)`, given a protocol for the application's WebSockets."""
     drain: Callable[[], Awaitable[None]]
     failed: asyncio.Event
-    """A task died that should not: the node drains and stops, and not with success."""
+    """Set when a background task died. The node then drains and exits with an error."""
 
 
 def create_gateway(settings: Settings) -> Gateway:

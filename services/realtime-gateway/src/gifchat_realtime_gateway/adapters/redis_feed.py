@@ -1,7 +1,7 @@
-"""Hearing channels: one connection of our own for sharded pub/sub.
+"""Subscribe to channels over a connection of our own, with sharded pub/sub.
 
-redis-py's PubSub reconnects silently and waits without a deadline. Here a silence is broken by a PING, a PING without
-an answer is a broken connection, and a new connection is told of, because what was published in between is lost.
+redis-py's PubSub reconnects silently and waits without a deadline. This feed sends a PING after a silence and gives the
+connection up if no answer comes. It tells its listener about each new connection, because messages were lost.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ DEAD_AFTER_S = 4.0
 SUBSCRIBE_TIMEOUT_S = 3.0
 MIN_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
-"""Members hear again within two seconds of Redis' return: one to come back, one to read what was missed."""
+"""Members receive events again within 2 s of Redis' return: one to reconnect, one to read what was missed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -41,9 +41,9 @@ class RedisFeed:
         always: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`make_connection` gives the address and the credentials, in redis-py's form.
+        """`make_connection` provides the address and the credentials, as redis-py has them.
 
-        `always` are channels that are heard from the first connection on.
+        `always` are channels to subscribe to on every connection.
         """
         self._make_connection = make_connection
         self._listener = listener
@@ -55,11 +55,11 @@ class RedisFeed:
         self._backoff_s = MIN_BACKOFF_S
         self._restored = False
         self._missed = False
-        """A connection that heard something was lost, and nobody was told yet."""
+        """Whether a subscribed connection was lost and the listener does not know yet."""
 
     @property
     def hears(self) -> bool:
-        """Whether all channels are heard now, as far as can be told."""
+        """Whether all channels are subscribed, as far as this node knows."""
         return self._connection is not None and self._restored
 
     async def subscribe(self, channel: str) -> None:
@@ -70,7 +70,7 @@ class RedisFeed:
         confirmed = self._waiting.get(channel)
         if confirmed is None:
             confirmed = self._waiting[channel] = asyncio.get_running_loop().create_future()
-        # Without a connection: the next one subscribes to all that is wanted.
+        # Without a connection, the next one subscribes to all wanted channels.
         if self._connection is not None:
             self._connection.send("SSUBSCRIBE", channel)
         try:
@@ -90,7 +90,7 @@ class RedisFeed:
             self._connection.send("SUNSUBSCRIBE", channel)
 
     def restart(self) -> None:
-        """Give the connection up and make a new one: somebody found out that it does not hear."""
+        """Drop the connection and make a new one, because this one is deaf."""
         if self._connection is not None:
             self._connection.fail("given up")
 

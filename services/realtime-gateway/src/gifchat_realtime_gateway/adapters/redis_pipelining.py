@@ -1,7 +1,7 @@
-"""Commands over one connection, without waiting for the answer to one before the next is sent (pipelining).
+"""Pipelining: send commands over one connection without waiting for earlier replies.
 
-redis-py gives every command a connection of its own for its time, or makes a pipeline of those that are known
-together. A storm of joins is neither: hundreds of scripts that are asked for one by one, each by somebody else.
+redis-py uses one connection per command, or one pipeline for commands that are known together. A storm of joins fits
+neither: it is hundreds of scripts from unrelated callers.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
 
 MAX_IN_FLIGHT = 256
-"""More wait: a script takes Redis some 50 µs, and none is to wait for so long that it looks like a silent server."""
+"""More commands wait. A script takes about 50 µs, and a long queue would look like a silent server."""
 TIMEOUT_S = 1.0
 
 Word = str | bytes | int
@@ -30,23 +30,23 @@ class _NotSentError(RedisConnectionError):
 
 
 class Pipelining:
-    """A connection that is made at the first need, and made again when it was lost."""
+    """Sends commands over a connection that is opened on the first call, and reopened after a loss."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` says where, and is not used itself."""
+        """`redis` provides the address and the credentials. Its own connections are not used."""
         self._make_connection: Callable[[], AbstractConnection] = redis.connection_pool.make_connection
         self._line: _Line | None = None
         self._connecting: asyncio.Task[_Line] | None = None
 
     async def call(self, *command: Word, once: bool = False) -> Any:
-        """The answer, as hiredis reads it.
+        """Send a command and return the reply, as hiredis reads it.
 
-        Who stops waiting leaves a command that may still run. Where an answer is lost with the connection the command
-        is sent again, unless it must not run twice (`once`).
+        The command may still run after the caller was cancelled. If the connection breaks before the reply, the command
+        is sent again. With `once` it is not, because it must not run twice.
 
         Raises:
-            RedisError: the server refuses it, or cannot be reached, or does not answer within `TIMEOUT_S`.
-            NoScriptError: it does not know the script.
+            RedisError: the server refuses the command, is down, or does not answer within `TIMEOUT_S`.
+            NoScriptError: the server does not know the script.
         """
         try:
             answer = await self._asked(command)
@@ -60,7 +60,7 @@ class Pipelining:
         return answer
 
     def close(self) -> None:
-        """Close the connection; whoever waits for an answer gets none."""
+        """Close the connection. Waiting callers get an error."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._line is not None:
@@ -91,40 +91,40 @@ class Pipelining:
     def _no_more_connecting(self, task: "asyncio.Task[_Line]") -> None:
         self._connecting = None
         if not task.cancelled():
-            # Who waited for it may have gone meanwhile.
+            # Retrieve the exception: the callers may have been cancelled.
             task.exception()
 
 
 class _Line:
-    """A connection with the commands that it owes answers to: whoever still has one that is lost shifts nobody's."""
+    """One connection and its commands in flight. A new connection gets a new line, so late replies match no command."""
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
         self._in_flight: deque[tuple[asyncio.Future[Any], float]] = deque()
-        """In the order of their answers, with the time at which they were sent."""
+        """Commands in flight, in the order of their replies, with the time when they were sent."""
         self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
         self._watch: asyncio.TimerHandle | None = None
 
     @property
     def lost(self) -> bool:
-        """Whether nothing can be asked over it any more."""
+        """Whether the connection is lost."""
         return self._connection is None or self._connection.lost.done()
 
     def begin(self, connection: Connection) -> None:
-        """From now on commands go over `connection`, whose replies come to `answered`."""
+        """Use `connection`, which passes its replies to `answered`."""
         self._connection = connection
         connection.lost.add_done_callback(lambda why: self._give_up(str(why.result())))
 
     def fail(self, why: str) -> None:
-        """End it."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.fail(why)
 
     async def ask(self, command: _Command) -> Any:
-        """The answer, which can be a `ReplyError`.
+        """Send a command and return the reply, which can be a `ReplyError`.
 
         Raises:
-            RedisConnectionError: it was lost before there was one.
+            RedisConnectionError: the connection was lost before the reply.
         """
         connection = self._connection
         if connection is None or connection.lost.done():
@@ -137,9 +137,9 @@ class _Line:
         return await reply
 
     def answered(self, answer: Any) -> None:
-        """What the oldest command has waited for."""
+        """Take the reply to the oldest command in flight."""
         if not self._in_flight:
-            self.fail("an answer to nothing")
+            self.fail("a reply without a command")
             return
         reply, _ = self._in_flight.popleft()
         if not reply.done():
@@ -157,7 +157,7 @@ class _Line:
             self._watch = loop.call_later(TIMEOUT_S, self._look)
 
     def _look(self) -> None:
-        """Whether the oldest command waits for too long."""
+        """Close the connection if the oldest command has waited too long."""
         self._watch = None
         if self._in_flight:
             loop = asyncio.get_running_loop()

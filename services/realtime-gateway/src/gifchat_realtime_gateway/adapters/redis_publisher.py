@@ -1,4 +1,4 @@
-"""Publishing ephemeral events: sharded pub/sub, one try."""
+"""Publish ephemeral events with sharded pub/sub, in one attempt."""
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -12,7 +12,7 @@ class RedisPublisher:
     """`ports.Publisher` on Redis or Valkey 7 and later."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` says where to publish, and is not used itself."""
+        """`redis` provides the address and the credentials. Its own connections are not used."""
         self._pipelining = Pipelining(redis)
 
     async def aclose(self) -> None:

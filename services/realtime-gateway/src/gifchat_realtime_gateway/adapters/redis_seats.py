@@ -1,8 +1,8 @@
 """Seats in Redis or Valkey: one Lua script per decision, all keys of a room and its partition in one slot.
 
-Scripts are told how many sessions of a user this node has, not to count one up or down: a script that ran twice because
-its reply was lost changes nothing the second time. That makes the order of one user's scripts matter, so they take
-turns. Where the outcome of a script is unknown, the next renewal tells Redis how things are.
+A script receives the number of a user's sessions on this node. It does not count up or down, so running it twice after
+a lost reply changes nothing. For that, the scripts of one user must run in order, so they take turns. If the outcome of
+a script is unknown, the next renewal corrects Redis.
 """
 
 import asyncio
@@ -28,16 +28,16 @@ from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeat
 from gifchat_realtime_gateway.ports import SeatsUnavailableError
 
 USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
-"""A ticket is refused by its age after its time to live; the rest is for clocks that differ."""
+"""An older ticket is refused as expired anyway. The extra seconds allow for clocks that differ."""
 
 MAX_CONCURRENT_CALLS = 32
-"""More wait: a pool of connections that is used up raises, and a storm of joins must not look like a fault."""
+"""More calls wait. An exhausted connection pool raises, and a storm of joins must not look like a fault."""
 
 Seat = tuple[RoomId, UserId]
 
 
 def _script_text(name: str) -> str:
-    """The script, its first line (the engine and its flags) kept first, then what all scripts begin with."""
+    """Return a script: its first line (engine and flags), then the part that all scripts share, then the rest."""
     folder = files("gifchat_realtime_gateway.adapters") / "lua"
     engine, _, own = (folder / f"{name}.lua").read_text(encoding="utf-8").partition("\n")
     shared = (folder / "seats.lua").read_text(encoding="utf-8")
@@ -57,12 +57,12 @@ def _ms(seconds: float) -> int:
 
 
 class _Turn:
-    """One script at a time over a user's seat; a turn that ends in an error leaves the seat unsettled."""
+    """Runs one script at a time for a user's seat. A turn that ends in an error marks the seat as unsettled."""
 
     __slots__ = ("_lock", "_seat", "_turns", "_unsettled", "_users")
 
     def __init__(self, seat: Seat, turns: "dict[Seat, _Turn]", unsettled: set[Seat]) -> None:
-        """It is in `turns` for as long as somebody has it or waits for it."""
+        """The turn is in `turns` while somebody has it or waits for it."""
         self._seat = seat
         self._turns = turns
         self._unsettled = unsettled
@@ -91,7 +91,7 @@ class _Turn:
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
-    """Whatever Redis says no with, seats cannot be decided over."""
+    """Translate every error of Redis to `SeatsUnavailableError`."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -111,9 +111,9 @@ class RedisSeats:
         *,
         readmission_s: float = 0.0,
     ) -> None:
-        """`redis` needs a `socket_timeout`: a server that has stopped answering must show as an error.
+        """`redis` needs a `socket_timeout`, so that a silent server shows as an error.
 
-        The last `readmission_s` of a recovery are for the seats of nodes that were late.
+        The last `readmission_s` seconds of a recovery are for the seats of nodes that were late.
         """
         self._redis = redis
         self._node_id = node_id
@@ -128,19 +128,19 @@ class RedisSeats:
         )
         self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._pipelining = Pipelining(redis)
-        # A crowd that comes asks for the same ones again and again.
+        # A joining crowd asks for the same keys again and again.
         self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._servers: dict[RoomId, str] = {}
-        """By room that is held: the server that had it when this node last asked, and since when it had."""
+        """By held room: the server that had it at the last call, and since when."""
         self._unsettled: set[Seat] = set()
         self._turns: dict[Seat, _Turn] = {}
         self._reaped_before: list[Departure] = []
-        """Found gone by an admission; the next sweep tells of them, with the numbers that hold then."""
+        """Departures that an admission found. The next sweep returns them, with the occupancy of that moment."""
 
     async def aclose(self) -> None:
-        """Close what it has of connections beside `redis`."""
+        """Close the connection that this object opened itself."""
         self._pipelining.close()
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
@@ -201,7 +201,7 @@ class RedisSeats:
         return self._departure(room_id, user_id, reply)
 
     async def renew(self) -> Collection[RoomId]:
-        """See `ports.Seats`. One pipeline: a script per partition, and one per seat that is unsettled."""
+        """See `ports.Seats`. One pipeline: a script per partition and one per unsettled seat."""
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in self._held.rooms():
             by_partition[keys.partition_of(room_id)].append(room_id)
@@ -328,14 +328,14 @@ class RedisSeats:
         self._reaped_before += self._departures(gone)
         if _text(outcome) != "recovering":
             self._lost.discard(room_id)
-        # A leave that was sent meanwhile may have come to Redis first.
+        # A `leave` sent meanwhile may have reached Redis before this script.
         self._unsettled.update((room_id, who.user_id) for who in seats if not self._held.sessions(room_id, who.user_id))
         for stranger in strangers:
             await self._end(room_id, UserId(_text(stranger)))
         return int(occupancy), frozenset(UserId(_text(user_id)) for user_id in refused), int(rest_ms) / 1000
 
     async def _end(self, room_id: RoomId, user_id: UserId) -> None:
-        """Whoever left before Redis lost it has been away long enough; who is coming in this very moment stays."""
+        """End the sessions of a user who left, if Redis lost their `leave`. A user who joins at this moment stays."""
         async with self._turn(room_id, user_id):
             args = [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), 0]
             reply = await self._run(self._leave, self._room_keys(room_id), args)
@@ -355,7 +355,7 @@ class RedisSeats:
         return [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), self._grace_ms]
 
     def _turn(self, room_id: RoomId, user_id: UserId) -> _Turn:
-        """To be entered at once."""
+        """Return the turn for a seat. The caller must enter it before it awaits anything."""
         seat = (room_id, user_id)
         turn = self._turns.get(seat)
         if turn is None:
@@ -368,7 +368,7 @@ class RedisSeats:
             try:
                 return await self._pipelining.call(*words)
             except NoScriptError:
-                # A server that does not know it yet.
+                # This server has not loaded the script yet.
                 await self._pipelining.call("SCRIPT", "LOAD", str(script.script))
                 return await self._pipelining.call(*words)
 

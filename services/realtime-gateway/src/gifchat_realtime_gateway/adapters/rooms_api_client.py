@@ -1,4 +1,4 @@
-"""Asking rooms-api over HTTP, on its internal routes."""
+"""Call the internal routes of rooms-api over HTTP."""
 
 import json
 from collections.abc import Collection, Iterator, Mapping
@@ -24,7 +24,7 @@ from gifchat_realtime_gateway.ports import HistoryUnavailableError
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 4.0
-"""uvicorn closes idle connections after 5 s: a request never goes to one that it is closing."""
+"""Less than the 5 s after which uvicorn closes idle connections, so that no request meets a closing one."""
 MAX_CONNECTIONS = 100
 
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError)
@@ -119,7 +119,7 @@ class RoomsApiClient:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """All of it, read."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -128,7 +128,7 @@ class _Answer:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """What has another shape is no answer: something else listens there."""
+    """Translate the errors of an answer with an unexpected shape. Something else may listen at this address."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Signed tokens with itsdangerous: one set of secrets, a salt for each purpose."""
+"""Signed tokens with itsdangerous: one set of secrets, and a salt for each purpose."""
 
 import hmac
 import json
@@ -57,13 +57,13 @@ class SignedTokens:
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA256 that begins with what its keys have come to: a digest in one call looks its parts up each time."""
+    """HMAC-SHA256 that keeps the state after the key, which is faster than a new digest for each token."""
 
     def __init__(self) -> None:
         self._begun: dict[bytes, hmac.HMAC] = {}
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        """See `SigningAlgorithm`. Keys are few: a purpose's."""
+        """See `SigningAlgorithm`."""
         begun = self._begun.get(key)
         if begun is None:
             begun = self._begun[key] = hmac.new(key, digestmod="sha256")
@@ -73,24 +73,24 @@ class _Hmac(SigningAlgorithm):
 
 
 class _Serializer(URLSafeTimedSerializer):
-    """The tokens of one purpose, as every service reads them.
+    """Reads and writes the tokens of one purpose, in the format of all services.
 
-    itsdangerous would make a signer and derive its key anew for each token, and try to compress what is too short for
-    that: a gateway reads and writes one for each join.
+    A gateway reads and writes a token for each join. For each one, itsdangerous would make a signer, derive its key and
+    try to compress the content.
     """
 
     def __init__(self, session_secrets: Sequence[str], salt: str) -> None:
-        # What `key_derivation="hmac"` makes of them.
+        # The same keys as with `key_derivation="hmac"`.
         derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
         super().__init__(derived)
         self._signer = TimestampSigner(derived, salt=salt, key_derivation="none", algorithm=_Hmac())
 
     def read(self, token: str, max_age_s: int) -> Any:
-        """What was signed.
+        """Return the signed content.
 
         Raises:
-            BadData: it was not, or is broken.
-            SignatureExpired: it was, longer ago than that.
+            BadData: the token is forged or broken.
+            SignatureExpired: the token is older than `max_age_s`.
         """
         return self.load_payload(self._signer.unsign(token, max_age=max_age_s))
 
