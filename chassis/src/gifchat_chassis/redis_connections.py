@@ -1,0 +1,45 @@
+"""Connections to Redis: the pool, its timeouts, and how a lost connection shows."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+TIMEOUT_S = 1.0
+
+
+def redis_client(url: str, *, max_connections: int) -> Redis:
+    """Return a client; it connects when it is used.
+
+    A person waits for each command, so a stale connection costs one more attempt, and there is no other retry.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=max_connections,
+        timeout=TIMEOUT_S,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    pool.connection_class = telling_loss(pool.connection_class)
+    return Redis.from_pool(pool)
+
+
+def telling_loss(base: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return `base` with redis-py's `ConnectionError` for a write on a closed transport.
+
+    uvloop raises `RuntimeError` there, which neither redis-py's retries nor the adapters take for a lost connection.
+    """
+
+    class TellingConnection(base):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> Any:
+            try:
+                return await super().send_packed_command(command, check_health)
+            except RuntimeError as error:
+                raise RedisConnectionError(str(error)) from error
+
+    return TellingConnection

@@ -1,0 +1,53 @@
+"""The HTTP metrics of every service, labelled with its name."""
+
+import time
+
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gifchat_chassis.http_methods import METHODS
+
+REQUESTS = Counter("http_requests", "HTTP requests.", ("service", "method", "route", "status"))
+SECONDS = Histogram("http_request_seconds", "Time until the response was complete.", ("service", "route"))
+
+
+class RequestMetrics:
+    """ASGI middleware that counts and times requests.
+
+    The `route` label is the route's pattern, never the path, so that the label has few values.
+    """
+
+    def __init__(self, app: ASGIApp, service: str) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started = time.perf_counter()
+        try:
+            await self._app(scope, receive, send_counted)
+        finally:
+            route = _pattern(scope)
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            REQUESTS.labels(self._service, method, route, str(status)).inc()
+            SECONDS.labels(self._service, route).observe(time.perf_counter() - started)
+
+
+def _pattern(scope: Scope) -> str:
+    """The pattern of the matched route, with the prefixes of its routers, which FastAPI leaves out."""
+    pattern: str | None = getattr(scope.get("route"), "path", None)
+    if pattern is None:
+        return "unmatched"
+    segments = scope["path"].split("/")
+    return "/".join(segments[: len(segments) - pattern.count("/")]) + pattern

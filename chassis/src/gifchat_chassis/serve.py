@@ -1,0 +1,116 @@
+"""The process of a service: uvicorn on uvloop, signals, and a graceful stop."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+from gifchat_chassis.client_address import trusted_networks
+from gifchat_chassis.logs import configure_logs
+from gifchat_chassis.settings import ServiceSettings
+
+BACKLOG = 4_096
+"""Connections that the kernel accepts before the process does."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`, because uvicorn would close every socket at once."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Capture nothing."""
+        yield
+
+
+async def serve(
+    app: ASGIApp,
+    settings: ServiceSettings,
+    *,
+    drain: Callable[[], Awaitable[None]] | None = None,
+    send_buffer_bytes: int | None = None,
+    graceful_s: int = 10,
+    **uvicorn_options: Any,
+) -> bool:
+    """Serve until SIGTERM or SIGINT, then drain, finish the requests in flight and stop.
+
+    A second signal stops at once.
+
+    Args:
+        app: the service.
+        settings: where it listens, and which proxies it trusts.
+        drain: runs at the first signal, while the server still serves.
+        send_buffer_bytes: size of the kernel's send buffer of each connection.
+        graceful_s: how long requests in flight may take after `drain`.
+        uvicorn_options: more options of `uvicorn.Config`; without them there are no WebSockets.
+
+    Returns:
+        Whether the service had started.
+
+    Raises:
+        OSError: the address is not available.
+    """
+    server = _Server(
+        uvicorn.Config(
+            app,
+            proxy_headers=True,
+            # As networks, because uvicorn ignores `10.0.0.1/8`, which has host bits set.
+            forwarded_allow_ips=[str(network) for network in trusted_networks(settings.forwarded_allow_ips)],
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=graceful_s,
+            **{"http": "httptools", "ws": "none", **uvicorn_options},
+        )
+    )
+    stopping: set[asyncio.Task[None]] = set()
+
+    async def finish() -> None:
+        try:
+            if drain is not None:
+                await drain()
+        finally:
+            server.should_exit = True
+
+    def stop() -> None:
+        if stopping:
+            server.should_exit = server.force_exit = True
+            return
+        stopping.add(asyncio.create_task(finish(), name="stop"))
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    with _listen(settings.host, settings.port, send_buffer_bytes) as listener:
+        await server.serve(sockets=[listener])
+    return server.started
+
+
+def run_service(name: str, settings: ServiceSettings, serving: Callable[[], Coroutine[Any, Any, bool]]) -> int:
+    """Run `serving` on uvloop, with logs; return the exit code: 0 if it returned True, else 1."""
+    # Before the event loop handles signals, SIGTERM ends the process: a requested stop is not a failure.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
+    configure_logs(settings.log_level, settings.log_format, settings.node_name)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return 0 if runner.run(serving()) else 1
+    except OSError as error:
+        print(f"{name} cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _listen(host: str, port: int, send_buffer_bytes: int | None) -> socket.socket:
+    """Return the listening socket; the connections that it accepts inherit its send buffer."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    if send_buffer_bytes is not None:
+        # The kernel doubles this number.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes // 2)
+    return listener

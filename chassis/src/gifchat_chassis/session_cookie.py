@@ -1,0 +1,88 @@
+"""Signed tokens, the session cookie first of all: one set of secrets, and a salt for each purpose."""
+
+import hmac
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous.encoding import base64_encode
+from itsdangerous.signer import SigningAlgorithm
+
+from gifchat_contracts.identity import SESSION_SALT, SESSION_TTL_S
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class _Hmac(SigningAlgorithm):
+    """HMAC-SHA256 that copies a state made once for each key: `hmac.digest` looks its parts up in each call."""
+
+    def __init__(self) -> None:
+        self._keyed: dict[bytes, hmac.HMAC] = {}
+
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        """See `SigningAlgorithm`. There are few keys: one for each secret and purpose."""
+        keyed = self._keyed.get(key)
+        if keyed is None:
+            keyed = self._keyed[key] = hmac.new(key, digestmod="sha256")
+        mac = keyed.copy()
+        mac.update(value)
+        return mac.digest()
+
+
+class TokenSigner(URLSafeTimedSerializer):
+    """Signs and reads the tokens of one purpose; all services read them alike.
+
+    For each token itsdangerous would make a signer, derive its key, and try to compress a payload too short for that.
+    A gateway reads one token and writes one for each join.
+    """
+
+    def __init__(self, session_secrets: Sequence[str], salt: str) -> None:
+        """The last of `session_secrets` signs; all of them verify."""
+        # What `key_derivation="hmac"` derives from them.
+        derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
+        super().__init__(derived)
+        self._signer = TimestampSigner(derived, salt=salt, key_derivation="none", algorithm=_Hmac())
+
+    def sign(self, content: Any) -> str:
+        """Return the token of a JSON value."""
+        token = self.dumps(content)
+        return token.decode() if isinstance(token, bytes) else token
+
+    def read(self, token: str, max_age_s: int) -> Any:
+        """Return what was signed.
+
+        Raises:
+            BadData: the token is broken, or none of the secrets signed it.
+            SignatureExpired: it was signed more than `max_age_s` ago.
+        """
+        return self.load_payload(self._signer.unsign(token, max_age=max_age_s))
+
+    def read_with_time(self, token: str, max_age_s: int) -> tuple[Any, datetime]:
+        """Return what was signed, and when; raises as `read` does."""
+        payload, signed_at = self._signer.unsign(token, max_age=max_age_s, return_timestamp=True)
+        return self.load_payload(payload), signed_at
+
+    def make_signer(self, salt: str | bytes | None = None) -> TimestampSigner:  # noqa: ARG002 - there is one salt
+        """See `Serializer`."""
+        return self._signer
+
+    def dump_payload(self, obj: Any) -> bytes:
+        """See `Serializer`."""
+        return base64_encode(_to_json(obj))
+
+
+class SessionReader:
+    """Verifies session cookies."""
+
+    def __init__(self, session_secrets: Sequence[str]) -> None:
+        self._signer = TokenSigner(session_secrets, SESSION_SALT)
+
+    def session_of(self, cookie: str) -> str | None:
+        """Return the session id of a cookie; None if the cookie is forged or expired."""
+        try:
+            session_id = self._signer.read(cookie, SESSION_TTL_S)
+        except BadData:
+            return None
+        return session_id if isinstance(session_id, str) else None
