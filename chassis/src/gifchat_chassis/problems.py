@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from gifchat_contracts.errors import ErrorCode, Language
+from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.languages import Language
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 1

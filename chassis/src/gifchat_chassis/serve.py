@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -18,6 +19,7 @@ from gifchat_chassis.settings import ServiceSettings
 
 BACKLOG = 4_096
 """Connections that the kernel accepts before the process does."""
+_log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
@@ -34,10 +36,11 @@ async def serve(
     settings: ServiceSettings,
     *,
     drain: Callable[[], Awaitable[None]] | None = None,
+    failed: asyncio.Event | None = None,
     send_buffer_bytes: int | None = None,
     graceful_s: int = 10,
     **uvicorn_options: Any,
-) -> bool:
+) -> int:
     """Serve until SIGTERM or SIGINT, then drain, finish the requests in flight and stop.
 
     A second signal stops at once.
@@ -46,12 +49,13 @@ async def serve(
         app: the service.
         settings: where it listens, and which proxies it trusts.
         drain: runs at the first signal, while the server still serves.
+        failed: set if the service is broken; see `background_tasks`.
         send_buffer_bytes: size of the kernel's send buffer of each connection.
         graceful_s: how long requests in flight may take after `drain`.
         uvicorn_options: more options of `uvicorn.Config`; without them there are no WebSockets.
 
     Returns:
-        Whether the service had started.
+        The exit code of the process: 0, or 1 if `failed` is set.
 
     Raises:
         OSError: the address is not available.
@@ -89,18 +93,20 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     with _listen(settings.host, settings.port, send_buffer_bytes) as listener:
+        host, port = listener.getsockname()[:2]
+        _log.info("listening", host=host, port=port)
         await server.serve(sockets=[listener])
-    return server.started
+    return 1 if failed is not None and failed.is_set() else 0
 
 
-def run_service(name: str, settings: ServiceSettings, serving: Callable[[], Coroutine[Any, Any, bool]]) -> int:
-    """Run `serving` on uvloop, with logs; return the exit code: 0 if it returned True, else 1."""
+def run_service(name: str, settings: ServiceSettings, serving: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Configure the logs, run `serving` on uvloop, and return its exit code; 1 if the address is not available."""
     # Before the event loop handles signals, SIGTERM ends the process: a requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return 0 if runner.run(serving()) else 1
+            return runner.run(serving())
     except OSError as error:
         print(f"{name} cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1

@@ -42,7 +42,7 @@ class ServiceSettings(BaseSettings):
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1",
-        description="Addresses and networks of the proxies whose X-Forwarded-For is trusted, comma-separated; never `*`.",
+        description="Comma-separated proxies whose X-Forwarded-For is trusted: addresses and networks, never `*`.",
     )
 
     @field_validator("session_secrets", "allowed_origins", mode="before")

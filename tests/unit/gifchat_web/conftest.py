@@ -6,13 +6,13 @@ import httpx
 import pytest
 
 from gifchat_contracts import errors
-from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_web.app import create_app
 from gifchat_web.http.session_cookies import SessionCookies
-from gifchat_web.ports import Caller, RoomsApiError, RoomsPage, Sort
+from gifchat_web.ports import Caller, RoomsPage, Sort
 from gifchat_web.settings import Settings
 
 SECRETS = ("older-secret", "newest-secret")
@@ -35,14 +35,14 @@ class FakeRoomsApi:
     def _who(self, caller: Caller) -> Identity:
         self.callers.append(caller)
         if self.outage:
-            raise RoomsApiError(self.outage, "7")
+            raise Refused(self.outage, 7)
         session = SessionCookies(SECRETS, secure=False).read(caller.session_cookie)
         assert session, "web must pass on a session that it has signed"
         return session.identity
 
     def _room(self, room_id: RoomId) -> RoomPayload:
         if room_id not in self.rooms:
-            raise RoomsApiError(errors.ROOM_NOT_FOUND)
+            raise Refused(errors.ROOM_NOT_FOUND)
         return self.rooms[room_id]
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
@@ -56,7 +56,7 @@ class FakeRoomsApi:
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
         owner = self._who(caller)
         if not title or max_members < 2:
-            raise RoomsApiError(errors.VALIDATION_FAILED)
+            raise Refused(errors.VALIDATION_FAILED)
         room_id = RoomId(f"{next(self._ids):024x}")
         self.rooms[room_id] = {
             "_id": room_id,
@@ -76,7 +76,7 @@ class FakeRoomsApi:
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
         who = self._who(caller)
         if self._room(room_id)["owner_id"] != who.user_id:
-            raise RoomsApiError(errors.NOT_OWNER)
+            raise Refused(errors.NOT_OWNER)
         del self.rooms[room_id]
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
@@ -84,12 +84,12 @@ class FakeRoomsApi:
         wanted = self.passwords.get(room_id)
         if wanted is not None and room["owner_id"] != who.user_id and (room_id, who.user_id) not in self.grants:
             if password is None:
-                raise RoomsApiError(errors.PASSWORD_REQUIRED)
+                raise Refused(errors.PASSWORD_REQUIRED)
             if password != wanted:
-                raise RoomsApiError(errors.WRONG_PASSWORD)
+                raise Refused(errors.WRONG_PASSWORD)
             self.grants.add((room_id, who.user_id))
         if room["members"] >= room["max"]:
-            raise RoomsApiError(errors.ROOM_FULL)
+            raise Refused(errors.ROOM_FULL)
         return room
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
+from gifchat_chassis.http_methods import METHODS, Methods
+from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_testkit.services import running_service
 from gifchat_web.app import create_app
 from gifchat_web.http.security_headers import SecurityHeaders
 from gifchat_web.http.session_cookies import Sessions
-from gifchat_web.methods import METHODS, Methods
-from gifchat_web.metrics import RequestMetrics
 from gifchat_web.settings import Settings
 
 MADE_UP = "BREW"
@@ -78,7 +78,7 @@ async def test_head_of_an_unknown_path_is_404(alice: httpx.AsyncClient) -> None:
 async def test_head_is_counted_as_head_and_by_its_route(alice: httpx.AsyncClient) -> None:
     await alice.head(url("/room/{room_id}"))
     text = (await alice.get("/metrics")).text
-    assert 'web_requests_total{method="HEAD",route="/room/{room_id}",status="302"} 1.0' in text
+    assert 'http_requests_total{method="HEAD",route="/room/{room_id}",service="web",status="302"}' in text
 
 
 def test_the_server_sends_no_body_after_the_head(tmp_path: Path) -> None:

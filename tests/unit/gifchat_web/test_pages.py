@@ -177,7 +177,7 @@ async def test_a_form_with_a_number_that_is_not_finite_is_refused(
     headers = {"content-type": "application/json", "accept": "application/json"}
     asked = len(rooms_api.callers)
     answer = await alice.post(path.format(url.removeprefix("/room/")), content=body.format(number), headers=headers)
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert answer.headers["content-type"] == "application/problem+json"
     assert len(rooms_api.callers) == asked
 
@@ -219,7 +219,7 @@ async def test_an_outage_is_a_page_for_people_and_a_problem_for_programs(
     answer = await alice.post(f"{url}/chat", data={"chat": "x"}, headers={"accept": "application/json"})
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json() == {
-        "type": "about:blank",
+        "type": "urn:gifchat:error:unavailable",
         "title": errors.UNAVAILABLE.text("ko"),
         "status": 503,
         "detail": errors.UNAVAILABLE.text("ko"),

@@ -11,20 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from gifchat_chassis.health import health_routes
+from gifchat_chassis.http_methods import Methods
+from gifchat_chassis.origin import is_forged
+from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_web.adapters.rooms_api_client import RoomsApiClient
-from gifchat_web.http.health import operations_router
 from gifchat_web.http.pages import pages_router
 from gifchat_web.http.rendering import Pages
 from gifchat_web.http.room_actions import room_actions_router
-from gifchat_web.http.security_headers import SecurityHeaders, is_forged
+from gifchat_web.http.security_headers import SecurityHeaders
 from gifchat_web.http.session import session_router
 from gifchat_web.http.session_cookies import SessionCookies, Sessions
 from gifchat_web.http.static_files import HashedFiles
 from gifchat_web.i18n import script_files
-from gifchat_web.methods import Methods
-from gifchat_web.metrics import Metrics, RequestMetrics
-from gifchat_web.ports import RoomsApi, RoomsApiError
+from gifchat_web.ports import RoomsApi
 from gifchat_web.settings import Settings
 
 _WITHOUT_SESSION = ("/static/", "/health/", "/metrics")
@@ -37,7 +39,6 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
     client = RoomsApiClient(settings.rooms_api_url)
     static_files = HashedFiles(made=script_files())
     pages = Pages(static_files, secure_cookies=settings.secure_cookies)
-    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -46,11 +47,11 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
             yield
 
     async def refuse_foreign_origins(request: Request) -> None:
-        if is_forged(request, settings.allowed_origins):
-            raise RoomsApiError(errors.ORIGIN_REFUSED)
+        if is_forged(request.method, request.headers.getlist("origin"), settings.allowed_origins):
+            raise Refused(errors.ORIGIN_REFUSED)
 
     app = FastAPI(lifespan=lifespan, openapi_url=None, dependencies=[Depends(refuse_foreign_origins)])
-    app.include_router(operations_router(metrics))
+    app.router.routes.extend(health_routes(_readiness))
     app.include_router(session_router())
     app.include_router(pages_router(rooms_api or client, pages))
     app.include_router(room_actions_router(rooms_api or client))
@@ -59,17 +60,22 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
 
     cookies = SessionCookies(settings.session_secrets, secure=settings.secure_cookies)
     sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION)
-    return SecurityHeaders(RequestMetrics(sessions, metrics))
+    return SecurityHeaders(RequestMetrics(sessions, "web"))
+
+
+async def _readiness() -> tuple[int, dict[str, str]]:
+    """Readiness does not depend on rooms-api: while it is down, the pages can still say so."""
+    return 200, {"status": "ok"}
 
 
 def _answer_errors(app: FastAPI, pages: Pages) -> None:
-    @app.exception_handler(RoomsApiError)
-    async def refused(request: Request, error: RoomsApiError) -> Response:
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
         if error.code.status >= 500:
             _log.warning(
                 "rooms_api_failed", code=error.code.code, path=request.url.path, cause=type(error.__cause__).__name__
             )
-        return pages.problem(request, error.code, error.retry_after)
+        return pages.problem(request, error.code, error.retry_after_s)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, _error: RequestValidationError) -> Response:

@@ -4,22 +4,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.languages import Language
 
 Sort = Literal["newest", "members"]
-
-
-class RoomsApiError(Exception):
-    """rooms-api refused, or is down (then `code` is `UNAVAILABLE`)."""
-
-    def __init__(self, code: ErrorCode, retry_after: str | None = None) -> None:
-        """`retry_after` is the answer's `Retry-After`, unchanged."""
-        super().__init__(code.code)
-        self.code = code
-        self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +29,10 @@ class RoomsPage:
 
 
 class RoomsApi(Protocol):
-    """The public API of rooms-api, called on behalf of a user. The methods raise only `RoomsApiError`."""
+    """The public API of rooms-api, called on behalf of a user.
+
+    The methods raise only `Refused`: with rooms-api's code, or `UNAVAILABLE` if it gives no usable answer.
+    """
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         """Return one page of the rooms whose titles contain `query`."""

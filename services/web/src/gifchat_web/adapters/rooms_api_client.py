@@ -9,10 +9,11 @@ from typing import Any, Self
 import aiohttp
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import GifId, RoomId
-from gifchat_web.ports import Caller, RoomsApiError, RoomsPage, Sort
+from gifchat_web.ports import Caller, RoomsPage, Sort
 
 TIMEOUT_S = 10.0
 UPLOAD_TIMEOUT_S = 60.0
@@ -100,7 +101,7 @@ class RoomsApiClient:
                 sent = _bounded(body, stall, UPLOAD_TIMEOUT_S)
                 stored = await self._ask(caller, "POST", path, data=sent, headers=headers, timeout=timeout)
         except TimeoutError as error:
-            raise RoomsApiError(errors.UNAVAILABLE) from error
+            raise Refused(errors.UNAVAILABLE) from error
         return GifId(stored["id"])
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
@@ -113,7 +114,7 @@ class RoomsApiClient:
         for attempt in range(1, _POST_ATTEMPTS + 1):
             try:
                 await self._ask(caller, "POST", f"/rooms/{room_id}/messages", json=body)
-            except RoomsApiError as error:
+            except Refused as error:
                 if error.code.status != 503 or attempt == _POST_ATTEMPTS:
                     raise
             else:
@@ -137,10 +138,11 @@ class RoomsApiClient:
                 return json.loads(content) if content else None
             problem = json.loads(content) if "json" in answer.content_type else {}
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise RoomsApiError(errors.UNAVAILABLE) from error
+            raise Refused(errors.UNAVAILABLE) from error
         code = errors.TABLE.get(problem.get("code", "")) if isinstance(problem, dict) else None
         fallback = _BY_STATUS.get(answer.status, errors.UNAVAILABLE)
-        raise RoomsApiError(code or fallback, answer.headers.get("retry-after"))
+        seconds = answer.headers.get("retry-after", "")
+        raise Refused(code or fallback, float(seconds) if seconds.isdecimal() else None)
 
 
 async def _bounded(body: AsyncIterator[bytes], stall: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:

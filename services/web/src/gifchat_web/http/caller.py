@@ -3,9 +3,10 @@
 from starlette.requests import Request
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, is_room_id
 from gifchat_web.http.language import language_for
-from gifchat_web.ports import Caller, RoomsApiError
+from gifchat_web.ports import Caller
 
 
 def caller_of(request: Request) -> Caller:
@@ -18,8 +19,8 @@ def room_id_of(value: str) -> RoomId:
     """Return the room id in a path.
 
     Raises:
-        RoomsApiError: `ROOM_NOT_FOUND` if it is not a room id.
+        Refused: `ROOM_NOT_FOUND` if it is not a room id.
     """
     if not is_room_id(value):
-        raise RoomsApiError(errors.ROOM_NOT_FOUND)
+        raise Refused(errors.ROOM_NOT_FOUND)
     return RoomId(value)

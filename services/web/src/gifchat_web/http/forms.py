@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from gifchat_contracts import errors, limits
-from gifchat_contracts.errors import ErrorCode
-from gifchat_web.ports import RoomsApiError
+from gifchat_contracts.errors import ErrorCode, Refused
 
 _BODY_MAX_BYTES = 64 * 1024
 _MULTIPART_FRAME_BYTES = 64 * 1024
@@ -19,7 +18,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
     """Return the fields of the body.
 
     Raises:
-        RoomsApiError: `MALFORMED`, `PAYLOAD_TOO_LARGE`.
+        Refused: `MALFORMED`, `PAYLOAD_TOO_LARGE`, `VALIDATION_FAILED`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     check_length(request, _BODY_MAX_BYTES, errors.PAYLOAD_TOO_LARGE)
@@ -27,25 +26,25 @@ async def read_form(request: Request) -> Mapping[str, str]:
     async for chunk in request.stream():
         body += chunk
         if len(body) > _BODY_MAX_BYTES:
-            raise RoomsApiError(errors.PAYLOAD_TOO_LARGE)
+            raise Refused(errors.PAYLOAD_TOO_LARGE)
     try:
         if kind == "application/json":
             value = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
             if not isinstance(value, dict):
-                raise RoomsApiError(errors.MALFORMED)
+                raise Refused(errors.MALFORMED)
             return {name: str(field) for name, field in value.items() if isinstance(field, str | int | float)}
         if kind in {"", "application/x-www-form-urlencoded"}:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except (ValueError, RecursionError) as error:
-        raise RoomsApiError(errors.MALFORMED) from error
-    raise RoomsApiError(errors.MALFORMED)
+        raise Refused(errors.MALFORMED) from error
+    raise Refused(errors.MALFORMED)
 
 
 def _finite(literal: str) -> float:
     """Parse a number; refuse `NaN` and `Infinity`, which are not JSON, and numbers beyond a double (`1e999`)."""
     number = float(literal)
     if not math.isfinite(number):
-        raise ValueError(f"{literal} is not a finite number")
+        raise Refused(errors.VALIDATION_FAILED)
     return number
 
 
@@ -53,11 +52,11 @@ def check_gif_upload(request: Request) -> str:
     """Return the `Content-Type` of a GIF upload, with its boundary.
 
     Raises:
-        RoomsApiError: `MALFORMED` if it is not multipart, `GIF_TOO_LARGE` if its `Content-Length` is too large.
+        Refused: `MALFORMED` if it is not multipart, `GIF_TOO_LARGE` if its `Content-Length` is too large.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
-        raise RoomsApiError(errors.MALFORMED)
+        raise Refused(errors.MALFORMED)
     check_length(request, limits.GIF_MAX_BYTES + _MULTIPART_FRAME_BYTES, errors.GIF_TOO_LARGE)
     return content_type
 
@@ -66,6 +65,6 @@ def check_length(request: Request, max_bytes: int, code: ErrorCode) -> None:
     """Refuse with `code` a body whose `Content-Length` is above `max_bytes`."""
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
-        raise RoomsApiError(errors.MALFORMED)
+        raise Refused(errors.MALFORMED)
     if int(length) > max_bytes:
-        raise RoomsApiError(code)
+        raise Refused(code)

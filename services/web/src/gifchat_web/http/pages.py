@@ -7,15 +7,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from gifchat_chassis.problems import retry_after
 from gifchat_contracts import errors, limits
-from gifchat_contracts.errors import ErrorCode
+from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import read_form
 from gifchat_web.http.language import language_for
 from gifchat_web.http.rendering import Pages, wants_json
-from gifchat_web.ports import RoomsApi, RoomsApiError, Sort
+from gifchat_web.ports import RoomsApi, Sort
 
 _ERROR_MAX_CHARS = 200
 
@@ -58,7 +59,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         try:
             max_members = _max_members(max_text)
             room = await rooms_api.create_room(caller_of(request), title, max_members, form.get("password") or None)
-        except RoomsApiError as refused:
+        except Refused as refused:
             if refused.code != errors.VALIDATION_FAILED or wants_json(request):
                 raise
             return _form(request, refused.code, title, max_text)
@@ -73,7 +74,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         password = request.query_params.get("password")
         try:
             room = await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
-        except RoomsApiError as refused:
+        except Refused as refused:
             if refused.code == errors.PASSWORD_REQUIRED:
                 return await _ask_password(request, RoomId(room_id))
             return _refuse_entry(request, refused)
@@ -92,7 +93,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         password = (await read_form(request)).get("password", "")
         try:
             await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
-        except RoomsApiError as refused:
+        except Refused as refused:
             if refused.code in (errors.WRONG_PASSWORD, errors.PASSWORD_REQUIRED, errors.TOO_MANY_ATTEMPTS):
                 return await _ask_password(request, RoomId(room_id), refused)
             return _refuse_entry(request, refused)
@@ -110,16 +111,16 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             data={"page": "new_room"},
         )
 
-    async def _ask_password(request: Request, room_id: RoomId, refused: RoomsApiError | None = None) -> Response:
+    async def _ask_password(request: Request, room_id: RoomId, refused: Refused | None = None) -> Response:
         try:
             room = await rooms_api.get_room(caller_of(request), room_id)
-        except RoomsApiError as gone:
+        except Refused as gone:
             return _refuse_entry(request, gone)
         error = refused.code.text(language_for(request)) if refused else ""
         status = refused.code.status if refused else 200
         response = pages.page(request, "password.html", status, room=room, error=error, data={"page": "password"})
-        if refused and refused.retry_after:
-            response.headers["Retry-After"] = refused.retry_after
+        if refused and refused.retry_after_s:
+            response.headers["Retry-After"] = retry_after(refused.retry_after_s)
         return response
 
     def _room_page(request: Request, room: RoomPayload) -> Response:
@@ -128,11 +129,11 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     return router
 
 
-def _refuse_entry(request: Request, refused: RoomsApiError) -> Response:
+def _refuse_entry(request: Request, refused: Refused) -> Response:
     """Go back to the list with the reason, as in the original.
 
     Raises:
-        RoomsApiError: `refused` itself, if the server failed or the client is a program.
+        Refused: `refused` itself, if the server failed or the client is a program.
     """
     if refused.code.status >= 500 or wants_json(request):
         raise refused
@@ -143,5 +144,5 @@ def _max_members(value: str) -> int:
     if not value:
         return limits.ROOM_MAX_DEFAULT
     if not (value.isascii() and value.isdigit() and len(value) <= 9):
-        raise RoomsApiError(errors.VALIDATION_FAILED)
+        raise Refused(errors.VALIDATION_FAILED)
     return int(value)

@@ -5,8 +5,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
+from gifchat_chassis.problems import problem_response, retry_after
 from gifchat_contracts import limits
 from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.languages import LANGUAGES
@@ -82,35 +83,15 @@ class Pages:
             )
         return response
 
-    def problem(self, request: Request, code: ErrorCode, retry_after: str | None = None) -> Response:
-        """Return a page that says what went wrong, or a problem document (RFC 9457) for clients that ask for JSON."""
+    def problem(self, request: Request, code: ErrorCode, retry_after_s: float | None = None) -> Response:
+        """Return a page that says what went wrong, or a problem document for clients that ask for JSON."""
+        language = language_for(request)
         if wants_json(request):
-            response: Response = problem_document(request, code)
-        else:
-            text = code.text(language_for(request))
-            response = self.page(request, "error.html", code.status, text=text, status=code.status)
+            return problem_response(code, language, request.url.path, retry_after_s=retry_after_s)
+        response = self.page(request, "error.html", code.status, text=code.text(language), status=code.status)
         if code.retry:
-            response.headers["Retry-After"] = retry_after or "1"
+            response.headers["Retry-After"] = retry_after(retry_after_s)
         return response
-
-
-def problem_document(request: Request, code: ErrorCode) -> JSONResponse:
-    """Return the error as `application/problem+json`."""
-    text = code.text(language_for(request))
-    return JSONResponse(
-        {
-            "type": "about:blank",
-            "title": text,
-            "status": code.status,
-            "detail": text,
-            "code": code.code,
-            "action": code.action.value,
-            "retry": code.retry,
-            "instance": request.url.path,
-        },
-        code.status,
-        media_type="application/problem+json",
-    )
 
 
 def wants_json(request: Request) -> bool:

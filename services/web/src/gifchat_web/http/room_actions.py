@@ -5,9 +5,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.errors import Refused
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import check_gif_upload, read_form
-from gifchat_web.ports import RoomsApi, RoomsApiError
+from gifchat_web.ports import RoomsApi
 
 _OK = "ok"
 
@@ -27,7 +28,7 @@ def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
         """Post the field `chat`."""
         text = (await read_form(request)).get("chat", "")
         if not text.strip() or len(text) > limits.TEXT_MAX_CHARS:
-            raise RoomsApiError(errors.VALIDATION_FAILED)
+            raise Refused(errors.VALIDATION_FAILED)
         await rooms_api.post_text(caller_of(request), room_id_of(room_id), text)
         return PlainTextResponse(_OK)
 

@@ -1,9 +1,6 @@
-"""Adds security headers to every answer, and checks the origin of requests that change something."""
-
-from collections.abc import Collection
+"""Headers that restrict what the browser does with our pages."""
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -28,7 +25,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SecurityHeaders:
@@ -51,14 +47,3 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def is_forged(request: HTTPConnection, allowed_origins: Collection[str]) -> bool:
-    """Whether another site's page makes a browser send this state-changing request.
-
-    A request without `Origin` does not come from a browser. `null` is an origin that is not on the list. No browser
-    sends two `Origin` headers, so a request with two counts as forged, even if both are allowed.
-    """
-    origins = request.headers.getlist("origin")
-    allowed = not origins or (len(origins) == 1 and origins[0] in allowed_origins)
-    return request.scope["method"] not in _SAFE_METHODS and not allowed

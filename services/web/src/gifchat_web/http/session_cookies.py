@@ -3,17 +3,17 @@
 The cookie holds a signed random session id. Only web issues it. rooms-api and the gateways verify it.
 """
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from itsdangerous import BadSignature, URLSafeTimedSerializer
+from itsdangerous import BadData
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gifchat_chassis.session_cookie import TokenSigner
 from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
 
 _RENEW_AFTER_S = SESSION_TTL_S / 2
@@ -35,8 +35,8 @@ class SessionCookies:
 
     def __init__(self, session_secrets: Sequence[str], *, secure: bool) -> None:
         """`session_secrets` go from oldest to newest. The last one signs, and all of them verify."""
-        self._newest = _serializer(session_secrets[-1:])
-        self._all = _serializer(session_secrets)
+        self._newest = TokenSigner(session_secrets[-1:], SESSION_SALT)
+        self._all = TokenSigner(session_secrets, SESSION_SALT)
         self._secure = secure
 
     def issue(self) -> Session:
@@ -48,8 +48,8 @@ class SessionCookies:
         if not cookie:
             return None
         try:
-            session_id, signed_at = self._all.loads(cookie, max_age=SESSION_TTL_S, return_timestamp=True)
-        except BadSignature:
+            session_id, signed_at = self._all.read_with_time(cookie, SESSION_TTL_S)
+        except BadData:
             return None
         if not isinstance(session_id, str):
             return None
@@ -65,21 +65,13 @@ class SessionCookies:
 
     def _signed_by_newest(self, cookie: str) -> bool:
         try:
-            self._newest.loads(cookie)
-        except BadSignature:
+            self._newest.read(cookie, SESSION_TTL_S)
+        except BadData:
             return False
         return True
 
     def _signed(self, session_id: str) -> Session:
-        return Session(Identity.of_session(session_id), str(self._all.dumps(session_id)), fresh=True)
-
-
-def _serializer(session_secrets: Sequence[str]) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(
-        list(session_secrets),
-        salt=SESSION_SALT,
-        signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-    )
+        return Session(Identity.of_session(session_id), self._all.sign(session_id), fresh=True)
 
 
 class Sessions:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from gifchat_realtime_gateway.logs import configure_logs
+from gifchat_chassis.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
