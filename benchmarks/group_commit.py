@@ -22,13 +22,13 @@ from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailed
 from benchmarks.harness.rounds import Options, Result, interleaved
 from benchmarks.peers.counter_and_insert import CounterAndInsert
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import RoomId, UserId, new_epoch
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
 from gifchat_rooms_api.domain.message import Draft, Message, valid_text
 from gifchat_rooms_api.domain.room import Room
-from gifchat_rooms_api.settings import DEVELOPMENT_TOKEN
 from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit, Rule
 
 TITLE = "Messages per second into one hot room"

@@ -11,10 +11,10 @@ from faults.clients.person import Person
 from faults.clients.sockets import Ack, ChatConnection, Event, Transport
 from faults.judge import records
 from faults.judge.records import How, Recorder, Source, now
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_contracts import socket_events
 from gifchat_contracts.position import Position
 from gifchat_testkit import affinity
-from gifchat_testkit.tasks import cancel_until_done
 from gifchat_testkit.waiting import reconnect_delay_s
 
 ACK_TIMEOUT_S = 5.0

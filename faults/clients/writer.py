@@ -9,8 +9,8 @@ import httpx
 from faults.clients.person import Person
 from faults.judge import records
 from faults.judge.records import Recorder, now
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_contracts.identity import MEMBERSHIP_HEADER
-from gifchat_testkit.tasks import cancel_until_done
 from gifchat_testkit.waiting import until
 
 TIMEOUT_S = 10.0

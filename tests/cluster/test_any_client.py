@@ -19,12 +19,12 @@ from typing import Any
 import httpx
 import pytest
 
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_cli.ports import free_port
 from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
 from gifchat_contracts.limits import HISTORY_PAGE_MAX
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH
-from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit.plain_balancer import plain_balancer
 from gifchat_testkit.services import Service, running_service
 from gifchat_testkit.tokens import session_cookie, signed

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_contracts import errors, identity, limits
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.errors import Refused
@@ -22,7 +23,6 @@ from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.domain.room_record import FOREVER, Forever
 from gifchat_realtime_gateway.ports import HistoryUnavailableError, MessageRelay, RoomHistory
-from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import tokens
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from gifchat_testkit.services import Service, running_service

@@ -9,15 +9,16 @@ from typing import Any
 
 import structlog
 
+Task = Callable[[], Coroutine[Any, Any, None]]
+ShutdownHook = Callable[[], Awaitable[object]]
+
 _CANCEL_AGAIN_S = 0.1
 _log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
 async def background_tasks(
-    tasks: Iterable[Callable[[], Coroutine[Any, Any, None]]],
-    shutdown_hooks: Sequence[Callable[[], Awaitable[object]]],
-    failed: asyncio.Event,
+    tasks: Iterable[Task], shutdown_hooks: Sequence[ShutdownHook], failed: asyncio.Event
 ) -> AsyncIterator[None]:
     """Run `tasks`, which never end by themselves; at the exit cancel them, then call `shutdown_hooks` in order.
 

@@ -16,12 +16,12 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_realtime_gateway.engine.connection import CloseReason
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.overrides import ChatServer, EventHandler
-from gifchat_testkit.tasks import cancel_until_done
 from gifchat_testkit.waiting import block_until
 
 ORIGIN = "http://chat.example"

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
 from gifchat_realtime_gateway.ports import Feed, Publisher
 from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
-from gifchat_testkit.tasks import cancel_until_done
 
 DEADLINE_S = 10.0
 

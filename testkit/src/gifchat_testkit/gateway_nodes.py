@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_contracts import keys, limits
 from gifchat_contracts.codec import Frame, encode
 from gifchat_contracts.identity import DEVELOPMENT_SECRET, Identity
@@ -35,7 +36,6 @@ from gifchat_testkit.fakes.feed import Channels, FakeFeed, FakePublisher
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 from gifchat_testkit.fakes.sockets import FakeSockets
-from gifchat_testkit.tasks import cancel_until_done
 
 
 def now_s() -> float:

@@ -20,8 +20,8 @@ from starlette.applications import Starlette
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gifchat_chassis.logs import configure_logs
 from gifchat_realtime_gateway.engine.server import EngineServer
-from gifchat_realtime_gateway.logs import configure_logs
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.overrides import ChatServer
 

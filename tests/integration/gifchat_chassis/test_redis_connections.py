@@ -23,7 +23,7 @@ def test_a_closed_connection_is_reported_as_lost_and_replaced(valkey: str, loop:
     async def use() -> None:
         async with TcpProxy(port_of(valkey)) as proxy:
             redis = redis_client(f"redis://127.0.0.1:{proxy.port}/0", max_connections=4)
-            connection: Any = redis.connection_pool.make_connection()
+            connection: Any = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
             await connection.connect()
             connection._writer.transport.abort()
             await asyncio.sleep(0)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Redis
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_cli.ports import free_port
 from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey
@@ -24,7 +25,6 @@ from gifchat_realtime_gateway.ports import FeedUnavailableError
 from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_testkit.feed_worlds import Heard, running_feed
 from gifchat_testkit.servers import running
-from gifchat_testkit.tasks import cancel_until_done
 
 pytestmark = pytest.mark.servers
 

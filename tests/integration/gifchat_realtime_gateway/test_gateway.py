@@ -19,10 +19,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_contracts import keys, limits
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE
-from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import tokens
 from gifchat_testkit.clients import ChatSocket, chat_socket
 from gifchat_testkit.gateway_system import DEADLINE_S, ORIGIN, System, Visitor, running_system

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_realtime_gateway.app import create_gateway
@@ -29,6 +29,8 @@ def taken() -> dict[str, set[str]]:
     bundle = asyncio.run(made())
     assert isinstance(bundle, ClientBundle)
     routes = [*bundle._routes.values(), *bundle._app.other_asgi_app.routes]  # type: ignore[attr-defined]
+    [mount] = [route for route in routes if isinstance(route, Mount)]
+    routes += mount.routes
     assert [route.path for route in routes if isinstance(route, WebSocketRoute)] == ["/ws"]
     return {route.path: route.methods for route in routes if isinstance(route, Route) and route.methods}
 

@@ -12,6 +12,7 @@ import pytest
 from bson import ObjectId
 from redis.asyncio import Redis
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_cli.ports import free_port
 from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
@@ -26,7 +27,6 @@ from gifchat_realtime_gateway.ports import PublishFailedError, SeatsUnavailableE
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_testkit.proxy import TcpProxy
 from gifchat_testkit.servers import running
-from gifchat_testkit.tasks import cancel_until_done
 from gifchat_testkit.valkey_set import ValkeySet
 
 pytestmark = pytest.mark.servers

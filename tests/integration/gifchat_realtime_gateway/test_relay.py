@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_cli.ports import LOOPBACK, free_port
 from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
@@ -25,7 +26,6 @@ from gifchat_contracts import keys
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH
 from gifchat_realtime_gateway.engine.sid import new_sid, node_tag, tag_of
-from gifchat_realtime_gateway.settings import DEVELOPMENT_TOKEN
 from gifchat_testkit import affinity, tokens
 from gifchat_testkit.servers import running
 from gifchat_testkit.services import Service, running_service

@@ -18,13 +18,14 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from redis.asyncio import Redis
 
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_contracts import identity, keys
 from gifchat_contracts.codec import Frame, decode
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api import app as composition
 from gifchat_rooms_api.app import create_app
-from gifchat_rooms_api.settings import DEVELOPMENT_TOKEN, Settings
+from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases import janitor as janitor_module
 from gifchat_rooms_api.use_cases.janitor import Janitor
 

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
+from gifchat_chassis.session_cookie import TokenSigner
 from gifchat_contracts import identity, keys, limits
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.adapters.signed_tokens import _serializer
 from gifchat_rooms_api.use_cases.issue_ticket import ATTEMPTS_PER_ADDRESS, ATTEMPTS_PER_USER
 
 from .conftest import PASSWORD, SECRET, Api, StartApi, User
@@ -40,7 +40,7 @@ async def code(user: User, room: dict[str, Any], password: str | None = None) ->
 
 
 def content_of(ticket: str) -> dict[str, Any]:
-    content: dict[str, Any] = _serializer([SECRET], identity.TICKET_SALT).loads(ticket, max_age=limits.TICKET_TTL_S)
+    content: dict[str, Any] = TokenSigner([SECRET], identity.TICKET_SALT).read(ticket, limits.TICKET_TTL_S)
     return content
 
 

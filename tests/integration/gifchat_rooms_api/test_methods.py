@@ -7,9 +7,10 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
+from gifchat_chassis.http_methods import METHODS
+from gifchat_chassis.settings import DEVELOPMENT_TOKEN
 from gifchat_rooms_api.app import create_app
-from gifchat_rooms_api.http.edge import METHODS
-from gifchat_rooms_api.settings import DEVELOPMENT_TOKEN, Settings
+from gifchat_rooms_api.settings import Settings
 from gifchat_testkit.pictures import picture
 
 from .conftest import Api
@@ -87,7 +88,7 @@ async def test_head_is_counted_as_head_and_by_its_route(filled: tuple[httpx.Asyn
     client, names = filled
     await client.head(f"/api/v1/rooms/{names['room_id']}")
     text = (await client.get("/metrics")).text
-    assert 'rooms_api_requests_total{method="HEAD",route="/api/v1/rooms/{room_id}",status="200"}' in text
+    assert 'http_requests_total{method="HEAD",route="/api/v1/rooms/{room_id}",service="rooms-api",status="200"}' in text
 
 
 def test_the_openapi_document_has_no_head() -> None:

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_cli.ports import free_port
 from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey
@@ -17,7 +18,6 @@ from gifchat_contracts.codec import Frame, Kind, decode
 from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
 from gifchat_testkit.servers import running
-from gifchat_testkit.tasks import cancel_until_done
 
 pytestmark = pytest.mark.servers
 

@@ -54,8 +54,16 @@ async def test_requests_are_counted_by_route_not_by_path(api: Api) -> None:
     await anne.http.get(f"/rooms/{room['_id']}")
     await anne.http.request("BREW", "/rooms/coffee")
     numbers = (await (await api.client("http://test")).get("/metrics")).text
-    assert 'rooms_api_requests_total{method="GET",route="/api/v1/rooms/{room_id}",status="200"}' in numbers
-    assert 'rooms_api_requests_total{method="other",route="/api/v1/rooms/{room_id}",status="405"}' in numbers
+    assert (
+        'http_requests_total{method="GET",route="/api/v1/rooms/{room_id}",service="rooms-api",status="200"}' in numbers
+    )
+    assert (
+        'http_requests_total{method="other",route="/api/v1/rooms/{room_id}",service="rooms-api",status="405"}'
+        in numbers
+    )
+    for method, status in (("GET", 200), ("other", 405)):
+        labels = f'method="{method}",route="/api/v1/rooms/{{room_id}}",service="rooms-api",status="{status}"'
+        assert f"http_requests_total{{{labels}}}" in numbers
     assert room["_id"] not in numbers
     assert "coffee" not in numbers
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_rooms_api import app as composition
 from gifchat_rooms_api.ports import StoreClosedError
 from gifchat_rooms_api.settings import Settings
-from gifchat_testkit.tasks import cancel_until_done
 
 pytestmark = pytest.mark.servers
 

@@ -1,27 +1,25 @@
 """The composition root: builds and wires everything. Building does no I/O; the lifespan starts and stops the tasks."""
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from gifchat_chassis.background_tasks import ShutdownHook, Task, background_tasks
+from gifchat_chassis.health import health_routes
+from gifchat_chassis.redis_connections import redis_client
+from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_contracts import keys, limits
 from gifchat_contracts.ids import NodeId, RoomId, new_node_id
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.adapters.redis_connection import telling_loss
 from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_realtime_gateway.adapters.redis_nodes import RedisNodes
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
@@ -35,7 +33,6 @@ from gifchat_realtime_gateway.engine.sid import node_tag
 from gifchat_realtime_gateway.engine.write_loop import WRITE_LOOP
 from gifchat_realtime_gateway.http.admin import admin_routes
 from gifchat_realtime_gateway.http.client_bundle import ClientBundle
-from gifchat_realtime_gateway.http.health import health_routes
 from gifchat_realtime_gateway.http.websocket_demo import WebSocketDemo
 from gifchat_realtime_gateway.settings import Settings
 from gifchat_realtime_gateway.socketio.chat import ChatNamespace
@@ -66,9 +63,6 @@ from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
 REDIS_CONNECTIONS = 72
 """More than the adapters use concurrently, so no command waits for a connection."""
 
-CANCEL_AGAIN_S = 0.1
-
-Work = Callable[[], Coroutine[Any, Any, None]]
 _log = structlog.get_logger(__name__)
 
 
@@ -89,7 +83,7 @@ class Gateway:
 def create_gateway(settings: Settings) -> Gateway:
     """Build and wire everything."""
     node_id = new_node_id(settings.node_name)
-    redis = _redis_client(settings.redis_url)
+    redis = redis_client(settings.redis_url, max_connections=REDIS_CONNECTIONS)
     rooms_api = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
     signatures = SignedTokens(settings.session_secrets)
     publisher = RedisPublisher(redis)
@@ -174,7 +168,7 @@ def create_gateway(settings: Settings) -> Gateway:
     async def watch_canary() -> None:
         await canary.run(on_deaf=feed.restart)
 
-    background_tasks = (
+    tasks = (
         server.eio.run,
         nodes.run,
         feed.run,
@@ -208,71 +202,35 @@ def create_gateway(settings: Settings) -> Gateway:
         await drain.drain()
         await websocket_demo.close()
 
-    routes = [
-        *health_routes(lambda: len(server.eio.connections), check_ready),
+    plain_routes = [
+        *health_routes(lambda: _readiness(check_ready, len(server.eio.connections))),
         *admin_routes(drain_all, drain.shed, settings.internal_token),
+    ]
+    routes = [
+        # Relayed requests are the engine's, and as frequent as polling: no middleware for them.
         Route(RELAY_PATH, server.eio.relayed_requests),
         websocket_demo.route(),
+        Mount("/", routes=plain_routes, middleware=[Middleware(RequestMetrics, service="realtime-gateway")]),
     ]
     app = SocketIOApp(
-        server,
-        Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, background_tasks, shutdown_hooks, failed)),
+        server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, tasks, shutdown_hooks, failed))
     )
     return Gateway(ClientBundle(app), server.eio.http_protocol, server.eio.websocket_protocol, drain_all, failed)
 
 
 @asynccontextmanager
 async def _lifespan(
-    node_id: NodeId,
-    background_tasks: Collection[Work],
-    shutdown_hooks: Collection[Callable[[], Awaitable[None]]],
-    failed: asyncio.Event,
+    node_id: NodeId, tasks: Sequence[Task], shutdown_hooks: Sequence[ShutdownHook], failed: asyncio.Event
 ) -> AsyncIterator[None]:
-    stopping = asyncio.Event()
-    tasks = _keep_running(background_tasks, failed, stopping)
-    _log.info("started", node_id=node_id, write_loop=WRITE_LOOP)
-    yield
-    stopping.set()
-    while running := [task for task in tasks if not task.done()]:
-        # On Python 3.11 `wait_for`, which drivers use, loses a cancellation that comes together with its result.
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
-    for hook in shutdown_hooks:
-        await hook()
+    async with background_tasks(tasks, shutdown_hooks, failed):
+        _log.info("started", node_id=node_id, write_loop=WRITE_LOOP)
+        yield
     _log.info("stopped")
 
 
-def _keep_running(
-    background_tasks: Collection[Work], failed: asyncio.Event, stopping: asyncio.Event
-) -> list[asyncio.Task[None]]:
-    """Tasks that never end by themselves; a node in which one did is not what it seems, and stops."""
-
-    def ended(task: asyncio.Task[None]) -> None:
-        if not stopping.is_set():
-            cause = None if task.cancelled() else task.exception()
-            _log.critical("task_died", task=task.get_name(), exc_info=cause)
-            failed.set()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    tasks = [asyncio.create_task(work(), name=work.__qualname__) for work in background_tasks]
-    for task in tasks:
-        task.add_done_callback(ended)
-    return tasks
-
-
-def _redis_client(url: str) -> Redis:
-    # Whoever waits for Redis waits for a person: one attempt more for a connection that went stale, and no longer.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=REDIS_CONNECTIONS,
-        timeout=1.0,
-        socket_timeout=1.0,
-        socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 1),
-    )
-    pool.connection_class = telling_loss(pool.connection_class)
-    return Redis.from_pool(pool)
+async def _readiness(check: CheckReady, sockets: int) -> tuple[int, dict[str, str | int]]:
+    status = await check.status()
+    return 200 if status == "ok" else 503, {"status": status, "sockets": sockets}
 
 
 def _now() -> datetime:

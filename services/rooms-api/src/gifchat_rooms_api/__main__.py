@@ -1,44 +1,22 @@
 """`python -m gifchat_rooms_api`: serve the API until SIGTERM."""
 
-import signal
 import sys
 
-import uvicorn
-from pydantic import ValidationError
-
+from gifchat_chassis.serve import run_service, serve
+from gifchat_chassis.settings import load_settings
 from gifchat_rooms_api.app import create_app
-from gifchat_rooms_api.logs import configure_logs
 from gifchat_rooms_api.settings import Settings
 
 
+async def _serve(settings: Settings) -> int:
+    app = create_app(settings)
+    return await serve(app, settings, failed=app.state.failed)
+
+
 def main() -> int:
-    """Run the service; 2 where the environment is wrong."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            where = ".".join(str(part) for part in problem["loc"]).upper()
-            sentence = problem["msg"].removeprefix("Value error, ")
-            print(f"rooms-api cannot start: {where + ': ' if where else ''}{sentence}", file=sys.stderr)  # noqa: T201
-        return 2
-    # uvicorn raises the signal again once it has stopped gracefully: a stop that was asked for is no failure.
-    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    configure_logs(settings.log_level, settings.log_format, settings.node_name)
-    uvicorn.run(
-        create_app(settings),
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        proxy_headers=True,
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=10,
-    )
-    return 0
+    """Run the service and return its exit code."""
+    settings = load_settings("rooms-api", Settings)
+    return run_service("rooms-api", settings, lambda: _serve(settings))
 
 
 if __name__ == "__main__":

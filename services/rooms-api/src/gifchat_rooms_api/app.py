@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import pymongo
 import structlog
@@ -14,11 +15,14 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gifchat_chassis.background_tasks import ShutdownHook, background_tasks
+from gifchat_chassis.health import health_routes
+from gifchat_chassis.http_methods import Methods
+from gifchat_chassis.redis_connections import redis_client
+from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
@@ -31,14 +35,12 @@ from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits, RedisGrants, RedisRateLimits
-from gifchat_rooms_api.adapters.redis_connection import telling_loss
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
 from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
 from gifchat_rooms_api.adapters.signed_tokens import SignedTokens
+from gifchat_rooms_api.http.body_limit import JSON_BODY_MAX_BYTES, BodyLimit
 from gifchat_rooms_api.http.deps import Guards
-from gifchat_rooms_api.http.edge import JSON_BODY_MAX_BYTES, BodyLimit, Methods, RequestMetrics
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
-from gifchat_rooms_api.http.health import health_router
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
 from gifchat_rooms_api.http.internal_rooms import internal_rooms_router
 from gifchat_rooms_api.http.messages import messages_router
@@ -69,7 +71,6 @@ from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 
 _DRAIN_S = 5.0
 _PREPARE_RETRY_S = 1.0
-_CANCEL_AGAIN_S = 0.1
 _log = structlog.get_logger(__name__)
 
 
@@ -104,6 +105,8 @@ class _Wired:
     announce_heads: AnnounceHeads
     prepared: asyncio.Event
     """Set once the indexes exist."""
+    failed: asyncio.Event
+    """Set if a background task died."""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -125,13 +128,14 @@ def create_app(settings: Settings) -> FastAPI:
     document_problems(app)
     app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=_body_limit)
-    app.add_middleware(RequestMetrics)
+    app.add_middleware(RequestMetrics, service="rooms-api")
+    app.state.failed = wired.failed
     return app
 
 
 def _wire(settings: Settings) -> _Wired:
     mongo = mongo_client(settings.mongo_url)
-    redis = _redis_client(settings.redis_url)
+    redis = redis_client(settings.redis_url, max_connections=64)
 
     room_store = MongoRooms(mongo, settings.mongo_database)
     log = MongoMessages(mongo, settings.mongo_database)
@@ -207,6 +211,7 @@ def _wire(settings: Settings) -> _Wired:
         ),
         announce_heads=AnnounceHeads(leads_heads, log, publisher, _now),
         prepared=asyncio.Event(),
+        failed=asyncio.Event(),
     )
 
 
@@ -237,62 +242,36 @@ def _include_routes(app: FastAPI, wired: _Wired) -> None:
     app.include_router(public)
     app.include_router(internal)
     app.include_router(gif_files_router(wired.open_gif), dependencies=ready)
-    app.include_router(
-        health_router(lambda: _mongo_answers(wired.mongo, wired.prepared), lambda: _redis_answers(wired.redis))
-    )
+    app.router.routes.extend(health_routes(lambda: _readiness(wired)))
 
 
 @asynccontextmanager
 async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
-    async def prepare() -> None:
+    async def prepare_then_clean_up() -> None:
         await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gifs.create_indexes)
         wired.prepared.set()
+        await wired.janitor.run()
 
-    async def once_prepared(run: Callable[[], Awaitable[None]]) -> None:
+    async def announce_heads() -> None:
         await wired.prepared.wait()
-        await run()
+        await wired.announce_heads.run()
 
-    tasks = {
-        asyncio.create_task(prepare(), name="prepare"),
-        asyncio.create_task(once_prepared(wired.janitor.run), name="janitor"),
-        asyncio.create_task(once_prepared(wired.announce_heads.run), name="announce-heads"),
-    }
-    _log.info("started")
-    try:
+    async def close_passwords() -> None:
+        wired.passwords.close()
+
+    shutdown_hooks: list[ShutdownHook] = [
+        *(partial(_release, leadership) for leadership in wired.leaderships),
+        partial(_write_rest, wired.commit),
+        wired.publisher.aclose,
+        wired.image_decoder.aclose,
+        close_passwords,
+        wired.redis.aclose,
+        wired.mongo.close,
+    ]
+    async with background_tasks([prepare_then_clean_up, announce_heads], shutdown_hooks, wired.failed):
+        _log.info("started")
         yield
-    finally:
-        await _end(tasks)
-        await _close(wired)
     _log.info("stopped")
-
-
-async def _close(wired: _Wired) -> None:
-    """Close the clients. All tasks that use them have ended."""
-    for leadership in wired.leaderships:
-        await _release(leadership)
-    try:
-        await wired.commit.aclose(_DRAIN_S)
-    except TimeoutError:
-        _log.warning("stopped_with_unwritten_messages")
-    await wired.publisher.aclose()
-    await wired.image_decoder.aclose()
-    wired.passwords.close()
-    await wired.redis.aclose()
-    await wired.mongo.close()
-
-
-def _redis_client(url: str) -> Redis:
-    # A person waits for Redis, so retry only once, for a stale connection.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=64,
-        timeout=1.0,
-        socket_timeout=1.0,
-        socket_connect_timeout=1.0,
-        retry=Retry(NoBackoff(), 1),
-    )
-    pool.connection_class = telling_loss(pool.connection_class)
-    return Redis.from_pool(pool)
 
 
 async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
@@ -309,12 +288,11 @@ async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
-    while running := {task for task in tasks if not task.done()}:
-        # Repeat it: on Python 3.11 `asyncio.wait_for`, which the drivers use, can lose a cancellation.
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running, timeout=_CANCEL_AGAIN_S)
+async def _write_rest(commit: GroupCommit) -> None:
+    try:
+        await commit.aclose(_DRAIN_S)
+    except TimeoutError:
+        _log.warning("stopped_with_unwritten_messages")
 
 
 async def _release(leadership: MongoLeadership) -> None:
@@ -322,6 +300,14 @@ async def _release(leadership: MongoLeadership) -> None:
         await leadership.release()
     except StoreUnavailableError as error:
         _log.warning("leadership_not_released", error=str(error))
+
+
+async def _readiness(wired: _Wired) -> tuple[int, dict[str, str]]:
+    """Unready without MongoDB or its indexes. Most of the service works without Redis, so it stays ready."""
+    mongo_ok, redis_ok = await _mongo_answers(wired.mongo, wired.prepared), await _redis_answers(wired.redis)
+    status = "unready" if not mongo_ok else "ok" if redis_ok else "degraded"
+    body = {"status": status, "mongo": "ok" if mongo_ok else "away", "redis": "ok" if redis_ok else "away"}
+    return 200 if mongo_ok else 503, body
 
 
 async def _mongo_answers(mongo: AsyncMongoClient[Document], prepared: asyncio.Event) -> bool:

@@ -8,8 +8,6 @@ COMMIT_SECONDS = Histogram(
 COMMIT_ENTRIES = Histogram("rooms_api_commit_entries", "Entries per batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
 COMMIT_CONFLICTS = Counter("rooms_api_commit_conflicts", "Seqs that another writer of the room took first.")
 PUBLISH_DROPPED = Counter("rooms_api_publish_dropped", "Frames dropped because Redis was down for too long.")
-REQUESTS = Counter("rooms_api_requests", "Requests by route and status.", ("method", "route", "status"))
-REQUEST_SECONDS = Histogram("rooms_api_request_seconds", "Time until a request was answered in full.", ("route",))
 REFUSED = Counter("rooms_api_refused", "Refused or failed requests, by the code of the answer.", ("code",))
 DECODE_SECONDS = Histogram(
     "rooms_api_decode_seconds", "Seconds to decode one uploaded picture, from the start of the child to its exit."

@@ -194,7 +194,7 @@ def test_our_origin_and_no_origin_may_connect(world: World) -> None:
 
 def test_two_origin_headers_are_a_foreign_origin() -> None:
     raw = f"GET / HTTP/1.1\r\norigin: {ORIGIN}\r\norigin: https://evil.example\r\n\r\n".encode()
-    assert not World().handshake.origin_allowed(parse_request(raw).headers["origin"])
+    assert not World().handshake.origin_allowed([parse_request(raw).headers["origin"]])
 
 
 def test_a_draining_node_refuses_only_new_connections(world: World) -> None:
@@ -235,50 +235,6 @@ def test_a_refusal_becomes_a_whole_http_response() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- addresses
-
-
-@pytest.mark.parametrize(
-    ("peer", "forwarded_for", "address"),
-    [
-        ("192.0.2.1", None, "192.0.2.1"),
-        ("192.0.2.1", "198.51.100.7", "192.0.2.1"),
-        ("127.0.0.1", None, "127.0.0.1"),
-        ("127.0.0.1", "", "127.0.0.1"),
-        ("127.0.0.1", "198.51.100.7", "198.51.100.7"),
-        ("127.0.0.1", "198.51.100.7, 10.1.2.3", "198.51.100.7"),
-        ("127.0.0.1", "1.1.1.1,198.51.100.7 , 10.1.2.3", "198.51.100.7"),
-        ("127.0.0.1", "127.0.0.1, 198.51.100.7", "198.51.100.7"),
-        ("127.0.0.1", "evil, 198.51.100.7", "198.51.100.7"),
-        ("127.0.0.1", "10.9.9.9, 10.1.2.3", "10.9.9.9"),
-        ("127.0.0.1", " , ", "127.0.0.1"),
-        ("::1", "2001:db8::7, ::1", "2001:db8::7"),
-        ("unknown", "198.51.100.7", "unknown"),
-    ],
-)
-def test_the_address_is_the_rightmost_that_is_not_a_trusted_proxy(
-    world: World, peer: str, forwarded_for: str | None, address: str
-) -> None:
-    assert world.handshake.client_address(peer, forwarded_for) == address
-
-
-@given(st.text(max_size=40), st.sampled_from(["127.0.0.1", "10.0.0.1", "192.0.2.1"]))
-def test_a_client_cannot_forge_its_address(forged: str, proxy: str) -> None:
-    handshake = World().handshake
-    real = "198.51.100.7"
-    if proxy == "192.0.2.1":
-        assert handshake.client_address(proxy, forged) == proxy
-    else:
-        assert handshake.client_address(proxy, f"{forged}, {real}") == real
-        assert handshake.client_address(proxy, f"{forged}, {real}, 10.3.3.3") == real
-
-
-@given(st.text(max_size=60))
-def test_no_forwarded_header_raises(forwarded_for: str) -> None:
-    World().handshake.client_address("127.0.0.1", forwarded_for)
-
-
-def test_without_trusted_proxies_forwarded_headers_are_ignored() -> None:
-    assert World("").handshake.client_address("127.0.0.1", "198.51.100.7") == "127.0.0.1"
 
 
 def test_handlers_get_the_address_the_query_and_some_headers(world: World) -> None:

@@ -15,7 +15,7 @@ from hiredis import ReplyError
 from redis.asyncio.connection import AbstractConnection
 
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
+from gifchat_realtime_gateway.adapters.redis_link import RedisLink, connect
 from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError
 
 LOOK_EVERY_S = 0.25
@@ -48,7 +48,7 @@ class RedisFeed:
         self._make_connection = make_connection
         self._listener = listener
         self._clock = clock
-        self._connection: Connection | None = None
+        self._connection: RedisLink | None = None
         self._wanted = set(always)
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from gifchat_realtime_gateway.adapters.redis_connection import Connection, connect
+from gifchat_realtime_gateway.adapters.redis_link import RedisLink, connect
 
 MAX_IN_FLIGHT = 256
 """More commands wait. A script takes about 50 µs, and a long queue would look like a silent server."""
@@ -99,7 +99,7 @@ class _Line:
     """One connection and its commands in flight. A new connection gets a new line, so late replies match no command."""
 
     def __init__(self) -> None:
-        self._connection: Connection | None = None
+        self._connection: RedisLink | None = None
         self._in_flight: deque[tuple[asyncio.Future[Any], float]] = deque()
         """Commands in flight, in the order of their replies, with the time when they were sent."""
         self._waiting: deque[tuple[_Command, asyncio.Future[Any]]] = deque()
@@ -110,7 +110,7 @@ class _Line:
         """Whether the connection is lost."""
         return self._connection is None or self._connection.lost.done()
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: RedisLink) -> None:
         """Use `connection`, which passes its replies to `answered`."""
         self._connection = connection
         connection.lost.add_done_callback(lambda why: self._give_up(str(why.result())))
@@ -149,7 +149,7 @@ class _Line:
             if not waiting.done():
                 self._send(self._connection, command, waiting)
 
-    def _send(self, connection: Connection, command: _Command, reply: "asyncio.Future[Any]") -> None:
+    def _send(self, connection: RedisLink, command: _Command, reply: "asyncio.Future[Any]") -> None:
         loop = asyncio.get_running_loop()
         self._in_flight.append((reply, loop.time()))
         connection.send(*command)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 from http import HTTPStatus
-from ipaddress import ip_address, ip_network
 from typing import Any, Protocol
 from urllib.parse import parse_qs, unquote
 
+from gifchat_chassis.client_address import TrustedProxies
+from gifchat_chassis.origin import origin_allowed
+from gifchat_chassis.problems import MEDIA_TYPE, problem_body
 from gifchat_contracts import errors
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.connection import Connection, Link
@@ -93,18 +95,24 @@ class Refusal:
     status: int
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
 
     @classmethod
     def of(cls, code: ErrorCode) -> "Refusal":
         """Return the refusal for a violation of the protocol."""
         return cls(code.status, code.body())
 
+    @classmethod
+    def with_problem(cls, code: errors.ErrorCode, path: str, headers: Mapping[str, str] | None = None) -> "Refusal":
+        """Return the refusal for a reason of our own, as a problem document."""
+        return cls(code.status, json.dumps(problem_body(code, "en", path)).encode(), headers or {}, MEDIA_TYPE)
+
     def response(self) -> bytes:
         """Return the whole HTTP response. The TCP connection closes after it."""
         more = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         head = (
             f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n{more}connection: close\r\n\r\n"
+            f"content-type: {self.content_type}\r\ncontent-length: {len(self.body)}\r\n{more}connection: close\r\n\r\n"
         )
         return head.encode() + self.body
 
@@ -169,9 +177,7 @@ class Handshake:
         self.deflate = deflate
         self._registry = registry
         self._allowed_origins = frozenset(allowed_origins)
-        self._trusted = [ip_network(part.strip(), strict=False) for part in trusted_proxies.split(",") if part.strip()]
-        # Cached, because nearly all connections come through the same few proxies.
-        self._is_trusted = lru_cache(maxsize=1_024)(self._trusts)
+        self._proxies = TrustedProxies(trusted_proxies)
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._draining = draining
@@ -204,41 +210,29 @@ class Handshake:
         """Return the refusal for a relayed request from outside this cluster; None for one from a node of it."""
         if self.relay is not None and self.relay.authorized(headers):
             return None
-        code = errors.INTERNAL_ONLY
-        return Refusal(code.status, json.dumps({"code": code.code, "message": code.text("en")}).encode())
+        return Refusal.with_problem(errors.INTERNAL_ONLY, RELAY_PATH)
 
     def serves(self, request: Request) -> bool:
         """Whether the engine serves the path: its own and all below it, like the published server, or the relay's."""
         return f"{request.path}/".startswith(self._path) or request.path == RELAY_PATH
 
-    def origin_allowed(self, origin: str | None) -> bool:
-        """Whether a page of this origin may connect. A request without `Origin` does not come from a browser."""
-        return origin is None or origin in self._allowed_origins
+    def origin_allowed(self, origins: Sequence[str]) -> bool:
+        """Whether a page may connect whose request has these `Origin` headers."""
+        return origin_allowed(origins, self._allowed_origins)
 
     def refuse_while_draining(self) -> Refusal | None:
         """Return a 503 while this node drains, at which nginx tries the next node; otherwise None."""
         if not self._draining():
             return None
-        code = errors.NODE_DRAINING
-        return Refusal(
-            code.status, json.dumps({"code": code.code, "message": code.text("en")}).encode(), {"retry-after": "1"}
-        )
+        return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         """Return the OPEN packet of a new connection."""
         return protocol.open_packet(sid, upgrades, self._ping_interval_s, self._ping_timeout_s, self.max_bytes)
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        """Return the client's address: the rightmost address that is not a trusted proxy.
-
-        `peer` is the rightmost address, `forwarded_for` (X-Forwarded-For) has the others.
-        """
-        address = peer
-        for hop in reversed((forwarded_for or "").split(",")):
-            if not self._is_trusted(address):
-                return address
-            address = hop.strip() or address
-        return address
+        """See `TrustedProxies`."""
+        return self._proxies.client_address(peer, forwarded_for)
 
     def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | OtherNode:
         """Decide about a request for a WebSocket. `peer` is the address of the TCP connection."""
@@ -253,7 +247,8 @@ class Handshake:
             return Refusal.of(ErrorCode.BAD_REQUEST)
         if headers.get("sec-websocket-version") != _WEBSOCKET_VERSION:
             return Refusal(426, ErrorCode.BAD_REQUEST.body(), {"sec-websocket-version": _WEBSOCKET_VERSION})
-        if not self.origin_allowed(headers.get("origin")):
+        # Two `Origin` headers are one here, joined by a comma, which is on no list.
+        if not self.origin_allowed([headers["origin"]] if "origin" in headers else []):
             return Refusal.of(ErrorCode.FORBIDDEN)
         if query.get("EIO") != protocol.PROTOCOL_VERSION:
             return Refusal.of(ErrorCode.UNSUPPORTED_PROTOCOL)
@@ -306,10 +301,3 @@ class Handshake:
             if name in headers:
                 environ[key] = headers[name]
         return environ
-
-    def _trusts(self, address: str) -> bool:
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._trusted)

@@ -112,7 +112,7 @@ class _Exchange:
     async def refuse(self, refusal: Refusal) -> None:
         """Send a refusal."""
         more = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
-        await self.answer(refusal.status, refusal.body, content_type=b"application/json", more=more)
+        await self.answer(refusal.status, refusal.body, content_type=refusal.content_type.encode(), more=more)
 
     async def answer_preflight(self) -> None:
         """Allow pages of an allowed origin to send the headers that they asked for."""
@@ -135,9 +135,8 @@ class Polling:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a client's request."""
         exchange = _Exchange(scope, receive, send, relayed=False)
-        # Browsers never send two `Origin` headers.
-        origins = sum(name == b"origin" for name, _ in scope["headers"])
-        if origins > 1 or not self._handshake.origin_allowed(exchange.cors_origin):
+        origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+        if not self._handshake.origin_allowed(origins):
             exchange.cors_origin = None
             await exchange.refuse(Refusal.of(ErrorCode.FORBIDDEN))
         elif exchange.method == "OPTIONS":

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gifchat_chassis.problems import problem_response
 from gifchat_contracts import errors
-from gifchat_contracts.errors import ErrorCode
 
 
 def admin_routes(
@@ -29,7 +29,7 @@ def admin_routes(
         async def checked(request: Request) -> Response:
             given = request.headers.get("authorization", "").encode("latin-1", "replace")
             if not hmac.compare_digest(given, authorization):
-                return _problem(errors.INTERNAL_ONLY)
+                return problem_response(errors.INTERNAL_ONLY, "en", request.url.path)
             return await handle(request)
 
         return checked
@@ -41,25 +41,14 @@ def admin_routes(
         try:
             content = await request.json()
         except (ValueError, RecursionError):
-            return _problem(errors.MALFORMED)
+            return problem_response(errors.MALFORMED, "en", request.url.path)
         match content:
             case {"share": int() | float() as share} if not isinstance(share, bool) and 0 < share <= 1:
                 return start(shed(share))
             case _:
-                return _problem(errors.VALIDATION_FAILED)
+                return problem_response(errors.VALIDATION_FAILED, "en", request.url.path)
 
     return [
         Route("/internal/v1/drain", for_operators(drain_node), methods=["POST"]),
         Route("/internal/v1/shed", for_operators(shed_share), methods=["POST"]),
     ]
-
-
-def _problem(code: ErrorCode) -> Response:
-    body = {
-        "title": code.text("en"),
-        "status": code.status,
-        "code": code.code,
-        "action": code.action,
-        "retry": code.retry,
-    }
-    return JSONResponse(body, code.status, media_type="application/problem+json")

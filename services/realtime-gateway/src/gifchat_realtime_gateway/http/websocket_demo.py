@@ -8,10 +8,11 @@ from functools import partial
 
 import structlog
 from prometheus_client import Counter
-from starlette.responses import JSONResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from gifchat_chassis.origin import origin_allowed
+from gifchat_chassis.problems import problem_response
 from gifchat_contracts import errors
 from gifchat_contracts.events import timestamp
 from gifchat_contracts.socket_events import NEWS_PERIOD_S
@@ -73,15 +74,11 @@ class WebSocketDemo:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
 
     async def _serve(self, connection: WebSocket) -> None:
-        origins = connection.headers.getlist("origin")
-        # No browser sends two `Origin` headers: refuse them, even if both are allowed.
-        if origins and not (len(origins) == 1 and origins[0] in self._allowed_origins):
+        if not origin_allowed(connection.headers.getlist("origin"), self._allowed_origins):
             await connection.close(POLICY_VIOLATION)
             return
         if self._draining():
-            code = errors.NODE_DRAINING
-            body = {"code": code.code, "message": code.text("en")}
-            await connection.send_denial_response(JSONResponse(body, code.status, {"Retry-After": "1"}))
+            await connection.send_denial_response(problem_response(errors.NODE_DRAINING, "en", connection.url.path))
             return
         await connection.accept()
         address = connection.client.host if connection.client else "unknown"

@@ -2,12 +2,13 @@
 
 import hmac
 from collections.abc import Collection
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyCookie
 
+from gifchat_chassis.client_address import rate_limit_key
+from gifchat_chassis.origin import is_forged
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
@@ -17,7 +18,6 @@ from gifchat_rooms_api.ports import Signatures
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
 from gifchat_rooms_api.use_cases.group_commit import Rule
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _session_cookie = APIKeyCookie(
     name=SESSION_COOKIE, scheme_name="session", description="Set by `POST /api/v1/session`.", auto_error=False
 )
@@ -50,14 +50,8 @@ class Guards:
         return Identity.of_session(session_id)
 
     async def same_origin(self, request: Request) -> None:
-        """Refuse state-changing requests that another site's page makes a browser send.
-
-        A request without `Origin` does not come from a browser and is allowed. No browser sends two `Origin` headers,
-        so a request with two is refused, even if both are allowed.
-        """
-        origins = request.headers.getlist("origin")
-        allowed = not origins or (len(origins) == 1 and origins[0] in self._allowed_origins)
-        if request.method not in _SAFE_METHODS and not allowed:
+        """Refuse state-changing requests that another site's page makes a browser send."""
+        if is_forged(request.method, request.headers.getlist("origin"), self._allowed_origins):
             raise Refused(errors.ORIGIN_REFUSED)
 
     async def from_a_service(self, request: Request) -> None:
@@ -78,18 +72,5 @@ class Guards:
 
 
 def address_of(request: Request) -> str:
-    """The client's address as uvicorn found it behind the proxies that it trusts.
-
-    Returns:
-        What limits count by: an IPv4 address, or the /64 network of an IPv6 address.
-    """
-    host = request.client.host if request.client else "unknown"
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ip_network((address, 64), strict=False).network_address)
-    return str(address)
+    """The client's address, as uvicorn found it behind the trusted proxies, in the form that rate limits count by."""
+    return rate_limit_key(request.client.host if request.client else "unknown")

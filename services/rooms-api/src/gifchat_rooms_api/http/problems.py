@@ -1,25 +1,19 @@
 """Problem documents (RFC 9457): how every refusal and failure looks over HTTP, and how the API documents them."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from gifchat_chassis.problems import MEDIA_TYPE, problem_body, problem_response
 from gifchat_contracts import errors, languages
 from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_rooms_api import metrics
 from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
-
-MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 1
-"""Where nothing better is known."""
 
 _BY_STATUS = {
     400: errors.MALFORMED,
@@ -67,19 +61,17 @@ def problem(
     wrong: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """The answer for `code`, in the language that the client prefers."""
+    """Return the response for `code`, in the language that the client prefers."""
     metrics.REFUSED.labels(code.code).inc()
-    language = languages.language_of(request.headers.get("accept-language"))
-    body = _body(code, language, request.url.path, detail)
-    if wrong:
-        body["errors"] = list(wrong)
-    response = JSONResponse(body, code.status, headers, media_type=MEDIA_TYPE)
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
-    response.headers["Cache-Control"] = "no-store"
-    if code.retry:
-        response.headers["Retry-After"] = str(max(1, math.ceil(retry_after_s or RETRY_AFTER_S)))
-    return response
+    return problem_response(
+        code,
+        languages.language_of(request.headers.get("accept-language")),
+        request.url.path,
+        detail=detail,
+        retry_after_s=retry_after_s,
+        wrong=wrong,
+        headers=headers,
+    )
 
 
 def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
@@ -95,7 +87,7 @@ def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
         )
         answer["description"] += f"{' · ' if answer['description'] else ''}`{code.code}`: {code.text('en')}"
         examples = answer["content"][MEDIA_TYPE].setdefault("examples", {})
-        examples[code.code] = {"value": _body(code, "ko", "/api/v1/rooms/65f0c0ffee0123456789abcd", None)}
+        examples[code.code] = {"value": problem_body(code, "ko", "/api/v1/rooms/65f0c0ffee0123456789abcd")}
         if code.retry:
             answer["headers"] = {
                 "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}}
@@ -147,20 +139,6 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def crashed(request: Request, _error: Exception) -> Response:
         return problem(request, errors.INTERNAL)
-
-
-def _body(code: ErrorCode, language: languages.Language, path: str, detail: str | None) -> dict[str, Any]:
-    text = code.text(language)
-    return {
-        "type": f"urn:gifchat:error:{code.code}",
-        "title": text,
-        "status": code.status,
-        "detail": detail or text,
-        "code": code.code,
-        "action": code.action.value,
-        "retry": code.retry,
-        "instance": quote(path, safe="/:@!$&'()*+,;=~"),
-    }
 
 
 def _what_is_wrong(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from typing import assert_never
 
 import structlog
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_contracts import errors, keys
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import Epoch, RoomId, UserId
@@ -49,7 +50,6 @@ MAX_CACHED_HEADS = 20_000
 MAX_CONFLICTS = 100
 """Consecutive seqs lost to another writer before a batch gives up. Each loss means that another writer progressed."""
 
-_CANCEL_AGAIN_S = 0.1
 
 _log = structlog.get_logger(__name__)
 
@@ -137,11 +137,7 @@ class GroupCommit:
                 while self._tasks:
                     await asyncio.wait(set(self._tasks))
         finally:
-            while self._tasks:
-                # Repeat it: on Python 3.11 `asyncio.wait_for`, which the driver uses, can lose a cancellation.
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.wait(set(self._tasks), timeout=_CANCEL_AGAIN_S)
+            await cancel_until_done(*self._tasks)
 
     async def _drain_lane(self, room_id: RoomId, lane: deque[_PendingDraft]) -> None:
         while lane:
