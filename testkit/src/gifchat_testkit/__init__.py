@@ -1,1 +1,1 @@
-"""Start a whole cluster in a test: processes or containers, clients, faults."""
+"""Test support: a whole cluster of processes or containers, clients, fakes, and proxies that break connections."""

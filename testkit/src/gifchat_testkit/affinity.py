@@ -1,4 +1,4 @@
-"""Finds a client's gateway by the tag in the front door's affinity cookie; the tag is new at each start."""
+"""Finds a client's gateway by the tag in nginx's affinity cookie; a gateway has a new tag after each start."""
 
 import json
 import re
@@ -20,10 +20,10 @@ def tag_in(log: str) -> str:
 
 
 async def learn(url: str, tag: str) -> None:
-    """Open and close connections through the front door at `url` until it has learned the gateway's tag.
+    """Open and close connections through nginx at `url` until it has learned the gateway's tag.
 
     Raises:
-        AssertionError: it sent every connection to other gateways.
+        AssertionError: nginx routed every connection to other gateways.
     """
     async with httpx.AsyncClient(base_url=url) as client:
         sids = []
@@ -37,4 +37,4 @@ async def learn(url: str, tag: str) -> None:
         finally:
             for sid in sids:
                 await client.post("/socket.io/", params={**_HANDSHAKE, "sid": sid}, content="1")
-    raise AssertionError(f"the front door does not know the gateway with the tag {tag}")
+    raise AssertionError(f"nginx does not know the gateway with the tag {tag}")

@@ -1,4 +1,4 @@
-"""Real browser windows on a cluster: each is a user of its own, on a gateway that the test may choose.
+"""Real browser windows on a cluster. Each window is a new user, on a gateway that the test may choose.
 
 A window remembers what its console complains about, violations of the content security policy included: `complaints`
 must be empty at the end of a test, save what `expects` names.
@@ -51,7 +51,7 @@ _CONVERSATION = """() => [...document.querySelectorAll("#message-list > .message
 
 @asynccontextmanager
 async def chromium(folder: Path, *arguments: str) -> AsyncIterator[Browser]:
-    """A headless browser. `folder` gets font settings that make screenshots look alike everywhere.
+    """Start a headless browser. Font settings in `folder` make screenshots look alike everywhere.
 
     `arguments` are added to its command line.
     """
@@ -71,7 +71,7 @@ async def chromium(folder: Path, *arguments: str) -> AsyncIterator[Browser]:
 
 @dataclass
 class Window:
-    """A window with one page; locators are the page's."""
+    """A browser window with one page."""
 
     cluster: EmbeddedCluster
     context: BrowserContext
@@ -80,48 +80,48 @@ class Window:
     _expected: list[str] = field(default_factory=list)
 
     def expects(self, *patterns: str) -> None:
-        """The browser may complain about what the test itself does, as these regular expressions say."""
+        """Allow browser complaints that match these regular expressions, because the test causes them."""
         self._expected += patterns
 
     def check(self) -> None:
-        """Fail if the browser complained.
+        """Fail if the browser has complained.
 
         Raises:
-            AssertionError: it did.
+            AssertionError: it has.
         """
         unexpected = [words for words in self.complaints if not any(re.search(each, words) for each in self._expected)]
         assert not unexpected, f"the console complains: {unexpected}"
 
-    # Where it is
+    # Location
 
     async def go(self, path: str) -> None:
         """Open a path of the cluster."""
         await self.page.goto(self.cluster.url + path)
 
     async def enter(self, path: str) -> None:
-        """Open a room and be in it."""
+        """Open a room and wait until the page has joined it."""
         await self.go(path)
         await self.is_in()
 
     async def is_in(self) -> None:
-        """Wait until the page of a room has joined it."""
+        """Wait until the page has joined its room."""
         await expect(self.page.locator("#messages")).to_have_attribute("aria-busy", "false")
 
     @property
     def path(self) -> str:
-        """The path of the page, with its query."""
+        """The path and query of the page."""
         return self.page.url.removeprefix(self.cluster.url)
 
     async def gateway(self) -> str:
-        """The name of the gateway that the front door has tied this window to."""
+        """The name of the gateway to which nginx routes this window."""
         cookies = {cookie["name"]: cookie["value"] for cookie in await self.context.cookies() if "name" in cookie}
         names = {affinity.tag_in(self.cluster.log(name)): name for name in _gateways(self.cluster)}
         return names[cookies[affinity.COOKIE]]
 
-    # The forms
+    # Forms
 
     async def create_room(self, title: str, password: str = "") -> str:
-        """Fill in the form for a new room, and be in it; the path of the room."""
+        """Create a room with the form, wait until the page has joined it, and return its path."""
         await self.go("/room")
         await self.page.locator("[name=title]").fill(title)
         await self.page.locator("[name=password]").fill(password)
@@ -130,11 +130,11 @@ class Window:
         return self.path
 
     async def give_password(self, password: str) -> None:
-        """Fill in the form that asks for a room's password."""
+        """Fill in the password form of a room."""
         await self.page.locator("[name=password]").fill(password)
         await self.page.locator("form .primary").click()
 
-    # In a room
+    # Chat
 
     async def say(self, text: str) -> None:
         """Write a message and press Enter."""
@@ -143,44 +143,44 @@ class Window:
         await box.press("Enter")
 
     async def pick_gif(self, data: bytes, name: str = "cat.gif", mime_type: str = "image/gif") -> None:
-        """Choose a file by the button and the browser's file picker."""
+        """Choose a file with the button and the browser's file picker."""
         async with self.page.expect_file_chooser() as chooser:
             await self.page.locator("#gif-button").click()
         await (await chooser.value).set_files(FilePayload(name=name, mimeType=mime_type, buffer=data))
 
     async def conversation(self) -> list[str]:
-        """The messages that are shown, in order: texts, and of pictures the URL."""
+        """Return the shown messages in order: texts, and URLs of pictures."""
         shown: list[str] = await self.page.evaluate(_CONVERSATION)
         return shown
 
     def message(self, text: str) -> Locator:
-        """The rows of messages with this very text."""
+        """Locate the rows of messages with exactly this text."""
         exactly = self.page.locator(".text, .deleted").filter(has_text=re.compile(f"^{re.escape(text)}$"))
         return self.page.locator("#message-list > .message", has=exactly)
 
     def line(self, text: str) -> Locator:
-        """The system lines with this in them."""
+        """Locate the system lines that contain this text."""
         return self.page.locator("#message-list > .line").filter(has_text=text)
 
     async def color(self) -> str:
-        """The colour that this user is known by."""
+        """The user's colour."""
         return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.color"))
 
     async def user_id(self) -> str:
-        """The id of this user."""
+        """The user's id."""
         return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.user_id"))
 
     async def choose(self, message: Locator, choice: str) -> None:
-        """As the owner: open the menu of a message, choose, and see the menu close."""
+        """Choose an entry of a message's menu as the owner, and wait until the menu closes."""
         await message.hover()
         await message.locator(".manage").click()
         await self.page.locator("dialog").get_by_role("button", name=choice, exact=True).click()
         await expect(self.page.locator("dialog")).to_have_count(0)
 
-    # Past the page, with its session
+    # The API, with the page's session
 
     async def make_room(self, title: str, password: str) -> str:
-        """A new room of this user; its path."""
+        """Create a room owned by this user, and return its path."""
         return f"/room/{(await self._api('POST', '/rooms', {'title': title, 'password': password}))['_id']}"
 
     async def post(self, room: str, client_message_id: str, text: str) -> None:
@@ -189,12 +189,12 @@ class Window:
         await self._api("POST", f"{room.replace('/room/', '/rooms/')}/messages", message)
 
     async def mute(self, room: str, user_id: str, seconds: int) -> datetime:
-        """Mute a user in the room with this path, as its owner; returns the time at which the mute ends."""
+        """Mute a user in the room with this path, as its owner; return the end of the mute."""
         path = f"{room.replace('/room/', '/rooms/')}/mutes/{user_id}"
         return datetime.fromisoformat((await self._api("PUT", path, {"seconds": seconds}))["until"])
 
     async def log(self, room: str) -> list[dict[str, Any]]:
-        """The newest page of the log of the room with this path."""
+        """Return the newest page of history of the room with this path."""
         items: list[dict[str, Any]] = (await self._api("GET", f"{room.replace('/room/', '/rooms/')}/messages"))["items"]
         return items
 
@@ -211,7 +211,7 @@ class Window:
 
 
 class Windows:
-    """Opens windows, and at the end closes them and hears their complaints."""
+    """Opens windows; at the end closes them and checks their complaints."""
 
     def __init__(self, browser: Browser, cluster: EmbeddedCluster, stack: AsyncExitStack) -> None:
         self._browser = browser
@@ -222,7 +222,7 @@ class Windows:
     async def open(
         self, *, gateway: str | None = None, language: str = "ko", dark: bool = False, phone: bool = False
     ) -> Window:
-        """A window of a new user; `gateway` names the one that it is tied to."""
+        """Open a window for a new user; `gateway` names the gateway to route it to."""
         width, height = PHONE if phone else DESKTOP
         context = await self._browser.new_context(
             locale=_LOCALES[language],
@@ -250,7 +250,7 @@ class Windows:
 
 @asynccontextmanager
 async def opened_windows(browser: Browser, cluster: EmbeddedCluster) -> AsyncIterator[Windows]:
-    """Windows for the time of the block."""
+    """Provide windows until the block ends."""
     expect.set_options(timeout=DEADLINE_S * 1000)
     async with AsyncExitStack() as stack:
         windows = Windows(browser, cluster, stack)

@@ -1,4 +1,4 @@
-"""Clients for tests: a visitor with a session cookie, and a Socket.IO client that remembers what it received."""
+"""Clients for tests: a visitor with a session cookie, and a Socket.IO client that keeps what it received."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ GOODBYE_S = 2.0
 
 @asynccontextmanager
 async def visitor(url: str, language: str = "en") -> AsyncIterator[httpx.AsyncClient]:
-    """An HTTP client as a browser on `url` would be: with a session, an Origin and a language."""
+    """Create an HTTP client like a browser on `url`, with a session, an Origin and a language."""
     headers = {"Origin": url, "Accept-Language": language}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as client:
         answer = await client.post("/api/v1/session")
@@ -28,7 +28,7 @@ async def visitor(url: str, language: str = "en") -> AsyncIterator[httpx.AsyncCl
 
 
 def cookie_header(client: httpx.AsyncClient) -> str:
-    """The visitor's cookies as the value of a Cookie header, for its sockets."""
+    """Return the visitor's cookies as a Cookie header, for its sockets."""
     return "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
 
 
@@ -78,10 +78,10 @@ class ChatSocket:
         await self._client.emit(event, data, namespace=namespace)
 
     async def join(self, room_id: str, **more: Any) -> dict[str, Any]:
-        """Enter a room (`ticket=`, `position=`); the body of the ack.
+        """Join a room (`ticket=`, `position=`) and return the body of the ack.
 
         Raises:
-            AssertionError: refused.
+            AssertionError: the join was refused.
         """
         ack = await self.call(socket_events.JOIN, {"room": room_id, **more})
         assert isinstance(ack, dict), f"join was acked with {ack!r}"
@@ -91,10 +91,10 @@ class ChatSocket:
     async def wait_for(
         self, event: str, fits: Callable[[Any], bool] = lambda _data: True, timeout_s: float = DEADLINE_S
     ) -> Any:
-        """The data of the first `event` that `fits`, received already or still to come.
+        """Wait for the first `event` that `fits`, and return its data; it may have arrived already.
 
         Raises:
-            AssertionError: not within `timeout_s`; what came is in the message.
+            AssertionError: there was none within `timeout_s`; the message lists what arrived.
         """
 
         def found() -> list[Any]:
@@ -113,7 +113,7 @@ class ChatSocket:
 async def chat_socket(
     url: str, cookies: str | None = None, transports: tuple[str, ...] = ("websocket",), *, browser: bool = True
 ) -> AsyncIterator[ChatSocket]:
-    """A connected `ChatSocket`; it does not reconnect on its own. `browser`: it sends an `Origin`."""
+    """Connect a `ChatSocket` that does not reconnect by itself. `browser`: it sends an `Origin`."""
     headers = {**({"Origin": url} if browser else {}), **({"Cookie": cookies} if cookies else {})}
     namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]
     # `connect(headers=…)` would send the cookie with the first request alone, and a sid needs it in all of them.
@@ -124,7 +124,7 @@ async def chat_socket(
         try:
             yield socket
         finally:
-            # A polling client says goodbye and then waits for the answer to its poll, which may take a ping interval.
+            # A polling client closes and then waits for the answer to its poll, which may take a ping interval.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE_S):
                     await client.disconnect()

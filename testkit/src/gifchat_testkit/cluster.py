@@ -1,4 +1,4 @@
-"""A whole embedded cluster for tests, started by the real command line; with a switch for faults.
+"""An embedded cluster for tests, started with the real command line; its processes can be killed and paused.
 
 Fixture:
     cluster (session): an `EmbeddedCluster` that all tests share. A test that breaks more than it mends starts its own.
@@ -28,11 +28,11 @@ _STOP_TIMEOUT_S = 90.0
 _LOOK_EVERY_S = 0.1
 
 Process = dict[str, Any]
-"""One process of the status: name, kind, pid, port, state, ready, sockets, restarts."""
+"""A process in the status: name, kind, pid, port, state, ready, sockets, restarts."""
 
 
 def gifchat(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    """Run `gifchat` and wait until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "gifchat_cli", *arguments],
         env={**os.environ, **(env or {})},
@@ -47,38 +47,38 @@ class EmbeddedCluster:
     """A running cluster."""
 
     url: str
-    """Where people find it: `http://localhost:<port>`."""
+    """The address for browsers: `http://localhost:<port>`."""
     data: Path
 
     def gifchat(self, command: str, *arguments: str) -> str:
-        """What a command of the command line says about this cluster.
+        """Run a `gifchat` command on this cluster, and return its output.
 
         Raises:
-            AssertionError: it failed.
+            AssertionError: the command failed.
         """
         answer = gifchat(command, *arguments, "--data", str(self.data))
         assert answer.returncode == 0, f"gifchat {command}: {answer.stderr or answer.stdout}"
         return answer.stdout
 
     def processes(self) -> dict[str, Process]:
-        """Name → process, as `gifchat status --json` has it now."""
+        """Return name → process, from `gifchat status --json`."""
         status = json.loads(self.gifchat("status", "--json"))
         return {process["name"]: process for process in status["processes"]}
 
     def scale(self, what: str, count: int) -> None:
-        """`gifchat scale what=count`; returns when it is done."""
+        """Run `gifchat scale what=count` and wait until it is done."""
         self.gifchat("scale", f"{what}={count}")
 
     def log(self, name: str) -> str:
-        """The log of a process."""
+        """Return the log of a process."""
         return (self.data / "logs" / f"{name}.log").read_text(errors="replace")
 
     def output(self) -> str:
-        """What `gifchat up` has printed so far."""
+        """Return the output of `gifchat up` so far."""
         return (self.data.parent / "output").read_text(errors="replace")
 
     def gateways_behind_nginx(self) -> set[str]:
-        """The gateways in the configuration that nginx was last told to read."""
+        """Return the names of the gateways in nginx's current configuration."""
         config = (self.data / "nginx" / "nginx.conf").read_text()
         ports = set(
             map(int, re.findall(r"server [^:]+:(\d+)", config.partition("upstream gateways {")[2].partition("}")[0]))
@@ -86,19 +86,19 @@ class EmbeddedCluster:
         return {name for name, p in self.processes().items() if p["kind"] == "gateway" and p["port"] in ports}
 
     def send(self, name: str, number: signal.Signals) -> int:
-        """Send a signal to a process; returns its pid."""
+        """Send a signal to a process, and return its pid."""
         pid = self.processes()[name]["pid"]
         assert isinstance(pid, int), f"{name} is not running"
         os.kill(pid, number)
         return pid
 
     def kill(self, name: str) -> int:
-        """End a process without a chance to say goodbye; it is restarted. Returns the pid that it had."""
+        """Send SIGKILL to a process, which the supervisor then restarts; return its old pid."""
         return self.send(name, signal.SIGKILL)
 
     @contextmanager
     def paused(self, name: str) -> Iterator[None]:
-        """Stop a process for the time of the block, and let it continue."""
+        """Pause a process until the block ends."""
         pid = self.send(name, signal.SIGSTOP)
         try:
             yield
@@ -106,10 +106,10 @@ class EmbeddedCluster:
             os.kill(pid, signal.SIGCONT)
 
     def wait_for(self, name: str, condition: Callable[[Process], bool], timeout_s: float = 30.0) -> Process:
-        """The process as soon as `condition` holds for it.
+        """Wait until `condition` holds for a process, and return it.
 
         Raises:
-            AssertionError: not within `timeout_s`.
+            AssertionError: it did not hold within `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -122,12 +122,12 @@ class EmbeddedCluster:
 
 @contextmanager
 def running_cluster(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[EmbeddedCluster]:
-    """A cluster of its own for the time of the block; `arguments` are those of `gifchat up`.
+    """Run a new cluster until the block ends; `arguments` go to `gifchat up`.
 
-    It runs as a child of the tests, not detached, so that it ends with them even when they crash.
+    It is not detached but a child of the tests, so that it exits with them even after a crash.
 
     Raises:
-        AssertionError: it did not get ready; what it said is in the message.
+        AssertionError: it did not get ready; the message has its output.
     """
     with tempfile.TemporaryDirectory(prefix="gifchat-cluster-") as folder:
         data, output = Path(folder) / "data", Path(folder) / "output"
@@ -171,6 +171,6 @@ def _wait_until_ready(supervisor: subprocess.Popen[bytes], data: Path, output: P
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[EmbeddedCluster]:
-    """The whole system, three gateways behind one front door, shared by all tests of the session."""
+    """A cluster with three gateways behind nginx, shared by all tests of the session."""
     with running_cluster() as running:
         yield running

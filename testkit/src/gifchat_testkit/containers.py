@@ -1,4 +1,4 @@
-"""The product in containers for tests: images built from this repository, started by `docker compose` as a person does.
+"""GIF Chat in containers for tests: images built from this repository, started with `docker compose`.
 
 `engine_problem` says why there can be no such test here; a test that asks for the stack is skipped with that sentence.
 """
@@ -29,20 +29,20 @@ BASE_IMAGES = {
     "MONGO_IMAGE": "mongo:6",
     "VALKEY_IMAGE": "valkey/valkey:9-alpine",
 }
-"""The defaults of `docker-compose.yml`; a variable of the environment takes the place of each."""
+"""The defaults of `docker-compose.yml`; environment variables override them."""
 
 IMAGE_TAG = "test"
-"""Always the same, so that tests leave one set of images behind and the next build finds its layers."""
+"""Always the same tag, so that tests leave only one set of images, and the next build finds its layers."""
 
 COMMAND_TIMEOUT_S = 240.0
 _LOOK_EVERY_S = 0.2
 
 Inspected = dict[str, Any]
-"""What `docker inspect` says of one container."""
+"""The output of `docker inspect` for one container."""
 
 
 def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `docker …` to its end."""
+    """Run `docker …` and wait until it exits."""
     return subprocess.run(
         ["docker", *arguments],
         cwd=ROOT,
@@ -54,7 +54,7 @@ def docker(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def engine_problem() -> str | None:
-    """Why containers cannot be tested here, or None if they can."""
+    """Return why containers cannot be tested here, or None if they can."""
     if shutil.which("docker") is None:
         return "no Docker: there is no `docker` command"
     if docker("info").returncode != 0:
@@ -77,14 +77,14 @@ class ComposeStack:
 
     @property
     def url(self) -> str:
-        """Where people find it."""
+        """The address for browsers."""
         return f"http://localhost:{self.port}"
 
     def compose(self, *arguments: str) -> str:
-        """What `docker compose …` prints for this project.
+        """Run `docker compose …` for this project, and return its output.
 
         Raises:
-            AssertionError: it failed; what it said is in the message.
+            AssertionError: the command failed; the message has its output.
         """
         _, *command = self.running.docker_compose_command()
         answer = docker(*command, *arguments)
@@ -94,10 +94,10 @@ class ComposeStack:
         return answer.stdout
 
     def up(self, gateways: int) -> None:
-        """Start all of it, and wait until every container is healthy.
+        """Start everything, and wait until every container is healthy.
 
         Raises:
-            AssertionError: it does not come up; the message has the logs.
+            AssertionError: a container did not get healthy; the message has the logs.
         """
         try:
             self.compose("up", "--wait", "--no-build", "--scale", f"realtime-gateway={gateways}")
@@ -105,21 +105,21 @@ class ComposeStack:
             raise AssertionError(f"{error}\n{self.compose('ps', '--all')}\n{self.logs(tail=40)}") from None
 
     def logs(self, *services: str, tail: int = 200) -> str:
-        """The end of the logs."""
+        """Return the end of the logs."""
         return self.compose("logs", "--no-color", "--tail", str(tail), *services)
 
     def containers(self, service: str | None = None) -> list[Inspected]:
-        """The containers of a service, or of all, running or not."""
+        """Return the containers of a service, or all containers, running or not."""
         ids = self.compose("ps", "--all", "--quiet", *([service] if service else [])).split()
         found: list[Inspected] = json.loads(docker("inspect", *ids).stdout)
         return found
 
     def ask(self, container: Inspected, path: str) -> Any:
-        """The JSON that a Python service answers to a request from inside its own container."""
+        """Send a request to a Python service from inside its container, and return the JSON of the answer."""
         return json.loads(self.get(container, path))
 
     def get(self, container: Inspected, path: str) -> str:
-        """The text that a Python service answers to a request from inside its own container."""
+        """Send a request to a Python service from inside its container, and return the text of the answer."""
         url = f"http://127.0.0.1:8000{path}"
         code = f"from urllib.request import urlopen; print(urlopen({url!r}, timeout=5).read().decode())"
         answer = docker("exec", container["Id"], "python", "-I", "-c", code)
@@ -129,7 +129,7 @@ class ComposeStack:
 
 @contextmanager
 def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterator[ComposeStack]:
-    """Build the images, start the product, and remove its containers, networks and volumes after the block."""
+    """Build the images and start everything; after the block remove all containers, networks and volumes."""
     port = free_port()
     settings = {
         "COMPOSE_PROJECT_NAME": f"gifchat-test-{uuid4().hex[:8]}",
@@ -148,10 +148,10 @@ def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterat
 
 
 async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Return as soon as `condition` holds; clients of this process go on meanwhile.
+    """Wait until `condition`, which may block, holds; clients of this process keep running.
 
     Raises:
-        AssertionError: not within `timeout_s`.
+        AssertionError: it did not hold within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):

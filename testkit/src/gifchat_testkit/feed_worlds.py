@@ -1,4 +1,4 @@
-"""Channels in memory or on a real server, and who listens to them; one suite runs on both."""
+"""Channels in memory or on a real server, and their listeners; one suite runs on both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -19,7 +19,7 @@ DEADLINE_S = 10.0
 
 @dataclass
 class Heard:
-    """What a feed handed on."""
+    """A listener that keeps what a feed delivers."""
 
     data: list[tuple[str, bytes]] = field(default_factory=list)
     reconnected: list[Collection[str]] = field(default_factory=list)
@@ -35,14 +35,14 @@ class Heard:
         self.reconnected.append(channels)
 
     def on(self, channel: str) -> list[bytes]:
-        """What came on a channel."""
+        """Return what arrived on a channel."""
         return [data for heard_on, data in self.data if heard_on == channel]
 
     async def until(self, channel: str, *expected: bytes) -> None:
-        """Wait until the last of `expected` came on the channel; all of them must have, and nothing else.
+        """Wait until exactly `expected` has arrived on the channel.
 
         Raises:
-            AssertionError: something else came, or it took too long.
+            AssertionError: something else arrived, or it took too long.
         """
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -50,36 +50,36 @@ class Heard:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"on {channel} came {self.on(channel)}") from None
+            raise AssertionError(f"received on {channel}: {self.on(channel)}") from None
         assert self.on(channel) == list(expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A feed, and what it handed on."""
+    """A feed and its listener."""
 
     feed: Feed
     heard: Heard
 
 
 class FeedWorld(Protocol):
-    """Where channels are."""
+    """An implementation of channels."""
 
     @property
     def publisher(self) -> Publisher:
-        """Publishes on them."""
+        """Publish on the channels."""
         ...
 
     async def listener(self, *always: str) -> Listener:
-        """A feed that runs, and hears `always`."""
+        """Run a feed that always listens to `always`."""
         ...
 
     async def deaf_listener(self) -> Listener:
-        """A feed that cannot reach the channels, and runs."""
+        """Run a feed that cannot reach the channels."""
         ...
 
     async def cut(self) -> None:
-        """Every feed loses its connection, and can make another one at once."""
+        """Make every feed lose its connection; it can reconnect at once."""
         ...
 
 
@@ -139,10 +139,10 @@ class RedisFeedWorld:
 
 @asynccontextmanager
 async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterator[RedisFeed]:
-    """A `RedisFeed` whose `run` runs until the block is left.
+    """Run a `RedisFeed` until the block ends.
 
     Raises:
-        AssertionError: it ended by itself.
+        AssertionError: it stopped by itself.
     """
     feed = RedisFeed(redis.connection_pool.make_connection, heard, always=always)
     task = asyncio.create_task(feed.run(), name="feed")

@@ -1,4 +1,4 @@
-"""Gateways on the fakes: the use cases, wired as `gifchat_realtime_gateway.app` does it."""
+"""Gateways on fakes: the use cases, wired as in `gifchat_realtime_gateway.app`."""
 
 import asyncio
 import secrets
@@ -95,7 +95,7 @@ class FakeNode:
         self.sweep = SweepSeats(self.seats, self.announce)
 
     def session(self, who: Identity, language: Language = "en") -> Session:
-        """A client connects to `/chat`."""
+        """Connect a client to `/chat`."""
         session = Session(secrets.token_hex(8), who, language)
         self.sockets.chat[session.sid] = []
         return session
@@ -103,12 +103,12 @@ class FakeNode:
     async def enter(
         self, who: Identity, room_id: RoomId, position: Position | None = None, ticket: str | None = None
     ) -> tuple[Session, Joined]:
-        """A client connects and joins."""
+        """Connect a client and let it join."""
         session = self.session(who)
         return session, await self.join.join(session, Join(room_id, ticket, position))
 
     def received(self, session: Session, event: str | None = None) -> list[Any]:
-        """The payloads that the client received of `event`; without one, the pairs of name and payload."""
+        """Return the payloads of `event` that the client received; without `event`, pairs of name and payload."""
         events = self.sockets.chat[session.sid]
         return list(events) if event is None else [payload for name, payload in events if name == event]
 
@@ -119,7 +119,7 @@ class FakeNode:
         await self.canary.run(on_deaf)
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """What a gateway does all the time."""
+        """Run the gateway's background loops."""
         return [
             self._watch_canary,
             self.renew.run,
@@ -133,7 +133,7 @@ class FakeNode:
 
 
 class FakeCluster:
-    """What gateways share."""
+    """The fakes that gateways share."""
 
     def __init__(self) -> None:
         self.seats = SeatStore(now_s)
@@ -141,15 +141,15 @@ class FakeCluster:
         self.api = FakeRoomsApi()
 
     def new_node(self, name: str) -> FakeNode:
-        """A node whose loops do not run."""
+        """Create a node whose loops do not run."""
         return FakeNode(name, self.seats, self.channels, self.api)
 
     @asynccontextmanager
     async def node(self, name: str) -> AsyncIterator[FakeNode]:
-        """A node that runs.
+        """Run a node with its loops until the block ends.
 
         Raises:
-            AssertionError: one of its loops ended.
+            AssertionError: a loop stopped by itself.
         """
         node = self.new_node(name)
         tasks = [asyncio.create_task(loop(), name=loop.__qualname__) for loop in node.loops()]
@@ -172,7 +172,7 @@ class FakeCluster:
             self.channels.publish(keys.LOBBY_CHANNEL, encode(frame))
 
     def away(self, parts: Collection[str]) -> None:
-        """Take exactly these away: `seats`, `channels`, `api`."""
+        """Make exactly these dependencies unavailable: `seats`, `channels`, `api`."""
         self.seats.away = "seats" in parts
         self.api.away = "api" in parts
         if ("channels" in parts) != self.channels.away:

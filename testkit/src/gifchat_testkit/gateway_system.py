@@ -1,4 +1,4 @@
-"""A real rooms-api, gateways beside it, and visitors that talk to both."""
+"""A real rooms-api, gateways beside it, and visitors that use both."""
 
 import contextlib
 import secrets
@@ -29,7 +29,7 @@ class System:
 
     @contextlib.contextmanager
     def gateway(self, name: str, **environment: str) -> Iterator[Service]:
-        """Run a gateway until the block is left."""
+        """Run a gateway until the block ends."""
         with running_service(
             "gifchat_realtime_gateway", self.work_dir, NODE_NAME=name, **(self.environment | environment)
         ) as service:
@@ -38,7 +38,7 @@ class System:
 
 @contextlib.contextmanager
 def running_system(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator[System]:
-    """Start a rooms-api on a database of its own, until the block is left."""
+    """Run a rooms-api on its own database until the block ends."""
     mark_as_new(valkey_url)
     database = f"test_{secrets.token_hex(6)}"
     with running_service(
@@ -54,7 +54,7 @@ def running_system(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator[
 
 
 class Visitor:
-    """A user with a session, as a browser would have it."""
+    """A user with a session cookie, like a browser."""
 
     def __init__(self, system: System) -> None:
         self.session_id = secrets.token_hex(16)

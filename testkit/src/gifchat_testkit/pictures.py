@@ -1,4 +1,4 @@
-"""Pictures for tests, made with Pillow, and ways to make them bad."""
+"""Pictures for tests, made with Pillow, and ways to damage them."""
 
 import struct
 from io import BytesIO
@@ -12,7 +12,7 @@ FORMATS = {"gif": "GIF", "png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 
 
 def picture(extension: str, width: int = 40, height: int = 30, frames: int = 1, **options: Any) -> bytes:
-    """A picture with `frames` frames that differ from each other; `options` go to Pillow's `save`."""
+    """Create a picture with `frames` different frames; `options` go to Pillow's `save`."""
     images = [_frame(width, height, index) for index in range(frames)]
     if extension == "gif":
         images = [image.quantize(32) for image in images]
@@ -24,7 +24,7 @@ def picture(extension: str, width: int = 40, height: int = 30, frames: int = 1, 
 
 
 def pixels(data: bytes) -> list[bytes]:
-    """The pixels of every frame, as a decoder shows them."""
+    """Decode a picture and return the pixels of every frame."""
     decoded = []
     with Image.open(BytesIO(data)) as image:
         for index in range(getattr(image, "n_frames", 1)):
@@ -34,22 +34,22 @@ def pixels(data: bytes) -> list[bytes]:
 
 
 def png_chunk(name: bytes, content: bytes) -> bytes:
-    """A PNG chunk with its checksum."""
+    """Build a PNG chunk with its checksum."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc32(name + content))
 
 
 def riff_chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk as WebP has it."""
+    """Build a WebP chunk."""
     return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
 def webp_of(*chunks: bytes) -> bytes:
-    """A WebP container around `chunks`."""
+    """Build a WebP container around `chunks`."""
     return riff_chunk(b"RIFF", b"WEBP" + b"".join(chunks))
 
 
 def exif_with_orientation(orientation: int) -> bytes:
-    """EXIF data, with the `Exif` prefix that JPEG has, that says how to turn the picture and who took it."""
+    """Build EXIF data with JPEG's `Exif` prefix, an orientation and an author."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x013B] = "a photographer"
@@ -57,7 +57,7 @@ def exif_with_orientation(orientation: int) -> bytes:
 
 
 def _frame(width: int, height: int, index: int) -> Image.Image:
-    """Left half and right half differ, top and bottom too, so that a turn shows."""
+    """Create a picture with four different quarters, so that a rotation is visible."""
     image = Image.new("RGB", (width, height), (200, 40 + index * 20 % 200, 40))
     image.paste((30, 60, 220), (width // 2, 0, width, height // 2))
     image.paste((240, 240, 10 + index * 7 % 200), (0, height // 2, width // 4, height))

@@ -1,4 +1,4 @@
-"""nginx as a plain balancer: every request goes to a random server, without cookies, hashes or memory of any kind."""
+"""nginx as a plain load balancer: it sends every request to a random server, without any affinity."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -51,9 +51,9 @@ http {{
 def plain_balancer(
     gateways: Sequence[int], work_dir: Path, *, port: int | None = None, location: str = "/", more: str = ""
 ) -> Iterator[str]:
-    """Balance `location` over these ports on the loopback until the block is left; yields the URL.
+    """Balance `location` over these loopback ports until the block ends; yields the URL.
 
-    It listens on `port`, or on a free one. `more` is added to the server's configuration unchanged.
+    It listens on `port`, or on a free port. `more` is added unchanged to the server's configuration.
     """
     if port is None:
         port = free_port()

@@ -1,4 +1,4 @@
-"""Child processes without a supervisor: started, signalled and restarted by the test alone; none outlives it."""
+"""Child processes without a supervisor: only the test starts, signals and restarts them, and none outlives it."""
 
 import asyncio
 import contextlib
@@ -22,12 +22,12 @@ _LOOK_EVERY_S = 0.02
 _PR_SET_PDEATHSIG = 1
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 _PORTS = range(12_000, 30_000)
-"""Below the ports that Linux gives to outgoing connections: one of those would keep a killed server from restarting."""
+"""Below Linux's range for outgoing connections: such a connection could take the port of a killed server."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def lasting_port(taken: Collection[int]) -> int:
-    """A free port that stays free while its server is away; none of `taken`."""
+    """Return a port, not in `taken`, that stays free while its server is down."""
     while True:
         port = random.choice(_PORTS)  # noqa: S311 - spreads clusters that start at the same time
         if port not in taken and is_free(port):
@@ -35,14 +35,14 @@ def lasting_port(taken: Collection[int]) -> int:
 
 
 def die_at_once_with_parent() -> None:
-    """A `preexec_fn` like `parent_death.die_with_parent`, by SIGKILL: it ends a stopped process too (Linux only)."""
+    """A `preexec_fn` like `parent_death.die_with_parent`, but with SIGKILL, which also ends a paused process."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a process uses."""
+    """The resources that a process uses."""
 
     rss_bytes: int
     files: int
@@ -50,7 +50,7 @@ class Resources:
 
 
 class ServerProcess:
-    """One server under one name. It is restarted only by `start`, with the same command line and ports."""
+    """A server process. Only `start` restarts it, with the same command line and ports."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class ServerProcess:
         *,
         has_children: bool = False,
     ) -> None:
-        """`probe` returns when the server is ready and raises `NotReadyError` when not; it may block, in a thread.
+        """`probe` returns if the server is ready, else raises `NotReadyError`; it runs in a thread and may block.
 
         `has_children`: the process is told by SIGTERM when the test is gone, so that it takes its children along.
         """
@@ -77,15 +77,15 @@ class ServerProcess:
 
     @property
     def died(self) -> bool:
-        """Whether it has ended although nobody here asked it to."""
+        """Whether it has exited although the test did not stop it."""
         return self._process is not None and self._process.returncode is not None and not self._ended_by_test
 
     @property
     def pid(self) -> int:
-        """Of the running process.
+        """The pid of the running process.
 
         Raises:
-            AssertionError: there is none.
+            AssertionError: it does not run.
         """
         assert self.alive, f"{self.name} does not run"
         assert self._process is not None
@@ -93,11 +93,11 @@ class ServerProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether there is a process, be it stopped by SIGSTOP."""
+        """Whether the process exists; it may be paused."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start it, where it does not run; readiness is another question."""
+        """Start the process unless it runs; does not wait for readiness."""
         if self.alive:
             return
         self._ended_by_test = False
@@ -113,10 +113,10 @@ class ServerProcess:
             )
 
     async def wait_until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Return when the server says that it is ready.
+        """Wait until the server is ready.
 
         Raises:
-            AssertionError: not within `timeout_s`, or it ended; the end of its log is in the message.
+            AssertionError: it exited or was not ready within `timeout_s`; the message has the end of its log.
         """
         deadline = time.monotonic() + timeout_s
         while True:
@@ -124,7 +124,7 @@ class ServerProcess:
                 await asyncio.to_thread(self._probe)
             except NotReadyError as error:
                 if not self.alive:
-                    raise AssertionError(f"{self.name} ended: {error}\n{self.log_tail()}") from error
+                    raise AssertionError(f"{self.name} exited: {error}\n{self.log_tail()}") from error
                 if time.monotonic() > deadline:
                     raise AssertionError(
                         f"{self.name}: not within {timeout_s} s: {error}\n{self.log_tail()}"
@@ -134,14 +134,14 @@ class ServerProcess:
                 return
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing where there is no process."""
+        """Send a signal; a no-op without a process."""
         if self.alive:
             self._ended_by_test |= number in _ENDING
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def kill(self) -> None:
-        """SIGKILL, children included, and wait for the end."""
+        """Send SIGKILL to the process and its children, and wait until it has exited."""
         process = self._process
         if process is None:
             return
@@ -152,13 +152,13 @@ class ServerProcess:
             await process.wait()
 
     async def terminate(self, timeout_s: float = STOP_TIMEOUT_S) -> int:
-        """SIGTERM, and wait for the end.
+        """Send SIGTERM and wait until the process has exited.
 
         Returns:
-            The exit code; negative: the signal that ended it.
+            The exit code; negative for the signal that ended it.
 
         Raises:
-            AssertionError: it did not end within `timeout_s`; it was killed then.
+            AssertionError: it did not exit within `timeout_s` and was killed.
         """
         process = self._process
         assert process is not None, f"{self.name} was never started"
@@ -171,10 +171,10 @@ class ServerProcess:
             raise AssertionError(f"{self.name} did not stop within {timeout_s} s\n{self.log_tail()}") from None
 
     async def ended(self, timeout_s: float) -> int:
-        """Wait for an end that the test has prepared inside of the process; the exit code, as of `terminate`.
+        """Wait until the process exits by itself, as the test has arranged; return the exit code like `terminate`.
 
         Raises:
-            AssertionError: it did not end within `timeout_s`.
+            AssertionError: it did not exit within `timeout_s`.
         """
         process = self._process
         assert process is not None, f"{self.name} was never started"
@@ -183,33 +183,33 @@ class ServerProcess:
             async with asyncio.timeout(timeout_s):
                 return await process.wait()
         except TimeoutError:
-            raise AssertionError(f"{self.name} did not end within {timeout_s} s\n{self.log_tail()}") from None
+            raise AssertionError(f"{self.name} did not exit within {timeout_s} s\n{self.log_tail()}") from None
 
     def pause(self) -> None:
-        """SIGSTOP."""
+        """Send SIGSTOP."""
         self.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """SIGCONT."""
+        """Send SIGCONT."""
         self.send(signal.SIGCONT)
 
     async def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Kill it if it runs, start it again, and wait until it is ready."""
+        """Kill the process if it runs, start it again, and wait until it is ready."""
         await self.kill()
         await self.start()
         await self.wait_until_ready(timeout_s)
 
     @property
     def log(self) -> str:
-        """Its log, over all of its starts."""
+        """The log of all its starts."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def log_tail(self, lines: int = 25) -> str:
-        """The end of its log."""
+        """Return the end of the log."""
         return "\n".join(self.log.splitlines()[-lines:])
 
     def resources(self) -> Resources | None:
-        """What the process uses now; None where it does not run."""
+        """Return what the process uses now; None if it does not run."""
         if not self.alive:
             return None
         proc = Path("/proc") / str(self.pid)

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks on demand."""
+"""A TCP proxy that delays, stalls, cuts or refuses connections on demand."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(slots=True)
 class _Switch:
-    """What is done to one direction now."""
+    """The current fault of one direction."""
 
     delay_s: float = 0.0
     flows: asyncio.Event = field(default_factory=asyncio.Event)
@@ -34,7 +34,7 @@ class _Switch:
 
 @dataclass(eq=False, slots=True)
 class _Link:
-    """One client and its connection to the target."""
+    """A client's connection and the one to the target."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
@@ -53,15 +53,15 @@ class _Link:
 class TcpProxy:
     """Forwards one loopback port to another.
 
-    Switches hold for connections that exist and for those to come, until `heal`. Without a switch it only forwards.
+    A fault applies to existing and new connections until `heal`.
     """
 
     def __init__(self, target_port: int, *, port: int = 0) -> None:
-        """`port` 0: any free one."""
+        """`port` 0 picks any free port."""
         self.target_port = target_port
         self.port = port
         self.forwarded_bytes: dict[Direction, int] = {"up": 0, "down": 0}
-        """Since the start, over all connections."""
+        """Bytes forwarded since the start, over all connections."""
         self.accepted = 0
         """Connections that were accepted since the start."""
         self._switches: dict[Direction, _Switch] = {"up": _Switch(), "down": _Switch()}
@@ -71,20 +71,20 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many there are now."""
+        """The number of open connections."""
         return len(self._links)
 
     async def start(self) -> None:
-        """Listen."""
+        """Start listening."""
         if self._server is None:
             self._server = await asyncio.start_server(self._accepted, LOOPBACK, self.port, reuse_address=True)
             self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Reset every connection and listen no more."""
+        """Reset every connection and stop listening."""
         await self.refuse()
         self.cut()
-        # Cancelled, they would be complained about; those that still connect are.
+        # asyncio reports cancelled handlers as errors, so only handlers that still connect are cancelled.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_TIMEOUT_S)
         for task in list(self._tasks):
@@ -100,40 +100,40 @@ class TcpProxy:
         await self.stop()
 
     def delay(self, seconds: float, *directions: Direction) -> None:
-        """Hand on everything `seconds` later (both directions where none is named); the order stays."""
+        """Forward everything `seconds` later and in order; in both directions if none is named."""
         for direction in directions or BOTH:
             self._switches[direction].delay_s = seconds
 
     def stall(self, *directions: Direction) -> None:
-        """Hand on nothing (both directions where none is named); connections stay open, new ones too.
+        """Forward nothing, in both directions if none is named; existing and new connections stay open.
 
-        What was sent meanwhile arrives after `heal`, unless the connection was given up.
+        Data sent meanwhile arrives after `heal`, if the connection still exists.
         """
         for direction in directions or BOTH:
             self._switches[direction].flows.clear()
 
     def cut(self, *, reset: bool = True) -> int:
-        """End every connection, by RST or (`reset=False`) by FIN; returns how many. New ones are let in."""
+        """Close every connection with RST, or with FIN (`reset=False`); return how many. New ones are accepted."""
         links = list(self._links)
         for link in links:
             link.end(reset)
         return len(links)
 
     async def refuse(self) -> None:
-        """Refuse new connections (ECONNREFUSED); those that exist go on."""
+        """Refuse new connections (ECONNREFUSED); existing ones continue."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
             await asyncio.sleep(0)
 
     def drop_after(self, count: int, direction: Direction) -> None:
-        """Reset each connection once `count` more bytes went through it in `direction`; exactly so many arrive."""
+        """Reset each connection after exactly `count` more bytes in `direction`."""
         self._switches[direction].drop_after_bytes = count
         for link in self._links:
             link.left_bytes[direction] = count
 
     async def heal(self) -> None:
-        """Back to normal: accept, forward at once, everything."""
+        """Stop all faults, and accept connections again."""
         for direction, switch in self._switches.items():
             switch.delay_s = 0.0
             switch.drop_after_bytes = None
@@ -158,7 +158,7 @@ class TcpProxy:
         link = _Link(client, server, left)
         self._links.add(link)
         for writer in (client, server):
-            # `drain` returns when the kernel has everything: then a reset takes nothing back, and a stall is felt.
+            # `drain` then waits for the kernel: a reset loses no forwarded data, and a stall blocks the sender.
             writer.transport.set_write_buffer_limits(0)
         pumps = [
             asyncio.create_task(self._pump(link, "up", reader, server)),
@@ -177,7 +177,7 @@ class TcpProxy:
     async def _pump(
         self, link: _Link, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Until the end of file, which is passed on; an error ends both directions."""
+        """Forward until the end of file, which is forwarded too; an error closes both directions."""
         switch = self._switches[direction]
         loop = asyncio.get_running_loop()
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_HELD)
@@ -206,7 +206,7 @@ class TcpProxy:
             reading.cancel()
 
     async def _hand_on(self, link: _Link, direction: Direction, writer: asyncio.StreamWriter, data: bytes) -> bool:
-        """False where the connection was dropped."""
+        """Forward one chunk; return False if that was the last one before a drop."""
         left = link.left_bytes[direction]
         if left is not None:
             data, link.left_bytes[direction] = data[:left], max(0, left - len(data))

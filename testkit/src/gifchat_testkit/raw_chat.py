@@ -61,7 +61,7 @@ class RawChat:
         return self._acks.pop(number)
 
     async def emit(self, event: str, *data: Any) -> None:
-        """Emit without asking for an ack."""
+        """Emit without an ack."""
         await self._line.send(f"42{_NAMESPACE},{json.dumps([event, *data])}")
 
     async def event(self, name: str, count: int = 1) -> list[Any]:
@@ -88,12 +88,12 @@ class RawChat:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            raise AssertionError(f"no {what}; there are {self.events}") from None
+            raise AssertionError(f"no {what}; received {self.events}") from None
 
 
 @asynccontextmanager
 async def raw_chat(url: str, cookie: str | None = None, auth: dict[str, Any] | None = None) -> AsyncIterator[RawChat]:
-    """Connect to the gateway or front door at `url`, until the block is left."""
+    """Connect to the gateway or nginx at `url` until the block ends."""
     where = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     async with websockets.connect(
         where, additional_headers={"Cookie": cookie} if cookie else {}, compression=None, open_timeout=DEADLINE_S

@@ -1,4 +1,4 @@
-"""WebSocket frames and clients on the byte level, which can send what no library would."""
+"""WebSocket frames and clients on the byte level, which can also send invalid data."""
 
 import asyncio
 import base64

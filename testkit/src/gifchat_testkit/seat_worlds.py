@@ -1,6 +1,6 @@
-"""Seats of a whole cluster, in memory or on a real server, and a hand on the time that they see.
+"""Seats of a whole cluster, in memory or on a real server, with a clock that the test controls.
 
-One suite runs on both, and one checks the other step by step.
+The same suite runs on both, and a stateful test compares them step by step.
 """
 
 from dataclasses import dataclass, field
@@ -15,12 +15,12 @@ from gifchat_realtime_gateway.ports import Seats
 from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 
 LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
-"""So long that nothing runs out by itself."""
+"""So long that nothing expires by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What is registered of one room."""
+    """The stored state of one room."""
 
     members: dict[UserId, str]
     """`<nodes>|<colour>` by user."""
@@ -32,38 +32,38 @@ class Registered:
 
 
 class SeatWorld(Protocol):
-    """All nodes of a cluster. What is done to time shows at the next call of a node."""
+    """All nodes of a cluster. Changes of time take effect at the next call of a node."""
 
     def node(self, name: str) -> Seats:
-        """The node of that name, started when it is first asked for."""
+        """Return the node of that name; the first call starts it."""
         ...
 
     async def let_lease_run_out(self, name: str) -> None:
-        """All leases of the node are over."""
+        """Expire all leases of the node."""
         ...
 
     async def end_graces(self) -> None:
-        """All graces are over."""
+        """Expire all grace periods."""
         ...
 
     async def flush(self) -> None:
-        """The server came back empty."""
+        """Restart the server empty."""
         ...
 
     async def let_late_nodes_in(self) -> None:
-        """Recovery is so near to its end that late nodes win their seats back."""
+        """Bring the recovery so near to its end that late nodes win their seats back."""
         ...
 
     async def end_recovery(self) -> None:
-        """All partitions are settled."""
+        """End the recovery of all partitions."""
         ...
 
     async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        """The user gave the room's password."""
+        """Record that the user gave the room's password."""
         ...
 
     async def registered(self, room_id: RoomId) -> Registered:
-        """What is registered of a room."""
+        """Return the stored state of a room."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A pytest plugin: a real MongoDB and a real Valkey for the session, and an empty part of each for every test.
+"""A pytest plugin: a real MongoDB and a real Valkey per session, and an empty database in each for every test.
 
 Fixtures:
     mongo_url (session): `mongodb://…` of a real mongod, a replica set of one node.
@@ -31,10 +31,10 @@ STOP_TIMEOUT_S = 15.0
 
 @contextmanager
 def running(name: str, command: list[str], work_dir: Path, wait_until_ready: Callable[[], None]) -> Iterator[int]:
-    """Run `command` until the block is left; yields its pid.
+    """Run `command` until the block ends; yields its pid.
 
     Raises:
-        AssertionError: it did not become ready; the last lines of its log are in the message.
+        AssertionError: it did not become ready; the message has the last lines of its log.
     """
     log = work_dir / f"{name}.log"
     with log.open("wb") as output:
@@ -76,7 +76,7 @@ def mongo_url() -> Iterator[str]:
 
 @pytest.fixture
 def mongo_database(mongo_url: str) -> Iterator[str]:
-    """The name of a database of this test's own."""
+    """The name of a database for this test only."""
     name = f"test_{secrets.token_hex(6)}"
     yield name
     with MongoClient[dict[str, Any]](mongo_url) as client:
@@ -96,7 +96,7 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 def valkey(valkey_url: str) -> str:
-    """The session's Valkey as if new: empty but for the generation markers. The value is its url."""
+    """Empty the session's Valkey except for the generation markers; the value is its URL."""
     with Redis.from_url(valkey_url) as client:
         client.flushall()
     mark_as_new(valkey_url)

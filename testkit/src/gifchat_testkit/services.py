@@ -1,4 +1,4 @@
-"""One service of the system as a process of its own, beside the servers that a test has started."""
+"""A service in its own process, beside the servers that a test has started."""
 
 import os
 import re
@@ -28,31 +28,31 @@ class Service:
     log_file: Path
     process: subprocess.Popen[bytes]
     environment: dict[str, str]
-    """Environment variables that it was started with, without the inherited ones."""
+    """Its environment variables, without the inherited ones."""
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://{LOOPBACK}:{self.port}"
 
     @property
     def log(self) -> str:
-        """What it has logged."""
+        """Its log."""
         return self.log_file.read_text(errors="replace")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal."""
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait until it has ended; returns its exit code. Blocks."""
+        """Wait until it has exited; return the exit code. Blocks."""
         return self.process.wait(STOP_TIMEOUT_S)
 
     def wait_until_ready(self) -> None:
-        """Wait until it says so. Blocks.
+        """Wait until its readiness probe passes. Blocks.
 
         Raises:
-            AssertionError: it ended, or it took too long; the end of its log is in the message.
+            AssertionError: it exited, or it took too long; the message has the end of its log.
         """
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
@@ -67,12 +67,12 @@ class Service:
 
 
 INHERITED = re.compile(r"PATH|HOME|LANG|TMPDIR|COVERAGE_\w+")
-"""The services see these variables of the test run, and no other."""
+"""The services inherit only these variables of the test run."""
 
 
 @contextmanager
 def running_service(module: str, work_dir: Path, **environment: str) -> Iterator[Service]:
-    """`python -m module` with an environment of its own, ready, until the block is left."""
+    """Run `python -m module` with its own environment until the block ends; waits until it is ready."""
     port = free_port()
     log_file = work_dir / f"{module}-{port}.log"
     inherited = {name: value for name, value in os.environ.items() if INHERITED.fullmatch(name)}

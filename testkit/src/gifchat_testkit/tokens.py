@@ -1,4 +1,4 @@
-"""Signed tokens for tests: those that the services make, and those that nobody would make."""
+"""Signed tokens for tests: valid ones as the services make them, and invalid ones."""
 
 import hashlib
 import time
@@ -11,7 +11,7 @@ from gifchat_contracts.ids import RoomId, UserId
 
 
 def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.DEVELOPMENT_SECRET) -> str:
-    """`content`, signed `age_s` ago."""
+    """Sign `content` as if `age_s` ago."""
 
     class Past(TimestampSigner):
         def get_timestamp(self) -> int:
@@ -27,10 +27,10 @@ def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.
 
 
 def content_of(salt: str, token: str, *, max_age_s: int = 60, secret: str = identity.DEVELOPMENT_SECRET) -> Any:
-    """What a token says to a service that reads it.
+    """Read a token like a service.
 
     Raises:
-        BadData: nothing, to nobody.
+        BadData: the token is invalid.
     """
     serializer = URLSafeTimedSerializer(
         [secret], salt=salt, signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"}
@@ -39,10 +39,10 @@ def content_of(salt: str, token: str, *, max_age_s: int = 60, secret: str = iden
 
 
 def session_cookie(session_id: str, **how: Any) -> str:
-    """The value of the session cookie."""
+    """Return the value of a session cookie."""
     return signed(identity.SESSION_SALT, session_id, **how)
 
 
 def ticket(room_id: RoomId, user_id: UserId, access_version: int = 1, ticket_id: str = "ticket", **how: Any) -> str:
-    """A ticket as rooms-api gives it to who knows the room's password."""
+    """Return a ticket like the one that rooms-api gives for the room's password."""
     return signed(identity.TICKET_SALT, {"r": room_id, "u": user_id, "v": access_version, "j": ticket_id}, **how)

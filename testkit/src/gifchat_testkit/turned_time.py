@@ -1,6 +1,6 @@
-"""An event loop whose time jumps: where nothing is left to do until a timer, it is that timer's time at once.
+"""An event loop with a virtual clock: when it would wait for a timer, its time jumps to that timer.
 
-Code that waits for half a minute runs in no time, in the order in which it would have run. For tests without I/O.
+Code that waits for half a minute runs at once and in the same order. Only for tests without I/O.
 """
 
 import asyncio
@@ -8,34 +8,34 @@ import selectors
 
 
 class _NeverWaits(selectors.DefaultSelector):
-    """Turns the clock on where it would have waited."""
+    """Advances the clock instead of waiting."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 1_000.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """What is ready now."""
+        """Return the ready events."""
         ready = super().select(0)
         if not ready and timeout is None:
-            raise RuntimeError("the test waits, and nothing is left that could happen")
+            raise RuntimeError("the test waits, but no timer is left")
         if not ready and timeout is not None:
             self.now_s += max(0.0, timeout)
         return ready
 
 
 class TurnedTimeLoop(asyncio.SelectorEventLoop):
-    """`time()` says what a turned clock would."""
+    """A loop whose `time()` is virtual."""
 
     def __init__(self) -> None:
         self._never_waits = _NeverWaits()
         super().__init__(self._never_waits)
 
     def time(self) -> float:
-        """Seconds; the first are `1_000.0`."""
+        """The virtual time in seconds; it starts at 1,000."""
         return self._never_waits.now_s
 
 
 async def settle() -> None:
-    """Let everything happen that needs no time; on a `TurnedTimeLoop` alone."""
+    """Run everything that needs no time; only on a `TurnedTimeLoop`."""
     await asyncio.sleep(1e-4)

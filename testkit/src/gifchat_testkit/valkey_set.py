@@ -1,4 +1,4 @@
-"""Valkey for faults: one, or two of which one follows the other."""
+"""Valkey for fault tests: one server, or a primary and a replica."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -16,32 +16,32 @@ _TIMEOUT_S = 5.0
 
 
 class ValkeySet:
-    """The valkey-servers of a cluster, with their processes. What blocks says so: call it in a thread."""
+    """The valkey-servers of a cluster, with their processes. Call blocking methods in a thread."""
 
     def __init__(self, members: Sequence[Valkey], processes: Sequence[ServerProcess], link: TcpProxy) -> None:
         self.members = list(members)
         self.processes = list(processes)
         self.link = link
-        """Through which one follows the other: what does not get through it is lost in a failover."""
+        """The proxy for replication; data that does not pass it is lost in a failover."""
         self.used = 0
-        """The number of the one that everybody uses."""
+        """The number of the server that all services use."""
 
     @property
     def spare(self) -> int:
-        """The number of the other one."""
+        """The number of the other server."""
         assert len(self.members) == 2, "there is no other one"
         return 1 - self.used
 
     def follow(self, timeout_s: float = 10.0) -> None:
-        """Make the other one a replica, and return when it has everything. Blocks.
+        """Make the other server a replica, and wait until it has everything. Blocks.
 
         Raises:
-            AssertionError: not within `timeout_s`.
+            AssertionError: it did not within `timeout_s`.
         """
         self.link.target_port = self.members[self.used].port
         deadline = time.monotonic() + timeout_s
         with _client(self.members[self.used]) as primary, _client(self.members[self.spare]) as replica:
-            # Otherwise it waits for more replicas for five seconds.
+            # By default the primary waits five seconds for more replicas.
             primary.config_set("repl-diskless-sync-delay", 0)
             replica.replicaof(LOOPBACK, self.link.port)
             while not _has_everything(primary.info("replication"), replica.info("replication")):
@@ -49,7 +49,7 @@ class ValkeySet:
                 time.sleep(_LOOK_EVERY_S)
 
     def promote(self) -> None:
-        """Make the replica a primary, which is used from now on. Blocks."""
+        """Promote the replica, which all services use from now on. Blocks."""
         with _client(self.members[self.spare]) as replica:
             replica.replicaof("NO", "ONE")
         self.used = self.spare

@@ -1,1 +1,1 @@
-"""Working in-memory twins of the services' ports; tests/ports holds them and the real adapters to one suite."""
+"""Working in-memory fakes of the services' ports; tests/ports runs one suite on them and on the real adapters."""

@@ -8,33 +8,33 @@ from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError, P
 
 
 class Channels:
-    """What Redis is to the real ones: who listens to what, shared by the feeds of all nodes."""
+    """The in-memory Redis: the subscriptions, shared by the feeds of all nodes."""
 
     def __init__(self) -> None:
         self.away = False
-        """Nothing can be published or subscribed. Changed by `go_away` and `come_back`."""
+        """Whether publishing and subscribing fail; set by `go_away` and `come_back`."""
         self.published: list[tuple[str, bytes]] = []
         self._feeds: list[FakeFeed] = []
 
     def plug_in(self, feed: "FakeFeed") -> None:
-        """A feed connects."""
+        """Connect a feed."""
         self._feeds.append(feed)
 
     def publish(self, channel: str, data: bytes) -> None:
-        """Hand `data` to whoever hears `channel`, after what was published before."""
+        """Deliver `data` to the listeners of `channel`, after everything published before."""
         self.published.append((channel, data))
         for feed in self._feeds:
             if channel in feed.heard:
                 asyncio.get_running_loop().call_soon(feed.hand_on, channel, data)
 
     def go_away(self) -> None:
-        """All connections are lost, and none can be made."""
+        """Drop all connections and refuse new ones."""
         self.away = True
         for feed in self._feeds:
             feed.lose_connection()
 
     def come_back(self) -> None:
-        """Connections can be made again: every feed makes one."""
+        """Accept connections again; every feed reconnects."""
         self.away = False
         for feed in self._feeds:
             feed.connect_again()
@@ -55,7 +55,7 @@ class FakeFeed:
         self._listener = listener
         self._wanted = set(always)
         self.heard: set[str] = set(always)
-        """Channels that are subscribed."""
+        """The subscribed channels."""
         channels.plug_in(self)
 
     async def subscribe(self, channel: str) -> None:
@@ -73,16 +73,16 @@ class FakeFeed:
         await asyncio.sleep(0)
 
     def hand_on(self, channel: str, data: bytes) -> None:
-        """Something was published."""
+        """Receive a publication."""
         if channel in self.heard:
             self._listener.on_data(channel, data)
 
     def lose_connection(self) -> None:
-        """Nothing is heard any more."""
+        """Lose the connection."""
         self.heard.clear()
 
     def connect_again(self) -> None:
-        """Subscribe to all that is wanted, and say so."""
+        """Resubscribe to all wanted channels, and tell the listener."""
         self.heard |= self._wanted
         self._listener.on_reconnected(frozenset(self._wanted))
 

@@ -1,4 +1,4 @@
-"""The twin of `gifchat_realtime_gateway.adapters.rooms_api_client`: rooms and their logs in memory, with faults."""
+"""The fake of `gifchat_realtime_gateway.adapters.rooms_api_client`: rooms and logs in memory, with fault injection."""
 
 import asyncio
 from collections import Counter
@@ -23,7 +23,7 @@ FIRST_EPOCH = Epoch("e" * 16)
 
 @dataclass
 class StoredRoom:
-    """A room as rooms-api has it; a test may change it, and publishes of it what it likes."""
+    """A room in rooms-api. A test may change it, and chooses what to publish."""
 
     room_id: RoomId
     payload: RoomPayload
@@ -54,7 +54,7 @@ class StoredRoom:
         return self.log[-1]
 
     def delete(self, target_seq: int) -> Frame:
-        """Store that a message was deleted; its content goes."""
+        """Store the deletion of a message, and remove its content."""
         seq = len(self.log) + 1
         [message] = [message for message in self.messages.values() if message["seq"] == target_seq]
         del message["chat"]
@@ -72,11 +72,11 @@ class StoredRoom:
         return self.log[-1]
 
     def record(self) -> RoomRecord:
-        """What a gateway gets of it, at this moment."""
+        """Return what a gateway gets of the room now."""
         return RoomRecord({**self.payload}, self.epoch, self.access_version, {**self.banned_until}, {**self.kicked_at})
 
     def restart(self, epoch: Epoch) -> None:
-        """The history begins anew."""
+        """Start a new epoch with an empty history."""
         self.epoch = epoch
         self.log.clear()
         self.messages.clear()
@@ -88,28 +88,28 @@ class FakeRoomsApi:
     def __init__(self) -> None:
         self.rooms: dict[RoomId, StoredRoom] = {}
         self.away = False
-        """Every call fails."""
+        """Whether every call fails."""
         self.asked: Counter[str] = Counter()
-        """Calls by name, failed ones included."""
+        """The names of all calls, including failed ones."""
         self.asked_at_s: list[float] = []
-        """When each call came."""
+        """The time of each call."""
         self._held: set[str] = set()
         self._released = asyncio.Event()
 
     def hold(self, *calls: str) -> None:
-        """Calls with these names are answered late, by what holds when they come."""
+        """Delay the answers to calls with these names; an answer shows the state at the time of its call."""
         self._held.update(calls)
         self._released.clear()
 
     def release(self) -> None:
-        """Answer all that is held."""
+        """Send all delayed answers."""
         self._held.clear()
         self._released.set()
 
     def create(
         self, room_id: RoomId, *, max_members: int = 10, private: bool = False, owner: Identity | None = None
     ) -> StoredRoom:
-        """A new room."""
+        """Create a room."""
         payload: RoomPayload = {
             "_id": room_id,
             "title": "a room",

@@ -10,12 +10,12 @@ from gifchat_realtime_gateway.ports import ToSave
 
 @dataclass
 class FakeSavedSessions:
-    """`ports.SavedSessions` for all nodes; does not answer while `down`. `clock` is in seconds."""
+    """`ports.SavedSessions`, shared by all nodes; it does not answer while `down`. `clock` is in seconds."""
 
     clock: Callable[[], float]
     down: bool = False
     saved: dict[str, tuple[SavedSession, float]] = field(default_factory=dict)
-    """By private id, with its expiry."""
+    """Private id → session and expiry."""
     calls: list[list[ToSave]] = field(default_factory=list)
     """All saved batches."""
 

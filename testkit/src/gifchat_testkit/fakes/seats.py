@@ -1,4 +1,4 @@
-"""The twin of `gifchat_realtime_gateway.adapters.redis_seats`: seats in memory, on a clock that a test turns."""
+"""The fake of `gifchat_realtime_gateway.adapters.redis_seats`: seats in memory, on a clock that the test controls."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
@@ -13,7 +13,7 @@ from gifchat_realtime_gateway.ports import SeatsUnavailableError
 
 @dataclass(slots=True)
 class Seat:
-    """What a member holds. Without a node it is in its grace."""
+    """A member's seat. Without a node it is in its grace period."""
 
     color: str
     nodes: set[NodeId] = field(default_factory=set)
@@ -21,13 +21,13 @@ class Seat:
 
 
 class SeatStore:
-    """What Redis is to the real one: the seats of all rooms, shared by the `FakeSeats` of every node."""
+    """The in-memory Redis: the seats of all rooms, shared by the `FakeSeats` of every node."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds. The store is new: no partition recovers."""
+        """`clock` returns seconds. The store is new, so no partition is in recovery."""
         self.clock = clock
         self.away = False
-        """Every call raises `SeatsUnavailableError`."""
+        """Whether every call raises `SeatsUnavailableError`."""
         self.members: dict[RoomId, dict[UserId, Seat]] = defaultdict(dict)
         self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
         self.recovered_at_s: dict[int, float] = dict.fromkeys(range(keys.PARTITIONS), 0.0)
@@ -36,7 +36,7 @@ class SeatStore:
         """Access version by room and user."""
 
     def flush(self) -> None:
-        """Redis came back empty."""
+        """Restart Redis empty."""
         self.members.clear()
         self.lease_ends_at_s.clear()
         self.recovered_at_s.clear()
@@ -44,11 +44,11 @@ class SeatStore:
         self.grants.clear()
 
     def recovering_for_s(self, partition: int, recovering_s: float) -> float:
-        """Seconds until the partition is settled; begins its recovery where that is due."""
+        """Return the seconds until the partition's recovery ends; start the recovery if it is due."""
         return max(0.0, self.recovered_at_s.setdefault(partition, self.clock() + recovering_s) - self.clock())
 
     def let_go(self, room_id: RoomId, node_id: NodeId, user_id: UserId, grace_s: float) -> Departure:
-        """The node has no session of the user any more."""
+        """Remove the user's last session on the node."""
         seat = self.members[room_id].get(user_id)
         if seat is None:
             return Departure(room_id, user_id, "", "absent", len(self.members[room_id]))
@@ -62,14 +62,14 @@ class SeatStore:
         return self.free(room_id, user_id)
 
     def free(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """The user has no seat any more."""
+        """Remove the user's seat."""
         seat = self.members[room_id].pop(user_id, None)
         if seat is None:
             return Departure(room_id, user_id, "", "absent", len(self.members[room_id]))
         return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
 
     def reap(self, only_room: RoomId | None = None, but_node: NodeId | None = None) -> list[Departure]:
-        """Free what ran out. While a partition recovers its nodes keep their seats, but in a room that is asked for."""
+        """Free expired seats. During a recovery nodes keep their seats, except in the room that a call names."""
         gone = []
         for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
             recovers = only_room is None and self.recovered_at_s[keys.partition_of(room_id)] > self.clock()

@@ -1,4 +1,4 @@
-"""The twin of `gifchat_realtime_gateway.socketio.client_manager`: what was written to whom."""
+"""The fake of `gifchat_realtime_gateway.socketio.client_manager`, which keeps everything written to each client."""
 
 import asyncio
 import json
@@ -6,19 +6,19 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 Event = tuple[str, Any]
-"""Name and payload; what is no event has no name, and is as it came."""
+"""Name and payload of an event; other packets have no name and are kept unchanged."""
 
 
 class FakeSockets:
     """`gifchat_realtime_gateway.ports.Sockets`."""
 
     def __init__(self, *, late: bool = False) -> None:
-        """With `late` groups write as late as the port allows."""
+        """`late`: groups write as late as the port allows."""
         self._late = late
         self.chat: dict[str, list[Event]] = {}
-        """What each client in `/chat` received, by sid."""
+        """Sid → what the client in `/chat` received."""
         self.lobby: dict[str, list[Event]] = {}
-        """What each client in `/room` received, by sid."""
+        """Sid → what the client in `/room` received."""
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """See the port."""
