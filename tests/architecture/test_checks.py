@@ -48,6 +48,38 @@ def test_an_unknown_check_is_a_failure(bare_machine: Path) -> None:
     assert lint("nonsense", tools=bare_machine).returncode == 1
 
 
+def run_engine_step(setup: str) -> str:
+    """Run the step of `.ci/run` that starts a container engine; return what it prints, and the engine's address."""
+    script = (ROOT / ".ci/run").read_text()
+    step = script[script.index("setup=${CI_SETUP") : script.index('step "Packages"')]
+    return subprocess.run(
+        ["bash", "-euc", f'docker() {{ false; }}; {step} echo "at ${{DOCKER_HOST:-nowhere}}"'],
+        env={"PATH": os.environ["PATH"], "CI_SETUP": setup},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@pytest.mark.parametrize("setup", ["", "/nonexistent"])
+def test_ci_runs_without_a_setup_script(setup: str) -> None:
+    assert "container tests are skipped" in run_engine_step(setup)
+
+
+def test_ci_starts_the_engine_that_a_setup_script_offers(tmp_path: Path) -> None:
+    setup = tmp_path / "engine"
+    setup.write_text('#!/bin/sh\n[ "$1" = up ] || echo export DOCKER_HOST=unix:///engine.sock\n')
+    setup.chmod(0o755)
+    assert run_engine_step(str(setup)) == "at unix:///engine.sock\n"
+
+
+def test_ci_goes_on_when_the_engine_does_not_start(tmp_path: Path) -> None:
+    setup = tmp_path / "engine"
+    setup.write_text("#!/bin/sh\nexit 1\n")
+    setup.chmod(0o755)
+    assert "container tests are skipped" in run_engine_step(str(setup))
+
+
 def test_hooks_are_local_and_run_every_check() -> None:
     assert {repository["repo"] for repository in HOOKS["repos"]} == {"local"}
     hooks = [hook for repository in HOOKS["repos"] for hook in repository["hooks"]]
