@@ -1,4 +1,4 @@
-"""Time jumps in these tests: nothing here waits for real."""
+"""Time jumps in these tests, so they never really wait."""
 
 import asyncio
 from collections.abc import Callable, Mapping

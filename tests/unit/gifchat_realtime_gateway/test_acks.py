@@ -1,4 +1,4 @@
-"""What a client reads in an ack."""
+"""The content of acks."""
 
 import json
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ ANNE, BOB = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "12")
 
 
 @pytest.mark.parametrize("recovered", [True, False])
-def test_who_is_let_in_gets_the_room_what_was_missed_and_who_they_are(recovered: bool) -> None:
+def test_a_joined_ack_has_the_room_the_missed_events_and_the_user(recovered: bool) -> None:
     stored = FakeRoomsApi().create(ROOM)
     frames = [stored.say("one", BOB), stored.say("two", BOB), stored.delete(2)]
     joined = Joined(stored.payload, Position(stored.epoch, 3), recovered, frames, 7, "a token")
@@ -43,23 +43,23 @@ def test_who_is_let_in_gets_the_room_what_was_missed_and_who_they_are(recovered:
     }
     assert [(item["event"], item["data"]["seq"]) for item in items] == [("chat", 1), ("chat", 2), ("chatDeleted", 3)]
     assert items[0]["data"]["chat"] == "one"
-    # Nothing of it is ours alone: it goes out as JSON.
+    # An ack is sent as JSON.
     assert json.loads(json.dumps(ack)) == ack
 
 
-def test_where_nothing_was_missed_nothing_is_given() -> None:
+def test_a_joined_ack_is_empty_if_nothing_was_missed() -> None:
     stored = FakeRoomsApi().create(ROOM)
     joined = Joined(stored.payload, Position(Epoch("b" * 16), 0), True, [], 1, "a token")
     assert joined_ack(joined, Session("sid", ANNE, "en"), NOW)["recent"] == []
 
 
-def test_a_probe_is_answered_with_the_servers_time() -> None:
+def test_a_probe_ack_has_the_servers_time() -> None:
     assert probed_ack(NOW) == {"ok": True, "time": "2026-11-30T13:14:15.678Z"}
 
 
 @pytest.mark.parametrize("code", errors.TABLE.values(), ids=lambda code: code.code)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_refusal_is_a_code_and_a_sentence(code: ErrorCode, language: Language) -> None:
+def test_a_refusal_has_a_code_and_a_sentence(code: ErrorCode, language: Language) -> None:
     assert refused_ack(Refused(code), language) == {
         "ok": False,
         "code": code.code,
@@ -78,12 +78,12 @@ def test_a_refusal_is_a_code_and_a_sentence(code: ErrorCode, language: Language)
         ({"retry_after_s": 2.0, "detail": "slow"}, {"retry_after_s": 2.0, "detail": "slow"}),
     ],
 )
-def test_when_and_why_are_told_where_they_are_known(how: dict[str, Any], more: dict[str, Any]) -> None:
+def test_a_refusal_has_a_retry_time_and_a_detail_if_known(how: dict[str, Any], more: dict[str, Any]) -> None:
     bare = refused_ack(Refused(errors.RATE_LIMITED), "en")
     assert refused_ack(Refused(errors.RATE_LIMITED, **how), "en") == bare | more
 
 
-def test_refusals_are_counted_by_their_code() -> None:
+def test_refusals_are_counted_by_code() -> None:
     def counted(code: ErrorCode) -> float:
         return REGISTRY.get_sample_value("gateway_refused_total", {"code": code.code}) or 0.0
 

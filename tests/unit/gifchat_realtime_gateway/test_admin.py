@@ -1,4 +1,4 @@
-"""The operators' routes on an application that has nothing else."""
+"""The operators' routes, on an application of their own."""
 
 import asyncio
 import gc
@@ -19,7 +19,7 @@ DRAIN, SHED = "/internal/v1/drain", "/internal/v1/shed"
 
 
 class Node:
-    """What was asked of it; it works until it is told that it may end."""
+    """Records the calls, and works until `may_end` is set."""
 
     def __init__(self) -> None:
         self.begun: list[str | float] = []
@@ -61,7 +61,7 @@ def is_refused(answer: httpx.Response, code: ErrorCode) -> bool:
     return (answer.status_code, answer.json()) == (code.status, problem_body(code, "en", answer.request.url.path))
 
 
-async def test_to_drain_is_answered_at_once_and_goes_on(node: Node, http: httpx.AsyncClient) -> None:
+async def test_drain_answers_at_once_and_continues(node: Node, http: httpx.AsyncClient) -> None:
     answer = await http.post(DRAIN)
     assert (answer.status_code, answer.json()) == (202, {"ok": True})
     await settle()
@@ -72,25 +72,25 @@ async def test_to_drain_is_answered_at_once_and_goes_on(node: Node, http: httpx.
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 1, 1.0])
-async def test_a_share_is_passed_on_as_it_is(node: Node, http: httpx.AsyncClient, share: float) -> None:
-    answer = await http.post(SHED, json={"share": share, "more": "is not looked at"})
+async def test_shed_passes_on_the_share(node: Node, http: httpx.AsyncClient, share: float) -> None:
+    answer = await http.post(SHED, json={"share": share, "more": "is ignored"})
     assert (answer.status_code, answer.json()) == (202, {"ok": True})
     await settle()
     assert (node.begun, node.ended) == ([share], [])
 
 
-async def test_what_goes_on_is_held_on_to(http: httpx.AsyncClient) -> None:
-    """A task that waits for what nobody else knows would be collected before it ends."""
+async def test_a_running_drain_is_not_garbage_collected(http: httpx.AsyncClient) -> None:
+    """A task is collected if only the future that it awaits refers to it."""
     ended: list[str] = []
 
-    async def wait_for_what_nobody_knows() -> None:
+    async def wait_for_ever() -> None:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             ended.append("too early")
 
     node = Node()
-    node.drain = wait_for_what_nobody_knows  # type: ignore[method-assign]
+    node.drain = wait_for_ever  # type: ignore[method-assign]
     async with client(node) as http:
         await http.post(DRAIN)
         await settle()
@@ -102,7 +102,7 @@ async def test_what_goes_on_is_held_on_to(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "given", [None, b"", b"Bearer", b"Bearer another", TOKEN.encode(), f"Basic {TOKEN}".encode(), b"Bearer \xff"]
 )
-async def test_without_the_token_nothing_is_begun(
+async def test_requests_without_the_token_are_refused(
     node: Node, http: httpx.AsyncClient, path: str, given: bytes | None
 ) -> None:
     del http.headers["Authorization"]
@@ -113,13 +113,13 @@ async def test_without_the_token_nothing_is_begun(
     assert node.begun == []
 
 
-async def test_a_token_may_have_any_letters(node: Node) -> None:
+async def test_a_token_may_contain_any_letters(node: Node) -> None:
     async with client(node, "토큰") as http:
         assert (await http.post(DRAIN)).status_code == 202
 
 
 @pytest.mark.parametrize("content", [b"", b"share=1", b'{"share":', b"\xff", b"[" * 100_000])
-async def test_what_is_no_json_cannot_be_read(node: Node, http: httpx.AsyncClient, content: bytes) -> None:
+async def test_a_body_that_is_not_json_is_refused(node: Node, http: httpx.AsyncClient, content: bytes) -> None:
     assert is_refused(await http.post(SHED, content=content), errors.MALFORMED)
     await settle()
     assert node.begun == []
@@ -147,14 +147,14 @@ async def test_what_is_no_json_cannot_be_read(node: Node, http: httpx.AsyncClien
         "1e999",
     ],
 )
-async def test_what_is_no_share_is_refused(node: Node, http: httpx.AsyncClient, content: str) -> None:
+async def test_an_invalid_share_is_refused(node: Node, http: httpx.AsyncClient, content: str) -> None:
     assert is_refused(await http.post(SHED, content=content), errors.VALIDATION_FAILED)
     await settle()
     assert node.begun == []
 
 
 @pytest.mark.parametrize("path", [DRAIN, SHED])
-async def test_to_look_begins_nothing(node: Node, http: httpx.AsyncClient, path: str) -> None:
+async def test_get_starts_nothing(node: Node, http: httpx.AsyncClient, path: str) -> None:
     assert (await http.get(path)).status_code == 405
     await settle()
     assert node.begun == []

@@ -42,7 +42,7 @@ def announce(published: Published) -> AnnouncePresence:
     return AnnouncePresence(published)
 
 
-async def test_in_a_small_room_each_is_told_at_once(published: Published, announce: AnnouncePresence) -> None:
+async def test_a_small_room_gets_each_change_at_once(published: Published, announce: AnnouncePresence) -> None:
     await announce.arrived(ROOM, ANNE, 100)
     await announce.left(ROOM, ANNE, 99)
     assert [frame.subject for _, frame in published.frames] == [ANNE.user_id, ANNE.user_id]
@@ -54,7 +54,9 @@ async def test_in_a_small_room_each_is_told_at_once(published: Published, announ
     assert left[1]["chat"] == "#111111님이 퇴장하셨습니다."
 
 
-async def test_in_a_big_room_a_difference_follows(published: Published, announce: AnnouncePresence) -> None:
+async def test_a_big_room_gets_the_difference_with_the_next_flush(
+    published: Published, announce: AnnouncePresence
+) -> None:
     await announce.arrived(ROOM, ANNE, 101)
     await announce.left(ROOM, BOB, 101)
     assert published.take() == []
@@ -68,9 +70,7 @@ async def test_in_a_big_room_a_difference_follows(published: Published, announce
     assert published.take() == []
 
 
-async def test_who_leaves_a_shrinking_room_is_not_told_of_before_they_came(
-    published: Published, announce: AnnouncePresence
-) -> None:
+async def test_a_departure_does_not_overtake_a_merged_arrival(published: Published, announce: AnnouncePresence) -> None:
     await announce.arrived(ROOM, ANNE, 101)
     await announce.left(ROOM, ANNE, 100)
     await announce.flush()
@@ -88,7 +88,9 @@ async def test_the_lobby_gets_all_changed_rooms_in_one_event(published: Publishe
     assert published.take() == [(keys.LOBBY_CHANNEL, Kind.OCCUPANCY, ["occupancy", {ROOM: 50, OTHER: 0}])]
 
 
-async def test_sums_that_were_not_published_go_with_the_next(published: Published, announce: AnnouncePresence) -> None:
+async def test_unpublished_changes_are_sent_with_the_next_flush(
+    published: Published, announce: AnnouncePresence
+) -> None:
     published.away = True
     await announce.arrived(ROOM, ANNE, 2_000)
     await announce.flush()
@@ -101,14 +103,14 @@ async def test_sums_that_were_not_published_go_with_the_next(published: Publishe
     ]
 
 
-async def test_nothing_is_told_of_a_room_that_is_gone(published: Published, announce: AnnouncePresence) -> None:
+async def test_changes_of_a_removed_room_are_dropped(published: Published, announce: AnnouncePresence) -> None:
     await announce.arrived(ROOM, ANNE, 2_000)
     announce.forget(ROOM)
     await announce.flush()
     assert published.take() == []
 
 
-async def test_a_sweep_announces_who_is_gone(published: Published, announce: AnnouncePresence) -> None:
+async def test_a_sweep_announces_departures(published: Published, announce: AnnouncePresence) -> None:
     now_s = 100.0
     store = SeatStore(lambda: now_s)
     dead, alive = (FakeSeats(store, NodeId(name), 10, 10, 11) for name in ("dead", "alive"))
@@ -122,7 +124,7 @@ async def test_a_sweep_announces_who_is_gone(published: Published, announce: Ann
     assert [kind for _, kind, _ in published.take()] == [Kind.EXIT]
 
 
-async def test_while_redis_is_away_a_sweep_finds_nothing(published: Published, announce: AnnouncePresence) -> None:
+async def test_a_sweep_finds_nothing_while_redis_is_down(published: Published, announce: AnnouncePresence) -> None:
     store = SeatStore(lambda: 0.0)
     store.away = True
     await SweepSeats(FakeSeats(store, NodeId("n"), 10, 10, 11), announce).sweep()

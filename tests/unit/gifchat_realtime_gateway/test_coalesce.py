@@ -24,7 +24,7 @@ def test_tiers(members: int, tier: Tier) -> None:
     assert tier_of(members) is tier
 
 
-def test_a_difference_names_who_came_and_who_left() -> None:
+def test_a_difference_names_arrivals_and_departures() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 501)
     merge.left(ROOM, BOB, 500)
@@ -34,7 +34,7 @@ def test_a_difference_names_who_came_and_who_left() -> None:
     assert merge.take() == []
 
 
-def test_who_comes_and_goes_within_the_period_does_not_show() -> None:
+def test_a_visit_within_the_period_does_not_show() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 501)
     merge.left(ROOM, ANNE, 500)
@@ -43,27 +43,27 @@ def test_who_comes_and_goes_within_the_period_does_not_show() -> None:
     assert merge.take() == []
 
 
-def test_above_a_thousand_there_is_only_the_count() -> None:
+def test_a_room_above_a_thousand_members_gets_only_the_count() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 1_001)
     assert merge.take() == [{"room": ROOM, "members": 1_001}]
 
 
-def test_the_tier_is_that_of_the_latest_count() -> None:
+def test_the_latest_count_decides_the_tier() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 1_000)
     merge.arrived(ROOM, BOB, 1_001)
     assert merge.take() == [{"room": ROOM, "members": 1_001}]
 
 
-def test_a_count_from_another_node_leaves_no_half_of_the_names() -> None:
+def test_a_count_from_another_node_removes_all_names() -> None:
     merge = PresenceMerge()
     merge.add({"room": ROOM, "members": 1_001})
     merge.add({"room": ROOM, "members": 1_000, "left": {ANNE.user_id: ANNE.color}})
     assert merge.take() == [{"room": ROOM, "members": 1_000}]
 
 
-def test_what_many_nodes_tell_becomes_one_event_a_room() -> None:
+def test_the_events_of_many_nodes_become_one_event_per_room() -> None:
     merge = PresenceMerge()
     merge.add({"room": ROOM, "members": 201, "joined": {ANNE.user_id: ANNE.color}, "left": {}})
     merge.add({"room": ROOM, "members": 202, "joined": {BOB.user_id: BOB.color}, "left": {}})
@@ -79,7 +79,7 @@ def test_what_many_nodes_tell_becomes_one_event_a_room() -> None:
     ]
 
 
-def test_what_is_put_back_comes_before_what_happened_since() -> None:
+def test_changes_put_back_precede_later_changes() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 501)
     untold = merge.take()
@@ -88,7 +88,7 @@ def test_what_is_put_back_comes_before_what_happened_since() -> None:
     assert merge.take() == []
 
 
-def test_a_forgotten_room_is_not_told_of() -> None:
+def test_a_forgotten_room_gets_no_event() -> None:
     merge = PresenceMerge()
     merge.arrived(ROOM, ANNE, 501)
     merge.forget(ROOM)
@@ -96,7 +96,7 @@ def test_a_forgotten_room_is_not_told_of() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from([ANNE, BOB]), st.booleans())), st.sets(st.sampled_from([ANNE, BOB])))
-def test_a_reader_of_differences_ends_with_the_right_names(
+def test_applying_all_differences_yields_the_right_names(
     moves: list[tuple[Identity, bool]], at_first: set[Identity]
 ) -> None:
     merge = PresenceMerge()
@@ -117,7 +117,7 @@ def test_a_reader_of_differences_ends_with_the_right_names(
     assert told == {who.user_id for who in present}
 
 
-def test_the_latest_occupancy_of_each_room_is_told_once() -> None:
+def test_the_latest_occupancy_of_each_room_is_sent_once() -> None:
     merge = OccupancyMerge()
     merge.add({ROOM: 1, OTHER: 7})
     merge.add({ROOM: 2})
@@ -125,7 +125,7 @@ def test_the_latest_occupancy_of_each_room_is_told_once() -> None:
     assert merge.take() == {}
 
 
-def test_an_occupancy_that_is_put_back_does_not_hide_a_newer_one() -> None:
+def test_an_occupancy_put_back_does_not_hide_a_newer_one() -> None:
     merge = OccupancyMerge()
     merge.add({ROOM: 1, OTHER: 7})
     untold = merge.take()

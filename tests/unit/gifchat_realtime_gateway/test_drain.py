@@ -6,7 +6,7 @@ from gifchat_realtime_gateway.domain.drain import WAVE_S, waves
 
 
 @given(st.lists(st.text(max_size=3)), st.floats(0, 30))
-def test_waves_hold_everybody_once_and_end_in_time(connections: list[str], over_s: float) -> None:
+def test_waves_contain_each_connection_once_and_end_in_time(connections: list[str], over_s: float) -> None:
     moved = waves(connections, over_s)
     assert [connection for wave in moved for connection in wave] == connections
     assert all(moved)
@@ -24,5 +24,5 @@ def test_few_connections_make_few_waves(connections: int, count: int) -> None:
     assert len(waves(["c"] * connections, 3.0)) == count
 
 
-def test_without_time_all_go_at_once() -> None:
+def test_without_time_there_is_one_wave() -> None:
     assert waves(["a", "b"], 0.0) == [["a", "b"]]

@@ -24,7 +24,7 @@ ANNE = Identity(UserId("1" * 24), "#111111")
 
 
 class Connections:
-    """Engine.IO connections; when each was closed is remembered."""
+    """Engine.IO connections that record when each was closed."""
 
     def __init__(self, count: int) -> None:
         self.open = {f"c{number:03}" for number in range(count)}
@@ -40,7 +40,7 @@ class Connections:
             self.closed_at_s.append(now_s())
 
 
-async def test_sockets_are_moved_in_waves_within_the_time(cluster: FakeCluster) -> None:
+async def test_connections_are_moved_in_waves_within_the_time(cluster: FakeCluster) -> None:
     connections = Connections(300)
     drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=3.0)
     began_at_s = now_s()
@@ -56,13 +56,13 @@ async def test_sockets_are_moved_in_waves_within_the_time(cluster: FakeCluster) 
         assert 80 <= len(moved) <= 120
 
 
-async def test_without_sockets_a_node_is_drained_at_once(cluster: FakeCluster) -> None:
+async def test_a_node_without_connections_is_drained_at_once(cluster: FakeCluster) -> None:
     began_at_s = now_s()
     await DrainNode(Connections(0), cluster.new_node("n1").seats, over_s=30.0).drain()
     assert now_s() - began_at_s < 1
 
 
-async def test_who_came_in_by_the_closing_door_is_moved_too(cluster: FakeCluster) -> None:
+async def test_a_connection_that_arrives_during_the_drain_is_moved_too(cluster: FakeCluster) -> None:
     connections = Connections(50)
     drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     draining = asyncio.create_task(drain.drain())
@@ -72,7 +72,7 @@ async def test_who_came_in_by_the_closing_door_is_moved_too(cluster: FakeCluster
     assert connections.open == set()
 
 
-async def test_seats_stay_in_their_grace(cluster: FakeCluster) -> None:
+async def test_drained_seats_are_kept_for_their_grace(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node, cluster.node("n2") as other:
         await node.enter(ANNE, ROOM)
@@ -84,7 +84,7 @@ async def test_seats_stay_in_their_grace(cluster: FakeCluster) -> None:
         assert joined.occupancy == 1
 
 
-async def test_a_node_ends_without_redis_too(cluster: FakeCluster) -> None:
+async def test_a_node_drains_while_redis_is_down(cluster: FakeCluster) -> None:
     connections = Connections(3)
     node = cluster.new_node("n1")
     cluster.away({"seats"})
@@ -92,7 +92,7 @@ async def test_a_node_ends_without_redis_too(cluster: FakeCluster) -> None:
     assert connections.open == set()
 
 
-async def test_to_drain_twice_is_to_drain_once_and_both_wait(cluster: FakeCluster) -> None:
+async def test_two_drain_calls_share_one_drain(cluster: FakeCluster) -> None:
     connections = Connections(30)
     drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=3.0)
     began_at_s = now_s()
@@ -101,21 +101,21 @@ async def test_to_drain_twice_is_to_drain_once_and_both_wait(cluster: FakeCluste
     assert now_s() - began_at_s < 4
 
 
-async def test_a_share_of_the_sockets_is_shed_and_the_node_goes_on(cluster: FakeCluster) -> None:
+async def test_shedding_moves_a_random_share_of_the_connections(cluster: FakeCluster) -> None:
     connections = Connections(100)
     drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     await drain.shed(0.3)
     assert len(connections.open) == 70
     assert not drain.draining
     assert not drain.moving
-    # Not always the same ones.
+    # A random choice.
     assert connections.open != {f"c{number:03}" for number in range(70)}
     assert connections.open != {f"c{number:03}" for number in range(30, 100)}
     await drain.shed(1.0)
     assert connections.open == set()
 
 
-async def test_who_is_shed_does_not_come_back(cluster: FakeCluster) -> None:
+async def test_new_connections_are_refused_until_shed_clients_have_reconnected(cluster: FakeCluster) -> None:
     connections = Connections(10)
     drain = DrainNode(connections, cluster.new_node("n1").seats, over_s=1.0)
     shedding = asyncio.create_task(drain.shed(0.5))
@@ -129,7 +129,7 @@ async def test_who_is_shed_does_not_come_back(cluster: FakeCluster) -> None:
     assert not drain.moving
 
 
-async def test_a_node_is_ready_when_it_hears_and_seats_are_settled(cluster: FakeCluster) -> None:
+async def test_a_node_is_ready_when_it_hears_and_no_partition_recovers(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
     draining, hears = False, False
     ready = CheckReady(node.seats, draining=lambda: draining, hears=lambda: hears)
@@ -150,8 +150,8 @@ async def test_a_node_is_ready_when_it_hears_and_seats_are_settled(cluster: Fake
     assert await ready.status() == "draining"
 
 
-class Told(Connections):
-    """Connections that also count how often each was told, gone or not, and how many at one moment."""
+class CountedConnections(Connections):
+    """Connections that also count how often each was closed, and how many at one moment."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -166,7 +166,7 @@ class Told(Connections):
 
 @dataclass
 class Move:
-    """Sockets that are to go, of those that were here when it began."""
+    """A call that moves connections, and the connections that were open when it began."""
 
     began_at_s: float
     share: float
@@ -178,13 +178,13 @@ class Move:
         return ceil(count / max(1, min(count, round(over_s / WAVE_S))))
 
 
-class DrainWhateverComes(RuleBasedStateMachine):
-    """The model: who is here, and the moves with their beginnings. Time passes by a rule alone."""
+class DrainModel(RuleBasedStateMachine):
+    """The model: the open connections and the moves. Only one rule lets time pass."""
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=TurnedTimeLoop)
-        self.connections = Told()
+        self.connections = CountedConnections()
         self.came = 0
         self.moves: list[Move] = []
         self.draining: Move | None = None
@@ -235,7 +235,7 @@ class DrainWhateverComes(RuleBasedStateMachine):
 
     @rule(late=st.integers(0, 3))
     def begin_to_drain(self, late: int) -> None:
-        """Some had come in by the open door and connect now. The second time nothing more is begun."""
+        """Start to drain. Some connections were let in before and connect now. A second drain starts nothing."""
         move = self.start(1.0, self.drain.drain())
         if self.draining is None:
             self.draining = move
@@ -248,13 +248,13 @@ class DrainWhateverComes(RuleBasedStateMachine):
         self.runner.run(asyncio.sleep(passed_s))
 
     @invariant()
-    def nobody_is_told_twice_by_one_move(self) -> None:
+    def one_move_closes_no_connection_twice(self) -> None:
         for connection, times in self.connections.times.items():
             assert times <= max(1, sum(connection in move.here for move in self.moves))
 
     @invariant()
-    def not_all_are_told_at_once(self) -> None:
-        """Who came in by the door goes with the last wave."""
+    def connections_are_closed_in_waves(self) -> None:
+        """Connections that arrived during the drain are closed together with the last wave."""
         waves = sum(move.largest_wave(self.over_s) for move in self.moves)
         late = self.came - len(self.draining.here) if self.draining else 0
         assert max(self.connections.at_one_moment.values(), default=0) <= max(waves, late)
@@ -276,7 +276,7 @@ class DrainWhateverComes(RuleBasedStateMachine):
             assert self.connections.open == set()
 
     @invariant()
-    def who_is_moved_finds_the_door_closed(self) -> None:
+    def moved_clients_are_refused_when_they_reconnect(self) -> None:
         if not hasattr(self, "drain"):
             return
         assert self.drain.draining == (self.draining is not None)
@@ -284,11 +284,11 @@ class DrainWhateverComes(RuleBasedStateMachine):
         if self.draining or any(age_s < RECONNECT_S for age_s in ages_s):
             assert self.drain.moving
         elif all(age_s > self.over_s + 2 * WAVE_S + RECONNECT_S for age_s in ages_s):
-            assert not self.drain.moving, "it serves on"
+            assert not self.drain.moving, "the node accepts connections again"
 
     def teardown(self) -> None:
         self.runner.close()
 
 
-TestDrainWhateverComes = DrainWhateverComes.TestCase
-TestDrainWhateverComes.settings = settings(TestDrainWhateverComes.settings, max_examples=50, stateful_step_count=25)
+TestDrainModel = DrainModel.TestCase
+TestDrainModel.settings = settings(TestDrainModel.settings, max_examples=50, stateful_step_count=25)

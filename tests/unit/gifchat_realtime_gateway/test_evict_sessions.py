@@ -1,4 +1,4 @@
-"""Kicks, bans, lost seats and the end of a room: who has to go, goes, on every node."""
+"""Kicks, bans, lost seats and removed rooms end sessions on every node."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -46,7 +46,7 @@ async def nodes(cluster: FakeCluster, stored: StoredRoom) -> AsyncIterator[list[
 
 
 @pytest.mark.parametrize("code", ["kicked", "banned"])
-async def test_who_is_kicked_or_banned_goes_on_all_nodes_and_others_are_told_once(
+async def test_a_kick_or_ban_evicts_on_all_nodes_and_is_announced_once(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode], code: str
 ) -> None:
     anne, _ = await nodes[0].enter(ANNE, ROOM)
@@ -67,7 +67,7 @@ async def test_who_is_kicked_or_banned_goes_on_all_nodes_and_others_are_told_onc
 
 
 @pytest.mark.parametrize("code", ["muted", "unmuted", "unbanned"])
-async def test_other_measures_take_nobody_out(
+async def test_other_sanctions_evict_nobody(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode], code: str
 ) -> None:
     bob, _ = await nodes[0].enter(BOB, ROOM)
@@ -77,7 +77,7 @@ async def test_other_measures_take_nobody_out(
     assert bob.rooms == {ROOM}
 
 
-async def test_who_disconnects_after_a_kick_gives_nothing_back_twice(
+async def test_a_disconnect_after_a_kick_does_not_free_a_second_seat(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     anne, _ = await nodes[0].enter(ANNE, ROOM)
@@ -89,7 +89,7 @@ async def test_who_disconnects_after_a_kick_gives_nothing_back_twice(
     assert [payload["user_id"] for payload in nodes[0].received(anne, "exit")] == [BOB.user_id]
 
 
-async def test_a_kick_while_redis_is_away_takes_the_sessions_out_all_the_same(
+async def test_a_kick_evicts_while_redis_is_down(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     await nodes[0].enter(ANNE, ROOM)
@@ -103,7 +103,7 @@ async def test_a_kick_while_redis_is_away_takes_the_sessions_out_all_the_same(
     assert set(cluster.seats.members[ROOM]) == {ANNE.user_id}
 
 
-async def test_a_kick_from_one_room_leaves_the_others(
+async def test_a_kick_from_one_room_keeps_the_user_in_other_rooms(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     bob, _ = await nodes[0].enter(BOB, ROOM)
@@ -114,7 +114,7 @@ async def test_a_kick_from_one_room_leaves_the_others(
     assert dict(nodes[0].seats.held(OTHER_ROOM)) == {BOB: 1}
 
 
-async def test_a_removed_room_holds_nobody(cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]) -> None:
+async def test_a_removed_room_has_no_members(cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]) -> None:
     places = [(nodes[0], ANNE), (nodes[1], BOB), (nodes[0], CARL)]
     sessions = [(node, (await node.enter(who, ROOM))[0]) for node, who in places]
     cluster.publish(Frame(Kind.ROOM_REMOVED, body("removeRoom", ROOM)), to=ROOM)
@@ -126,7 +126,7 @@ async def test_a_removed_room_holds_nobody(cluster: FakeCluster, stored: StoredR
     assert not cluster.seats.members[ROOM]
 
 
-async def test_a_removed_room_is_closed_while_redis_is_away(
+async def test_a_removed_room_is_closed_while_redis_is_down(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     anne, _ = await nodes[0].enter(ANNE, ROOM)
@@ -136,9 +136,7 @@ async def test_a_removed_room_is_closed_while_redis_is_away(
     assert anne.rooms == set()
 
 
-async def test_who_lost_the_seat_while_the_node_was_stopped_is_told_in_the_own_language(
-    cluster: FakeCluster, stored: StoredRoom
-) -> None:
+async def test_a_user_who_lost_the_seat_is_told_in_their_language(cluster: FakeCluster, stored: StoredRoom) -> None:
     here = cluster.new_node("n1")
     async with cluster.node("n2") as there:
         anne, bob = (await here.enter(ANNE, ROOM))[0], (await here.enter(BOB, ROOM))[0]
@@ -161,7 +159,7 @@ async def test_who_lost_the_seat_while_the_node_was_stopped_is_told_in_the_own_l
         assert texts(here, anne) == []
 
 
-async def test_a_record_that_bans_takes_out_the_banned_alone(
+async def test_a_record_with_a_ban_evicts_only_the_banned_user(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     anne, bob = (await nodes[0].enter(ANNE, ROOM))[0], (await nodes[0].enter(BOB, ROOM))[0]

@@ -20,7 +20,7 @@ ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#
 
 
 class World:
-    """One hosted room, and a fan-out whose seats a test can take away."""
+    """One hosted room, and a fan-out whose seats a test can revoke."""
 
     def __init__(self) -> None:
         self.sockets = FakeSockets()
@@ -43,7 +43,7 @@ class World:
         return session
 
     def take(self, *sessions: Session) -> list[list[tuple[str, Any]]]:
-        """What came since the last time, by session."""
+        """Return the new events, by session."""
         taken = []
         for session in sessions:
             taken.append(self.sockets.chat[session.sid])
@@ -63,14 +63,14 @@ def about(kind: Kind, event: str, who: Identity | None = None, payload: Any = No
     return Frame(kind, body(event, payload), subject=who.user_id if who else None)
 
 
-def test_a_message_comes_to_everybody_its_sender_included_as_it_is(world: World) -> None:
+def test_a_message_reaches_all_members_including_its_sender_unchanged(world: World) -> None:
     frame = world.stored.say("안녕", ANNE)
     assert world.fan_out.durable(world.room, frame) is Delivery.DONE
     assert world.take(world.anne, world.tab, world.bob) == [[tuple(json.loads(frame.body))]] * 3
     assert world.room.ring.newest(9) == [frame]
 
 
-def test_messages_are_delivered_in_order_and_once(world: World) -> None:
+def test_messages_are_delivered_once_and_in_order(world: World) -> None:
     one, two, three = (world.stored.say(text, ANNE) for text in ("one", "two", "three"))
     outcomes = [world.fan_out.durable(world.room, frame) for frame in (one, three, one, two, three)]
     assert outcomes == [Delivery.DONE, Delivery.GAP, Delivery.DONE, Delivery.DONE, Delivery.DONE]
@@ -78,14 +78,14 @@ def test_messages_are_delivered_in_order_and_once(world: World) -> None:
     assert world.room.ring.newest(9) == [one, two, three]
 
 
-def test_a_second_gap_shows_when_the_first_is_closed(world: World) -> None:
+def test_filling_one_gap_can_reveal_another(world: World) -> None:
     frames = [world.stored.say(str(seq), ANNE) for seq in range(1, 6)]
     outcomes = [world.fan_out.durable(world.room, frames[at]) for at in (1, 4, 0, 2, 3)]
     assert outcomes == [Delivery.GAP, Delivery.GAP, Delivery.GAP, Delivery.GAP, Delivery.DONE]
     assert world.texts(world.bob) == ["1", "2", "3", "4", "5"]
 
 
-def test_nothing_is_passed_on_while_the_seats_are_not_sure(world: World) -> None:
+def test_nothing_is_delivered_while_the_seats_are_uncertain(world: World) -> None:
     frame = world.stored.say("one", ANNE)
     world.served = False
     assert world.fan_out.durable(world.room, frame) is Delivery.NOT_SERVED
@@ -98,13 +98,13 @@ def test_nothing_is_passed_on_while_the_seats_are_not_sure(world: World) -> None
     assert world.texts(world.bob) == ["one"]
 
 
-def test_another_numbering_is_said_to_need_a_new_start(world: World) -> None:
+def test_a_frame_of_another_epoch_needs_a_resync(world: World) -> None:
     frame = Frame(Kind.CHAT, body("chat", {}), Epoch("f" * 16), 1)
     assert world.fan_out.durable(world.room, frame) is Delivery.RESYNC
     assert world.take(world.bob) == [[]]
 
 
-def test_resync_says_where_the_room_is(world: World) -> None:
+def test_resync_carries_the_rooms_position(world: World) -> None:
     world.fan_out.durable(world.room, world.stored.say("one", ANNE))
     world.take(world.anne, world.bob)
     world.fan_out.resync(world.room)
@@ -113,35 +113,35 @@ def test_resync_says_where_the_room_is(world: World) -> None:
 
 
 @pytest.mark.parametrize(("kind", "event"), [(Kind.JOIN, "join"), (Kind.TYPING, "typing")])
-def test_who_comes_or_types_is_not_told_of_oneself(world: World, kind: Kind, event: str) -> None:
+def test_join_and_typing_are_not_sent_to_their_subject(world: World, kind: Kind, event: str) -> None:
     world.fan_out.ephemeral(world.room, about(kind, event, ANNE))
     assert world.take(world.anne, world.tab, world.bob) == [[], [], [(event, None)]]
 
 
-def test_a_sanction_is_told_to_its_subject_alone(world: World) -> None:
+def test_a_sanction_is_sent_only_to_its_subject(world: World) -> None:
     world.fan_out.ephemeral(world.room, about(Kind.SANCTION, "sanction", ANNE))
     assert world.take(world.anne, world.tab, world.bob) == [[("sanction", None)], [("sanction", None)], []]
 
 
-def test_a_sanction_without_a_subject_is_told_to_nobody(world: World) -> None:
+def test_a_sanction_without_a_subject_is_sent_to_nobody(world: World) -> None:
     world.fan_out.ephemeral(world.room, about(Kind.SANCTION, "sanction"))
     assert world.take(world.anne, world.bob) == [[], []]
 
 
 @pytest.mark.parametrize("kind", [Kind.EXIT, Kind.ROOM_CHANGED])
-def test_what_is_about_the_room_is_told_to_all(world: World, kind: Kind) -> None:
+def test_an_event_about_the_room_is_sent_to_all_members(world: World, kind: Kind) -> None:
     world.fan_out.ephemeral(world.room, about(kind, "event", ANNE))
     assert world.take(world.anne, world.bob) == [[("event", None)], [("event", None)]]
 
 
 @pytest.mark.parametrize("kind", [Kind.CANARY, Kind.NEW_ROOM, Kind.OCCUPANCY])
-def test_what_no_rooms_channel_carries_is_told_to_nobody(world: World, kind: Kind) -> None:
+def test_a_kind_that_does_not_belong_on_a_rooms_channel_is_refused(world: World, kind: Kind) -> None:
     with pytest.raises(ValueError, match=kind.name):
         world.fan_out.ephemeral(world.room, Frame(kind, b""))
     assert world.take(world.anne, world.bob) == [[], []]
 
 
-def test_presence_of_all_nodes_is_told_in_one_event_a_period(world: World) -> None:
+def test_the_presence_of_all_nodes_is_sent_in_one_event_per_period(world: World) -> None:
     for members, who in ((201, ANNE), (202, BOB)):
         payload = {"room": ROOM, "members": members, "joined": {who.user_id: who.color}, "left": {}}
         world.fan_out.ephemeral(world.room, about(Kind.PRESENCE, "presence", payload=payload))
@@ -155,7 +155,7 @@ def test_presence_of_all_nodes_is_told_in_one_event_a_period(world: World) -> No
     assert world.take(world.bob) == [[]]
 
 
-def test_presence_of_a_room_that_was_closed_meanwhile_is_dropped(world: World) -> None:
+def test_the_presence_of_a_closed_room_is_dropped(world: World) -> None:
     payload = {"room": ROOM, "members": 5_000}
     world.fan_out.ephemeral(world.room, about(Kind.PRESENCE, "presence", payload=payload))
     del world.rooms[ROOM]
@@ -163,7 +163,7 @@ def test_presence_of_a_room_that_was_closed_meanwhile_is_dropped(world: World) -
     assert world.take(world.bob) == [[]]
 
 
-def test_what_is_in_one_room_does_not_come_to_another(world: World) -> None:
+def test_events_of_one_room_do_not_reach_another(world: World) -> None:
     other_room = world.host(OTHER_ROOM)
     stranger = world.member(OTHER_ROOM, ANNE)
     world.fan_out.durable(world.room, world.stored.say("one", BOB))
@@ -176,7 +176,7 @@ def test_what_is_in_one_room_does_not_come_to_another(world: World) -> None:
     assert other_room.occupancy == 0
 
 
-def test_a_deleted_message_is_not_shown_to_who_comes_later(world: World) -> None:
+def test_a_late_joiner_does_not_get_a_deleted_message(world: World) -> None:
     world.fan_out.durable(world.room, world.stored.say("secret", ANNE))
     assert world.fan_out.durable(world.room, world.stored.delete(1)) is Delivery.DONE
     [_, deleted] = world.take(world.bob)[0]
@@ -185,7 +185,7 @@ def test_a_deleted_message_is_not_shown_to_who_comes_later(world: World) -> None
 
 
 @pytest.mark.parametrize("unreadable", [b"", b"[", b"{}", b'["chatDeleted",{}]', b'["chatDeleted",{"target_seq":"x"}]'])
-def test_what_cannot_be_read_keeps_nothing_else_back(world: World, unreadable: bytes) -> None:
+def test_an_undecodable_deletion_does_not_hold_up_other_events(world: World, unreadable: bytes) -> None:
     one = world.stored.say("one", ANNE)
     bad = Frame(Kind.CHAT_DELETED, unreadable, FIRST_EPOCH, 2)
     three = Frame(Kind.CHAT, body("chat", {"chat": "three"}), FIRST_EPOCH, 3)

@@ -1,4 +1,4 @@
-"""Which rooms a node hears, and how it learns who may be in them."""
+"""A node opens and closes rooms, and keeps their records fresh."""
 
 import asyncio
 from datetime import timedelta
@@ -31,13 +31,13 @@ def texts(node: FakeNode, session: Session) -> list[str]:
 
 
 def listen(node: FakeNode, room: HostedRoom, who: Identity = ANNE) -> Session:
-    """A session in the audience, without a seat."""
+    """Add a session without a seat to the audience."""
     session = node.session(who)
     room.audience.add(session)
     return session
 
 
-async def test_a_room_is_opened_once_however_many_ask(cluster: FakeCluster) -> None:
+async def test_concurrent_calls_open_a_room_once(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     stored.say("1", ANNE)
     node = cluster.new_node("n1")
@@ -49,7 +49,7 @@ async def test_a_room_is_opened_once_however_many_ask(cluster: FakeCluster) -> N
     assert CHANNEL in node.feed.heard
 
 
-async def test_who_asked_first_may_go_away_and_the_others_still_get_the_room(cluster: FakeCluster) -> None:
+async def test_cancelling_the_first_caller_does_not_cancel_the_opening(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     cluster.api.hold("newest")
@@ -62,7 +62,7 @@ async def test_who_asked_first_may_go_away_and_the_others_still_get_the_room(clu
     assert cluster.api.asked["newest"] == 1
 
 
-async def test_what_is_published_while_a_room_is_opened_is_not_lost_and_not_doubled(cluster: FakeCluster) -> None:
+async def test_frames_published_during_the_opening_arrive_once(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     one = stored.say("1", ANNE)
     node = cluster.new_node("n1")
@@ -78,7 +78,7 @@ async def test_what_is_published_while_a_room_is_opened_is_not_lost_and_not_doub
     assert [frame.seq for frame in room.ring.newest(9)] == [1, 2, 3]
 
 
-async def test_an_undecodable_frame_does_not_fail_a_room_that_is_being_opened(cluster: FakeCluster) -> None:
+async def test_an_undecodable_frame_does_not_fail_the_opening(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     cluster.api.hold("newest")
@@ -91,7 +91,7 @@ async def test_an_undecodable_frame_does_not_fail_a_room_that_is_being_opened(cl
     assert (await opening).stream.position.seq == 1
 
 
-async def test_a_gap_in_what_came_while_a_room_was_opened_is_repaired(cluster: FakeCluster) -> None:
+async def test_a_gap_in_frames_held_during_the_opening_is_repaired(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         cluster.api.hold("newest")
@@ -106,7 +106,7 @@ async def test_a_gap_in_what_came_while_a_room_was_opened_is_repaired(cluster: F
         assert room.stream.position.seq == 2
 
 
-async def test_a_room_that_does_not_exist_is_refused_and_not_heard(cluster: FakeCluster) -> None:
+async def test_a_room_that_does_not_exist_is_refused_and_not_subscribed(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
     with pytest.raises(Refused) as refusal:
         await node.hosts.host(ROOM)
@@ -119,9 +119,7 @@ async def test_a_room_that_does_not_exist_is_refused_and_not_heard(cluster: Fake
 
 
 @pytest.mark.parametrize(("away", "error"), [("api", HistoryUnavailableError), ("channels", FeedUnavailableError)])
-async def test_a_room_that_cannot_be_opened_now_can_be_later(
-    cluster: FakeCluster, away: str, error: type[Exception]
-) -> None:
+async def test_a_failed_opening_can_be_retried(cluster: FakeCluster, away: str, error: type[Exception]) -> None:
     cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     cluster.away({away})
@@ -132,7 +130,7 @@ async def test_a_room_that_cannot_be_opened_now_can_be_later(
     assert await node.hosts.host(ROOM)
 
 
-async def test_a_room_lingers_without_sessions_and_is_closed_then(cluster: FakeCluster) -> None:
+async def test_an_empty_room_is_closed_after_a_while(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         session, _ = await node.enter(ANNE, ROOM)
@@ -147,7 +145,7 @@ async def test_a_room_lingers_without_sessions_and_is_closed_then(cluster: FakeC
         assert CHANNEL not in node.feed.heard
 
 
-async def test_a_room_that_is_asked_for_as_it_closes_is_opened_anew(cluster: FakeCluster) -> None:
+async def test_a_room_requested_while_it_closes_is_opened_again(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     old = await node.hosts.host(ROOM)
@@ -163,7 +161,7 @@ async def test_a_room_that_is_asked_for_as_it_closes_is_opened_anew(cluster: Fak
     assert old is not new
 
 
-async def test_a_record_is_read_again_when_it_is_old(cluster: FakeCluster) -> None:
+async def test_an_old_record_is_reread(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -177,7 +175,7 @@ async def test_a_record_is_read_again_when_it_is_old(cluster: FakeCluster) -> No
 
 
 @pytest.mark.parametrize("kind", [Kind.ROOM_CHANGED, Kind.SANCTION, Kind.ROOM_REMOVED])
-async def test_a_record_is_read_again_when_it_changed(cluster: FakeCluster, kind: Kind) -> None:
+async def test_a_changed_record_is_reread(cluster: FakeCluster, kind: Kind) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -187,7 +185,7 @@ async def test_a_record_is_read_again_when_it_changed(cluster: FakeCluster, kind
     assert (await node.hosts.record(room)).access_version == 2
 
 
-async def test_who_asks_while_a_record_is_read_again_is_not_given_the_old_one(cluster: FakeCluster) -> None:
+async def test_a_call_during_a_reread_waits_for_the_new_record(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -206,7 +204,7 @@ async def test_who_asks_while_a_record_is_read_again_is_not_given_the_old_one(cl
     assert cluster.api.asked["record"] == 2
 
 
-async def test_a_record_that_changes_while_it_is_read_is_read_once_more(cluster: FakeCluster) -> None:
+async def test_a_record_that_changes_during_a_read_is_read_once_more(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -222,7 +220,7 @@ async def test_a_record_that_changes_while_it_is_read_is_read_once_more(cluster:
     assert (await asking).access_version == 7
 
 
-async def test_a_record_that_could_not_be_read_is_tried_again(cluster: FakeCluster) -> None:
+async def test_a_failed_read_of_a_record_is_retried(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -236,7 +234,7 @@ async def test_a_record_that_could_not_be_read_is_tried_again(cluster: FakeClust
     assert (await node.hosts.record(room)).access_version == 2
 
 
-async def test_a_ban_whose_event_was_lost_holds_soon(cluster: FakeCluster) -> None:
+async def test_a_ban_takes_effect_although_its_event_was_lost(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         anne, _ = await node.enter(ANNE, ROOM)
@@ -252,7 +250,7 @@ async def test_a_ban_whose_event_was_lost_holds_soon(cluster: FakeCluster) -> No
         assert texts(node, anne) == ["secret"]
 
 
-async def test_a_kick_whose_event_was_lost_holds_soon_and_not_for_who_came_back(cluster: FakeCluster) -> None:
+async def test_a_lost_kick_takes_effect_but_not_for_a_user_who_rejoined(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         bob, _ = await node.enter(BOB, ROOM)
@@ -283,7 +281,7 @@ async def test_old_records_of_many_rooms_are_read_in_one_request(cluster: FakeCl
         assert {node.rooms[room_id].record.access_version for room_id in rooms} == {2}
 
 
-async def test_who_asks_for_a_record_that_is_read_with_others_waits_for_it(cluster: FakeCluster) -> None:
+async def test_a_call_during_a_batch_read_waits_for_the_batch(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     node = cluster.new_node("n1")
     room = await node.hosts.host(ROOM)
@@ -302,7 +300,7 @@ async def test_who_asks_for_a_record_that_is_read_with_others_waits_for_it(clust
     assert cluster.api.asked["record"] == 1, "as the room was opened"
 
 
-async def test_a_room_whose_end_was_not_heard_of_ends_soon_and_its_members_are_told(cluster: FakeCluster) -> None:
+async def test_a_removed_room_is_closed_although_the_event_was_lost(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         anne, _ = await node.enter(ANNE, ROOM)
@@ -315,7 +313,7 @@ async def test_a_room_whose_end_was_not_heard_of_ends_soon_and_its_members_are_t
         assert ROOM not in node.rooms
 
 
-async def test_a_room_whose_end_was_heard_of_is_told_of_once(cluster: FakeCluster) -> None:
+async def test_members_are_told_once_that_their_room_was_removed(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         anne, _ = await node.enter(ANNE, ROOM)
@@ -329,7 +327,7 @@ async def test_a_room_whose_end_was_heard_of_is_told_of_once(cluster: FakeCluste
         assert refusal.value.code is errors.ROOM_NOT_FOUND
 
 
-async def test_while_rooms_api_is_away_members_stay_and_idle_rooms_close(cluster: FakeCluster) -> None:
+async def test_members_stay_and_idle_rooms_close_while_rooms_api_is_down(cluster: FakeCluster) -> None:
     cluster.api.create(ROOM)
     other = RoomId("b" * 24)
     cluster.api.create(other)
@@ -342,5 +340,5 @@ async def test_while_rooms_api_is_away_members_stay_and_idle_rooms_close(cluster
         assert set(node.rooms) == {ROOM}
 
 
-def test_a_room_is_kept_longer_than_a_seat_in_its_grace() -> None:
+def test_an_empty_room_is_kept_longer_than_the_grace_of_a_seat() -> None:
     assert LINGER_S > limits.SEAT_GRACE_S

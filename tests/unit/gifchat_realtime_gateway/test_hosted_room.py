@@ -61,7 +61,7 @@ def test_an_empty_room_starts_before_its_first_message() -> None:
     assert room.ring.since(0) == []
 
 
-def test_a_room_that_is_started_anew_forgets_what_it_had() -> None:
+def test_a_restarted_stream_forgets_held_frames_and_the_ring() -> None:
     room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 5, log(5)), FakeSockets().group(), now_s=1.0)
     room.stream.receive(Frame(Kind.CHAT, b"", FIRST_EPOCH, 9))
     other = Epoch("f" * 16)
@@ -101,7 +101,7 @@ def test_an_audience_knows_its_sessions_by_user() -> None:
     assert hear() == {"b1"}
 
 
-def test_a_list_of_sessions_is_of_its_moment() -> None:
+def test_a_list_of_sessions_is_a_copy() -> None:
     audience = Audience(FakeSockets().group())
     session = Session("a1", ANNE, "en")
     audience.add(session)

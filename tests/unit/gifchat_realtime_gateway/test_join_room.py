@@ -1,4 +1,4 @@
-"""Who gets in, what they are given, and that a seat is never kept for who did not."""
+"""Who is admitted, what they receive, and that a failed join keeps no seat."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -51,7 +51,7 @@ async def refused(node: FakeNode, who: Identity, room_id: RoomId = ROOM, **how: 
 
 
 def seated(cluster: FakeCluster) -> set[UserId]:
-    """Who has a seat that is not in its grace."""
+    """Return the users whose seat is not in its grace."""
     return {user_id for user_id, seat in cluster.seats.members[ROOM].items() if seat.nodes}
 
 
@@ -66,10 +66,12 @@ def seqs(joined: Joined) -> list[int]:
     return [frame.seq for frame in joined.recent]
 
 
-# Who gets in
+# Who is admitted
 
 
-async def test_an_open_room_takes_a_bare_join(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+async def test_a_join_of_an_open_room_needs_only_the_room_id(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
     bob, _ = await node.enter(BOB, ROOM)
     anne, joined = await node.enter(ANNE, ROOM)
     assert (joined.occupancy, joined.room["members"], joined.room["_id"]) == (2, 2, ROOM)
@@ -79,13 +81,13 @@ async def test_an_open_room_takes_a_bare_join(cluster: FakeCluster, node: FakeNo
     assert node.received(anne, "join") == []
 
 
-async def test_there_is_no_such_room(node: FakeNode) -> None:
+async def test_a_room_that_does_not_exist_is_refused(node: FakeNode) -> None:
     code, _ = await refused(node, ANNE)
     assert code is errors.ROOM_NOT_FOUND
 
 
 @pytest.mark.parametrize("how", [{}, {"ticket": tokens.ticket(ROOM, BOB.user_id)}])
-async def test_who_is_banned_stays_out(
+async def test_a_banned_user_is_refused(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom, how: dict[str, Any]
 ) -> None:
     stored.banned_until[BOB.user_id] = FOREVER
@@ -94,7 +96,7 @@ async def test_who_is_banned_stays_out(
     assert seated(cluster) == set()
 
 
-async def test_a_ban_ends(node: FakeNode, stored: StoredRoom) -> None:
+async def test_a_user_can_join_after_their_ban_ended(node: FakeNode, stored: StoredRoom) -> None:
     stored.banned_until[BOB.user_id] = now() + timedelta(seconds=20)
     code, _ = await refused(node, BOB)
     assert code is errors.BANNED
@@ -102,25 +104,21 @@ async def test_a_ban_ends(node: FakeNode, stored: StoredRoom) -> None:
     await node.enter(BOB, ROOM)
 
 
-async def test_a_private_room_wants_a_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
+async def test_a_private_room_needs_a_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     code, _ = await refused(node, BOB)
     assert code is errors.PASSWORD_REQUIRED
     await node.enter(BOB, ROOM, ticket=tokens.ticket(ROOM, BOB.user_id))
     assert seated(cluster) == {BOB.user_id}
 
 
-async def test_who_gave_the_password_before_joins_without_a_ticket(
-    cluster: FakeCluster, node: FakeNode, private: StoredRoom
-) -> None:
+async def test_a_user_with_a_grant_needs_no_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     cluster.seats.grants[ROOM, BOB.user_id] = 1
     await node.enter(BOB, ROOM)
     code, _ = await refused(node, CARL)
     assert code is errors.PASSWORD_REQUIRED
 
 
-async def test_a_grant_of_an_earlier_password_is_void(
-    cluster: FakeCluster, node: FakeNode, private: StoredRoom
-) -> None:
+async def test_a_grant_for_an_older_password_is_void(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     cluster.seats.grants[ROOM, BOB.user_id] = 1
     private.access_version = 2
     code, _ = await refused(node, BOB)
@@ -153,7 +151,7 @@ CONTENT = {"r": ROOM, "u": BOB.user_id, "v": 1, "j": "x"}
     ],
 )
 @pytest.mark.parametrize("is_private", [True, False])
-async def test_a_wrong_ticket_is_refused_wherever_it_is_shown(
+async def test_a_wrong_ticket_is_refused_for_any_room(
     cluster: FakeCluster, node: FakeNode, make_ticket: Callable[[], str], code: ErrorCode, is_private: bool
 ) -> None:
     cluster.api.create(ROOM, private=is_private)
@@ -162,7 +160,7 @@ async def test_a_wrong_ticket_is_refused_wherever_it_is_shown(
     assert seated(cluster) == set()
 
 
-async def test_a_ticket_is_good_for_one_join(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
+async def test_a_ticket_is_valid_for_one_join(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     ticket = tokens.ticket(ROOM, BOB.user_id)
     await node.enter(BOB, ROOM, ticket=ticket)
     code, _ = await refused(node, BOB, ticket=ticket)
@@ -170,9 +168,7 @@ async def test_a_ticket_is_good_for_one_join(cluster: FakeCluster, node: FakeNod
     assert seated(cluster) == {BOB.user_id}
 
 
-async def test_a_full_room_is_full_for_users_and_not_for_tabs(
-    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_a_full_room_refuses_users_but_not_tabs(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     for who in (ANNE, BOB, CARL):
         await node.enter(who, ROOM)
     code, _ = await refused(node, OWNER)
@@ -181,7 +177,7 @@ async def test_a_full_room_is_full_for_users_and_not_for_tabs(
     assert joined.occupancy == 3
 
 
-async def test_a_refusal_uses_no_ticket_up(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+async def test_a_refusal_does_not_use_up_the_ticket(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     sessions = [(await node.enter(who, ROOM))[0] for who in (ANNE, CARL, OWNER)]
     ticket = tokens.ticket(ROOM, BOB.user_id)
     code, _ = await refused(node, BOB, ticket=ticket)
@@ -191,7 +187,7 @@ async def test_a_refusal_uses_no_ticket_up(cluster: FakeCluster, node: FakeNode,
     await node.enter(BOB, ROOM, ticket=ticket)
 
 
-async def test_while_seats_recover_new_users_wait_and_are_told_how_long(
+async def test_new_users_learn_how_long_to_wait_while_seats_recover(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
     await node.enter(ANNE, ROOM)
@@ -208,7 +204,7 @@ async def test_while_seats_recover_new_users_wait_and_are_told_how_long(
     await node.join.join(session, Join(ROOM))
 
 
-async def test_without_redis_nobody_is_let_in(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+async def test_nobody_is_admitted_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     await node.enter(ANNE, ROOM)
     cluster.away({"seats"})
     code, _ = await refused(node, BOB)
@@ -227,7 +223,9 @@ async def test_a_room_that_cannot_be_opened_is_unavailable(
     await node.enter(ANNE, ROOM)
 
 
-async def test_membership_is_of_the_room_the_user_and_the_password(node: FakeNode, private: StoredRoom) -> None:
+async def test_a_membership_names_the_room_the_user_and_the_password_version(
+    node: FakeNode, private: StoredRoom
+) -> None:
     private.access_version = 4
     _, joined = await node.enter(OWNER, ROOM)
     content = tokens.content_of(identity.MEMBERSHIP_SALT, joined.membership)
@@ -237,9 +235,7 @@ async def test_membership_is_of_the_room_the_user_and_the_password(node: FakeNod
 # One seat
 
 
-async def test_who_joins_the_same_room_again_keeps_one_seat(
-    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_joining_twice_takes_one_seat(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     session, _ = await node.enter(ANNE, ROOM)
     again = await node.join.join(session, Join(ROOM))
     assert again.occupancy == 1
@@ -252,9 +248,7 @@ async def test_who_joins_the_same_room_again_keeps_one_seat(
     assert seated(cluster) == set()
 
 
-async def test_who_is_in_the_room_already_needs_no_new_ticket(
-    cluster: FakeCluster, node: FakeNode, private: StoredRoom
-) -> None:
+async def test_joining_again_needs_no_new_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     ticket = tokens.ticket(ROOM, BOB.user_id)
     session, _ = await node.enter(BOB, ROOM, ticket=ticket)
     say(cluster, private, 2)
@@ -263,29 +257,29 @@ async def test_who_is_in_the_room_already_needs_no_new_ticket(
     assert (again.recovered, seqs(again)) == (True, [2])
 
 
-class SlowDoor:
-    """Lets admissions wait, once Redis has decided."""
+class SlowAdmission:
+    """Holds admissions back after Redis has decided."""
 
     def __init__(self, node: FakeNode) -> None:
         self.admit = node.seats.admit
-        self.at_the_door = asyncio.Event()
+        self.decided = asyncio.Event()
         self.opened = asyncio.Event()
         node.seats.admit = self._admit  # type: ignore[method-assign]
 
     async def _admit(self, *args: Any, **kwargs: Any) -> Any:
         admission = await self.admit(*args, **kwargs)
-        self.at_the_door.set()
+        self.decided.set()
         await self.opened.wait()
         return admission
 
 
-async def test_who_disconnects_while_the_seat_is_given_does_not_keep_it(
+async def test_a_disconnect_during_the_admission_gives_the_seat_back(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
-    door = SlowDoor(node)
+    door = SlowAdmission(node)
     session = node.session(ANNE)
     joining = asyncio.create_task(node.join.join(session, Join(ROOM)))
-    await door.at_the_door.wait()
+    await door.decided.wait()
     assert seated(cluster) == {ANNE.user_id}
     await node.leave.disconnected(session)
     door.opened.set()
@@ -296,7 +290,7 @@ async def test_who_disconnects_while_the_seat_is_given_does_not_keep_it(
     assert session.rooms == set()
 
 
-async def test_who_disconnects_while_the_log_is_read_does_not_keep_the_seat(
+async def test_a_disconnect_during_the_read_gives_the_seat_back(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
     say(cluster, stored, 80)
@@ -314,9 +308,7 @@ async def test_who_disconnects_while_the_log_is_read_does_not_keep_the_seat(
     assert len(node.rooms[ROOM].audience) == 1
 
 
-async def test_who_is_let_in_and_then_cannot_be_given_what_was_missed_leaves_no_seat(
-    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_a_failed_read_gives_the_seat_back(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     say(cluster, stored, 80)
     await node.enter(BOB, ROOM)
     cluster.away({"api"})
@@ -325,7 +317,7 @@ async def test_who_is_let_in_and_then_cannot_be_given_what_was_missed_leaves_no_
     assert seated(cluster) == {BOB.user_id}
 
 
-async def test_who_is_in_the_room_stays_in_it_when_a_rejoin_fails(
+async def test_a_failed_rejoin_keeps_the_session_in_the_room(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
     say(cluster, stored, 80)
@@ -340,13 +332,13 @@ async def test_who_is_in_the_room_stays_in_it_when_a_rejoin_fails(
     assert [payload["seq"] for payload in node.received(session, "chat")] == [81]
 
 
-async def test_who_is_banned_while_let_in_is_out_again_soon(
+async def test_a_ban_during_the_admission_ends_the_session_soon(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
-    door = SlowDoor(node)
+    door = SlowAdmission(node)
     session = node.session(BOB)
     joining = asyncio.create_task(node.join.join(session, Join(ROOM)))
-    await door.at_the_door.wait()
+    await door.decided.wait()
     stored.banned_until[BOB.user_id] = FOREVER
     node.rooms[ROOM].record_read_at_s = None
     door.opened.set()
@@ -357,10 +349,10 @@ async def test_who_is_banned_while_let_in_is_out_again_soon(
 
 
 @pytest.mark.parametrize("seen", [None, 0, 10, 30, 79, 80])
-async def test_there_is_no_seam_between_what_is_given_and_what_comes(
+async def test_live_events_follow_the_ack_without_a_gap(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom, seen: int | None
 ) -> None:
-    """Messages are posted all the time, while the room is opened, the seat taken and the log read."""
+    """Messages are posted all the time: during the opening, the admission and the read."""
     say(cluster, stored, 80)
 
     async def post() -> None:

@@ -30,7 +30,7 @@ async def rooms(cluster: FakeCluster) -> None:
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_who_leaves_hears_nothing_more_and_is_told_of_after_the_grace(cluster: FakeCluster) -> None:
+async def test_a_departure_is_announced_after_the_grace(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
         anne, _ = await node.enter(ANNE, ROOM)
         bob, _ = await node.enter(BOB, ROOM)
@@ -48,7 +48,7 @@ async def test_who_leaves_hears_nothing_more_and_is_told_of_after_the_grace(clus
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_who_comes_back_in_time_was_never_away(cluster: FakeCluster) -> None:
+async def test_a_return_within_the_grace_is_not_announced(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node, cluster.node("n2") as other:
         anne, _ = await node.enter(ANNE, ROOM)
         bob, _ = await node.enter(BOB, ROOM)
@@ -62,7 +62,7 @@ async def test_who_comes_back_in_time_was_never_away(cluster: FakeCluster) -> No
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_a_seat_is_held_until_the_last_tab_leaves(cluster: FakeCluster) -> None:
+async def test_a_seat_is_kept_until_the_last_tab_leaves(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
         tabs = [(await node.enter(ANNE, ROOM))[0] for _ in range(2)]
         await node.leave.leave(tabs[0], ROOM)
@@ -74,7 +74,7 @@ async def test_a_seat_is_held_until_the_last_tab_leaves(cluster: FakeCluster) ->
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_to_leave_twice_or_what_one_is_not_in_is_harmless(cluster: FakeCluster) -> None:
+async def test_leaving_twice_is_a_no_op(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
         first, _ = await node.enter(ANNE, ROOM)
         await node.enter(ANNE, ROOM)
@@ -85,7 +85,7 @@ async def test_to_leave_twice_or_what_one_is_not_in_is_harmless(cluster: FakeClu
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_a_connection_that_ends_leaves_every_room(cluster: FakeCluster) -> None:
+async def test_a_disconnect_leaves_every_room(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
         session, _ = await node.enter(ANNE, ROOM)
         await node.join.join(session, Join(OTHER_ROOM))
@@ -98,7 +98,7 @@ async def test_a_connection_that_ends_leaves_every_room(cluster: FakeCluster) ->
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_leaving_works_while_redis_is_away_and_is_settled_later(cluster: FakeCluster) -> None:
+async def test_leaving_while_redis_is_down_is_settled_later(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
         session, _ = await node.enter(ANNE, ROOM)
         await node.enter(BOB, ROOM)
@@ -112,7 +112,7 @@ async def test_leaving_works_while_redis_is_away_and_is_settled_later(cluster: F
 
 
 @pytest.mark.usefixtures("rooms")
-async def test_without_a_grace_who_leaves_is_told_of_at_once(cluster: FakeCluster) -> None:
+async def test_a_departure_without_a_grace_is_announced_at_once(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
     node.seats._grace_s = 0
     anne, _ = await node.enter(ANNE, ROOM)

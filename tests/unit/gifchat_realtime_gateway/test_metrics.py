@@ -1,11 +1,11 @@
-"""What is counted without a lock looks to Prometheus as what the library counts."""
+"""Counters without a lock look to Prometheus like the library's."""
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
 from gifchat_realtime_gateway.metrics import Tallies
 
 
-def test_tallies_are_exposed_as_the_librarys_counters_are() -> None:
+def test_tallies_are_exposed_like_the_librarys_counters() -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     tallies = Tallies("events", "For a test.", "kind", registry=ours)
     counter = Counter("events", "For a test.", ("kind",), registry=theirs)
@@ -24,7 +24,7 @@ def test_a_tally_without_a_label() -> None:
 
 
 def lines(registry: CollectorRegistry) -> list[str]:
-    """Without the times at which they were made."""
+    """Return the exposed lines, without creation times."""
     exposed = generate_latest(registry).decode().splitlines()
     return [
         line.rpartition(" ")[0] if line.partition("{")[0].endswith("_created") or "_created " in line else line

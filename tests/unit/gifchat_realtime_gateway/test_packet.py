@@ -1,4 +1,4 @@
-"""Socket.IO packets: the document's examples, what was written is read, and anything else is refused."""
+"""Socket.IO packets: the document's examples decode, encoded packets decode, anything else is refused."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def read(text: str | bytes) -> Packet:
 
 
 @pytest.mark.parametrize(("text", "kind", "namespace", "number", "data", "attachments"), EXAMPLES)
-def test_the_examples_of_the_document(
+def test_the_examples_of_the_protocol_document(
     text: str, kind: int, namespace: str | None, number: int | None, data: Any, attachments: int
 ) -> None:
     packet = read(text)
@@ -63,7 +63,7 @@ json_values = st.recursive(
     st.sampled_from([None, "/", "/admin", "/a b"]),
     st.none() | st.integers(0, 10**15 - 1),
 )
-def test_an_event_is_read_as_it_was_written(arguments: list[Any], namespace: str | None, number: int | None) -> None:
+def test_an_encoded_event_decodes_to_itself(arguments: list[Any], namespace: str | None, number: int | None) -> None:
     written = Packet(EVENT, ["name", *arguments], namespace=namespace, id=number)
     encoded = written.encode()
     text, *attachments = encoded if isinstance(encoded, list) else [encoded]
@@ -77,7 +77,7 @@ def test_an_event_is_read_as_it_was_written(arguments: list[Any], namespace: str
 @pytest.mark.parametrize("kind", [EVENT, ACK, CONNECT_ERROR])
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_sent_as_null(kind: int, number: float) -> None:
-    """As `JSON.stringify` does it."""
+    """Like `JSON.stringify`."""
     data = ["name", number, [1.5, (number,)], {"deep": {"deeper": [number]}, number: "key"}]
     text = Packet(kind, data, id=1).encode()
     assert isinstance(text, str)
@@ -105,7 +105,7 @@ def test_an_encoded_packet_is_valid_json(data: list[Any]) -> None:
 
 
 def no_constant(name: str) -> None:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 tokens = st.sampled_from(
@@ -114,7 +114,7 @@ tokens = st.sampled_from(
 
 
 @given(st.one_of(st.text(), st.binary(min_size=1), st.lists(tokens, max_size=8).map("".join)))
-def test_whatever_comes_is_a_packet_or_refused(text: str | bytes) -> None:
+def test_any_text_is_a_packet_or_refused(text: str | bytes) -> None:
     try:
         packet = read(text)
     except ValueError:

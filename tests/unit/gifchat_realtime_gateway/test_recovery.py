@@ -32,8 +32,8 @@ def seqs(found: Sequence[Frame]) -> list[int]:
     return [each.seq for each in found]
 
 
-class RingAgainstAList(RuleBasedStateMachine):
-    """The model: the whole log in a list, and how far back the ring reaches."""
+class RingModel(RuleBasedStateMachine):
+    """The model: the whole log in a list, and the start of the ring."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class RingAgainstAList(RuleBasedStateMachine):
         self.start = self.first_start
         self.ring = Ring(self.first_start, capacity=CAPACITY)
         self.deleted: list[int] = []
-        """The latest deletions: a page may have been read before them."""
+        """The latest deletions. A page may have been read before them."""
 
     @property
     def last(self) -> int:
@@ -56,7 +56,7 @@ class RingAgainstAList(RuleBasedStateMachine):
 
     @rule(back=st.integers(1, 9), too_far=st.integers(0, 9))
     def extend_back(self, back: int, too_far: int) -> None:
-        """A page that ends where the ring starts, or in it."""
+        """Add a page that ends at the start of the ring or inside it."""
         span = range(max(1, self.start - back + 1), min(self.last, self.start + too_far) + 1)
         page = [frame(seq) if seq in self.deleted else self.log[seq] for seq in span]
         self.ring.extend_back(page)
@@ -64,7 +64,7 @@ class RingAgainstAList(RuleBasedStateMachine):
 
     @precondition(lambda self: self.start > 3)
     @rule()
-    def extend_back_by_what_ends_too_early(self) -> None:
+    def extend_back_by_a_page_that_does_not_connect(self) -> None:
         self.ring.extend_back([self.log[self.start - 2], self.log[self.start - 1]])
 
     @rule(seq=st.integers(1, 40))
@@ -88,27 +88,27 @@ class RingAgainstAList(RuleBasedStateMachine):
         assert self.ring.newest(count) == [self.log[seq] for seq in range(first, self.last + 1)]
 
     @invariant()
-    def the_ends_are_right(self) -> None:
+    def start_and_last_match_the_model(self) -> None:
         assert (self.ring.start, self.ring.last) == (self.start, self.last)
         assert self.last - self.start <= CAPACITY
 
 
-TestRingAgainstAList = RingAgainstAList.TestCase
+TestRingModel = RingModel.TestCase
 
 
 @dataclass
 class Client:
-    """What a client shows: all that it was given since it was last told to drop what it had."""
+    """A client that shows all events since its last resync."""
 
     shown: list[Frame] = field(default_factory=list)
     seen: Position | None = None
     here: bool = False
 
 
-class ClientsThatComeBack(RuleBasedStateMachine):
-    """The model: the log of each numbering. A node has a stream and a ring; clients come, go, and come to another node.
+class ReturningClients(RuleBasedStateMachine):
+    """The model: the log of each epoch. A node has a stream and a ring. Clients leave, return and change nodes.
 
-    What is missing is read from the log as `use_cases.join_room` does it.
+    Missing events are read from the log like in `use_cases.catch_up`.
     """
 
     stream: Stream
@@ -118,7 +118,7 @@ class ClientsThatComeBack(RuleBasedStateMachine):
         super().__init__()
         self.logs: dict[Epoch, list[Frame]] = {}
         self.clients = [Client(), Client()]
-        self.restart_numbering(2)
+        self.change_the_epoch(2)
 
     @property
     def log(self) -> list[Frame]:
@@ -157,7 +157,7 @@ class ClientsThatComeBack(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, CAPACITY), lost=st.integers(0, 2))
     def write(self, count: int, lost: int) -> None:
-        """The first ones do not get to the node."""
+        """Write messages. The first ones do not reach the node."""
         written = self.messages(len(self.log) + 1, count)
         self.log.extend(written)
         for each in written[lost:]:
@@ -179,7 +179,7 @@ class ClientsThatComeBack(RuleBasedStateMachine):
     @precondition(lambda self: self.here)
     @rule(missed=st.integers(0, 3), behind=st.integers(0, CAPACITY), held=st.integers(0, 3))
     def move_to_another_node(self, missed: int, behind: int, held: int) -> None:
-        """One that has not heard the last messages, and knows only a few of those before."""
+        """Move to a node that missed the last messages and has only a few of the earlier ones."""
         for client in self.here:
             client.here = False
         self.write(missed, 0)
@@ -187,8 +187,8 @@ class ClientsThatComeBack(RuleBasedStateMachine):
 
     @precondition(lambda self: self.here and len(self.log) > CAPACITY)
     @rule(length=st.integers(0, 2 * CAPACITY))
-    def restart_numbering(self, length: int) -> None:
-        """Who is here is told, drops what it had, and is to join anew."""
+    def change_the_epoch(self, length: int) -> None:
+        """Change the epoch. Connected clients drop their state and must join again."""
         self.logs[Epoch(f"{len(self.logs) + 1:016x}")] = []
         self.log.extend(self.messages(1, length))
         for client in self.here:
@@ -214,34 +214,34 @@ class ClientsThatComeBack(RuleBasedStateMachine):
             assert client.seen is not None
             client.shown += found.frames
         else:
-            self.is_needed_to_begin_anew(client.seen)
+            self.check_that_recovery_was_impossible(client.seen)
             client.shown = list(newest(self.ring).frames)
         client.seen = self.stream.position
         client.here = True
 
-    def is_needed_to_begin_anew(self, seen: Position | None) -> None:
+    def check_that_recovery_was_impossible(self, seen: Position | None) -> None:
         assert seen is None or seen.epoch != self.epoch or self.stream.position.seq - seen.seq > CAPACITY
 
     @invariant()
-    def what_a_client_shows_is_the_log_up_to_where_it_has_got(self) -> None:
-        """In order, once, without a hole."""
+    def a_client_shows_the_log_up_to_its_position(self) -> None:
+        """In order, once, without a gap."""
         for client in self.clients:
             if client.seen is not None:
                 log = self.logs[client.seen.epoch]
                 assert client.shown == log[client.seen.seq - len(client.shown) : client.seen.seq]
 
     @invariant()
-    def who_is_here_has_got_as_far_as_the_node(self) -> None:
+    def a_connected_client_is_at_the_nodes_position(self) -> None:
         for client in self.here:
             assert client.seen == self.stream.position
 
 
-TestClientsThatComeBack = ClientsThatComeBack.TestCase
-TestClientsThatComeBack.settings = settings(TestClientsThatComeBack.settings, max_examples=60, stateful_step_count=40)
+TestReturningClients = ReturningClients.TestCase
+TestReturningClients.settings = settings(TestReturningClients.settings, max_examples=60, stateful_step_count=40)
 
 
 @given(st.integers(0, 40), st.integers(0, 10), st.integers(0, 60) | st.none())
-def test_recovery_gives_all_that_was_missed_or_says_why_not(start: int, held: int, seen_seq: int | None) -> None:
+def test_recovery_returns_all_missed_events_or_the_reason_why_not(start: int, held: int, seen_seq: int | None) -> None:
     ring = Ring(start, frames(start + 1, start + held))
     at = Position(EPOCH, start + held)
     seen = None if seen_seq is None else Position(EPOCH, seen_seq)
@@ -259,18 +259,18 @@ def test_recovery_gives_all_that_was_missed_or_says_why_not(start: int, held: in
             assert seen.seq > at.seq
 
 
-def test_a_position_of_another_numbering_means_nothing() -> None:
+def test_a_position_of_another_epoch_gets_the_newest_page() -> None:
     ring = Ring(0, frames(1, 5))
     assert recover(ring, Position(EPOCH, 5), Position(OTHER_EPOCH, 3)) == Newest(frames(1, 5))
 
 
-def test_who_is_new_gets_one_page_of_the_end() -> None:
+def test_a_client_without_a_position_gets_the_newest_page() -> None:
     ring = Ring(0, frames(1, 80))
     assert recover(ring, Position(EPOCH, 80), None) == Newest(frames(81 - limits.RECENT_ON_JOIN, 80)) == newest(ring)
 
 
 @pytest.mark.parametrize("content", [{"chat": "secret"}, {"gif": "secret.gif", "gif_info": {"url": "/gif/secret.gif"}}])
-def test_a_redacted_message_keeps_its_place_and_loses_its_content(content: dict[str, Any]) -> None:
+def test_a_redacted_message_keeps_its_seq_and_loses_its_content(content: dict[str, Any]) -> None:
     ring = Ring(0, [frame(1), frame(2, **content), frame(3)])
     ring.redact(2)
     assert seqs(ring.newest(3)) == [1, 2, 3]
@@ -278,7 +278,7 @@ def test_a_redacted_message_keeps_its_place_and_loses_its_content(content: dict[
     assert json.loads(ring.newest(2)[0].body) == ["chat", {"seq": 2, "deleted": True}]
 
 
-def test_what_is_read_back_late_does_not_bring_deleted_content_back() -> None:
+def test_a_late_page_does_not_restore_deleted_content() -> None:
     ring = Ring(2, [frame(3)])
     ring.redact(2)
     ring.extend_back([frame(1), frame(2, chat="secret")])
@@ -290,12 +290,12 @@ def test_what_is_read_back_late_does_not_bring_deleted_content_back() -> None:
     ]
 
 
-def test_deletions_are_remembered_for_as_many_as_the_ring_holds() -> None:
+def test_the_ring_remembers_as_many_deletions_as_events() -> None:
     ring = Ring(5, [frame(6)], capacity=2)
     for seq in (1, 2, 3):
         ring.redact(seq)
     assert [b"deleted" in each.body for each in ring.redacted(frames(1, 3))] == [False, True, True]
 
 
-def test_items_are_events_by_name() -> None:
+def test_items_have_the_event_and_its_data() -> None:
     assert items_of([frame(7)]) == [{"event": "chat", "data": {"seq": 7, "chat": "message 7"}}]

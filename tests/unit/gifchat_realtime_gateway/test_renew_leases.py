@@ -1,4 +1,4 @@
-"""When a node may rely on its seats: a turned clock, the fake's seats."""
+"""When a node may rely on its seats, with a test clock and fake seats."""
 
 import asyncio
 from collections.abc import Collection
@@ -61,7 +61,7 @@ async def test_seats_are_valid_while_renewals_succeed(cluster: Cluster) -> None:
         assert cluster.leases.seats_valid
 
 
-async def test_seats_are_not_valid_a_lease_after_the_last_renewal(cluster: Cluster) -> None:
+async def test_seats_are_invalid_one_lease_after_the_last_renewal(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE)
     await cluster.leases.renew()
     cluster.store.away = True
@@ -80,14 +80,14 @@ class Silent(FakeSeats):
         return ()
 
 
-async def test_a_renewal_without_an_answer_is_given_up(cluster: Cluster) -> None:
+async def test_a_renewal_without_an_answer_times_out(cluster: Cluster) -> None:
     silent = Silent(cluster.store, NodeId("silent"), LEASE_TTL_S, GRACE_S, RECOVERING_S)
     leases = RenewLeases(silent, cluster.sessions, period_s=0.01)
     with pytest.raises(SeatsUnavailableError):
         await leases.renew()
 
 
-async def test_a_renewal_that_failed_is_tried_again_before_the_next_is_due(cluster: Cluster) -> None:
+async def test_a_failed_renewal_is_retried_early(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE)
     cluster.store.away = True
     cluster.now_s += 60
@@ -102,7 +102,7 @@ async def test_a_renewal_that_failed_is_tried_again_before_the_next_is_due(clust
         running.cancel()
 
 
-async def test_a_late_node_that_nobody_swept_goes_on(cluster: Cluster) -> None:
+async def test_a_late_node_that_was_not_swept_keeps_its_seats(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE)
     cluster.now_s += 60
     assert not cluster.leases.seats_valid
@@ -111,7 +111,7 @@ async def test_a_late_node_that_nobody_swept_goes_on(cluster: Cluster) -> None:
     assert await cluster.there.sweep() == []
 
 
-async def test_a_late_node_evicts_those_whose_seats_others_took(cluster: Cluster) -> None:
+async def test_a_late_node_evicts_users_whose_seats_were_taken(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE, BOB)
     cluster.now_s += 60
     await cluster.there.sweep()
@@ -125,7 +125,7 @@ async def test_a_late_node_evicts_those_whose_seats_others_took(cluster: Cluster
     assert len(cluster.store.members[ROOM]) == 2
 
 
-async def test_a_node_in_time_restores_after_a_flush_and_serves_on(cluster: Cluster) -> None:
+async def test_a_node_in_time_restores_its_seats_after_a_flush(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE, BOB)
     cluster.store.flush()
     cluster.now_s += 3
@@ -136,7 +136,7 @@ async def test_a_node_in_time_restores_after_a_flush_and_serves_on(cluster: Clus
     assert cluster.sessions.evicted == []
 
 
-def test_a_late_node_asks_for_its_seats_before_new_users_may() -> None:
+def test_a_late_node_asks_for_its_seats_before_new_users_are_admitted() -> None:
     lease_ttl_s, recovering_s, readmission_s, period_s = 10.0, 12.5, 1.5, 3.0
 
     async def away_for_long() -> None:

@@ -1,4 +1,4 @@
-"""Gaps, lost last messages, new numberings: read once a room and node, and passed on in order."""
+"""Gaps, lost last messages and new epochs are repaired with one read per room and node, in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ OTHER_EPOCH = Epoch("f" * 16)
 
 
 class Hosted:
-    """A running node with a room and many members."""
+    """A running node that hosts a room with many members."""
 
     def __init__(self, cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
         self.cluster, self.node, self.stored = cluster, node, stored
@@ -73,7 +73,7 @@ async def test_a_gap_is_filled_by_one_read_for_all_members(hosted: Hosted) -> No
     assert hosted.cluster.api.asked == {"after": 1}
 
 
-async def test_what_two_replicas_publish_out_of_order_costs_no_read(hosted: Hosted) -> None:
+async def test_messages_out_of_order_cost_no_read(hosted: Hosted) -> None:
     one, two = hosted.say("1", "2")
     hosted.publish(two)
     await asyncio.sleep(GAP_DELAY_S / 2)
@@ -83,7 +83,7 @@ async def test_what_two_replicas_publish_out_of_order_costs_no_read(hosted: Host
     assert hosted.cluster.api.asked == {}
 
 
-async def test_what_comes_while_the_gap_is_read_follows_it_once(hosted: Hosted) -> None:
+async def test_messages_during_the_read_of_a_gap_follow_it_once(hosted: Hosted) -> None:
     one, two, three = hosted.say("1", "2", "3")
     hosted.cluster.api.hold("after")
     hosted.publish(three)
@@ -103,7 +103,7 @@ async def test_a_gap_of_several_pages_is_read_page_after_page(hosted: Hosted) ->
     assert hosted.cluster.api.asked == {"after": 2}
 
 
-async def test_a_room_that_missed_too_much_is_started_anew(hosted: Hosted) -> None:
+async def test_a_room_that_missed_too_much_is_restarted(hosted: Hosted) -> None:
     *_, last = hosted.say(*map(str, range(MAX_MISSING + 1)))
     hosted.publish(last)
     await asyncio.sleep(GAP_DELAY_S + 0.1)
@@ -115,20 +115,20 @@ async def test_a_room_that_missed_too_much_is_started_anew(hosted: Hosted) -> No
     await hosted.everybody_has("after", within_s=0.1)
 
 
-async def test_what_is_published_while_a_room_is_started_anew_is_not_lost(hosted: Hosted) -> None:
+async def test_messages_during_a_restart_are_not_lost(hosted: Hosted) -> None:
     *_, last = hosted.say(*map(str, range(MAX_MISSING + 1)))
     hosted.cluster.api.hold("newest")
     hosted.publish(last)
     await asyncio.sleep(2 * GAP_DELAY_S)
     assert hosted.cluster.api.asked == {"after": 1, "newest": 1}
-    # The page was read before this, and it is the last one for a long time.
+    # The page was read before this message, and no later message reveals the loss.
     hosted.publish(*hosted.say("the last one"))
     await settle()
     hosted.cluster.api.release()
     await hosted.everybody_has("the last one", within_s=2 * CHECK_EVERY_S)
 
 
-async def test_a_new_numbering_starts_the_room_anew(hosted: Hosted) -> None:
+async def test_a_new_epoch_restarts_the_room(hosted: Hosted) -> None:
     hosted.publish(*hosted.say("old"))
     await settle()
     hosted.stored.restart(OTHER_EPOCH)
@@ -142,7 +142,7 @@ async def test_a_new_numbering_starts_the_room_anew(hosted: Hosted) -> None:
     await hosted.everybody_has("old", "newer", within_s=0.1)
 
 
-async def test_a_lost_last_message_is_found_when_the_head_is_announced(hosted: Hosted) -> None:
+async def test_an_announced_head_reveals_a_lost_last_message(hosted: Hosted) -> None:
     hosted.say("1")
     hosted.publish(Frame(Kind.HEAD, b"", hosted.stored.epoch, 1))
     await hosted.everybody_has("1", within_s=GAP_DELAY_S + 0.1)
@@ -152,7 +152,7 @@ async def test_a_lost_last_message_is_found_when_the_head_is_announced(hosted: H
     assert hosted.cluster.api.asked == {}
 
 
-async def test_after_the_feed_was_away_all_rooms_are_asked_for_in_one_request(hosted: Hosted) -> None:
+async def test_a_reconnected_feed_checks_all_rooms_in_one_request(hosted: Hosted) -> None:
     others = [RoomId(f"{number:024x}") for number in range(20)]
     for room_id in others:
         hosted.cluster.api.create(room_id)
@@ -166,7 +166,7 @@ async def test_after_the_feed_was_away_all_rooms_are_asked_for_in_one_request(ho
     assert hosted.cluster.api.asked == {"heads": 1, "after": 1}
 
 
-async def test_while_rooms_api_is_away_it_is_asked_ever_more_seldom_and_then_all_is_made_good(hosted: Hosted) -> None:
+async def test_repairs_back_off_while_rooms_api_is_down(hosted: Hosted) -> None:
     _one, two = hosted.say("1", "2")
     hosted.cluster.away({"api"})
     hosted.publish(two)
@@ -184,7 +184,7 @@ async def test_while_rooms_api_is_away_it_is_asked_ever_more_seldom_and_then_all
     await hosted.everybody_has("1", "2", within_s=MAX_BACKOFF_S + 0.1)
 
 
-async def test_heads_are_asked_for_again_until_there_is_an_answer(hosted: Hosted) -> None:
+async def test_reading_heads_is_retried_until_it_succeeds(hosted: Hosted) -> None:
     hosted.say("1")
     hosted.cluster.away({"api"})
     hosted.node.repair.behind([ROOM])
@@ -195,7 +195,7 @@ async def test_heads_are_asked_for_again_until_there_is_an_answer(hosted: Hosted
 
 
 async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> None:
-    """However close: a repair that is over does not count as one that runs."""
+    """A finished repair does not count as a running one, however recently it finished."""
     one, two = hosted.say("1", "2")
     hosted.publish(two)
     room = hosted.node.rooms[ROOM]
@@ -204,14 +204,14 @@ async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> Non
         if room.stream.position.seq == 2:
             break
         await asyncio.sleep(0)
-    # The repair has done its work at this very moment.
+    # The repair has just finished.
     _three, four = hosted.say("3", "4")
     hosted.node.router.on_data(keys.room_channel(ROOM), encode(four))
     hosted.node.router.on_data(keys.room_channel(ROOM), encode(one))
     await hosted.everybody_has("1", "2", "3", "4", within_s=1)
 
 
-async def test_a_node_that_lost_its_seats_catches_up_when_it_has_them_again(hosted: Hosted) -> None:
+async def test_a_node_catches_up_after_it_won_its_seats_back(hosted: Hosted) -> None:
     hosted.cluster.away({"seats"})
     await asyncio.sleep(limits.LEASE_TTL_S + 1)
     assert not hosted.node.renew.serves(ROOM)
@@ -223,7 +223,7 @@ async def test_a_node_that_lost_its_seats_catches_up_when_it_has_them_again(host
     await hosted.everybody_has("1", within_s=limits.LEASE_RENEW_S + 3 * CHECK_EVERY_S)
 
 
-async def test_a_room_that_is_gone_is_not_read_for_ever(hosted: Hosted) -> None:
+async def test_the_repair_of_a_removed_room_ends(hosted: Hosted) -> None:
     _one, two = hosted.say("1", "2")
     del hosted.cluster.api.rooms[ROOM]
     hosted.publish(two)
@@ -231,7 +231,7 @@ async def test_a_room_that_is_gone_is_not_read_for_ever(hosted: Hosted) -> None:
     assert hosted.cluster.api.asked["after"] == 1
 
 
-async def test_repairs_are_given_up_when_the_node_stops(cluster: FakeCluster) -> None:
+async def test_repairs_are_cancelled_when_the_node_stops(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         await node.enter(ANNE, ROOM)
@@ -244,7 +244,7 @@ async def test_repairs_are_given_up_when_the_node_stops(cluster: FakeCluster) ->
     assert all(at_s <= stopped_at_s for at_s in cluster.api.asked_at_s)
 
 
-async def test_a_gap_before_what_was_never_written_is_given_up(hosted: Hosted) -> None:
+async def test_a_gap_before_an_event_that_was_never_written_is_dropped(hosted: Hosted) -> None:
     [first] = hosted.say("one")
     hosted.publish(first, Frame(Kind.CHAT, b'["chat",{"seq":900}]', first.epoch, 900))
     await asyncio.sleep(60)

@@ -32,7 +32,7 @@ class World:
         return session
 
     def kept(self, sid: str) -> tuple[SavedSession, float] | None:
-        """The saved session, and how long it is kept."""
+        """Return the saved session, and how long it is kept."""
         found = self.saved.saved.get(Pid(f"pid of {sid}"))
         return None if found is None else (found[0], found[1] - self.now_s)
 

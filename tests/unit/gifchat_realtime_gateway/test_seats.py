@@ -6,7 +6,7 @@ ROOM = RoomId("a" * 24)
 ANNE = Identity(UserId("1" * 24), "#111111")
 
 
-def test_a_room_is_held_as_long_as_one_session_is_in_it() -> None:
+def test_a_room_is_held_while_it_has_a_session() -> None:
     held = HeldSeats()
     held.add(ROOM, ANNE)
     held.add(ROOM, ANNE)
@@ -18,21 +18,21 @@ def test_a_room_is_held_as_long_as_one_session_is_in_it() -> None:
     assert list(held.rooms()) == []
 
 
-def test_taking_what_is_not_there_changes_nothing() -> None:
+def test_removing_an_unknown_session_is_a_no_op() -> None:
     held = HeldSeats()
     assert held.take(ROOM, ANNE.user_id) == 0
     held.drop(ROOM, ANNE.user_id)
     assert held.sessions(ROOM, ANNE.user_id) == 0
 
 
-def test_what_is_known_is_not_overwritten_by_what_a_caller_puts() -> None:
+def test_put_does_not_overwrite_known_sessions() -> None:
     held = HeldSeats()
     held.add(ROOM, ANNE)
     held.put(ROOM, ANNE, 5)
     assert held.sessions(ROOM, ANNE.user_id) == 1
 
 
-def test_a_view_of_a_room_is_of_its_moment() -> None:
+def test_a_view_of_a_room_is_a_copy() -> None:
     held = HeldSeats()
     held.add(ROOM, ANNE)
     before = held.in_room(ROOM)
@@ -50,7 +50,7 @@ def test_a_lease_counts_from_before_its_renewal_was_sent() -> None:
     assert not timer.valid(115)
 
 
-def test_an_older_renewal_whose_reply_comes_later_shortens_nothing() -> None:
+def test_a_late_reply_to_an_older_renewal_does_not_shorten_the_lease() -> None:
     timer = LeaseTimer(ttl_s=10, now_s=100)
     timer.renewed(sent_at_s=108)
     timer.renewed(sent_at_s=105)

@@ -28,9 +28,7 @@ async def stored(cluster: FakeCluster) -> StoredRoom:
     return cluster.api.create(ROOM, max_members=1_000)
 
 
-async def test_a_members_message_is_relayed_and_answered_with_what_was_stored(
-    node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_a_members_message_is_relayed_and_returned_as_stored(node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     message = await node.send.send(anne, SendText(ROOM, "m1", "안녕"))
     assert (message["seq"], message["chat"], message["user_id"]) == (1, "안녕", ANNE.user_id)
@@ -39,9 +37,7 @@ async def test_a_members_message_is_relayed_and_answered_with_what_was_stored(
     assert len(stored.log) == 1
 
 
-async def test_who_is_not_in_the_room_says_nothing_in_it(
-    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_a_user_outside_the_room_cannot_post(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     cluster.api.create(OTHER_ROOM)
     await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, OTHER_ROOM)
@@ -54,7 +50,7 @@ async def test_who_is_not_in_the_room_says_nothing_in_it(
     assert cluster.channels.published == [] or all(b"typing" not in data for _, data in cluster.channels.published)
 
 
-async def test_a_node_that_cannot_rely_on_its_seats_relays_nothing(
+async def test_a_node_with_uncertain_seats_relays_nothing(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom
 ) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
@@ -71,7 +67,7 @@ async def test_a_node_that_cannot_rely_on_its_seats_relays_nothing(
     assert (await node.send.send(anne, SendText(ROOM, "m1", "hello")))["seq"] == 1
 
 
-async def test_what_rooms_api_refuses_is_refused(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+async def test_a_refusal_of_rooms_api_is_passed_on(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     cluster.api.away = True
     with pytest.raises(Refused) as refusal:
@@ -79,7 +75,7 @@ async def test_what_rooms_api_refuses_is_refused(cluster: FakeCluster, node: Fak
     assert refusal.value.code is errors.UNAVAILABLE
 
 
-async def test_typing_is_told_to_the_others_and_not_too_often(node: FakeNode, stored: StoredRoom) -> None:
+async def test_typing_reaches_the_other_members_at_a_limited_rate(node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     tab, _ = await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, ROOM)
@@ -95,7 +91,7 @@ async def test_typing_is_told_to_the_others_and_not_too_often(node: FakeNode, st
     assert len(node.received(bob, "typing")) == 3
 
 
-async def test_in_a_big_room_nobody_is_told_who_types(node: FakeNode, stored: StoredRoom) -> None:
+async def test_typing_is_not_sent_in_a_big_room(node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, ROOM)
     room = node.rooms[ROOM]
@@ -109,9 +105,7 @@ async def test_in_a_big_room_nobody_is_told_who_types(node: FakeNode, stored: St
     assert len(node.received(bob, "typing")) == 1
 
 
-async def test_typing_is_lost_without_harm_while_redis_is_away(
-    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
-) -> None:
+async def test_typing_is_dropped_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     cluster.channels.go_away()
     await node.send.typing(anne, Typing(ROOM))

@@ -20,13 +20,13 @@ def test_the_last_secret_signs_and_all_verify() -> None:
     assert membership != SignedTokens(["new", "old"]).membership(ROOM, ANNE, 3)
 
 
-def test_a_token_of_one_purpose_is_none_of_another() -> None:
+def test_a_token_is_invalid_for_another_purpose() -> None:
     assert SIGNED.session_of(SIGNED.membership(ROOM, ANNE, 1)) is None
     with pytest.raises(Refused):
         SIGNED.ticket_of(tokens.session_cookie("abc"))
 
 
-def test_a_ticket_says_what_was_signed() -> None:
+def test_a_ticket_has_the_signed_content() -> None:
     assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, 7, "t1")) == Ticket(ROOM, ANNE, 7, "t1")
     assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, age_s=limits.TICKET_TTL_S - 2)).room_id == ROOM
 
@@ -34,7 +34,7 @@ def test_a_ticket_says_what_was_signed() -> None:
 @pytest.mark.parametrize(
     "content", [{}, None, "text", {"r": "x", "u": ANNE, "v": 1, "j": "t"}, {"r": ROOM, "u": ANNE, "v": "1", "j": "t"}]
 )
-def test_what_is_no_ticket_is_refused_though_it_is_signed(content: object) -> None:
+def test_signed_content_that_is_not_a_ticket_is_refused(content: object) -> None:
     with pytest.raises(Refused) as refusal:
         SIGNED.ticket_of(tokens.signed(identity.TICKET_SALT, content))
     assert refusal.value.code is errors.TICKET_INVALID

@@ -29,12 +29,12 @@ def delivered(stream: Stream, seqs: list[int]) -> list[int]:
 
 @given(st.integers(0, 5), st.lists(st.integers(1, LAST)))
 @example(0, [3, 2, 2, 1, 3])
-def test_whatever_arrives_each_is_delivered_once_and_in_order(start: int, arrivals: list[int]) -> None:
+def test_frames_in_any_order_are_delivered_once_and_in_order(start: int, arrivals: list[int]) -> None:
     stream = Stream(Position(EPOCH, start))
     out = delivered(stream, arrivals)
     assert out == list(range(start + 1, start + 1 + len(out)))
     assert stream.position == Position(EPOCH, start + len(out))
-    # As much as can be: everything up to the first that never came.
+    # Everything before the first missing frame.
     wanted = start
     while wanted + 1 in arrivals:
         wanted += 1
@@ -47,12 +47,12 @@ def test_whatever_arrives_each_is_delivered_once_and_in_order(start: int, arriva
 
 
 @given(st.permutations(list(range(1, LAST + 1))), st.permutations(list(range(1, LAST + 1))))
-def test_two_sources_in_any_order_give_one_stream(feed: list[int], log: list[int]) -> None:
+def test_the_feed_and_the_log_merge_into_one_stream(feed: list[int], log: list[int]) -> None:
     mixed = [seq for pair in zip(feed, log, strict=True) for seq in pair]
     assert delivered(Stream(Position(EPOCH, 0)), mixed) == list(range(1, LAST + 1))
 
 
-def test_outcomes_say_what_came() -> None:
+def test_each_outcome() -> None:
     stream = Stream(Position(EPOCH, 4))
     assert stream.receive(frame(4)) is Outcome.DUPLICATE
     assert stream.receive(frame(7)) is Outcome.GAP
@@ -62,7 +62,7 @@ def test_outcomes_say_what_came() -> None:
     assert stream.receive(frame(6)) is Outcome.DUPLICATE
 
 
-def test_another_numbering_is_no_duplicate_and_moves_nothing() -> None:
+def test_a_frame_of_another_epoch_needs_a_resync_and_changes_nothing() -> None:
     stream = Stream(Position(EPOCH, 4))
     assert stream.receive(frame(3, OTHER_EPOCH)) is Outcome.RESYNC
     assert stream.receive(frame(5, OTHER_EPOCH)) is Outcome.RESYNC
@@ -70,7 +70,7 @@ def test_another_numbering_is_no_duplicate_and_moves_nothing() -> None:
     assert not stream.has_gap
 
 
-def test_no_more_is_held_than_the_bound_and_what_is_held_still_helps() -> None:
+def test_held_frames_are_bounded_and_still_delivered() -> None:
     stream = Stream(Position(EPOCH, 0), max_held=2)
     assert [stream.receive(frame(seq)) for seq in (3, 4, 5)] == [Outcome.GAP, Outcome.GAP, Outcome.RESYNC]
     assert delivered(stream, [1, 2]) == [1, 2, 3, 4]
@@ -79,14 +79,14 @@ def test_no_more_is_held_than_the_bound_and_what_is_held_still_helps() -> None:
 
 @dataclass
 class Heard:
-    """What a reader was given since it was last told to begin anew."""
+    """The frames that a reader got since the last restart."""
 
     since: Position
     frames: list[Frame] = field(default_factory=list)
 
 
-class StreamAgainstALog(RuleBasedStateMachine):
-    """The model: the log of each numbering, and a set of the seqs that the stream took since it began."""
+class StreamModel(RuleBasedStateMachine):
+    """The model: the log of each epoch, and the seqs that the stream took since its start."""
 
     stream: Stream
     taken: set[int]
@@ -94,11 +94,11 @@ class StreamAgainstALog(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.logs: dict[Epoch, list[Frame]] = {}
-        self.on_the_way: list[Frame] = []
+        self.in_flight: list[Frame] = []
         self.pages: list[list[Frame]] = []
-        self.restart_numbering()
+        self.change_the_epoch()
         self.heard: list[Heard] = []
-        self.start_anew()
+        self.restart_stream()
 
     @property
     def newest_epoch(self) -> Epoch:
@@ -106,7 +106,7 @@ class StreamAgainstALog(RuleBasedStateMachine):
 
     @property
     def log(self) -> list[Frame]:
-        """Of the stream's numbering."""
+        """The log of the stream's epoch."""
         return self.logs[self.since.epoch]
 
     @property
@@ -115,7 +115,7 @@ class StreamAgainstALog(RuleBasedStateMachine):
 
     @property
     def reached(self) -> int:
-        """Everything up to here was taken."""
+        """The last seq before the first missing one."""
         seq = self.since.seq
         while seq + 1 in self.taken:
             seq += 1
@@ -130,12 +130,12 @@ class StreamAgainstALog(RuleBasedStateMachine):
         outcome = self.stream.receive(frame)
         if frame.epoch != self.since.epoch:
             assert outcome is Outcome.RESYNC
-            self.may_start_anew = True
+            self.may_restart = True
         elif frame.seq <= reached or frame.seq in held:
             assert outcome is Outcome.DUPLICATE
         elif frame.seq > reached + 1 and len(held) == MAX_HELD:
             assert outcome is Outcome.RESYNC
-            self.may_start_anew = True
+            self.may_restart = True
         else:
             self.taken.add(frame.seq)
             if self.reached == reached:
@@ -152,28 +152,28 @@ class StreamAgainstALog(RuleBasedStateMachine):
             for seq in range(len(log) + 1, len(log) + count + 1)
         ]
         log += written
-        self.on_the_way += written
+        self.in_flight += written
 
     @precondition(lambda self: self.logs[self.newest_epoch])
     @rule()
-    def restart_numbering(self) -> None:
+    def change_the_epoch(self) -> None:
         self.logs[Epoch(f"{len(self.logs) + 1:016x}")] = []
 
     @rule(which=st.lists(st.integers(0, 20), min_size=1, max_size=6), again=st.booleans())
     def arrive(self, which: list[int], again: bool) -> None:
-        """In any order, and maybe twice now and not for the last time."""
-        for each in which[: len(self.on_the_way)]:
-            at = each % len(self.on_the_way)
-            self.take(self.on_the_way[at])
+        """Let frames arrive, in any order and maybe several times."""
+        for each in which[: len(self.in_flight)]:
+            at = each % len(self.in_flight)
+            self.take(self.in_flight[at])
             if again:
-                self.take(self.on_the_way[at])
+                self.take(self.in_flight[at])
             else:
-                del self.on_the_way[at]
+                del self.in_flight[at]
 
-    @precondition(lambda self: self.on_the_way)
+    @precondition(lambda self: self.in_flight)
     @rule(which=st.integers(0, 20))
     def get_lost(self, which: int) -> None:
-        del self.on_the_way[which % len(self.on_the_way)]
+        del self.in_flight[which % len(self.in_flight)]
 
     @rule()
     def ask_for_a_page(self) -> None:
@@ -183,7 +183,7 @@ class StreamAgainstALog(RuleBasedStateMachine):
     @precondition(lambda self: self.pages)
     @rule()
     def read_the_page(self) -> None:
-        """The stream may have gone on since it was asked for, or have begun anew."""
+        """Take a page. The stream may have advanced or restarted since the request."""
         for each in self.pages.pop(0):
             self.take(each)
 
@@ -193,17 +193,17 @@ class StreamAgainstALog(RuleBasedStateMachine):
         self.taken -= self.held
         self.stream.forget_held()
 
-    @precondition(lambda self: self.may_start_anew)
+    @precondition(lambda self: self.may_restart)
     @rule()
-    def start_anew(self) -> None:
+    def restart_stream(self) -> None:
         self.heard.append(Heard(Position(self.newest_epoch, len(self.logs[self.newest_epoch]))))
         self.taken = set()
-        self.may_start_anew = False
+        self.may_restart = False
         self.stream = Stream(self.since, MAX_HELD)
 
     @rule()
     def read_to_the_end(self) -> None:
-        """Whatever was lost or refused: the log makes it good, and nothing waits any more."""
+        """Read the log until no frame is missing and none is held."""
         while self.stream.position.seq < len(self.log):
             before = self.stream.position.seq
             self.ask_for_a_page()
@@ -214,17 +214,17 @@ class StreamAgainstALog(RuleBasedStateMachine):
         assert not self.stream.has_gap
 
     @invariant()
-    def what_was_heard_is_the_log_from_where_it_began(self) -> None:
-        """In order, once, without a hole, and only a new beginning leaves something out."""
+    def delivered_frames_are_the_log_from_the_start_position(self) -> None:
+        """In order, once, without a gap. Only a restart skips frames."""
         for heard in self.heard:
             first = heard.since.seq
             assert heard.frames == self.logs[heard.since.epoch][first : first + len(heard.frames)]
 
     @invariant()
-    def it_got_as_far_as_can_be(self) -> None:
+    def the_position_is_before_the_first_missing_frame(self) -> None:
         assert self.stream.position == Position(self.since.epoch, self.reached)
         assert self.stream.has_gap == bool(self.held)
 
 
-TestStreamAgainstALog = StreamAgainstALog.TestCase
-TestStreamAgainstALog.settings = settings(TestStreamAgainstALog.settings, max_examples=50, stateful_step_count=40)
+TestStreamModel = StreamModel.TestCase
+TestStreamModel.settings = settings(TestStreamModel.settings, max_examples=50, stateful_step_count=40)

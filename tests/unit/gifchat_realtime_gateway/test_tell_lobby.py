@@ -34,7 +34,7 @@ def occupancy(**members: int) -> Frame:
         (Kind.ROOM_REMOVED, "removeRoom", ROOM),
     ],
 )
-async def test_rooms_that_come_change_and_go_are_told_of_at_once(
+async def test_new_changed_and_removed_rooms_are_sent_at_once(
     cluster: FakeCluster, node: FakeNode, kind: Kind, event: str, payload: object
 ) -> None:
     cluster.tell_lobby(Frame(kind, body(event, payload)))
@@ -42,14 +42,14 @@ async def test_rooms_that_come_change_and_go_are_told_of_at_once(
     assert node.sockets.lobby["visitor"] == [(event, payload)]
 
 
-async def test_what_is_not_the_lobbys_is_not_told(cluster: FakeCluster, node: FakeNode) -> None:
+async def test_other_kinds_do_not_reach_the_lobby(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.tell_lobby(*(Frame(kind, b"") for kind in (Kind.CANARY, Kind.JOIN, Kind.SANCTION)))
     cluster.tell_lobby(Frame(Kind.NEW_ROOM, body("newRoom", {"_id": ROOM})))
     await settle()
     assert node.sockets.lobby["visitor"] == [("newRoom", {"_id": ROOM})]
 
 
-async def test_occupancies_of_all_nodes_are_one_event_a_period(cluster: FakeCluster, node: FakeNode) -> None:
+async def test_the_occupancies_of_all_nodes_are_one_event_per_period(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.tell_lobby(occupancy(a=1), occupancy(b=5), occupancy(a=2))
     await settle()
     assert node.sockets.lobby["visitor"] == []
@@ -59,13 +59,13 @@ async def test_occupancies_of_all_nodes_are_one_event_a_period(cluster: FakeClus
     assert len(node.sockets.lobby["visitor"]) == 1
 
 
-async def test_nothing_is_told_of_a_room_after_its_end(cluster: FakeCluster, node: FakeNode) -> None:
+async def test_the_occupancy_of_a_removed_room_is_dropped(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.tell_lobby(occupancy(a=1), Frame(Kind.ROOM_REMOVED, body("removeRoom", ROOM)))
     await asyncio.sleep(2 * PERIOD_S)
     assert node.sockets.lobby["visitor"] == [("removeRoom", ROOM)]
 
 
-async def test_a_hosted_room_knows_its_members_over_all_nodes(cluster: FakeCluster, node: FakeNode) -> None:
+async def test_a_hosted_room_knows_its_members_on_all_nodes(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.api.create(ROOM)
     await node.enter(ANNE, ROOM)
     cluster.tell_lobby(occupancy(a=70, b=9))
@@ -73,7 +73,7 @@ async def test_a_hosted_room_knows_its_members_over_all_nodes(cluster: FakeClust
     assert node.rooms[ROOM].occupancy == 70
 
 
-async def test_the_lobby_hears_of_members_on_any_node(cluster: FakeCluster, node: FakeNode) -> None:
+async def test_the_lobby_gets_the_members_of_any_node(cluster: FakeCluster, node: FakeNode) -> None:
     cluster.api.create(ROOM)
     async with cluster.node("n2") as other:
         await other.enter(ANNE, ROOM)
