@@ -1,1 +1,1 @@
-"""Benchmarks of GIF Chat beside its peers: one file per question, run by `python -m benchmarks`."""
+"""Benchmarks of GIF Chat and its peers: one file per question, run with `python -m benchmarks`."""

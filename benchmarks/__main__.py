@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: answer all questions, or some of them, and write the report."""
+"""`python -m benchmarks`: run all benchmarks, or some of them, and write the report."""
 
 import argparse
 import importlib
@@ -30,11 +30,11 @@ CASES = {
 
 
 def main() -> int:
-    """Run; 1 where a bar is not met or a run failed."""
+    """Run the benchmarks; return 1 if a bar is missed or a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
+    parser.add_argument("--case", action="append", choices=CASES, help="run only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one short round: whether it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="one short round, to check that the benchmarks work")
     parser.add_argument(
         "--against",
         action="append",
@@ -43,7 +43,7 @@ def main() -> int:
         metavar="CHECKOUT",
         help="also measure the gateway of another checkout, to compare before and after; keeps no figures",
     )
-    parser.add_argument("--report", action="store_true", help="only write README.md and the plots, from results/")
+    parser.add_argument("--report", action="store_true", help="only write README.md and the plots from results/")
     arguments = parser.parse_args()
     if arguments.report:
         report.write(machine.BENCHMARKS, list(CASES))

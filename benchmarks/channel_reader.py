@@ -1,4 +1,4 @@
-"""What does it cost to take a message off a room's channel: by which reader, on which event loop?
+"""What does it cost to read a message from a room's channel, with which reader and event loop?
 
 Run it alone: `python -m benchmarks.channel_reader`. Prints the table of docs/adr/0015-our-own-channel-reader.md.
 """
@@ -28,7 +28,7 @@ LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 class Count:
-    """Of what came; done when all of it did."""
+    """Counts messages; done when all have arrived."""
 
     def __init__(self) -> None:
         self.all_came = asyncio.get_running_loop().create_future()
@@ -59,7 +59,7 @@ async def redis_py(redis: Redis, count: Count, ready: Callable[[], None]) -> Non
     await connection.read_response(push_request=True)
     ready()
     while not count.all_came.done():
-        # With a timeout: a reader without one does not notice that the server is gone.
+        # Without a timeout the reader would not notice that the server is down.
         reply = await connection.read_response(
             disable_decoding=True, timeout=1.5, disconnect_on_error=False, push_request=True
         )
@@ -84,7 +84,7 @@ async def read(reader: str, url: str) -> None:
 
 
 def publish(url: str) -> None:
-    """One by one, at a steady pace."""
+    """Publish one message after the other at a steady pace."""
 
     async def publish_all() -> None:
         async with Redis.from_url(url) as redis:

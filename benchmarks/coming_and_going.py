@@ -1,4 +1,4 @@
-"""Connecting with a join, and 5,000 clients that are gone at once: what does each of them cost?"""
+"""What do a connect with a join and the loss of 5,000 clients at once cost per client?"""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,7 +18,7 @@ MEMBERS = 1_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """Connect and join, then drop all connections and wait until the server has come to rest."""
+    """Connect and join, then drop all connections and wait until the server is idle."""
     columns = {
         "per_s": "connects with join per second",
         "connect_us": "µs of server CPU per connect and join",
@@ -30,7 +30,7 @@ def run(options: Options, log: Log) -> Result:
     warm_up = options.size(WARM_UP, 500)
 
     def measure(contender: servers.Contender, stage: servers.Stage) -> Mapping[str, float]:
-        # Another server for each round, warmed up: what the last round has left behind is not measured.
+        # A new warm server for each round, so that leftovers of the last round are not measured.
         of_clients = [client // MEMBERS for client in range(warm_up + count)]
         with stage.running(contender) as server, load(server, stage.folder, of_clients) as clients:
             clients.connect(warm_up)
@@ -64,7 +64,7 @@ def run(options: Options, log: Log) -> Result:
 
 
 def _dropped(clients: Load, count: int) -> float:
-    """Drop clients; returns the CPU time that the server has spent on that."""
+    """Drop clients; return the CPU time that the server spent on it."""
     pid = clients.server.pid
     before = machine.wait_until_quiet(pid)
     clients.drop(count)

@@ -1,4 +1,4 @@
-"""Many people write into one room: how many messages a second does one process of rooms-api store?"""
+"""How many messages per second can one rooms-api process store in one hot room?"""
 
 import asyncio
 import json
@@ -33,18 +33,18 @@ from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit, Rul
 
 TITLE = "Messages per second into one hot room"
 WRITERS = 512
-"""Who wait for their message at the same time, at the use case."""
+"""Concurrent writers that call the use case."""
 WRITERS_OF_A_COUNTER = 32
-"""More only wait for one another, and it gets slower."""
+"""More writers would only wait for each other."""
 CONNECTIONS = 96
-"""And through HTTP."""
+"""Concurrent writers over HTTP."""
 USER = UserId("00112233445566778899aabb")
 
 Mongo = AsyncMongoClient[dict[str, Any]]
 
 
 class Appends(Protocol):
-    """Either way to store."""
+    """Group commit, or the variant that it is compared with."""
 
     async def append(self, room_id: RoomId, draft: Draft, rule: Rule) -> Committed:
         """See `GroupCommit.append`."""
@@ -52,14 +52,14 @@ class Appends(Protocol):
 
 
 class _Nobody:
-    """Publishing is another question."""
+    """Publishes nothing: publishing is not measured here."""
 
     def publish(self, channel: str, frame: Frame) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def run(options: Options, log: Log) -> Result:
-    """At the use case, in this process on the server's core; then through HTTP, with a rooms-api there."""
+    """Measure the use case in this process on the server's core, then a rooms-api there over HTTP."""
     columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time per message, p50, ms"}
     result = Result("group-commit", TITLE, columns)
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)
@@ -137,7 +137,7 @@ async def _append_all(
 
 
 async def _many(write: Callable[[int], Coroutine[Any, Any, None]], numbers: range, at_once: int) -> float:
-    """Write all, so many at a time; returns the median time of one, in ms."""
+    """Write all messages with some concurrency; return the median time per message, in ms."""
     rest = iter(numbers)
     took: list[float] = []
 
@@ -173,7 +173,7 @@ def _through_http(api: product.RoomsApi, messages: int) -> Mapping[str, float]:
 
 
 async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, float]:
-    """By as little of an HTTP client as can be: it must not be what is measured."""
+    """Use a minimal HTTP client, so that the client is not what is measured."""
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
     free = list(connections)
 
@@ -182,7 +182,7 @@ async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, 
         content = {
             "text": "How many messages does a room take?",
             "client_message_id": f"bench-{number}",
-            # Each by somebody else: what one user may write in a second is limited.
+            # A different user for each message, because rooms-api limits the rate per user.
             "user_id": f"{number:024x}",
             "color": "#808080",
         }

@@ -1,4 +1,4 @@
-"""More and more gateways, each with a room of its own: what do they spend on messages to the first one's room?"""
+"""What do gateways with other rooms spend on the messages of the first gateway's room?"""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ EVERY_US = 5_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """A room of 100 on the first gateway; what gateways spend without messages is taken off."""
+    """Measure a room of 100 on the first gateway, without the gateways' idle CPU time."""
     result = Result("growth-gateways", TITLE, {"us": "µs of CPU per message, all gateways together"})
     result.x_axis, result.y_axis = "gateways", "µs per message, all gateways"
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""One room that grows: does a delivery stay as cheap?"""
+"""Does a delivery stay as cheap when a room grows?"""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ MEMBERS = (100, 1_000, 5_000, 20_000)
 
 
 def run(options: Options, log: Log) -> Result:
-    """The same servers, with more and more members."""
+    """Measure the same servers with more and more members."""
     result = Result("growth-members", TITLE, {"us": "µs of server CPU per delivery"})
     result.x_axis, result.y_axis = "members", "µs per delivery"
     most = min(options.size(20_000, 1_000), machine.raise_file_limit())

@@ -1,4 +1,4 @@
-"""A gateway that hosts more and more rooms: does a message stay as cheap?"""
+"""Does a message stay as cheap when a gateway hosts more rooms?"""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,7 @@ EVERY_US = 1_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """One member in each room; a message each millisecond, to one room after the other."""
+    """Publish a message per millisecond to rooms with one member each, in turn."""
     result = Result("growth-rooms", TITLE, {"us": "µs of server CPU per message"})
     result.x_axis, result.y_axis = "rooms", "µs per message"
     most = min(options.size(20_000, 300), machine.raise_file_limit())

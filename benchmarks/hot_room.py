@@ -1,4 +1,4 @@
-"""A room of 1,000 that gets more than it can take: how many deliveries a second?"""
+"""How many deliveries per second does an overloaded room of 1,000 get?"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -12,11 +12,11 @@ TITLE = "Overloaded hot room of 1,000: deliveries per second"
 MEMBERS = 1_000
 EVERY_US = 500
 MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name: 40}
-"""So that each is busy for some seconds."""
+"""Enough to keep each server busy for some seconds."""
 
 
 def run(options: Options, log: Log) -> Result:
-    """A message each half a millisecond: two million deliveries a second are asked for."""
+    """Publish a message per half millisecond, which asks for two million deliveries per second."""
     columns = {
         "per_s": "deliveries per second",
         "us": "µs of server CPU per delivery",

@@ -1,4 +1,4 @@
-"""5,000 deliveries a second, spread over 20 rooms of 50: how long does a delivery take?"""
+"""How long does a delivery take at 5,000 deliveries per second, in 20 rooms of 50?"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,7 +15,7 @@ EVERY_US = 10_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """100 messages a second, each to 50 members."""
+    """Publish 100 messages per second, each to 50 members."""
     columns = {"p50_ms": "p50, ms", "p99_ms": "p99, ms", "cpu": "share of the server's core"}
     result = Result("latency", TITLE, columns)
     messages = options.size(400, 150)

@@ -1,4 +1,4 @@
-"""20,000 connections that have joined and say nothing: how much memory does each take?"""
+"""How much memory does each of 20,000 idle joined connections take?"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,15 +13,15 @@ from benchmarks.harness.rounds import Options, Result, interleaved
 TITLE = "Resident memory per idle joined connection"
 CONNECTIONS = 20_000
 OF_STOCK = 5_000
-"""Its figure is the same with fewer, and its joins take long."""
+"""Fewer connections, because its joins are slow and the figure is the same."""
 MEMBERS = 1_000
 BEFORE = 200
-"""Connections that are there before: what the first of them load once is nobody's."""
+"""Connections opened before the measurement, so that one-time costs do not count."""
 SETTLE_S = 3.0
 
 
 def run(options: Options, log: Log) -> Result:
-    """Connect, wait, and look at the resident memory."""
+    """Connect, wait, and read the resident memory."""
     connections = min(options.size(CONNECTIONS, 3_000), machine.raise_file_limit())
     result = Result("memory", TITLE, {"kb": "KB per connection", "connections": "connections"})
 

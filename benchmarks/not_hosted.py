@@ -1,4 +1,4 @@
-"""Messages for rooms that have no member here: what do they cost a server?"""
+"""What do messages for rooms without local members cost a server?"""
 
 import time
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from benchmarks.harness.rounds import Options, Result, interleaved
 TITLE = "A message for a room that is not hosted"
 ROOMS = 1_000
 HOSTED = ROOMS - 1
-"""One room has a member; its message comes last, so all others have been heard when it is delivered."""
+"""One room has a member. Its message is last, so its delivery shows that the server has read all others."""
 EVERY_US = 200
 GATEWAYS = 4
 
 
 def run(options: Options, log: Log) -> Result:
-    """Messages to 999 rooms without a member, and one to the room with one; what is spent idle is taken off."""
+    """Publish to 999 rooms without members and one room with a member; subtract the idle CPU time."""
     result = Result("not-hosted", TITLE, {"us": "µs of server CPU per message"})
     messages = options.size(10 * ROOMS, 5 * ROOMS)
 
@@ -48,14 +48,14 @@ def run(options: Options, log: Log) -> Result:
 
 
 def _idle_share(clients: Load, seconds: float = 1.0) -> float:
-    """What the server spends while nothing happens, of a core."""
+    """Return the share of a core that the idle server uses."""
     began, before = time.monotonic(), machine.cpu_s(clients.server.pid)
     clients.idle(seconds)
     return (machine.cpu_s(clients.server.pid) - before) / (time.monotonic() - began)
 
 
 def _four_gateways(result: Result, options: Options, log: Log) -> None:
-    """Four gateways, a room each; messages to the room of the first."""
+    """Publish to the first gateway's room, with four gateways that have a room each."""
     messages = options.size(5_000, 2_000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))

@@ -1,4 +1,4 @@
-"""From a POST to the delivery to the last of 1,000 members: how long, and where does the time go?"""
+"""How long does it take from a POST to the delivery to the last of 1,000 members, and where is the time spent?"""
 
 import time
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ EVERY_S = 0.05
 
 
 def run(options: Options, log: Log) -> Result:
-    """The whole product: rooms-api, MongoDB, Valkey, a gateway; 20 messages a second."""
+    """Measure rooms-api, MongoDB, Valkey and a gateway together at 20 messages per second."""
     columns = {
         "reply_p50": "POST's reply, p50, ms",
         "reply_p99": "p99",

@@ -1,4 +1,4 @@
-"""What does a relay cost: a poll, and a delivery to a WebSocket, that go through another gateway than the session's?"""
+"""What do a poll and a delivery cost that go through a gateway other than the session's?"""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websoc
 TITLE = "A relayed poll and a relayed WebSocket, beside direct ones"
 POLLERS = 50
 EXCHANGES = EVENTS_AT_ONCE - 1
-"""Of each poller in a round: so much a connection may say at once, besides opening its namespace."""
+"""Messages per poller and round: the burst that the gateway allows a connection, besides opening its namespace."""
 READERS = 100
 EVENTS = 400
 WARM_UP = 20
@@ -40,7 +40,7 @@ Spent = Callable[[], float]
 
 
 def run(options: Options, log: Log) -> Result:
-    """Two gateways: one has all sessions, and clients talk to it or to the other."""
+    """Measure two gateways: the first has all sessions, and clients talk to either one."""
     columns = {"us": "µs of CPU, both gateways together", "times": "× direct"}
     result = Result("relay", TITLE, columns)
     with ExitStack() as stack:
@@ -73,7 +73,7 @@ def run(options: Options, log: Log) -> Result:
 
 
 def _measured(work: Callable[[], Coroutine[Any, Any, float]]) -> Mapping[str, float]:
-    """Do it on the load's core."""
+    """Run on the load generator's core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {machine.LOAD_CORE})
     try:
@@ -84,7 +84,7 @@ def _measured(work: Callable[[], Coroutine[Any, Any, float]]) -> Mapping[str, fl
 
 
 async def _cost(work: Callable[[], Awaitable[None]], spent: Spent) -> float:
-    """CPU time that `work` takes the gateways, without what they spend idle."""
+    """Return the gateways' CPU time for `work`, without their idle CPU time."""
     began, before = time.monotonic(), spent()
     await asyncio.sleep(IDLE_S)
     idle = (spent() - before) / (time.monotonic() - began)
@@ -94,7 +94,7 @@ async def _cost(work: Callable[[], Awaitable[None]], spent: Spent) -> float:
 
 
 class Poller:
-    """A polling session in the lobby, by as little of an HTTP client as can be."""
+    """A polling session in the lobby, with a minimal HTTP client."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sid: str) -> None:
         self.target = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
@@ -103,7 +103,7 @@ class Poller:
 
     @classmethod
     async def open(cls, owner: int, through: int) -> Self:
-        """Open a session at one gateway, and go on through another."""
+        """Open a session at one gateway, and continue through another."""
         first = cls(*await asyncio.open_connection("127.0.0.1", owner), "")
         opened = await first.ask("GET", "/socket.io/?EIO=4&transport=polling")
         first.close()
@@ -115,7 +115,7 @@ class Poller:
         return poller
 
     async def ask(self, method: str, target: str, body: str = "") -> str:
-        """One request and its answer."""
+        """Send a request and read its answer."""
         length = f"content-length: {len(body)}\r\n" if body else ""
         self._writer.write(f"{method} {target} HTTP/1.1\r\nhost: gateway\r\n{length}\r\n{body}".encode())
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -129,7 +129,7 @@ class Poller:
         await self.ask("POST", self.target, packet)
 
     async def exchange(self, times: int) -> None:
-        """Send a message and poll its ack, so many times."""
+        """Send `count` messages, and poll the ack of each."""
         for number in range(times):
             await self.post(f'42/room,{number}["probe"]')
             answer = await self.ask("GET", self.target)
@@ -141,7 +141,7 @@ class Poller:
 
 
 async def _poll(owner: int, through: int, count: int, spent: Spent) -> float:
-    """What one exchange of a fresh session costs."""
+    """Return the cost of one exchange of a new session."""
     pollers = [await Poller.open(owner, through) for _ in range(count)]
 
     async def exchange_all() -> None:
@@ -155,7 +155,7 @@ async def _poll(owner: int, through: int, count: int, spent: Spent) -> float:
 
 
 async def _deliver(redis_url: str, owner: int, through: int, count: int, spent: Spent) -> float:
-    """What one event costs for one reader."""
+    """Return the cost of one event for one reader."""
     body = events.body(socket_events.NEW_ROOM, {"_id": "0" * 24, "title": "A room", "max": 10, "private": False})
     message = encode(Frame(Kind.NEW_ROOM, body))
     size = len(text_frame(b"42/room," + body))
@@ -174,7 +174,7 @@ async def _deliver(redis_url: str, owner: int, through: int, count: int, spent: 
 
 
 async def _upgraded(stack: AsyncExitStack, owner: int, through: int) -> RawWebSocket:
-    """A WebSocket in the lobby whose session was opened at one gateway; the upgrade went through another."""
+    """Open a session at one gateway, and upgrade it to a WebSocket through another."""
     poller = await Poller.open(owner, through)
     target = poller.target.replace("transport=polling", "transport=websocket")
     socket = await stack.enter_async_context(raw_websocket(through, target))

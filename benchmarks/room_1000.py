@@ -1,4 +1,4 @@
-"""One room of 1,000 members, no backlog: what does a delivery cost?"""
+"""What does a delivery cost in a room of 1,000 without a backlog?"""
 
 from benchmarks.harness import servers
 from benchmarks.harness.fan_out import Log, cost_of_deliveries
@@ -8,7 +8,7 @@ TITLE = "One room of 1,000, no backlog: CPU per delivery"
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure."""
+    """Measure all contenders."""
     contenders = [
         servers.KERNEL,
         servers.OURS,

@@ -1,4 +1,4 @@
-"""One room of 5,000 members, no backlog: what does a delivery cost when the members no longer fit into caches?"""
+"""What does a delivery cost in a room of 5,000, whose members no longer fit into the CPU caches?"""
 
 from benchmarks.harness import servers
 from benchmarks.harness.fan_out import Log, cost_of_deliveries
@@ -8,7 +8,7 @@ TITLE = "One room of 5,000, no backlog: CPU per delivery"
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure."""
+    """Measure all contenders."""
     contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
     columns = {
         "us": "µs of server CPU per delivery",

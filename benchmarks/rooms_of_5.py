@@ -1,4 +1,4 @@
-"""1,000 rooms of 5 members: what does a message cost where each room is another?"""
+"""What does a message cost in 1,000 rooms of 5 members?"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -15,7 +15,7 @@ EVERY_US = 1_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """A message to every room at once, again and again; then one room after the other; then one each millisecond."""
+    """Publish to all rooms at once, then to one room after the other, then once per millisecond."""
     contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
     columns = {
         "us": "µs of server CPU per message, all rooms at once",

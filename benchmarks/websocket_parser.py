@@ -1,4 +1,4 @@
-"""What does a parser of WebSocket frames cost: for each silent connection, and for each message?
+"""What does a WebSocket frame parser cost per idle connection and per message?
 
 Run it alone: `python -m benchmarks.websocket_parser`. Prints the table of docs/adr/0012-our-own-websocket-parser.md.
 """
@@ -24,7 +24,7 @@ SIZES = (60, 1_000)
 
 
 def masked(size: int) -> bytes:
-    """A text message as a client sends it."""
+    """Return the frame of a client's text message."""
     mask, payload = os.urandom(4), b"x" * size
     head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + struct.pack(">H", size)
     return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
@@ -36,7 +36,7 @@ def ours(data: bytes) -> Callable[[], object]:
 
 
 def websockets_frames(data: bytes) -> Callable[[], object]:
-    """Its frame parser alone, without the protocol object around it."""
+    """Only the frame parser, without the protocol object around it."""
     reader = StreamReader()
 
     def parse() -> object:

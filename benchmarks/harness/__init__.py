@@ -1,1 +1,1 @@
-"""What all benchmarks share: the machine, the servers, the load, rounds, and the report."""
+"""Code that all benchmarks share: machine, servers, load, rounds and report."""

@@ -1,4 +1,4 @@
-"""Rooms of a size on several servers: all connected and warmed up, then measured in interleaved rounds."""
+"""Measures rooms of one size on several servers: all connect and warm up, then run in interleaved rounds."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,14 +13,14 @@ from benchmarks.harness.servers import Contender, stage
 Log = Callable[[str], None]
 
 SETTLE_S = 2.5
-"""After the last join, so that its announcements are over."""
+"""Pause after the last join, so that its announcements are over."""
 
 
 @contextmanager
 def scene(
     contenders: Sequence[Contender], *, rooms: int, members: int, log: Log, warm: bool = True
 ) -> Iterator[list[Load]]:
-    """All servers, each with `members` clients in each of `rooms` rooms."""
+    """Start all servers, with `members` clients in each of `rooms` rooms per server."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
         on = stack.enter_context(stage(folder))
@@ -40,14 +40,14 @@ def scene(
 
 
 def messages_for(clients: Load, members: int, seconds: float) -> int:
-    """How many messages keep the server busy for about so long."""
+    """Return how many messages keep the server busy for about that long."""
     return max(3, round(seconds * 1e6 / (clients.server.contender.us * members)))
 
 
 def cost_of_deliveries(
     contenders: Sequence[Contender], *, members: int, options: Options, log: Log
 ) -> dict[str, dict[str, Figure]]:
-    """One room, no backlog: the next message when the one before is with everybody."""
+    """Measure one room without a backlog: publish the next message when all members have the last one."""
 
     def measure(clients: Load) -> Mapping[str, float]:
         run = clients.run("closed", messages_for(clients, members, 0.3 if options.quick else 1.5))

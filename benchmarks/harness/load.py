@@ -1,4 +1,4 @@
-"""Driving the load generator, and reading a server's CPU clock around what it does."""
+"""Drives the load generator, and reads the server's CPU clock before and after."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,45 +16,45 @@ from gifchat_contracts.ids import RoomId
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
 MOST_TO_WARM_UP = 10_000
-"""Messages: to small rooms each costs much more than its deliveries."""
+"""Maximum number of messages: in small rooms a message costs much more than its deliveries."""
 
 Mode = Literal["closed", "open"]
 
 
 class RunFailed(Exception):  # noqa: N818 - a run that must not be counted
-    """Something was not delivered, or delivered out of order, or a client was lost."""
+    """A message was lost or out of order, or a client was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a server did."""
+    """The measurements of a run."""
 
     messages: int
     deliveries: int
     seconds: float
     server_cpu_s: float
     load_share: float
-    """Of its core, as the load generator says of itself."""
+    """The share of its core that the load generator used."""
     p50_us: int
     p99_us: int
     last_p50_us: int
     last_p99_us: int
-    """Until a message was with everybody."""
+    """The time until all members had a message."""
 
     @property
     def us_per_delivery(self) -> float:
-        """Server CPU."""
+        """The server's CPU time."""
         return self.server_cpu_s * 1e6 / self.deliveries
 
     @property
     def us_per_message(self) -> float:
-        """Server CPU."""
+        """The server's CPU time."""
         return self.server_cpu_s * 1e6 / self.messages
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What connecting cost."""
+    """The cost of connecting."""
 
     clients: int
     seconds: float
@@ -71,7 +71,7 @@ class Load:
         self.server = server
 
     def connect(self, count: int, timeout_s: float = CONNECT_TIMEOUT_S) -> Arrival:
-        """Connect the next `count` clients, until they have joined."""
+        """Connect the next `count` clients, and wait until they have joined."""
         before = machine.cpu_s(self.server.pid)
         answer = self.ask(f"connect {count} {timeout_s}", timeout_s)
         if answer["joined"] != count:
@@ -86,11 +86,11 @@ class Load:
         return self._checked(answer, machine.cpu_s(self.server.pid) - before)
 
     def listen(self, messages: int, timeout_s: float) -> None:
-        """Get ready for messages that somebody else publishes; `heard` has the answer."""
+        """Prepare for messages that another process publishes; `heard` returns the result."""
         self.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
 
     def heard(self, timeout_s: float) -> dict[str, Any]:
-        """What came of `listen`."""
+        """Return the result of `listen`."""
         answer = self._answer(timeout_s)
         self._checked(answer, 0.0)
         return answer
@@ -102,11 +102,11 @@ class Load:
             raise RunFailed(f"{self.server.name}: {answer['lost_clients']} clients are lost: {answer['why']}")
 
     def drop(self, count: int) -> None:
-        """Close connections, without a goodbye."""
+        """Close connections without a handshake."""
         self.ask(f"drop {count}", 10.0)
 
     def warm_up(self, members: int) -> None:
-        """Until the server has used so much CPU time for deliveries as it needs to be warm."""
+        """Run until the server has used enough CPU time for deliveries to be warm."""
         contender = self.server.contender
         messages = max(2, round(contender.warm_up_s * 1e6 / (contender.us * members)))
         messages = min(messages, MOST_TO_WARM_UP)
@@ -135,7 +135,7 @@ class Load:
         )
 
     def ask(self, command: str, timeout_s: float) -> dict[str, Any]:
-        """Give a command and read its answer."""
+        """Send a command and return its answer."""
         self._generator.tell(command)
         return self._answer(timeout_s)
 
@@ -156,7 +156,7 @@ def load(
     room_ids: Sequence[RoomId] | None = None,
     at_once: int = 64,
 ) -> Iterator[Load]:
-    """The clients of `server`, none of them connected yet; messages go to `rooms` in turn.
+    """Prepare the clients of `server` without connecting them; messages go to `rooms` in turn.
 
     `room_ids`: the ids of rooms that exist; without, the stand-in has all of them.
     """

@@ -1,4 +1,4 @@
-"""The machine: its cores, its facts, and what a process has used of it."""
+"""The machine: its cores and facts, and the resources that a process has used."""
 
 import os
 import platform
@@ -19,32 +19,32 @@ BUILD = BENCHMARKS / "build"
 
 _CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE = _CORES[0]
-"""The server that is measured has it to itself."""
+"""Reserved for the measured server."""
 LOAD_CORE = _CORES[-1]
-"""Everything else: the load, Valkey, stand-ins and this process."""
+"""For everything else: the load generator, Valkey, stand-ins and this process."""
 
 RESERVED_FILES = 300
 
 
 def raise_file_limit() -> int:
-    """Take as many file descriptors as the machine gives; returns how many connections fit into a process."""
+    """Raise the open-file limit to its maximum; return how many connections a process can have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard - RESERVED_FILES if hard != resource.RLIM_INFINITY else 1_000_000
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """`command` on one core; taskset replaces itself by it, so the pid stays."""
+    """Pin `command` to a core; taskset replaces itself with it, so the pid stays."""
     return ["taskset", "-c", str(core), *command]
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time of all threads of a process, user and system, by its CPU clock: finer than /proc/<pid>/stat's ticks."""
+    """Return a process's CPU time, from its CPU clock, which is finer than the ticks in /proc/<pid>/stat."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def resident_kb(pid: int) -> int:
-    """Resident memory."""
+    """Return the resident memory."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
@@ -52,7 +52,7 @@ def resident_kb(pid: int) -> int:
 
 
 def wait_until_quiet(pid: int, *, quiet_s: float = 0.4, share: float = 0.08, timeout_s: float = 60.0) -> float:
-    """Wait until the process uses less than `share` of a core for `quiet_s`; returns its CPU time at that moment."""
+    """Wait until the process uses less than `share` of a core for `quiet_s`; return its CPU time then."""
     deadline = time.monotonic() + timeout_s
     before = cpu_s(pid)
     while time.monotonic() < deadline:
@@ -61,11 +61,11 @@ def wait_until_quiet(pid: int, *, quiet_s: float = 0.4, share: float = 0.08, tim
         if now - before < share * quiet_s:
             return now
         before = now
-    raise RuntimeError("the server does not come to rest")
+    raise RuntimeError("the server does not become idle")
 
 
 def facts() -> dict[str, str]:
-    """What a reader needs to know to compare."""
+    """Return the facts that a reader needs in order to compare results."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False).stdout.strip()
     compiler = subprocess.run(
         [shutil.which("gcc") or "cc", "-dumpfullversion"], capture_output=True, text=True, check=False
@@ -87,5 +87,5 @@ def facts() -> dict[str, str]:
 
 
 def load_average() -> float:
-    """Of the last minute: above 1 before a run, somebody else is at work."""
+    """Return the load of the last minute; above 1 before a run, other programs are busy."""
     return os.getloadavg()[0]

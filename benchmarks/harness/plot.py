@@ -1,4 +1,4 @@
-"""Plots as SVG, written by hand: bars for what is compared, lines for what grows."""
+"""Writes plots as SVG: bars for comparisons, lines for growth."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ TEXT = 'font-family="system-ui, sans-serif" font-size="13" fill="#24292f"'
 
 
 def bars(title: str, unit: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
-    """A bar for each row: median, and a line from the least to the most; logarithmic where rows differ much."""
+    """Draw a bar per row: the median, and a line from minimum to maximum; logarithmic if rows differ much."""
     medians = [median for median, _, _ in rows.values()]
     most = max(high for _, _, high in rows.values()) or 1.0
     least = min((low for _, low, _ in rows.values() if low > 0), default=most)
@@ -44,7 +44,7 @@ def bars(title: str, unit: str, rows: Mapping[str, tuple[float, float, float]]) 
 
 
 def lines(title: str, x_axis: str, y_axis: str, curves: Mapping[str, Sequence[Sequence[float]]]) -> str:
-    """A line for each curve; x is logarithmic, y begins at zero."""
+    """Draw a line per curve; x is logarithmic, y starts at zero."""
     left, top, width, height = 70, 60, WIDTH - 110, 260
     points = [point for curve in curves.values() for point in curve]
     low, high = min(point[0] for point in points), max(point[0] for point in points)
@@ -77,7 +77,7 @@ def lines(title: str, x_axis: str, y_axis: str, curves: Mapping[str, Sequence[Se
 
 
 def number(value: float) -> str:
-    """Three digits are enough."""
+    """Format with three digits."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))

@@ -1,4 +1,4 @@
-"""The product's other half: a real mongod, a real rooms-api, and a room in it."""
+"""A real mongod, a real rooms-api, and rooms in it."""
 
 import sys
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ SESSION = "bench-owner"
 
 @contextmanager
 def mongod(folder: Path, port: int) -> Iterator[str]:
-    """A mongod on the load's core; its url."""
+    """Run a mongod on the load's core; yields its URL."""
     data = folder / "mongo"
     data.mkdir()
     server = Mongod(find_mongod(), port, data)
@@ -34,28 +34,28 @@ def mongod(folder: Path, port: int) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class RoomsApi:
-    """One that runs."""
+    """A running rooms-api."""
 
     pid: int
     port: int
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def client(self) -> httpx.Client:
-        """Somebody with a session."""
+        """Create a user and return the session cookie."""
         return httpx.Client(base_url=self.url, cookies={SESSION_COOKIE: session_cookie(SESSION)}, trust_env=False)
 
     def make_room(self) -> RoomId:
-        """A public room with space for everybody."""
+        """Create a public room with enough seats."""
         with self.client() as http:
             answer = http.post("/api/v1/rooms", json={"title": "A room", "max": limits.ROOM_MAX_MAX}).raise_for_status()
             return RoomId(answer.json()["_id"])
 
     def commit_seconds(self) -> tuple[float, int]:
-        """The time that all commits took so far, and how many there were."""
+        """Return the total time of all commits so far, and their number."""
         with self.client() as http:
             lines = http.get("/metrics").raise_for_status().text.splitlines()
         values = dict(line.rsplit(" ", 1) for line in lines if line.startswith("rooms_api_commit_seconds_"))
@@ -63,14 +63,14 @@ class RoomsApi:
 
 
 def membership(room_id: RoomId) -> dict[str, str]:
-    """The header by which the owner may write."""
+    """Return the header that allows the owner to post."""
     user_id = identity.user_id_of(SESSION)
     return {MEMBERSHIP_HEADER: signed(MEMBERSHIP_SALT, {"r": room_id, "u": user_id, "v": 1})}
 
 
 @contextmanager
 def rooms_api(stage: Stage, mongo_url: str, core: int, module: str = "gifchat_rooms_api") -> Iterator[RoomsApi]:
-    """A rooms-api; `module` is what is run."""
+    """Run a rooms-api; `module` is the module to run."""
     port = stage.port()
     environment = {
         "PORT": str(port),

@@ -1,4 +1,4 @@
-"""`benchmarks/README.md` and its plots, from what is in `results/`."""
+"""Writes `benchmarks/README.md` and its plots from `results/`."""
 
 import json
 from collections.abc import Mapping, Sequence

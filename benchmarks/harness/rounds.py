@@ -1,4 +1,4 @@
-"""Interleaved rounds, and what comes of them."""
+"""Interleaved rounds and their results."""
 
 import statistics
 import time
@@ -12,37 +12,37 @@ from benchmarks.harness import machine
 
 @dataclass(frozen=True)
 class Options:
-    """How much is measured."""
+    """The size of a run."""
 
     rounds: int = 5
     quick: bool = False
     checkouts: tuple[Path, ...] = ()
-    """Other checkouts of this repository, whose gateways are measured as well."""
+    """Other checkouts of this repository, whose gateways are measured too."""
 
     def size(self, full: int, quick: int) -> int:
-        """A number that is smaller in a quick run."""
+        """Return a number that is smaller in a quick run."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number, measured several times."""
+    """A number, measured several times."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.values)
 
     def as_json(self) -> dict[str, Any]:
-        """For results."""
+        """Return the form that is stored in `results/`."""
         return {"median": self.median, "min": min(self.values), "max": max(self.values), "values": list(self.values)}
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What a figure must reach."""
+    """A bar that a figure must reach."""
 
     text: str
     value: float
@@ -51,18 +51,18 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether it does."""
+        """Whether the figure reaches it."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
 
 @dataclass
 class Result:
-    """The answer to one question."""
+    """The result of a benchmark."""
 
     case: str
     title: str
     columns: Mapping[str, str]
-    """Name of a figure → what heads its column, with the unit."""
+    """Name of a figure → column heading with unit."""
     rows: dict[str, dict[str, Figure]] = field(default_factory=dict)
     """Label → figures by name."""
     bars: list[Bar] = field(default_factory=list)
@@ -73,7 +73,7 @@ class Result:
     y_axis: str = ""
 
     def ratio(self, bar: str, one: str, other: str, figure: str, limit: float, *, at_most: bool = True) -> None:
-        """Set a bar on how one row compares with another."""
+        """Set a bar on the ratio of two rows."""
         if one in self.rows and other in self.rows:
             value = self.rows[one][figure].median / self.rows[other][figure].median
             self.bars.append(Bar(bar, value, limit, at_most))
@@ -84,13 +84,13 @@ class Result:
             self.bars.append(Bar(bar, self.rows[row][figure].median, limit, at_most))
 
     def point(self, curve: str, at: int, name: str, values: Sequence[float]) -> None:
-        """Add a point to a curve, and a row."""
+        """Add a point to a curve, and a row for it."""
         figure = Figure(tuple(values))
         self.rows[f"{curve}, {at:,} {self.x_axis}"] = {name: figure}
         self.curves.setdefault(curve, []).append((float(at), figure.median))
 
     def as_json(self, options: Options, seconds: float) -> dict[str, Any]:
-        """For results."""
+        """Return the form that is stored in `results/`."""
         return {
             "case": self.case,
             "title": self.title,
@@ -118,7 +118,7 @@ Measure = Callable[[], Mapping[str, float]]
 def interleaved(
     measures: Mapping[str, Measure], rounds: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, Figure]]:
-    """A B C, A B C, …: what changes on the machine meanwhile changes it for all of them."""
+    """Run A B C, A B C, …, so that changes of the machine affect all contenders alike."""
     values: dict[str, dict[str, list[float]]] = {label: {} for label in measures}
     for number in range(rounds):
         for label, measure in measures.items():
@@ -132,5 +132,5 @@ def interleaved(
 
 
 def figures(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Figure]]:
-    """Lists as figures."""
+    """Turn lists of values into figures."""
     return {label: {name: Figure(tuple(each)) for name, each in row.items()} for label, row in values.items()}

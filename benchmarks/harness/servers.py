@@ -1,4 +1,4 @@
-"""The servers that are compared: how each is started, and what a message looks like to it on its way from Redis.
+"""The contenders: how each server is started, and the form of a message on its way from Redis.
 
 All get the same chat event. It is published on the channel that each of them hears, so every server does what it does
 for a message that another node has sent: read it from Redis, find the members, write to each.
@@ -36,18 +36,18 @@ from gifchat_testkit.tokens import session_cookie
 EVENT = "chat"
 KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
 MAX_ROOMS = 1_000_000
-"""More than a case uses."""
+"""More than any benchmark uses."""
 _SEQ_AT = 10
-"""Where the seq is in a frame on a channel; see `gifchat_contracts.codec`."""
+"""The offset of the seq in a frame, see `gifchat_contracts.codec`."""
 
 
 def room_id(room: int) -> RoomId:
-    """The id of a room by its number."""
+    """Return the id of room `number`."""
     return RoomId(f"{room + 1:024x}")
 
 
 def payload(room: int) -> dict[str, Any]:
-    """The chat event that everybody gets."""
+    """Return the chat event that all members receive."""
     return {
         "_id": "65f0c0ffee0123456789abcd",
         "room": room_id(room),
@@ -63,7 +63,7 @@ def payload(room: int) -> dict[str, Any]:
 
 @dataclass
 class Server:
-    """One that runs."""
+    """A running server."""
 
     contender: "Contender"
     pid: int
@@ -73,11 +73,11 @@ class Server:
 
     @property
     def name(self) -> str:
-        """Short, for results."""
+        """A short name, for results."""
         return self.contender.name
 
     def message(self, room: int) -> Message:
-        """What is to be published for a message to a room."""
+        """Return the bytes to publish for a message to a room."""
         return self.contender.message(self.contender.first_room + room)
 
 
@@ -88,23 +88,23 @@ class Contender:
     name: str
     label: str
     us: float
-    """Roughly, for a delivery in a room of 1,000: how much is asked of it depends on this."""
+    """A rough cost per delivery in a room of 1,000, which determines the load."""
     message: Callable[[int], Message]
     command: Callable[["Stage", int, int], list[str]]
     warm_up_s: float = 0.5
-    """CPU time; a JIT needs more."""
+    """CPU time for warming up; a JIT needs more."""
     cookies: bool = False
     health: str | None = None
-    """Asked until it answers; None: an open port is enough."""
+    """The path to probe for readiness; None: an open port is enough."""
     opaque: bool = False
-    """Frames are compressed: they are counted, not read."""
+    """Whether frames are compressed, and so are counted but not read."""
     first_room: int = 0
-    """Number of its first room. Gateways that hear the same channels need rooms of their own."""
+    """The number of its first room: gateways on the same Valkey need different rooms."""
 
 
 @dataclass
 class Stage:
-    """What the servers of one case share: a Valkey, a stand-in for rooms-api, ports."""
+    """What the servers of a benchmark share: Valkey, a stand-in for rooms-api, ports."""
 
     folder: Path
     stack: ExitStack
@@ -113,14 +113,14 @@ class Stage:
     taken: list[int] = field(default_factory=list)
 
     def port(self) -> int:
-        """A free one."""
+        """Return a free port."""
         port = choose_port(None, self.taken)
         self.taken.append(port)
         return port
 
     @contextmanager
     def running(self, contender: Contender, *, rooms_api_port: int | None = None) -> Iterator[Server]:
-        """Start a server and stop it afterwards; `rooms_api_port` is that of a real one, in place of the stand-in."""
+        """Run a server until the block ends; `rooms_api_port` names a real rooms-api instead of the stand-in."""
         port = self.port()
         stage = self if rooms_api_port is None else replace(self, rooms_api_port=rooms_api_port)
         control = self.port() if contender is KERNEL else self.valkey.port
@@ -130,13 +130,13 @@ class Stage:
             yield Server(contender, pid, port, control, self.folder / f"{contender.name}-{port}.log")
 
     def start(self, contender: Contender, *, rooms_api_port: int | None = None) -> Server:
-        """Start a server that lives as long as the stage."""
+        """Start a server that runs as long as the stage."""
         return self.stack.enter_context(self.running(contender, rooms_api_port=rooms_api_port))
 
 
 @contextmanager
 def stage(folder: Path) -> Iterator[Stage]:
-    """A Valkey of its own, as if new, and the stand-in."""
+    """Start a new Valkey and the stand-in."""
     with ExitStack() as stack:
         valkey = Valkey(find_valkey_server(), choose_port(None, []), folder)
         stack.enter_context(
@@ -183,7 +183,7 @@ def _gateway_command(
     python: str = sys.executable,
     module: str = "gifchat_realtime_gateway",
 ) -> list[str]:
-    # The product's defaults, but for addresses.
+    # The defaults, except for addresses.
     environment = {
         "PORT": str(port),
         "REDIS_URL": stage.valkey.url,
@@ -247,7 +247,7 @@ def _stock_command(deflate: str) -> Callable[[Stage, int, int], list[str]]:
 
 
 def _stock_channel(deflate: str) -> str:
-    """Each its own: they would hear one another's messages."""
+    """One per server, because they would receive each other's messages."""
     return f"socketio-{deflate}"
 
 
@@ -318,7 +318,7 @@ STOCK_DEFLATE = Contender(
 
 
 def checkouts(folders: Sequence[Path]) -> list[Contender]:
-    """The gateways of other checkouts of this repository, each run by the environment that `make` set up there."""
+    """Return the gateways of other checkouts, each run in its own checkout's environment."""
     return [_checkout(folder, number) for number, folder in enumerate(folders, start=1)]
 
 
@@ -334,7 +334,7 @@ def _checkout(folder: Path, number: int) -> Contender:
 
 
 def built(source: Path) -> Path:
-    """The program made of a C file; compiled where it is missing or older."""
+    """Compile a C file if its program is missing or older; return the program."""
     program = machine.BUILD / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         machine.BUILD.mkdir(exist_ok=True)
@@ -345,7 +345,7 @@ def built(source: Path) -> Path:
 
 
 def node_peer() -> Path:
-    """The Node.js server; what it needs is installed at first use."""
+    """Return the Node.js server; the first call installs its packages."""
     if not (machine.PEERS / "node_modules" / "socket.io").exists():
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=machine.PEERS, check=True)
     return machine.PEERS / "node_server.mjs"
@@ -354,7 +354,7 @@ def node_peer() -> Path:
 def write_clients(
     file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], ids: Sequence[RoomId] | None
 ) -> None:
-    """A line for each client.
+    """Write a line per client.
 
     `rooms` has the room of each, `numbers` what the load generator calls a room, `ids` the ids of rooms that exist.
     """
@@ -366,10 +366,10 @@ def write_clients(
 
 
 def wait_for(port: int, health: str | None = None, timeout_s: float = 30.0) -> None:
-    """Wait until the server takes connections, and says that it is well where it can say so.
+    """Wait until the server accepts connections, and reports that it is healthy if `health` names a path.
 
     Raises:
-        NotReadyError: not in time.
+        NotReadyError: it was not ready in time.
     """
     deadline = time.monotonic() + timeout_s
     while True:

@@ -1,4 +1,4 @@
-"""Bytes: what is published for a message, with the place for its stamp."""
+"""The bytes to publish for a message, with the offset of its stamp."""
 
 import struct
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from gifchat_cli.bench.generator import STAMP
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is published, and where in it the load generator writes."""
+    """The bytes to publish, and where the load generator writes the stamp."""
 
     data: bytes
     stamp_at: int
@@ -19,19 +19,19 @@ class Message:
 
     @classmethod
     def of(cls, data: bytes, seq_at: int = -1) -> Self:
-        """Find the stamp's place."""
+        """Find the offset of the stamp."""
         return cls(data, data.index(STAMP.encode()), seq_at)
 
 
 def write_messages(file: Path, messages: Iterable[Message]) -> None:
-    """For `load_generator --messages`."""
+    """Write the file for `load_generator --messages`."""
     with file.open("wb") as out:
         for message in messages:
             out.write(struct.pack("<Iii", len(message.data), message.stamp_at, message.seq_at) + message.data)
 
 
 def resp(*parts: str | bytes) -> bytes:
-    """A command for Redis."""
+    """Encode a Redis command."""
     out = [b"*%d\r\n" % len(parts)]
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part
@@ -40,7 +40,7 @@ def resp(*parts: str | bytes) -> bytes:
 
 
 def msgpack(value: Any) -> bytes:
-    """As much of MessagePack as Node's classic adapter needs."""
+    """Encode MessagePack, as far as Node's classic adapter needs it."""
     match value:
         case int() if 0 <= value < 128:
             return bytes((value,))
@@ -53,4 +53,4 @@ def msgpack(value: Any) -> bytes:
         case dict() if len(value) < 16:
             return bytes((0x80 | len(value),)) + b"".join(msgpack(part) for item in value.items() for part in item)
         case _:
-            raise ValueError(f"{value!r} is not needed")
+            raise ValueError(f"cannot encode {value!r}")

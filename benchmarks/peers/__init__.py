@@ -1,1 +1,1 @@
-"""Servers that the benchmarks start beside the product."""
+"""Servers that the benchmarks compare GIF Chat with, and stand-ins."""

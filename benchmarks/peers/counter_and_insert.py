@@ -1,4 +1,4 @@
-"""What group commit is compared with: for each message a counter is raised, then the entry is inserted.
+"""The alternative to group commit: for each message it increments a counter, then inserts the entry.
 
 The textbook's way, with the same durability: both writes wait for a majority's journal. It leaves a hole where the
 process dies between the two. As a module it is rooms-api with this in the place of its group commit.
@@ -46,14 +46,14 @@ class CounterAndInsert:
             {"_id": ObjectId(room_id)}, {"$inc": {"seq": 1}}, upsert=True, return_document=ReturnDocument.AFTER
         )
         if counter is None:
-            raise RuntimeError("an upsert gives a document")
+            raise RuntimeError("an upsert returns a document")
         entry = LogEntry(int(counter["seq"]), now.replace(microsecond=now.microsecond // 1000 * 1000), draft)
         await self._log.append(room_id, [entry])
         self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
         return Committed(room.epoch, entry)
 
     async def aclose(self, timeout_s: float) -> None:
-        """Return at once: every append waits for its own write."""
+        """Do nothing: every append waits for its own write."""
 
 
 if __name__ == "__main__":

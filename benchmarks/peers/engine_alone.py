@@ -1,4 +1,4 @@
-"""The product's engine without the product: its Engine.IO server and client manager, and a join that asks nobody.
+"""Only our engine: the Engine.IO server and client manager, and a join without any check.
 
 PORT
 """
@@ -26,7 +26,7 @@ server = create_server(Settings(), ClientManager(), lambda: False, SignedTokens(
 
 
 async def _connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:
-    """Let everybody in."""
+    """Admit every client."""
 
 
 async def _join(sid: str, room: str) -> dict[str, bool]:

@@ -1,4 +1,4 @@
-"""NOT rooms-api: a stand-in that answers gateways from memory, so that a benchmark of the gateway measures it alone.
+"""NOT rooms-api: a stand-in that answers gateways from memory, so that benchmarks measure only the gateway.
 
 Every room exists, is public, has space and an empty log. PORT
 """
@@ -18,10 +18,10 @@ OWNER = "f" * 24
 
 
 def record_of(room_id: str) -> dict[str, object]:
-    """A hosting record."""
+    """Return a hosting record."""
     room = {
         "_id": room_id,
-        "title": "A room of the benchmark's",
+        "title": "A benchmark room",
         "max": limits.ROOM_MAX_MAX,
         "private": False,
         "owner": "#808080",
@@ -34,23 +34,23 @@ def record_of(room_id: str) -> dict[str, object]:
 
 
 async def record(request: Request) -> JSONResponse:
-    """The hosting record."""
+    """Return the hosting record of a room."""
     return JSONResponse(record_of(request.path_params["room_id"]))
 
 
 async def records(request: Request) -> JSONResponse:
-    """Many of them."""
+    """Return the hosting records of several rooms."""
     asked = (await request.json())["rooms"]
     return JSONResponse({"records": {room_id: record_of(room_id) for room_id in asked}})
 
 
 async def log(_request: Request) -> JSONResponse:
-    """The end of the log."""
+    """Return the end of a room's log."""
     return JSONResponse({"epoch": EPOCH, "head": 0, "items": []})
 
 
 async def heads(request: Request) -> JSONResponse:
-    """Where rooms are."""
+    """Return the heads of rooms."""
     asked = (await request.json())["rooms"]
     return JSONResponse({"heads": {room_id: {"epoch": EPOCH, "seq": 0} for room_id in asked}})
 

@@ -15,12 +15,12 @@ sio = socketio.AsyncServer(async_mode="asgi", client_manager=manager)  # type: i
 
 @sio.on("connect", namespace="/chat")  # type: ignore[no-untyped-call, untyped-decorator]
 async def connect(_sid: str, _environ: dict[str, Any], _auth: object = None) -> None:
-    """Let everybody in."""
+    """Admit every client."""
 
 
 @sio.on("join", namespace="/chat")  # type: ignore[no-untyped-call, untyped-decorator]
 async def join(sid: str, room: str) -> dict[str, bool]:
-    """Enter a room."""
+    """Join a room."""
     await sio.enter_room(sid, room, namespace="/chat")  # type: ignore[no-untyped-call]
     return {"ok": True}
 
