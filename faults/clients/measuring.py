@@ -35,7 +35,7 @@ async def total(nodes: Iterable[Node], name: str, **labels: str) -> float:
 
 async def log_reads(cluster: FaultCluster) -> float:
     """Return how often the gateways have read a room's log from rooms-api."""
-    return await total(cluster.rooms_api, "rooms_api_requests_total", route="/internal/v1/rooms/{room_id}/log")
+    return await total(cluster.rooms_api, "http_requests_total", route="/internal/v1/rooms/{room_id}/log")
 
 
 async def logged(node: Node, pattern: str, timeout_s: float) -> float:

@@ -115,6 +115,8 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     await until(lambda: load.writers[-1].acknowledged, SETTLED_WITHIN_S, "a message in the room that is nowhere else")
     lost = load.readers_on(victim)
     reads_before = await log_reads(cluster)
+    # A gateway reads the log of each room that it opens.
+    assert reads_before, "the log reads were not counted"
     await victim.process.kill()
     load.fault_over()
     await back_elsewhere(lost, victim, BACK_WITHIN_S)
