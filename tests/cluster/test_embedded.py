@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -178,6 +179,16 @@ async def test_nginx_serves_the_page(cluster: EmbeddedCluster) -> None:
             "/metrics",
         ):
             assert (await client.get(hidden)).status_code == 404, hidden
+
+
+async def test_nginx_compresses_the_texts_of_the_pages(cluster: EmbeddedCluster) -> None:
+    async with visitor(cluster.url, "ko") as http:
+        page = await http.get("/", headers={"accept": "text/html"})
+        [url] = re.findall(r'"texts_url":"([^"]+)"', page.text)
+        answer = await http.get(url)
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert answer.json()["texts"]["language_name"] == "한국어"
 
 
 def test_the_status_shows_every_process(cluster: EmbeddedCluster) -> None:

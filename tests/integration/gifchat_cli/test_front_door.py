@@ -230,6 +230,12 @@ def test_only_a_websocket_upgrade_is_passed_on(door: FrontDoor, asked: str, pass
     assert headers.get("Upgrade") == passed_on
 
 
+def test_the_json_of_the_api_is_not_compressed(door: FrontDoor) -> None:
+    response, _body = door.ask("/api/v1/rooms", headers={"Accept-Encoding": "gzip", "X-Padding": "x" * 2_000})
+    assert response.status == 200
+    assert response.getheader("Content-Encoding") is None
+
+
 def test_gifs_are_cached(door: FrontDoor) -> None:
     def asked() -> int:
         return door.servers["rooms-api-1"].asked + door.servers["rooms-api-2"].asked
