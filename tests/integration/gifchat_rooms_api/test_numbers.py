@@ -56,7 +56,7 @@ def check_refusal(answer: httpx.Response, what: str) -> None:
 
 
 def no_constant(name: str) -> Any:
-    raise AssertionError(f"{name} is no JSON")
+    raise AssertionError(f"{name} is not JSON")
 
 
 def test_the_service_has_routes_with_bodies() -> None:

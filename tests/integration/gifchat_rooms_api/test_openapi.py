@@ -1,7 +1,7 @@
 """The OpenAPI document against the running service, over a real socket: no 500, no undocumented answer.
 
-Every case has a session of its own and, where its room id could be one, a room of its own, so that requests get past
-the door. The cases are the same in every run.
+Every case has its own session and, if its room id is valid, its own room, so that requests pass authentication. The
+cases are the same in every run.
 """
 
 import secrets

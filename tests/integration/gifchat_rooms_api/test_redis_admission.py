@@ -52,7 +52,7 @@ async def test_grants_are_unavailable_and_limits_local_without_redis() -> None:
 async def test_local_buckets_are_bounded_and_the_oldest_is_evicted() -> None:
     limits = LocalRateLimits(clock=lambda: 0.0, max_buckets=2)
     once = Rate("test", burst=1, refill_s=1.0)
-    for whom in ("anne", "bob", "carol"):
-        await limits.take(once, whom)
+    for subject in ("anne", "bob", "carol"):
+        await limits.take(once, subject)
     assert await limits.take(once, "carol") > 0.0
     assert await limits.take(once, "anne") == 0.0, "evicted, so full again"

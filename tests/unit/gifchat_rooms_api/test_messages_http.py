@@ -1,4 +1,4 @@
-"""The message routes in an application of their own, on fakes."""
+"""The message routes in an otherwise empty application, on fakes."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace

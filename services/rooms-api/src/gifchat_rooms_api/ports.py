@@ -398,7 +398,7 @@ class BlobStore(Protocol):
         """Open the blob, or return None if it does not exist."""
 
     async def delete(self, blob_id: BlobId) -> None:
-        """Delete the blob and whatever an interrupted put of it left behind; no-op if there is none."""
+        """Delete the blob and whatever an interrupted put of it left behind; no-op if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,19 +438,20 @@ class PendingBlobs:
 class Gifs(Protocol):
     """Keeps one record per GIF: which blobs hold it, when it was last used, and whether a message shows it.
 
-    The records live apart from the blobs. Callers follow this order, so that a crash at any step does no harm:
+    Records and blobs are stored separately. Callers keep this order, so that a crash at any step does no harm:
 
     - Upload: `mark_pending`, put both blobs, `add` the record, `clear_pending`.
     - Removal: `mark_pending`, `remove` the record, delete both blobs, `clear_pending`.
 
     No record is dangling, because a record exists only while its blobs do. No blob is orphaned for good, because
-    `stale_pending` finds the blobs of an interrupted upload or removal.
+    `stale_pending` finds the blobs of an interrupted upload or removal. An upload ends within
+    `domain.gif.IN_FLIGHT_MAX`, so older pending blobs belong to no running upload.
 
     Every method raises `StoreUnavailableError`. The call may then have taken effect, and repeating it is safe.
     """
 
     async def get(self, gif_id: GifId) -> GifRecord | None:
-        """Return the record of a GIF, or None if there is none."""
+        """Return the record of a GIF, or None if the GIF is unknown."""
 
     async def use(self, gif_id: GifId, now: datetime) -> StoredGif | None:
         """Find a GIF and mark it as used at `now`, atomically. It then stays as long as a new upload would."""

@@ -125,7 +125,7 @@ def deletion_key(target_seq: int) -> str:
 
 
 def notice_key(entry_id: str) -> str:
-    """Return the key of a notice; every notice is an entry of its own."""
+    """Return the key of a notice; no two notices share one."""
     return f"notice:{entry_id}"
 
 
