@@ -54,8 +54,7 @@ def configuration() -> str:
     parts = [
         "# Configuration",
         "",
-        "Environment variables configure every service. `make docs` generates this page from the settings; do not edit",
-        "it.",
+        "Environment variables configure every service. `make docs` generates this page from the settings. Do not edit it.",
         "",
     ]
     for service, settings in SERVICES.items():

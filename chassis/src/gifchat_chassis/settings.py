@@ -1,4 +1,4 @@
-"""Settings that all services share, and the report about a wrong environment."""
+"""Settings that all services share, and the message for an invalid environment."""
 
 import sys
 from collections.abc import Callable
@@ -18,7 +18,7 @@ NodeName = Annotated[str, Field(min_length=1, description="Name of this process 
 
 
 class ServiceSettings(BaseSettings):
-    """Environment variables of every service; their names are the fields' in capitals."""
+    """Environment variables of every service. Each has the name of its field, in capitals."""
 
     model_config = SettingsConfigDict(frozen=True)
 
@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
     node_name: NodeName
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     log_format: Literal["console", "json"] = Field(
-        default="json", description="Logs for people, or one JSON object a line."
+        default="json", description="`json` writes one JSON object per line, `console` lines for people."
     )
     environment: Literal["development", "production"] = Field(
         default="development", description="In production the service refuses to start with a default secret."
@@ -57,15 +57,15 @@ class ServiceSettings(BaseSettings):
         if not self.session_secrets:
             raise ValueError("SESSION_SECRETS is empty: give at least one secret.")
         if self.environment == "production" and DEVELOPMENT_SECRET in self.session_secrets:
-            raise ValueError("SESSION_SECRETS holds the default secret, which production refuses: set one of your own.")
+            raise ValueError("SESSION_SECRETS contains the default secret, which production refuses: set your own.")
         if not self.allowed_origins or "*" in self.allowed_origins:
-            raise ValueError("ALLOWED_ORIGINS must name the origins of the pages, and cannot be empty or hold `*`.")
+            raise ValueError("ALLOWED_ORIGINS must name the origins of the pages, and cannot be empty or contain `*`.")
         if "*" in self.forwarded_allow_ips:
-            raise ValueError("FORWARDED_ALLOW_IPS must name the proxies: with `*` clients could choose their address.")
+            raise ValueError("FORWARDED_ALLOW_IPS must name the proxies: with `*`, clients could choose their address.")
         try:
             trusted_networks(self.forwarded_allow_ips)
         except ValueError as error:
-            raise ValueError(f"FORWARDED_ALLOW_IPS takes addresses and networks, no names: {error}.") from error
+            raise ValueError(f"FORWARDED_ALLOW_IPS takes addresses and networks, not names: {error}.") from error
         return self
 
 
@@ -81,7 +81,7 @@ class InternalSettings(ServiceSettings):
     @model_validator(mode="after")
     def _check_token(self) -> Self:
         if self.environment == "production" and self.internal_token == DEVELOPMENT_TOKEN:
-            raise ValueError("INTERNAL_TOKEN is the default, which production refuses: set one of your own.")
+            raise ValueError("INTERNAL_TOKEN is the default, which production refuses: set your own.")
         return self
 
 
@@ -89,7 +89,7 @@ AnySettings = TypeVar("AnySettings", bound=ServiceSettings)
 
 
 def load_settings(service: str, settings: Callable[[], AnySettings]) -> AnySettings:
-    """Read the environment; if it is wrong, print why and exit with status 2."""
+    """Read the environment. If it is invalid, print why and exit with status 2."""
     try:
         return settings()
     except ValidationError as error:

@@ -11,4 +11,6 @@ class Settings(ServiceSettings):
     port: Port = 8003
     node_name: NodeName = "web"
     rooms_api_url: str = Field(default="http://127.0.0.1:8001", description="Base URL of rooms-api.")
-    secure_cookies: bool = Field(default=False, description="Set cookies with Secure; true wherever users come by TLS.")
+    secure_cookies: bool = Field(
+        default=False, description="Send cookies over TLS only; set it if users connect with https."
+    )
