@@ -86,3 +86,12 @@ def test_the_readme_starts_with_the_two_commands_that_do_everything() -> None:
     assert commands[0] == "make up"
     assert commands[-1] == "make test"
     assert re.search(r"^make test$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_contributing_answers_where_eight_changes_begin() -> None:
+    section = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where do I…?")[2].partition("\n## ")[0]
+    )
+    answers = re.findall(r"^\| (.+?) \| (.+) \|$", section, re.MULTILINE)[2:]
+    assert len(answers) == 8
+    assert [task for task, answer in answers if not LINK.search(answer)] == []
