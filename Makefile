@@ -1,4 +1,4 @@
-# `make up` and `make test` are all that is needed; both set up what they need first.
+# `make up` and `make test` are all you need. Both first install what they need.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 PORT ?= 8080
@@ -58,10 +58,10 @@ hooks: .venv/.dev  ## install the Git hooks of .pre-commit-config.yaml
 docs: .venv/.dev  ## write the generated documents
 	$(BIN)/python docs/generate.py
 
-bench: .venv/.dev  ## measure beside Node.js and stock python-socketio; writes benchmarks/README.md (ARGS=)
+bench: .venv/.dev  ## compare with Node.js and stock python-socketio, and write benchmarks/README.md (ARGS=)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-screenshots: .venv/.dev  ## take the pictures in docs/images/ anew (needs Chromium)
+screenshots: .venv/.dev  ## retake the pictures in docs/images/ (needs Chromium)
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k screenshots
 
 lock: .venv/.created  ## resolve dependencies into requirements/*.lock (PACKAGE=name updates one, HOLD_DAYS=7 skips newer releases)
@@ -82,7 +82,7 @@ lock-%:
 	@$(BIN)/uv pip compile --quiet $(UPGRADE) --exclude-newer "$(HOLD_DAYS) days" --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --no-header --no-annotate $(LOCKED) -o requirements/$*.lock
 
-system:  ## install the system packages that tests can use (Debian and Ubuntu, as root)
+system:  ## install the system packages that tests and linters use (Debian and Ubuntu)
 	@./.ci/system-packages
 
 clean:  ## remove the environment, caches and the data of the embedded cluster
@@ -93,9 +93,9 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "GIF Chat needs Python 3.11 or newer, and $(PYTHON) is not: install it, or name it: make $(or $(MAKECMDGOALS),up) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	  echo "GIF Chat needs Python 3.11 or newer, and $(PYTHON) is older or missing. Install it, or name it: make $(or $(MAKECMDGOALS),up) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "Making .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing: on Debian, apt-get install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 2; }
 	@touch $@
 
 .venv/.local: .venv/.created requirements/local.lock $(LOCAL_PROJECTS) $(WRITE_LOOP)
@@ -114,5 +114,6 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 
 .venv/.node: .venv/.created package.json package-lock.json
 	@if command -v npm >/dev/null; then \
-	  echo "Installing the linters of the pages from package-lock.json" && npm ci --silent && touch $@; \
+	  echo "Installing the linters of the pages from package-lock.json"; \
+	  if npm ci --silent; then touch $@; else echo "npm ci failed, so the linters of the pages are missing."; fi; \
 	else echo "npm is not installed, so the linters of the pages are missing."; fi
