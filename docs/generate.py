@@ -54,7 +54,8 @@ def configuration() -> str:
     parts = [
         "# Configuration",
         "",
-        "Environment variables configure every service. `make docs` generates this page from the settings. Do not edit it.",
+        "Environment variables configure every service. `make docs` generates this page from the settings;",
+        "do not edit it.",
         "",
     ]
     for service, settings in SERVICES.items():

@@ -15,8 +15,8 @@ class Settings(InternalSettings):
     )
     relay_address: str = Field(
         default="",
-        description="host:port at which other gateways reach this one. By default HOST and PORT. If HOST is a wildcard, "
-        "the address from which this machine reaches Redis replaces it.",
+        description="host:port at which other gateways reach this one. By default HOST and PORT. If HOST is a "
+        "wildcard, the address from which this machine reaches Redis replaces it.",
     )
     rooms_api_url: str = Field(default="http://127.0.0.1:8001", description="Base URL of rooms-api.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="URL of Redis 7, Valkey 8, or later.")
