@@ -20,13 +20,13 @@ from benchmarks.harness.load import RunFailed
 from benchmarks.harness.rounds import Figure, Options, Result, interleaved
 from gifchat_contracts import events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind, encode
-from gifchat_realtime_gateway.domain.session import EVENTS_AT_ONCE
+from gifchat_realtime_gateway.domain.session import EVENT_BURST
 from gifchat_realtime_gateway.engine.websocket import text_frame
 from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websocket
 
 TITLE = "A relayed poll and a relayed WebSocket, beside direct ones"
 POLLERS = 50
-EXCHANGES = EVENTS_AT_ONCE - 1
+EXCHANGES = EVENT_BURST - 1
 """Messages per poller and round: the burst that the gateway allows a connection, besides opening its namespace."""
 READERS = 100
 EVENTS = 400
