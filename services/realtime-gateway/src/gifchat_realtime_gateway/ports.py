@@ -102,10 +102,6 @@ class Seats(Protocol):
         """
         ...
 
-    async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
-        """Return the number of members of each of these rooms."""
-        ...
-
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """Whether the user has given the room's password of this `access_version`."""
         ...

@@ -218,11 +218,6 @@ class FakeSeats:
         reaped, self._reaped_before = self._reaped_before + self._store.reap(), []
         return [replace(gone, occupancy=len(self._store.members[gone.room_id])) for gone in reaped]
 
-    async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
-        """See the port."""
-        self._reach()
-        return {room_id: len(self._store.members[room_id]) for room_id in rooms}
-
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """See the port."""
         self._reach()

@@ -273,16 +273,6 @@ class RedisSeats:
             for departure, members in zip(reaped, replies[keys.PARTITIONS :], strict=True)
         ]
 
-    async def occupancy(self, rooms: Collection[RoomId]) -> dict[RoomId, int]:
-        """See `ports.Seats`."""
-        room_ids = list(rooms)
-        pipeline = self._redis.pipeline(transaction=False)
-        for room_id in room_ids:
-            pipeline.zscore(keys.occupancy(keys.partition_of(room_id)), room_id)
-        return {
-            room_id: int(members or 0) for room_id, members in zip(room_ids, await self._execute(pipeline), strict=True)
-        }
-
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """See `ports.Seats`."""
         async with self._calls:

@@ -1,5 +1,5 @@
 #!lua
--- Decide over a seat for one session. All checks come before the first write: scripts do not roll back.
+-- Decide about a seat for one session. All checks come before the first write: scripts do not roll back.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions   8 the ticket, if there is one
 -- ARGV  1 room   2 node   3 user   4 colour   5 max members   6 sessions of the user on the node, this one included

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- One session of a user on a node ended. Allowed while Redis is full: it is what makes room.
+-- End one session of a user on a node. Allowed while Redis is full, because it frees memory.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
 -- ARGV  1 room   2 node   3 user   4 sessions of the user that the node has left   5 grace, ms

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Whether the partition recovers; a partition without a marker begins to.
+-- Tell whether the partition recovers. A partition without a marker starts to recover.
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 recovering time, ms

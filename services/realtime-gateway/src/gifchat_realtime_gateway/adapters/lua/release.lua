@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- A node stops: its seats in a room go into their grace.
+-- Start the grace of a node's seats in a room, because the node stops.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
 -- ARGV  1 room   2 node   3 grace, ms

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- End all sessions of a user on one node, without a grace. Each node that has some does it for its own: one that hears
+-- End all sessions of a user on one node, without a grace. Each node does this for its own sessions: a node that learns
 -- late of a kick must not free the seat that the user has taken on another node since.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions

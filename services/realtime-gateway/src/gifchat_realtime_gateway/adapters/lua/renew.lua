@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Renew a node's leases in one partition. Allowed while Redis is full: an entry that exists only gets a new score.
 --
--- A lease that ran out and was not swept is renewed too: its seats are all still counted.
+-- An expired lease that was not swept is renewed too, because all its seats are still counted.
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 node   2 lease, ms   3 recovering time, ms   4… rooms

@@ -1,7 +1,7 @@
 #!lua
 -- Register again the sessions that a node holds in a room. Sessions that are still registered stay.
 --
--- Without a limit: Redis came back empty, and the seats were granted before. With a limit: the node was late, and other
+-- Without a limit: Redis restarted empty, and the seats were granted before. With a limit: the node was late, and other
 -- users may have its seats now, so it takes only free seats. While the partition recovers, a late node waits almost to
 -- the end, because other nodes may not have restored their seats yet. New users are admitted after that.
 --

@@ -1,9 +1,9 @@
--- What every script on seats begins with: the loader puts this text in front of the script's own.
+-- The part that all scripts on seats share: the loader puts it in front of each script.
 --
--- KEYS of every script begin with those of one partition:
+-- The KEYS of every script begin with the keys of one partition:
 --   1 generation   2 leases   3 grace   4 occupancy
--- Names of a room's keys are built from the partition's prefix, in the same slot: a room is swept for all its nodes,
--- and which nodes these are is known only here.
+-- The names of a room's keys are built here, from the partition's prefix and so in the same slot. A sweep covers all
+-- nodes of a room, and only Redis knows which nodes these are.
 
 local GENERATION, LEASES, GRACE, OCCUPANCY = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local PREFIX = string.sub(GENERATION, 1, -(#'generation' + 1))
@@ -15,7 +15,7 @@ local function members_key(room) return PREFIX .. 'room:' .. room .. ':members' 
 local function nodes_key(room) return PREFIX .. 'room:' .. room .. ':nodes' end
 local function sessions_key(room, node) return PREFIX .. 'room:' .. room .. ':node:' .. node end
 
--- Nobody was heard for half a recovery although nodes hold leases: they were all cut off, and are not dead for that.
+-- Whether no node was heard for half a recovery although nodes hold leases: they were cut off, which is not dead.
 local function all_were_cut_off(recovering_ms)
   local heard_ms = tonumber(redis.call('GET', PREFIX .. 'heard'))
   if not heard_ms or NOW - heard_ms > recovering_ms / 10 then
@@ -24,10 +24,9 @@ local function all_were_cut_off(recovering_ms)
   return heard_ms and NOW - heard_ms > recovering_ms / 2 and redis.call('ZCARD', LEASES) > 0
 end
 
--- Milliseconds that the partition still recovers, and since when which server has it (`keys.server`).
--- It begins to where the marker is missing, because Redis came back empty; where another server has it: a replica that
--- took over, or what was read from a disk, lacks the last seats that were given away; and where all were cut off: the
--- seats are their members' until the nodes had the time to say so.
+-- Return the milliseconds that the partition still recovers, and which server has it since when (`keys.server`).
+-- A recovery starts in three cases. The marker is missing, because Redis restarted empty. Another server has the
+-- partition: a replica or a dump on disk may lack the last admissions. All nodes were cut off: they need time to renew.
 local function recovering_for(recovering_ms)
   local until_ms = tonumber(redis.call('GET', GENERATION))
   local since = redis.call('GET', PREFIX .. 'server')
@@ -44,7 +43,7 @@ local function recovering_for(recovering_ms)
   return math.max(0, until_ms - NOW), since
 end
 
--- How many nodes hold sessions of the user (0: in its grace), and the colour; nil without a seat.
+-- Return how many nodes hold sessions of the user (0: in its grace), and the colour; nil without a seat.
 local function seat_of(room, user)
   local seat = redis.call('HGET', members_key(room), user)
   if not seat then return nil, '' end
@@ -61,7 +60,7 @@ local function free_seat(room, user)
   redis.call('ZREM', GRACE, room .. '|' .. user)
 end
 
--- The room's members; what the lobby and the janitor read follows.
+-- Count the room's members, and update the number that the lobby and the janitor read.
 local function count(room)
   local members = redis.call('HLEN', members_key(room))
   if members > 0 then
@@ -86,8 +85,8 @@ local function forget_node_without_sessions(room, node)
   if redis.call('EXISTS', sessions_key(room, node)) == 0 then forget_node(room, node) end
 end
 
--- A node has sessions of the user: a seat that exists is held by one node more, else it is taken.
--- Who calls has made sure that there is one to take.
+-- Register that a node has sessions of the user: for an existing seat one more node holds it, else take a seat.
+-- The caller has checked that a seat is free.
 local function hold_seat(room, node, user, color, sessions)
   local nodes = seat_of(room, user)
   local known = redis.call('HEXISTS', sessions_key(room, node), user) == 1
@@ -100,7 +99,7 @@ local function hold_seat(room, node, user, color, sessions)
   redis.call('HSET', sessions_key(room, node), user, sessions)
 end
 
--- A node has no session of the user any more. Returns 'held', 'grace', 'gone' or 'absent', and the colour.
+-- Register that a node has no session of the user any more. Return 'held', 'grace', 'gone' or 'absent', and the colour.
 local function let_go(room, node, user, grace_ms)
   local nodes, color = seat_of(room, user)
   local known = redis.call('HDEL', sessions_key(room, node), user) == 1
@@ -119,7 +118,7 @@ local function let_go(room, node, user, grace_ms)
   return 'gone', color
 end
 
--- End all sessions of a node whose lease ran out. Its time was grace enough: seats that no other node holds are freed.
+-- End all sessions of a node whose lease expired. The lease was the grace: free the seats that no other node holds.
 local function reap_node(room, node, gone)
   for _, user in ipairs(redis.call('HKEYS', sessions_key(room, node))) do
     local outcome, color = let_go(room, node, user, 0)
@@ -141,10 +140,10 @@ local function split(entry)
   return string.match(entry, '^([^|]+)|(.+)$')
 end
 
-local function reap_leases(only_room, but_node, gone)
+local function reap_leases(only_room, calling_node, gone)
   for _, entry in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', NOW)) do
     local room, node = split(entry)
-    if (not only_room or room == only_room) and node ~= but_node then reap_node(room, node, gone) end
+    if (not only_room or room == only_room) and node ~= calling_node then reap_node(room, node, gone) end
   end
 end
 
@@ -155,15 +154,15 @@ local function reap_graces(only_room, gone)
   end
 end
 
--- Reap what ran out in a room; all but the lease of `but_node`, which is alive: it asks.
-local function reap(room, but_node)
+-- Reap expired leases and graces in a room, except the lease of `calling_node`, which is alive.
+local function reap(room, calling_node)
   local gone = {}
-  reap_leases(room, but_node, gone)
+  reap_leases(room, calling_node, gone)
   reap_graces(room, gone)
   return gone
 end
 
--- { room, user, colour, members of the room now } for each who is gone.
+-- Return { room, user, colour, members of the room now } for each departure.
 local function counted(gone)
   local members = {}
   for _, one in ipairs(gone) do

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Reap the leases and graces of one partition that ran out. Who is gone is in the reply of one call only.
+-- Reap the expired leases and graces of one partition. Each departure is in the reply of one call only.
 --
--- No leases while it recovers: whose nodes they are may just not have come back to Redis yet.
+-- While the partition recovers, leases are kept: their nodes may not have reached Redis again yet.
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 recovering time, ms
