@@ -43,12 +43,12 @@ class Run:
 
     @property
     def us_per_delivery(self) -> float:
-        """The server's CPU time."""
+        """The server's CPU time per delivery."""
         return self.server_cpu_s * 1e6 / self.deliveries
 
     @property
     def us_per_message(self) -> float:
-        """The server's CPU time."""
+        """The server's CPU time per message."""
         return self.server_cpu_s * 1e6 / self.messages
 
 

@@ -51,7 +51,7 @@ def test_a_wait_that_can_never_end_fails_at_once() -> None:
 
     loop = TurnedTimeLoop()
     task = loop.create_task(wait())
-    with pytest.raises(RuntimeError, match="nothing is left"):
+    with pytest.raises(RuntimeError, match="no timer is left"):
         loop.run_until_complete(task)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
