@@ -72,4 +72,4 @@ def test_errors_made_by_nginx_match_the_contract(code: str) -> None:
         f'"title":"{row.text("en")}","status":{row.status},"detail":"{row.text("en")}","code":"{code}",'
         f'"action":"{row.action}","retry":{str(row.retry).lower()}'
     )
-    assert f'return {row.status} \'{{"type":"about:blank",{expected}' in NGINX_TEMPLATE.read_text()
+    assert f'return {row.status} \'{{"type":"urn:gifchat:error:{code}",{expected}' in NGINX_TEMPLATE.read_text()
