@@ -673,6 +673,10 @@ async def test_a_node_sheds_a_share_of_its_clients_and_continues(system: System)
 
 
 async def test_metrics_are_exported(http: httpx.AsyncClient) -> None:
+    await http.get("/health/live")
     text = (await http.get("/metrics")).text
     for name in ("gateway_sockets", "gateway_hosted_rooms", "gateway_refused_total"):
-        assert f"\n{name}" in text
+        assert f"\n# TYPE {name} " in text
+    labels = 'method="GET",route="/health/live",service="realtime-gateway",status="200"'
+    assert f"\nhttp_requests_total{{{labels}}}" in text
+    assert "/internal/v1/relay" not in text
