@@ -13,22 +13,22 @@ from gifchat_realtime_gateway.app import create_gateway
 from gifchat_realtime_gateway.settings import Settings
 
 SEND_BUFFER_BYTES = 256 * 1024
-"""Size of the kernel's send buffer for a client. By default megabytes fill up there before our own bound shows."""
+"""The kernel's send buffer per client. With the default, megabytes fill up there before our own bound applies."""
 GRACEFUL_S = 5
-GARBAGE_AT_ONCE = 50_000
-"""New objects after which the collector looks for cycles (Python's default is 700).
+GC_THRESHOLD = 50_000
+"""New objects that trigger a search for garbage cycles (Python's default is 700).
 
-A connection is some dozens of objects that stay. In a storm of joins the default would scan the living objects again
-and again, which takes a fifth of a join's CPU time at 3,000 connections.
+Each connection keeps some dozens of objects. With the default, a storm of joins would scan them again and again. At
+3,000 connections that takes a fifth of a join's CPU time.
 """
 
 
 async def _serve(settings: Settings) -> int:
     gateway = create_gateway(settings)
-    # What is loaded by now stays, so the collector need not scan it any more.
+    # Objects that exist now stay, so the collector need not scan them again.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_AT_ONCE)
+    gc.set_threshold(GC_THRESHOLD)
     return await serve(
         gateway.app,
         settings,

@@ -1,4 +1,4 @@
-"""For operators: move sockets away, some or all of them. Not reachable through the public listener."""
+"""Routes for operators, to move some or all clients away. The public listener does not expose them."""
 
 import asyncio
 import hmac
@@ -15,7 +15,7 @@ from gifchat_contracts import errors
 def admin_routes(
     drain: Callable[[], Awaitable[None]], shed: Callable[[float], Awaitable[None]], internal_token: str
 ) -> list[Route]:
-    """`POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`; both answer 202 and go on."""
+    """Return `POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`. Both answer 202 and continue."""
     authorization = f"Bearer {internal_token}".encode()
     working: set[asyncio.Task[None]] = set()
 

@@ -1,4 +1,4 @@
-"""Serves the official browser client where the official server does: `/socket.io/socket.io.js` and its variants."""
+"""Serve the official browser client like the official server: `/socket.io/socket.io.js` and its variants."""
 
 import gzip
 from collections.abc import Awaitable, Callable
@@ -48,6 +48,6 @@ def _endpoint(file: Path) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _matches(if_none_match: list[str]) -> bool:
-    """Compares weakly (RFC 9110, 8.8.3.2): a proxy that compresses the answer weakens its ETag."""
+    """Compare weakly (RFC 9110, 8.8.3.2): a proxy that compresses the answer weakens its ETag."""
     tags = ",".join(if_none_match).split(",")
     return any(tag.strip().removeprefix("W/") in (_ETAG, "*") for tag in tags)

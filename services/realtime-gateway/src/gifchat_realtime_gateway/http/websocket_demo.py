@@ -1,4 +1,4 @@
-"""`/ws`, the plain WebSocket of the original's first part: a small status for everybody every 3 s, by one timer."""
+"""`/ws`, the plain WebSocket of the original's first part. One timer sends a status to all clients every 3 s."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from gifchat_contracts import errors
 from gifchat_contracts.events import timestamp
 from gifchat_contracts.socket_events import NEWS_PERIOD_S
 
-MESSAGES = Counter("gateway_ws_messages", "Messages that came on /ws.")
+MESSAGES = Counter("gateway_ws_messages", "Messages received on /ws.")
 POLICY_VIOLATION = 1008
 CLOSE_TIMEOUT_S = 2.0
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WebSocketDemo:
-    """Keeps who is connected, and speaks to them."""
+    """Keeps the connected clients, and sends them the status."""
 
     def __init__(
         self,
@@ -45,17 +45,17 @@ class WebSocketDemo:
         self._sending: dict[WebSocket, asyncio.Task[None]] = {}
 
     def route(self) -> WebSocketRoute:
-        """`/ws`."""
+        """Return the route `/ws`."""
         return WebSocketRoute("/ws", self._serve)
 
     async def run(self) -> None:
-        """Speak, until cancelled."""
+        """Send the status once a period, until cancelled."""
         while True:
             await asyncio.sleep(NEWS_PERIOD_S)
-            self.tell()
+            self.send_status()
 
-    def tell(self) -> None:
-        """Send the status to everybody; who has not read the last one yet is left out."""
+    def send_status(self) -> None:
+        """Send the status to all clients, except those that have not received the last one yet."""
         status = {
             "time": timestamp(self._clock()),
             "node": self._node_name,
@@ -68,7 +68,7 @@ class WebSocketDemo:
             task.add_done_callback(partial(self._sent, connection))
 
     async def close(self) -> None:
-        """The node stops: clients may come back elsewhere."""
+        """Close all connections, because the node stops. Clients may reconnect elsewhere."""
         closing = [asyncio.create_task(_quietly_close(connection)) for connection in self._connections]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
@@ -100,7 +100,7 @@ class WebSocketDemo:
         try:
             await connection.send_text(text)
         except (WebSocketDisconnect, RuntimeError):
-            # It is closing; `_serve` notices.
+            # The connection is closing, and `_serve` notices.
             return
 
 
