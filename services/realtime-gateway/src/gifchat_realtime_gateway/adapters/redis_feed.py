@@ -63,7 +63,6 @@ class RedisFeed:
         return self._connection is not None and self._restored
 
     async def subscribe(self, channel: str) -> None:
-        """See `ports.Feed`."""
         self._wanted.add(channel)
         if channel in self._confirmed:
             return
@@ -81,7 +80,6 @@ class RedisFeed:
             raise FeedUnavailableError(f"{channel} was not subscribed within {SUBSCRIBE_TIMEOUT_S} s") from error
 
     async def unsubscribe(self, channel: str) -> None:
-        """See `ports.Feed`."""
         self._wanted.discard(channel)
         self._confirmed.discard(channel)
         self._waiting.pop(channel, None)

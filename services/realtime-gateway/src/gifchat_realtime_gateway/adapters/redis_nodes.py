@@ -78,13 +78,11 @@ class RedisNodes:
             await self._exchange(self._own_tag, address)
 
     async def address_of(self, tag: str) -> str | None:
-        """See `ports.Nodes`."""
         if self._live(tag) is None:
             await self._look()
         return self._live(tag)
 
     async def remembers(self, tag: str) -> bool:
-        """See `ports.Nodes`."""
         if tag not in self._nodes:
             await self._look()
         return tag in self._nodes

@@ -20,7 +20,6 @@ class RedisPublisher:
         self._pipelining.close()
 
     async def publish(self, channel: str, frame: Frame) -> None:
-        """See `ports.Publisher`."""
         try:
             await self._pipelining.call("SPUBLISH", channel, encode(frame), once=True)
         except (RedisError, OSError) as error:

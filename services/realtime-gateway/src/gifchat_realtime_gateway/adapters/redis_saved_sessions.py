@@ -51,7 +51,6 @@ class RedisSavedSessions:
         return True
 
     async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
-        """See `ports.SavedSessions`."""
         try:
             content: bytes | None = await self._take([keys.saved_session(pid)], [user_id, int(guest)])
             return None if content is None else SavedSession.from_json(content.decode())

@@ -144,7 +144,6 @@ class RedisSeats:
         self._pipelining.close()
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
-        """See `ports.Seats`."""
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
             script_keys += (keys.used_ticket(room_id, ticket_id),)
@@ -183,18 +182,15 @@ class RedisSeats:
                     return Admission("ticket_used", int(occupancy))
 
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
-        """See `ports.Seats`."""
         return self._held.sessions(room_id, user_id) > 0
 
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """See `ports.Seats`."""
         self._held.take(room_id, user_id)
         async with self._turn(room_id, user_id):
             reply = await self._run(self._leave, self._room_keys(room_id), self._leave_args(room_id, user_id))
         return self._departure(room_id, user_id, reply)
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
-        """See `ports.Seats`."""
         self._held.drop(room_id, user_id)
         async with self._turn(room_id, user_id):
             reply = await self._run(self._remove, self._room_keys(room_id), [room_id, self._node_id, user_id])
@@ -233,14 +229,12 @@ class RedisSeats:
         return frozenset(self._lost)
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        """See `ports.Seats`."""
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
         occupancy, *_ = await self._register(room_id, seats, max_members=None)
         return int(occupancy)
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        """See `ports.Seats`."""
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
         occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
@@ -251,7 +245,6 @@ class RedisSeats:
         return Readmission("readmitted", refused, occupancy)
 
     def held(self, room_id: RoomId) -> Mapping[Identity, int]:
-        """See `ports.Seats`."""
         return self._held.in_room(room_id)
 
     async def sweep(self) -> list[Departure]:
@@ -274,14 +267,12 @@ class RedisSeats:
         ]
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """See `ports.Seats`."""
         async with self._calls:
             with _unavailable():
                 granted = await self._redis.get(keys.grant(room_id, user_id))
         return granted is not None and _text(granted) == str(access_version)
 
     async def recovering_for_s(self) -> float:
-        """See `ports.Seats`."""
         pipeline = self._redis.pipeline(transaction=False)
         for partition in range(keys.PARTITIONS):
             await self._rest(_partition_keys(partition), [self._recovering_ms], client=pipeline)

@@ -47,34 +47,28 @@ class RoomsApiClient:
         await self._http.close()
 
     async def record(self, room_id: RoomId) -> RoomRecord:
-        """See `ports.RoomHistory`."""
         with _readable():
             return _record(await self._read("GET", f"/rooms/{room_id}"))
 
     async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
-        """See `ports.RoomHistory`."""
         with _readable():
             answer = await self._read("POST", "/records", json={"rooms": list(room_ids)})
             return {RoomId(room_id): _record(record) for room_id, record in answer["records"].items()}
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
-        """See `ports.RoomHistory`."""
         with _readable():
             return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"newest": limit}))
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
-        """See `ports.RoomHistory`."""
         with _readable():
             return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"after": seq, "limit": limit}))
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
-        """See `ports.RoomHistory`."""
         with _readable():
             answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})
             return {RoomId(room_id): Position.from_json(position) for room_id, position in answer["heads"].items()}
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
-        """See `ports.MessageRelay`."""
         match message:
             case SendText(text=text):
                 content = {"text": text}

@@ -21,7 +21,6 @@ class SignedTokens(SessionReader):
         self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT)
 
     def ticket_of(self, token: str) -> Ticket:
-        """See `ports.Signatures`."""
         try:
             content = self._tickets.read(token, limits.TICKET_TTL_S)
         except SignatureExpired as error:
@@ -37,5 +36,4 @@ class SignedTokens(SessionReader):
                 raise Refused(errors.TICKET_INVALID)
 
     def membership(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
-        """See `ports.Signatures`."""
         return self._memberships.sign({"r": room_id, "u": user_id, "v": access_version})

@@ -151,7 +151,6 @@ class Connection(Sink):
         self.deflates = link is not None and link.deflates
         self.state = State.WEBSOCKET if link else State.POLLING
         self.heartbeat_generation = 0
-        """See `heartbeat.Monitored`."""
         self.has_namespace = False
         """Whether the client has opened a Socket.IO namespace. The server closes connections that never do."""
         self.awaits_pong = False

@@ -56,13 +56,11 @@ class FirstRequest(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
         # A cast, because uvloop's transports do not subclass `asyncio.Transport`.
         self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         transport = self._transport
         if transport is None:
             return
@@ -74,7 +72,6 @@ class FirstRequest(asyncio.Protocol):
         protocol.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
-        """See `asyncio.Protocol`."""
         self._connections.discard(self)
 
     def shutdown(self) -> None:

@@ -231,7 +231,6 @@ class Handshake:
         return protocol.open_packet(sid, upgrades, self._ping_interval_s, self._ping_timeout_s, self.max_bytes)
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        """See `TrustedProxies`."""
         return self._proxies.client_address(peer, forwarded_for)
 
     def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | OtherNode:

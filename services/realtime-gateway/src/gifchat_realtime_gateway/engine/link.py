@@ -84,13 +84,11 @@ class WebSocketLink(asyncio.Protocol):
         self._closing = False
         self._reading_paused = False
         self.deflates = False
-        """See `connection.Link`."""
         self._timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -141,7 +139,6 @@ class WebSocketLink(asyncio.Protocol):
     # -------------------------------------------------------------------------------------------- connection.Link
 
     def write(self, data: bytes) -> None:
-        """See `connection.Link`."""
         if not self._closing:
             self._write(data)
 
@@ -168,17 +165,14 @@ class WebSocketLink(asyncio.Protocol):
             self._transport.write(data[sent:] if sent else data)
 
     def write_remainder(self, data: bytes) -> None:
-        """See `connection.Link`."""
         if self._transport is not None and not self._closing and not self._transport.is_closing():
             self._start_buffering()
             self._transport.write(data)
 
     def direct_fd(self) -> int:
-        """See `connection.Link`."""
         return -1 if self._buffering or self._closing else self._fd
 
     def close(self, code: int, reason: str = "") -> None:
-        """See `connection.Link`."""
         if self._transport is None or self._closing:
             return
         self._closing = True
@@ -191,13 +185,11 @@ class WebSocketLink(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def pause_reading(self) -> None:
-        """See `connection.Link`."""
         self._reading_paused = True
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """See `connection.Link`."""
         self._reading_paused = False
         self._continue_reading()
 

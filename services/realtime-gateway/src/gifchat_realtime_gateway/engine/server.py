@@ -149,7 +149,6 @@ class EngineServer:
     # -------------------------------------------------------------------------------- handshake.Registry, Owner
 
     def find(self, sid: str) -> Connection | None:
-        """See `handshake.Registry`."""
         connection = self.connections.get(sid)
         if connection is None:
             connection = self._lingering.get(sid)
@@ -159,7 +158,6 @@ class EngineServer:
         return connection
 
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
-        """See `handshake.Registry`."""
         connection = self.connections[sid] = Connection(sid, self, environ, link)
         connection.base64 = bool(parse_query(environ.get("QUERY_STRING", "")).get("b64"))
         self._heartbeat.schedule_ping(connection)
@@ -185,11 +183,9 @@ class EngineServer:
             self._linger(connection)
 
     def pong_received(self, connection: Connection) -> None:
-        """See `connection.Owner`."""
         self._heartbeat.schedule_ping(connection)
 
     def connection_closed(self, connection: Connection, reason: str) -> None:
-        """See `connection.Owner`."""
         if self.on_closed is not None:
             self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)

@@ -25,13 +25,11 @@ class Side(asyncio.Protocol):
         self._backlog_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.Protocol`."""
         # A cast, because uvloop's transports do not subclass `asyncio.Transport`.
         self.transport = cast("asyncio.Transport", transport)
         self.transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`."""
         if self._other is None:
             self._early_data.append(data)
         else:

@@ -35,7 +35,6 @@ class RoomGroup:
         self._connections: dict[str, Connection] = {}
 
     def add(self, sid: str) -> None:
-        """See `domain.hosted_room.Group`."""
         connection = self._manager.connection_of(sid)
         if connection is not None:
             self._connections[sid] = connection
@@ -44,13 +43,11 @@ class RoomGroup:
             self._group.add(connection)
 
     def discard(self, sid: str) -> None:
-        """See `domain.hosted_room.Group`."""
         connection = self._connections.pop(sid, None)
         if connection is not None:
             self._group.discard(connection)
 
     def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
-        """See `domain.hosted_room.Group`."""
         metrics.DELIVERIES.count += len(self._connections)
         excluded = [self._connections[sid] for sid in exclude if sid in self._connections] if exclude else ()
         self._group.send(_CHAT_EVENT + _utf8(body), excluded)
@@ -65,15 +62,12 @@ class ClientManager(SessionTable):
         self.flush_scheduler = FlushScheduler()
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
-        """See `ports.Sockets`."""
         self._write(CHAT_NAMESPACE, body, sids)
 
     def group(self) -> "RoomGroup":
-        """See `ports.Sockets`."""
         return RoomGroup(self)
 
     def deliver_to_lobby(self, body: bytes) -> None:
-        """See `ports.Sockets`."""
         self.broadcast(LOBBY_NAMESPACE, body)
 
     def connection_of(self, sid: str) -> Connection | None:
@@ -85,7 +79,6 @@ class ClientManager(SessionTable):
         self._write(namespace, body, self.sessions(namespace))
 
     def connections(self) -> list[str]:
-        """See `use_cases.drain_node.Connections`."""
         return [*self._engine.connections, *(self._relay.relayed() if self._relay else ())]
 
     async def close_connection(self, connection: str) -> None:

@@ -30,11 +30,9 @@ class Argon2Passwords:
         self._in_flight = 0
 
     async def hash(self, password: str) -> str:
-        """See `ports.Passwords`."""
         return await self._run(lambda: self._hasher.hash(password))
 
     async def matches(self, password: str, password_hash: str) -> bool:
-        """See `ports.Passwords`."""
         return await self._run(lambda: self._matches(password, password_hash))
 
     def close(self) -> None:

@@ -65,7 +65,6 @@ class ImageDecoder:
             await asyncio.wait(set(self._reaping))
 
     async def decode(self, picture: Picture) -> DecodedPicture:
-        """See `ports.GifDecoder`."""
         async with self._slot():
             return await self._decode(picture)
 

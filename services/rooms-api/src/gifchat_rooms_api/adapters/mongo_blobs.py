@@ -29,12 +29,10 @@ class MongoBlobs:
         self._bucket = AsyncGridFSBucket(self._database, BUCKET)
 
     async def put(self, blob_id: BlobId, data: bytes) -> None:
-        """See `ports.BlobStore`."""
         with repeatable(PUT_TIMEOUT_S):
             await self._bucket.upload_from_stream_with_id(ObjectId(blob_id), blob_id, data)
 
     async def open(self, blob_id: BlobId) -> Blob | None:
-        """See `ports.BlobStore`."""
         with repeatable(_TIMEOUT_S):
             try:
                 return _GridFile(await self._bucket.open_download_stream(ObjectId(blob_id)))
@@ -42,7 +40,6 @@ class MongoBlobs:
                 return None
 
     async def delete(self, blob_id: BlobId) -> None:
-        """See `ports.BlobStore`."""
         # The bucket would refuse a file whose upload stopped between its chunks and its entry.
         with repeatable(PUT_TIMEOUT_S):
             await self._database[f"{BUCKET}.files"].delete_one({"_id": ObjectId(blob_id)})
@@ -54,7 +51,6 @@ class _GridFile:
     stream: AsyncGridOut
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """See `ports.Blob`."""
         with repeatable(_TIMEOUT_S):
             await self.stream.seek(start)
         left = stop - start

@@ -47,19 +47,16 @@ class MongoGifs:
             await self._pending.create_indexes([IndexModel([("since", 1)], name="since")])
 
     async def get(self, gif_id: GifId) -> GifRecord | None:
-        """See `ports.Gifs`."""
         with repeatable(TIMEOUT_S):
             document = await self._gifs.find_one({"_id": gif_id})
         return None if document is None else _record(document)
 
     async def use(self, gif_id: GifId, now: datetime) -> StoredGif | None:
-        """See `ports.Gifs`."""
         with repeatable(TIMEOUT_S):
             document = await self._gifs.find_one_and_update({"_id": gif_id}, {"$max": {"last_used_at": now}})
         return None if document is None else _record(document).gif
 
     async def add(self, record: GifRecord, now: datetime) -> GifRecord:
-        """See `ports.Gifs`."""
         fields = {
             "format": record.gif.format.value,
             "width": record.gif.width,
@@ -106,7 +103,6 @@ class MongoGifs:
         return [_record(document) for document in unused if not document["shown"]]
 
     async def remove(self, record: GifRecord, unused_since: datetime) -> bool:
-        """See `ports.Gifs`."""
         still_unused = {
             "_id": record.gif.gif_id,
             "file.id": ObjectId(record.file.blob_id),
@@ -116,19 +112,16 @@ class MongoGifs:
             return (await self._gifs.delete_one(still_unused)).deleted_count == 1
 
     async def mark_pending(self, gif_id: GifId, blob_ids: Sequence[BlobId], now: datetime) -> str:
-        """See `ports.Gifs`."""
         pending = {"_id": ObjectId(), "gif": gif_id, "files": [ObjectId(blob_id) for blob_id in blob_ids], "since": now}
         with repeatable(TIMEOUT_S):
             await self._pending.insert_one(pending)
         return str(pending["_id"])
 
     async def clear_pending(self, pending_id: str) -> None:
-        """See `ports.Gifs`."""
         with repeatable(TIMEOUT_S):
             await self._pending.delete_one({"_id": ObjectId(pending_id)})
 
     async def stale_pending(self, before: datetime) -> Sequence[PendingBlobs]:
-        """See `ports.Gifs`."""
         with repeatable(TIMEOUT_S):
             cursor = self._pending.find({"since": {"$lt": before}}).sort("since", 1).limit(GIFS_PER_SWEEP)
             return [

@@ -22,7 +22,6 @@ class MongoLeadership:
         self._holder = holder
 
     async def acquire(self, ttl_s: float) -> bool:
-        """See `ports.Leadership`."""
         free = {"$or": [{"$eq": ["$holder", self._holder]}, {"$lt": [{"$ifNull": ["$until", None]}, "$$NOW"]}]}
         until = {"$add": ["$$NOW", round(ttl_s * 1000)]}
         take = {
@@ -41,6 +40,5 @@ class MongoLeadership:
         return lease is not None and lease["holder"] == self._holder
 
     async def release(self) -> None:
-        """See `ports.Leadership`."""
         with repeatable(_TIMEOUT_S):
             await self._leases.delete_one({"_id": self._task, "holder": self._holder})

@@ -79,12 +79,10 @@ class MongoMessages:
             await self._messages.create_indexes(INDEXES)
 
     async def head(self, room_id: RoomId) -> int:
-        """See `ports.MessageLog`."""
         with repeatable(self._timeout_s):
             return await self._head(ObjectId(room_id), None)
 
     async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
-        """See `ports.MessageLog`."""
         room = ObjectId(room_id)
         with unrepeatable(self._timeout_s):
             async with self._client.start_session(causal_consistency=True) as session:
@@ -101,14 +99,12 @@ class MongoMessages:
     async def find(
         self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
     ) -> Mapping[tuple[UserId, str], LogEntry]:
-        """See `ports.MessageLog`."""
         with repeatable(self._timeout_s):
             return await self._find(ObjectId(room_id), identities, None)
 
     async def last_posted(
         self, room_id: RoomId, user_ids: Collection[UserId], since: datetime
     ) -> Mapping[UserId, datetime]:
-        """See `ports.MessageLog`."""
         pipeline: list[Document] = [
             {
                 "$match": {
@@ -125,7 +121,6 @@ class MongoMessages:
             return {UserId(row["_id"]): utc(row["last"]) async for row in cursor}
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
-        """See `ports.MessageLog`."""
         with unrepeatable(self._timeout_s):
             document = await self._messages.find_one_and_update(
                 {"room": ObjectId(room_id), "seq": seq, "kind": int(Kind.CHAT)},
@@ -135,13 +130,11 @@ class MongoMessages:
         return None if document is None else _entry(document)
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
-        """See `ports.MessageLog`."""
         with repeatable(self._timeout_s):
             cursor = self._messages.find({"room": ObjectId(room_id), "seq": {"$gt": seq}}).sort("seq", 1).limit(limit)
             return [_entry(document) async for document in cursor]
 
     async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
-        """See `ports.MessageLog`."""
         query: Document = {"room": ObjectId(room_id)}
         if seq is not None:
             query["seq"] = {"$lt": seq}
@@ -150,7 +143,6 @@ class MongoMessages:
             return [_entry(document) async for document in cursor][::-1]
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
-        """See `ports.MessageLog`."""
         pipeline: list[Document] = [
             {"$match": {"_id": {"$in": [ObjectId(room_id) for room_id in room_ids]}}},
             {
@@ -179,7 +171,6 @@ class MongoMessages:
             return {RoomId(str(row["_id"])) async for row in cursor}
 
     async def remove_room(self, room_id: RoomId) -> None:
-        """See `ports.MessageLog`."""
         with unrepeatable(self._timeout_s):
             await self._messages.delete_many({"room": ObjectId(room_id)})
 

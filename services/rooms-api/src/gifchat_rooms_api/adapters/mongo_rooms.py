@@ -58,24 +58,20 @@ class MongoRooms:
             await self._removed.create_index("removed_at", name="removed_at")
 
     async def get(self, room_id: RoomId) -> Room | None:
-        """See `ports.Rooms`."""
         with repeatable(self._timeout_s):
             document = await self._rooms.find_one({"_id": ObjectId(room_id)})
         return None if document is None else _room(document)
 
     async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
-        """See `ports.RoomStore`."""
         with repeatable(self._timeout_s):
             documents = await self._rooms.find({"_id": {"$in": list(map(ObjectId, room_ids))}}).to_list()
         return list(map(_room, documents))
 
     async def add(self, room: Room) -> None:
-        """See `ports.RoomStore`."""
         with unrepeatable(self._timeout_s):
             await self._rooms.insert_one(_document(room))
 
     async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
-        """See `ports.RoomStore`."""
         field = _SORT_FIELD[sort]
         query: Document = {}
         if title_part:
@@ -88,7 +84,6 @@ class MongoRooms:
             return [_room(document) async for document in cursor]
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        """See `ports.RoomStore`."""
         to_set: Document = {}
         if change.title is not None:
             to_set |= {"title": change.title, "title_folded": fold_title(change.title)}
@@ -112,7 +107,6 @@ class MongoRooms:
         return None if document is None else _room(document)
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
-        """See `ports.RoomStore`."""
         with unrepeatable(self._timeout_s):
             result = await self._rooms.update_one(
                 {"_id": ObjectId(room.room_id), "sanctions_version": room.sanctions_version},
@@ -121,7 +115,6 @@ class MongoRooms:
         return result.matched_count == 1
 
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
-        """See `ports.RoomStore`."""
         room = ObjectId(room_id)
         query: Document = {"_id": room}
         if empty_since is not None:
@@ -144,31 +137,26 @@ class MongoRooms:
                 )
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
-        """See `ports.RoomStore`."""
         with repeatable(self._timeout_s):
             cursor = self._removed.find({"removed_at": {"$lt": moment}}).sort("removed_at", 1).limit(limit)
             return [RoomId(str(document["_id"])) async for document in cursor]
 
     async def finish_removal(self, room_id: RoomId) -> None:
-        """See `ports.RoomStore`."""
         with unrepeatable(self._timeout_s):
             await self._removed.delete_one({"_id": ObjectId(room_id)})
 
     async def occupied(self) -> Mapping[RoomId, int]:
-        """See `ports.RoomStore`."""
         with repeatable(self._timeout_s):
             cursor = self._rooms.find({"members": {"$gt": 0}}, projection={"members": 1})
             return {RoomId(str(document["_id"])): int(document["members"]) async for document in cursor}
 
     async def record_occupancy(self, members: Mapping[RoomId, int], now: datetime) -> None:
-        """See `ports.RoomStore`."""
         updates = [_occupancy_update(ObjectId(room_id), count, now) for room_id, count in members.items()]
         for start in range(0, len(updates), _BULK_UPDATES):
             with unrepeatable(self._timeout_s):
                 await self._rooms.bulk_write(updates[start : start + _BULK_UPDATES], ordered=False)
 
     async def empty_since(self, moment: datetime, limit: int) -> Sequence[RoomId]:
-        """See `ports.RoomStore`."""
         with repeatable(self._timeout_s):
             cursor = self._rooms.find({"empty_since": {"$lte": moment}, "members": 0}, projection={"_id": 1})
             return [RoomId(str(document["_id"])) async for document in cursor.sort("empty_since", 1).limit(limit)]

@@ -27,14 +27,12 @@ class RedisGrants:
         self._redis = redis
 
     async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        """See `ports.Grants`."""
         try:
             await self._redis.set(keys.grant(room_id, user_id), access_version, ex=limits.GRANT_TTL_S)
         except (RedisError, OSError) as error:
             raise AdmissionUnavailableError(str(error)) from error
 
     async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """See `ports.Grants`."""
         try:
             granted = await self._redis.get(keys.grant(room_id, user_id))
         except (RedisError, OSError) as error:
@@ -51,7 +49,6 @@ class LocalRateLimits:
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
     async def take(self, rate: Rate, subject: str) -> float:
-        """See `ports.RateLimits`."""
         now_s = self._clock()
         before = self._buckets.pop((rate.name, subject), TokenBucket(rate.burst, now_s))
         self._buckets[rate.name, subject], wait_s = before.take(rate.burst, rate.refill_s, now_s)
@@ -71,7 +68,6 @@ class RedisRateLimits:
         self._local = local
 
     async def take(self, rate: Rate, subject: str) -> float:
-        """See `ports.RateLimits`."""
         try:
             wait_ms = await self._take(
                 keys=[keys.rate_limit(rate.name, subject)], args=[rate.burst, round(rate.refill_s * 1000)]

@@ -20,7 +20,6 @@ class RedisOccupancy:
         self._redis = redis
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
-        """See `ports.Occupancy`."""
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in room_ids:
             by_partition[keys.partition_of(room_id)].append(room_id)
@@ -38,7 +37,6 @@ class RedisOccupancy:
         }
 
     async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
-        """See `ports.Occupancy`."""
         with _redis_errors():
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hlen(keys.members(room_id))
@@ -47,7 +45,6 @@ class RedisOccupancy:
         return RoomOccupancy(int(members), bool(seated))
 
     async def snapshot(self) -> OccupancySnapshot:
-        """See `ports.Occupancy`."""
         with _redis_errors():
             now_ms = await self._now_ms()
             pipeline = self._redis.pipeline(transaction=False)
@@ -63,7 +60,6 @@ class RedisOccupancy:
         return OccupancySnapshot(members, settled)
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
-        """See `ports.Occupancy`."""
         with _redis_errors():
             now_ms = await self._now_ms()
             pipeline = self._redis.pipeline(transaction=False)

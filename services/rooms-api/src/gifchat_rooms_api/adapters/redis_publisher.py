@@ -40,7 +40,6 @@ class RedisPublisher:
         self._sender: asyncio.Task[None] | None = None
 
     def publish(self, channel: str, frame: Frame) -> None:
-        """See `ports.Publisher`."""
         self._queue.append((channel, encode(frame)))
         self._drop_oldest()
         if self._sender is None or self._sender.done():

@@ -21,11 +21,9 @@ class SignedTokens(SessionReader):
         self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT)
 
     def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
-        """See `ports.Signatures`."""
         return self._tickets.sign({"r": room_id, "u": user_id, "j": secrets.token_urlsafe(12), "v": access_version})
 
     def membership_of(self, token: str) -> Membership | None:
-        """See `ports.Signatures`."""
         try:
             content, issued_at = self._memberships.read_with_time(token, limits.MEMBERSHIP_TTL_S)
         except BadData:
