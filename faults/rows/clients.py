@@ -58,7 +58,7 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
     sleeper = load.add_reader(room)
     await load.all_joined(readers=[sleeper])
     asleep = sleeper.connection
-    assert asleep is not None, "joined, and without a connection"
+    assert asleep is not None, "joined without a connection"
     asleep.pause_reading()
     async with AsyncExitStack() as stack:
         poster = stack.enter_context(Poster(load, next(r for r in load.readers if r.room == room), "poster"))
@@ -175,7 +175,7 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
         await away(*load.readers)
         await load.all_joined(SETTLED_WITHIN_S)
         where = {reader: reader.gateway for reader in load.readers}
-        assert where == wanted, "nginx sent them elsewhere"
+        assert where == wanted, "nginx routed them to other gateways"
         count += len(load.readers)
         await asyncio.sleep(rng.uniform(0.1, 0.6))
     joins = [record for reader in load.readers for record in log_of(load, reader) if isinstance(record, records.Joined)]
@@ -206,7 +206,7 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
         await tabs[0].leave()
         await asyncio.sleep(1.0)
         assert await asked(connection, room) == "room_full", "the seat was free with one tab left"
-        assert presence(load, witness, user)[seen:] == [], "a refresh or the end of a tab was shown"
+        assert presence(load, witness, user)[seen:] == [], "a refresh or a closed tab was announced"
         await tabs[1].leave()
         left_at = now()
         assert await asked(connection, room) == "room_full", "the last tab might only refresh"

@@ -33,7 +33,7 @@ async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) ->
     before = await asyncio.to_thread(cluster.mongods.step_down)
     load.fault_over()
     after = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
-    assert after != before, "the same one is primary"
+    assert after != before, "the primary is still the same"
     return {"new primary elected, s": now() - began, **await written_again(load, began)}
 
 
@@ -69,7 +69,7 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     for node in cluster.rooms_api:
         node.mongo.stall(*directions)
     await stream_goes_on(load, lasts_s)
-    assert all(reader.joined.is_set() for reader in load.readers), "somebody lost the room"
+    assert all(reader.joined.is_set() for reader in load.readers), "a reader lost the room"
     for node in cluster.rooms_api:
         await node.mongo.heal()
     load.fault_over()

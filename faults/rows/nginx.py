@@ -20,8 +20,8 @@ async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     before = cluster.nginx_workers()
     refreshed = await reload(cluster, load, rng)
     most = len(cluster.nginx_workers())
-    assert before & cluster.nginx_workers(), "no old worker has kept a socket"
-    assert all(reader.joined.is_set() for reader in load.readers if reader not in refreshed), "somebody lost the room"
+    assert before & cluster.nginx_workers(), "no old worker kept a socket"
+    assert all(reader.joined.is_set() for reader in load.readers if reader not in refreshed), "a reader lost the room"
     for reader in load.readers:
         reader.refresh()
     seconds = await old_workers_gone(cluster)

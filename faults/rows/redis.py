@@ -114,7 +114,7 @@ async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     await writers_go_on(load, GOES_ON_WITHIN_S)
     await history_is_read(load.readers[0])
     await asyncio.sleep(max(0.0, began + lasts_s - now()))
-    assert not any(reader.joined.is_set() for reader in newcomers), "somebody was let in without Redis"
+    assert not any(reader.joined.is_set() for reader in newcomers), "a newcomer was admitted without Redis"
     for node in cluster.nodes:
         await node.redis.heal()
     load.fault_over()

@@ -217,7 +217,7 @@ class FaultCluster:
             )
         )
         ours = [node.process for node in self.nodes]
-        # A driver's connection to a mongod that is no set's member yet would never know of sessions.
+        # A driver that connects before the set is initiated would never support sessions.
         await asyncio.to_thread(self.mongods.initiate, READY_TIMEOUT_S)
         await asyncio.gather(self.nginx.start(), *(process.start() for process in ours))
         await self._wait_until_ready([*ours, self.nginx])
@@ -244,7 +244,7 @@ class FaultCluster:
 
     async def _gateway(self, number: int) -> Node:
         redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
-        # Rows look in the log for who is gone, and why.
+        # Rows read in the log which client was disconnected, and why.
         env = {"ROOMS_API_URL": self._nginx_config.internal_url, "LOG_LEVEL": "debug", **self.shape.gateway_env}
         return self._service(f"gateway-{number}", self.shape.gateway_module, env, redis, None)
 

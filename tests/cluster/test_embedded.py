@@ -387,9 +387,7 @@ def test_an_interrupted_bench_reports_its_steps_and_leaves_nothing_behind(cluste
         text=True,
     )
     try:
-        block_until(
-            lambda: any(room["members"] for room in rooms_of_a_bench(cluster)), "somebody in the room of the bench"
-        )
+        block_until(lambda: any(room["members"] for room in rooms_of_a_bench(cluster)), "a viewer in the bench's room")
         bench.send_signal(signal.SIGINT)
         said, _ = bench.communicate(timeout=30)
     finally:

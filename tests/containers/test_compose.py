@@ -198,7 +198,7 @@ async def test_clients_of_a_restarting_gateway_rejoin_without_a_gap(stack: Compo
         state = next(c["State"] for c in stack.containers("realtime-gateway") if c["Id"] == gateway)
         assert state["ExitCode"] == 0
 
-        await wait_until(lambda: any(not socket.connected for socket, _ in people), "somebody loses the connection")
+        await wait_until(lambda: any(not socket.connected for socket, _ in people), "a lost connection")
         staying = [(socket, client) for socket, client in people if socket.connected]
         gone = [client for socket, client in people if not socket.connected]
         assert staying, "all visitors were on one gateway"

@@ -67,7 +67,7 @@ class Supervisor:
             ClusterError: a process did not get ready, or no process of a kind can serve. Everything is stopped again.
         """
         control_path = self._folder.socket_path()
-        control_path.unlink(missing_ok=True)  # A supervisor that was killed left it.
+        control_path.unlink(missing_ok=True)  # A killed supervisor leaves its socket behind.
         control = await serve(control_path, self._handle)
         watching_log = asyncio.create_task(self._bound_access_log())
         try:

@@ -164,7 +164,7 @@ def _wait_until_ready(supervisor: subprocess.Popen[bytes], data: Path, output: P
         if status.returncode == 0 and json.loads(status.stdout)["ready"]:
             return
         said = output.read_text(errors="replace")[-4_000:]
-        assert supervisor.poll() is None, f"gifchat up ended:\n{said}"
+        assert supervisor.poll() is None, f"gifchat up exited:\n{said}"
         assert time.monotonic() < deadline, f"gifchat up is not ready after {START_TIMEOUT_S} s:\n{said}"
         time.sleep(_LOOK_EVERY_S)
 

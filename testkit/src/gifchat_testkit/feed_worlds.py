@@ -148,6 +148,6 @@ async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterato
     task = asyncio.create_task(feed.run(), name="feed")
     try:
         yield feed
-        assert not task.done(), f"the feed ended: {task}"
+        assert not task.done(), f"the feed stopped: {task}"
     finally:
         await cancel_until_done(task)

@@ -156,7 +156,7 @@ class FakeCluster:
         try:
             yield node
             for task in tasks:
-                assert not task.done(), f"{task.get_name()} ended: {task}"
+                assert not task.done(), f"{task.get_name()} stopped: {task}"
         finally:
             await cancel_until_done(*tasks)
             await node.repair.aclose()

@@ -29,7 +29,7 @@ class ValkeySet:
     @property
     def spare(self) -> int:
         """The number of the other server."""
-        assert len(self.members) == 2, "there is no other one"
+        assert len(self.members) == 2, "the set has only one server"
         return 1 - self.used
 
     def follow(self, timeout_s: float = 10.0) -> None:

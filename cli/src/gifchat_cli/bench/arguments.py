@@ -12,7 +12,7 @@ DEFAULT_STEP, DEFAULT_MOST, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add all arguments except the data folder."""
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"the front door (default: {DEFAULT_URL})")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"address of the cluster (default: {DEFAULT_URL})")
     parser.add_argument(
         "--room-size", type=_count, metavar="N", help="viewers in each room (default: all viewers in one room)"
     )
