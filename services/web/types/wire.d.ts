@@ -76,7 +76,7 @@ declare namespace Wire {
 
   interface Sanction {
     code: string;
-    /** Null: for ever. */
+    /** Null if permanent. */
     until: string | null;
   }
 

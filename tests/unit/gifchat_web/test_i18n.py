@@ -60,8 +60,8 @@ def test_korean_sentences_are_formal() -> None:
 
 def test_every_text_is_used_and_every_used_text_is_there() -> None:
     used = set(_used_keys())
-    # Put together from parts: `${key}_for_ever`.
-    used |= {"you_were_banned_for_ever", "you_are_muted_for_ever"}
+    # Put together from parts: `${key}_permanently`.
+    used |= {"you_were_banned_permanently", "you_are_muted_permanently"}
     # Read by the language links.
     used.add("language_name")
     assert catalogue("en").keys() <= used

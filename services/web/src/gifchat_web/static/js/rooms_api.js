@@ -125,7 +125,7 @@ export class RoomsApi {
    * @param {string} roomId
    * @param {"bans" | "mutes"} what
    * @param {string} userId
-   * @param {number | null} seconds Null: for ever.
+   * @param {number | null} seconds Null if permanent.
    */
   sanction(roomId, what, userId, seconds = null) {
     return this.#ask("PUT", `/rooms/${roomId}/${what}/${userId}`, { seconds });

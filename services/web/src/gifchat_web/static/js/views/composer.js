@@ -94,7 +94,7 @@ export class ComposerView {
   /**
    * The user may not post.
    *
-   * @param {Date | null} until By the server's clock; null: for ever.
+   * @param {Date | null} until By the server's clock, or null if permanent.
    * @param {string} words
    */
   mute(until, words) {

@@ -40,7 +40,7 @@ export class OwnerMenu {
         ["unmute_user", () => this.#api.liftSanction(roomId, "mutes", userId)],
         ["kick_user", () => this.#api.kick(roomId, userId)],
         ["ban_1_hour", () => this.#api.sanction(roomId, "bans", userId, 3_600)],
-        ["ban_for_ever", () => this.#api.sanction(roomId, "bans", userId)],
+        ["ban_permanently", () => this.#api.sanction(roomId, "bans", userId)],
         ["unban_user", () => this.#api.liftSanction(roomId, "bans", userId)],
       );
     }

@@ -229,7 +229,9 @@ class RoomPage {
     const key = SANCTIONS[code];
     if (code === "unmuted") this.#composer.unmute(text("you_were_unmuted"));
     if (key === undefined) return;
-    const words = text(end === null && code !== "kicked" ? `${key}_for_ever` : key, { until: until && moment(until) });
+    const words = text(end === null && code !== "kicked" ? `${key}_permanently` : key, {
+      until: until && moment(until),
+    });
     if (code === "muted") this.#composer.mute(end, words);
     else this.#leave(words);
   }
