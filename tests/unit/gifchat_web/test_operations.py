@@ -37,7 +37,7 @@ def test_production_with_a_default_secret_says_so_and_does_not_start() -> None:
     )
     assert result.returncode == 2
     [sentence] = result.stderr.splitlines()
-    assert "SESSION_SECRETS holds the default secret" in sentence
+    assert "SESSION_SECRETS contains the default secret" in sentence
 
 
 def test_a_requested_stop_exits_with_success() -> None:
