@@ -110,7 +110,7 @@ class _Wired:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service as an ASGI application."""
+    """Build the service as an ASGI application."""
     wired = _wire(settings)
     app = FastAPI(
         title="GIF Chat",
@@ -303,7 +303,10 @@ async def _release(leadership: MongoLeadership) -> None:
 
 
 async def _readiness(wired: _Wired) -> tuple[int, dict[str, str]]:
-    """Unready without MongoDB or its indexes. Most of the service works without Redis, so it stays ready."""
+    """Return status code and body of the readiness probe.
+
+    The service is unready without MongoDB or its indexes. Most of it works without Redis, so it then stays ready.
+    """
     mongo_ok, redis_ok = await _mongo_answers(wired.mongo, wired.prepared), await _redis_answers(wired.redis)
     status = "unready" if not mongo_ok else "ok" if redis_ok else "degraded"
     body = {"status": status, "mongo": "ok" if mongo_ok else "away", "redis": "ok" if redis_ok else "away"}

@@ -14,6 +14,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_contracts.codec import Frame, encode
 from gifchat_rooms_api import metrics
 
@@ -47,12 +48,9 @@ class RedisPublisher:
 
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """Wait up to `timeout_s` for the queued frames to be sent, then drop the rest."""
-        if self._sender is not None and not self._sender.done():
+        if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=timeout_s)
-        while self._sender is not None and not self._sender.done():
-            # Again and again: on Python 3.11 one cancellation can be lost in `asyncio.wait_for`.
-            self._sender.cancel()
-            await asyncio.wait({self._sender}, timeout=0.1)
+            await cancel_until_done(self._sender)
         metrics.PUBLISH_DROPPED.inc(len(self._queue))
         self._queue.clear()
 

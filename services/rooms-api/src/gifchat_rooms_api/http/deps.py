@@ -1,4 +1,4 @@
-"""What routes ask about a request before they act: who sends it, from where, and whether it may change something."""
+"""Dependencies that routes share: the caller, the caller's address, and checks of origin, token and access."""
 
 import hmac
 from collections.abc import Collection
@@ -26,13 +26,13 @@ Membership = Annotated[
     Header(
         alias=MEMBERSHIP_HEADER,
         max_length=1_024,
-        description="The `membership` of the join ack. Not needed by the owner or while the session has a seat.",
+        description="The `membership` from the join ack. Not needed by the owner, or while the session has a seat.",
     ),
 ]
 
 
 class Guards:
-    """Dependencies of routes; each refuses what it does not let through."""
+    """Route dependencies that identify the caller, or refuse the request."""
 
     def __init__(
         self, signatures: Signatures, access: CheckAccess, allowed_origins: Collection[str], internal_token: str
@@ -43,34 +43,34 @@ class Guards:
         self._internal_authorization = f"Bearer {internal_token}".encode()
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
-        """Who is behind the session cookie; `SESSION_REQUIRED`."""
+        """Return the identity of the session cookie, or refuse with `SESSION_REQUIRED`."""
         session_id = self._signatures.session_of(cookie) if cookie else None
         if session_id is None:
             raise Refused(errors.SESSION_REQUIRED)
         return Identity.of_session(session_id)
 
     async def same_origin(self, request: Request) -> None:
-        """Refuse state-changing requests that another site's page makes a browser send."""
+        """Refuse state-changing requests that a browser sends for another site's page."""
         if is_forged(request.method, request.headers.getlist("origin"), self._allowed_origins):
             raise Refused(errors.ORIGIN_REFUSED)
 
-    async def from_a_service(self, request: Request) -> None:
-        """Refuse who does not know the internal token."""
+    async def internal_only(self, request: Request) -> None:
+        """Refuse callers without the internal token."""
         given = request.headers.get("authorization", "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, self._internal_authorization):
             raise Refused(errors.INTERNAL_ONLY)
 
     async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
-        """The rule by which the caller may read the room's log."""
-        who = await self.caller(await _session_cookie(request))
-        return await self._access.reader_rule(RoomId(room_id), who.user_id, membership)
+        """Return the rule under which the caller may read the room's log."""
+        user = await self.caller(await _session_cookie(request))
+        return await self._access.reader_rule(RoomId(room_id), user.user_id, membership)
 
     async def writer_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
-        """The rule by which the caller may write into the room."""
-        who = await self.caller(await _session_cookie(request))
-        return await self._access.writer_rule(RoomId(room_id), who.user_id, membership)
+        """Return the rule under which the caller may post into the room."""
+        user = await self.caller(await _session_cookie(request))
+        return await self._access.writer_rule(RoomId(room_id), user.user_id, membership)
 
 
 def address_of(request: Request) -> str:
-    """The client's address, as uvicorn found it behind the trusted proxies, in the form that rate limits count by."""
+    """Return the client's address behind the trusted proxies, in the form that rate limits count by."""
     return rate_limit_key(request.client.host if request.client else "unknown")

@@ -23,7 +23,7 @@ def internal_messages_router(
     post_messages: PostMessage, history: ReadHistory, rooms: Rooms, *, guards: Guards
 ) -> APIRouter:
     """Return the message routes under `/internal/v1`."""
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.from_a_service)])
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.internal_only)])
     Limit = Annotated[int, Query(ge=1, le=limits.HISTORY_PAGE_MAX)]  # noqa: N806 - a type
     Seq = Annotated[int | None, Query(ge=0, le=MAX_SEQ)]  # noqa: N806 - a type
 

@@ -24,7 +24,7 @@ def internal_rooms_router(
     rooms: ReadRooms, history: ReadHistory, *, guards: Guards, clock: Callable[[], datetime]
 ) -> APIRouter:
     """Return the room routes under `/internal/v1`."""
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.from_a_service)])
+    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.internal_only)])
 
     @router.get("/rooms/{room_id}")
     async def hosting_record(room_id: RoomIdText) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): how every refusal and failure looks over HTTP, and how the API documents them."""
+"""Problem documents (RFC 9457): answer refusals and failures with them, and describe them in the OpenAPI document."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -26,20 +26,20 @@ _SCHEMA: Mapping[str, Any] = {
     "description": "What went wrong and what to do about it (RFC 9457).",
     "type": "object",
     "properties": {
-        "type": {"type": "string", "format": "uri", "description": "Names the code."},
+        "type": {"type": "string", "format": "uri", "description": "URN of the code."},
         "title": {
             "type": "string",
             "description": "A sentence for people, in the language of `Accept-Language`.",
         },
         "status": {"type": "integer"},
         "detail": {"type": "string"},
-        "code": {"type": "string", "description": "Stable: programs decide by it."},
+        "code": {"type": "string", "description": "Stable identifier for programs."},
         "action": {"type": "string", "enum": ["fix", "stop", "retry", "reconnect"]},
         "retry": {"type": "boolean", "description": "Whether the same request may succeed later."},
-        "instance": {"type": "string", "description": "The path that was asked for."},
+        "instance": {"type": "string", "description": "The requested path."},
         "errors": {
             "type": "array",
-            "description": "With `validation_failed`: each thing that is wrong.",
+            "description": "With `validation_failed`: every violation.",
             "items": {
                 "type": "object",
                 "properties": {"where": {"type": "string"}, "message": {"type": "string"}},
@@ -75,9 +75,9 @@ def problem(
 
 
 def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
-    """A route's `responses`: every answer other than the good one, with an example for each code.
+    """Return a route's `responses`: every answer except success, with an example for each code.
 
-    What any route can answer (a wrong parameter, a broken store) is there without being named.
+    The codes that any route can answer with (an invalid parameter, an unavailable store) are always included.
     """
     by_status: dict[int | str, dict[str, Any]] = {}
     for code in dict.fromkeys((*codes, errors.VALIDATION_FAILED, errors.UNAVAILABLE)):
@@ -96,7 +96,7 @@ def problems(*codes: ErrorCode) -> dict[int | str, dict[str, Any]]:
 
 
 def document_problems(app: FastAPI) -> None:
-    """Put the schema that `problems` refers to into the OpenAPI document."""
+    """Add the schema of problem documents to the OpenAPI document."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -108,7 +108,7 @@ def document_problems(app: FastAPI) -> None:
 
 
 def answer_with_problems(app: FastAPI) -> None:
-    """Turn everything that a route can raise into a problem document."""
+    """Answer every error that a route can raise with a problem document."""
 
     @app.exception_handler(Refused)
     async def refused(request: Request, refusal: Refused) -> Response:
@@ -129,7 +129,7 @@ def answer_with_problems(app: FastAPI) -> None:
         found = error.errors()
         if any(each["type"] == "json_invalid" for each in found):
             return problem(request, errors.MALFORMED, detail="The body is not JSON.")
-        return problem(request, errors.VALIDATION_FAILED, wrong=_what_is_wrong(found))
+        return problem(request, errors.VALIDATION_FAILED, wrong=_violations(found))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
@@ -141,10 +141,10 @@ def answer_with_problems(app: FastAPI) -> None:
         return problem(request, errors.INTERNAL)
 
 
-def _what_is_wrong(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Where and why, without what was sent: it may be a password."""
-    wrong = [
+def _violations(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return where and why the input is invalid, without the input itself, which may be a password."""
+    violations = [
         {"where": ".".join(map(str, each["loc"])).encode("ascii", "replace").decode(), "message": each["msg"]}
         for each in found
     ]
-    return wrong[:20]
+    return violations[:20]

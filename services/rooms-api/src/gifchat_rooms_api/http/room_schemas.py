@@ -103,7 +103,7 @@ class SanctionRequest(BaseModel):
     model_config = _STRICT
 
     seconds: Annotated[
-        int | None, Field(ge=1, le=SANCTION_MAX_S, description="Null or omitted means for ever.", examples=[600])
+        int | None, Field(ge=1, le=SANCTION_MAX_S, description="Null or omitted means forever.", examples=[600])
     ] = None
 
 
@@ -142,4 +142,4 @@ class Sanction(BaseModel):
     room: RoomIdText
     user_id: UserIdText
     code: Literal["banned", "muted"]
-    until: Moment | None = Field(description="Null means for ever.")
+    until: Moment | None = Field(description="Null means forever.")

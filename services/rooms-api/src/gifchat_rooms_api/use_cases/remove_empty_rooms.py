@@ -24,7 +24,7 @@ class RemoveEmptyRooms:
         clock: Callable[[], datetime],
         ttl_s: float,
     ) -> None:
-        """`ttl_s` is how long a room may stay empty; 0 keeps empty rooms for ever."""
+        """`ttl_s` is how long a room may stay empty; 0 keeps empty rooms forever."""
         self._store = store
         self._occupancy = occupancy
         self._remove_room = remove_room
