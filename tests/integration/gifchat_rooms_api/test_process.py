@@ -58,7 +58,7 @@ def ready(http: httpx.Client) -> bool:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"ENVIRONMENT": "production"}, "SESSION_SECRETS holds the default secret"),
+        ({"ENVIRONMENT": "production"}, "SESSION_SECRETS contains the default secret"),
         ({"PORT": "many"}, "PORT: Input should be a valid integer"),
         ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS must name the proxies"),
     ],
