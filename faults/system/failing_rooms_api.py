@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import httpx
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.types import Message, Receive, Scope, Send
 
 from faults.system.cluster import Node
 from gifchat_cli.ports import LOOPBACK
@@ -101,7 +102,9 @@ class Failpoints:
 class _Edge:
     """Wraps the service: receives failpoints and holds replies back."""
 
-    def __init__(self, inner: ASGIApp, failpoints: Failpoints) -> None:
+    def __init__(self, inner: Starlette, failpoints: Failpoints) -> None:
+        self.state = inner.state
+        """The service's own state, which `serve` reads."""
         self._inner = inner
         self._failpoints = failpoints
 
