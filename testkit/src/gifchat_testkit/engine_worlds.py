@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import socketio
@@ -19,6 +19,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_realtime_gateway.engine.connection import CloseReason
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
+from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.overrides import ChatServer, EventHandler
@@ -54,23 +55,22 @@ class World:
         return f"http://127.0.0.1:{self.port}"
 
 
-def options(world: Callable[[], World], **more: Any) -> dict[str, Any]:
+def options(world: Callable[[], World], **more: Any) -> EngineOptions:
     """Return the options for either server, with short ping times."""
-    return {
-        "allowed_origins": [ORIGIN],
-        "trusted_proxies": "127.0.0.1",
-        "ping_interval_s": PING_INTERVAL_S,
-        "ping_timeout_s": PING_TIMEOUT_S,
-        "max_bytes": MAX_BYTES,
-        "draining": lambda: world().draining,
-        "namespace_timeout_s": 45.0,
-        **more,
-    }
+    usual = EngineOptions(
+        allowed_origins=[ORIGIN],
+        trusted_proxies="127.0.0.1",
+        ping_interval_s=PING_INTERVAL_S,
+        ping_timeout_s=PING_TIMEOUT_S,
+        max_bytes=MAX_BYTES,
+        draining=lambda: world().draining,
+    )
+    return replace(usual, **more)
 
 
 def engine_world(**more: Any) -> World:
     """Create an Engine.IO server that echoes messages. Some messages are commands."""
-    engine = EngineServer(**options(lambda: world, **more))
+    engine = EngineServer(options=options(lambda: world, **more))
     world = World(engine)
 
     async def on_connect(sid: str, environ: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ NAMESPACES = ("/", "/custom", "/admin")
 def chat_world(**more: Any) -> World:
     """Create a Socket.IO server with the namespaces `/`, `/custom`, and `/admin`, which requires a token."""
     manager = ClientManager()
-    server = ChatServer(client_manager=manager, async_handlers=False, **options(lambda: world, **more))
+    server = ChatServer(client_manager=manager, async_handlers=False, options=options(lambda: world, **more))
     world = World(server.eio)
     for namespace in NAMESPACES:
         _Namespace(server, manager, world, namespace)
@@ -123,7 +123,7 @@ class _Namespace:
 
     def __init__(self, server: ChatServer, manager: ClientManager, world: World, name: str) -> None:
         self._server, self._manager, self._world, self._name = server, manager, world, name
-        self._group = Group(FlushScheduler(), deflates=world.engine.deflate)
+        self._group = Group(FlushScheduler(), deflates=world.engine.options.deflate)
         handlers: dict[str, EventHandler] = {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_chassis.logs import configure_logs
+from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.overrides import ChatServer
@@ -40,21 +41,22 @@ class Options:
     max_payload_bytes: int = 1_000_000
     allowed_origins: Sequence[str] = ()
 
-    def for_engine(self) -> dict[str, Any]:
-        """Return the arguments for `EngineServer` and `ChatServer`."""
-        return {
-            "allowed_origins": self.allowed_origins,
-            "trusted_proxies": "127.0.0.1",
-            "ping_interval_s": self.ping_interval_s,
-            "ping_timeout_s": self.ping_timeout_s,
-            "max_bytes": self.max_payload_bytes,
-            "draining": lambda: False,
-        }
+    def for_engine(self, path: str) -> EngineOptions:
+        """Return the options for `EngineServer` and `ChatServer`."""
+        return EngineOptions(
+            allowed_origins=self.allowed_origins,
+            trusted_proxies="127.0.0.1",
+            ping_interval_s=self.ping_interval_s,
+            ping_timeout_s=self.ping_timeout_s,
+            max_bytes=self.max_payload_bytes,
+            draining=lambda: False,
+            path=path,
+        )
 
 
 def engine_io(options: Options) -> EngineServer:
     """Make an Engine.IO server below `/engine.io/` that echoes text and binary messages."""
-    engine = EngineServer(**options.for_engine(), path="/engine.io")
+    engine = EngineServer(options=options.for_engine("/engine.io"))
 
     async def on_connect(sid: str, _environ: dict[str, Any]) -> None:
         engine.namespace_opened(sid)
@@ -70,7 +72,7 @@ def engine_io(options: Options) -> EngineServer:
 
 def socket_io(options: Options) -> ChatServer:
     """Make a Socket.IO server with the namespaces and events of the official suite."""
-    server = ChatServer(client_manager=ClientManager(), async_handlers=False, **options.for_engine())
+    server = ChatServer(client_manager=ClientManager(), async_handlers=False, options=options.for_engine("/socket.io"))
     for namespace in NAMESPACES:
         _add_namespace(server, namespace)
     return server

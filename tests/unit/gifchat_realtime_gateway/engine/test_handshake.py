@@ -18,6 +18,7 @@ from gifchat_realtime_gateway.engine.handshake import (
     parse_query,
     parse_request,
 )
+from gifchat_realtime_gateway.engine.options import EngineOptions
 
 ORIGIN = "https://chat.example"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -50,12 +51,14 @@ class World:
         self.registry = Registry()
         self.handshake = Handshake(
             self.registry,
-            allowed_origins=[ORIGIN],
-            trusted_proxies=trusted,
-            ping_interval_s=25.0,
-            ping_timeout_s=20.0,
-            max_bytes=65_536,
-            draining=lambda: self.draining,
+            EngineOptions(
+                allowed_origins=[ORIGIN],
+                trusted_proxies=trusted,
+                ping_interval_s=25.0,
+                ping_timeout_s=20.0,
+                max_bytes=65_536,
+                draining=lambda: self.draining,
+            ),
         )
 
     def ask(

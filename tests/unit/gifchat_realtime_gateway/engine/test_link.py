@@ -19,6 +19,7 @@ from gifchat_realtime_gateway.engine import link as link_module
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
 from gifchat_realtime_gateway.engine.link import MAX_BUFFER_BYTES, WebSocketLink
+from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_testkit.engine_worlds import ORIGIN
 from gifchat_testkit.raw_websocket import client_frame, close_payload
@@ -96,12 +97,14 @@ class Node:
         self.received: list[str | bytes] = []
         self.state = SimpleNamespace(connections=set())
         self.engine = EngineServer(
-            allowed_origins=[ORIGIN],
-            trusted_proxies="",
-            ping_interval_s=25.0,
-            ping_timeout_s=20.0,
-            max_bytes=65_536,
-            draining=lambda: False,
+            options=EngineOptions(
+                allowed_origins=[ORIGIN],
+                trusted_proxies="",
+                ping_interval_s=25.0,
+                ping_timeout_s=20.0,
+                max_bytes=65_536,
+                draining=lambda: False,
+            )
         )
 
         async def connect(_sid: str, _environ: dict[str, Any]) -> None:

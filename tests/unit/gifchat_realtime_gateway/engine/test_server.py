@@ -6,7 +6,7 @@ from gifchat_testkit.engine_worlds import options
 
 
 async def test_the_number_of_closed_connections_with_unpolled_packets_is_limited() -> None:
-    engine = EngineServer(**options(lambda: None))  # type: ignore[arg-type, return-value]
+    engine = EngineServer(options=options(lambda: None))  # type: ignore[arg-type, return-value]
     sids = [f"sid-{number}" for number in range(MAX_LINGERING + 10)]
     for sid in sids:
         connection = engine.add(sid, {}, None)

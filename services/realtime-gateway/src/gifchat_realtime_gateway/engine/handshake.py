@@ -20,11 +20,11 @@ from gifchat_contracts import errors
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.connection import Connection, Link
 from gifchat_realtime_gateway.engine.deflate import negotiate
-from gifchat_realtime_gateway.engine.relay import RELAY_PATH, Relay
+from gifchat_realtime_gateway.engine.options import EngineOptions
+from gifchat_realtime_gateway.engine.relay import RELAY_PATH
 from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import accept_key, text_frame
 
-PATH = "/socket.io"
 NODE_HEADER = "x-engine-io-node"
 """Response header of a handshake with this node's tag. A load balancer learns from it which server holds a sid."""
 _WEBSOCKET_VERSION = "13"
@@ -152,45 +152,20 @@ class Registry(Protocol):
 class Handshake:
     """Decides about requests."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        *,
-        allowed_origins: Sequence[str],
-        trusted_proxies: str,
-        ping_interval_s: float,
-        ping_timeout_s: float,
-        max_bytes: int,
-        draining: Callable[[], bool],
-        deflate: bool = False,
-        relay: Relay | None = None,
-        session_of: Callable[[str], str | None] = lambda _cookies: None,
-        path: str = PATH,
-    ) -> None:
-        """`trusted_proxies`: comma-separated addresses and networks whose X-Forwarded-For is trusted.
-
-        `max_bytes` limits a message from a client. `draining` tells whether the node refuses new connections. `deflate`
-        accepts offers of compression. Without `relay` this node has no peers. `session_of` returns the id of the
-        user's session in a `Cookie` header; None without a valid one. `path` has no trailing slash.
-        """
-        self.max_bytes = max_bytes
-        self.deflate = deflate
+    def __init__(self, registry: Registry, options: EngineOptions) -> None:
+        self.options = options
         self._registry = registry
-        self._allowed_origins = frozenset(allowed_origins)
-        self._proxies = TrustedProxies(trusted_proxies)
-        self._ping_interval_s = ping_interval_s
-        self._ping_timeout_s = ping_timeout_s
-        self._draining = draining
-        self.relay = relay
-        self.node_tag = relay.own_tag if relay else ""
+        self._allowed_origins = frozenset(options.allowed_origins)
+        self._proxies = TrustedProxies(options.trusted_proxies)
+        self.relay = options.relay
+        self.node_tag = options.relay.own_tag if options.relay else ""
         """The prefix of new sids."""
-        self._session_of = session_of
-        self._path = f"{path}/"
+        self._path = f"{options.path}/"
 
     def session_of(self, headers: Mapping[str, str]) -> str | None:
         """Return the id of the user's session in the request's cookies; None without a valid one."""
         cookies = headers.get("cookie")
-        return self._session_of(cookies) if cookies else None
+        return self.options.session_of(cookies) if cookies else None
 
     def find(self, sid: str, headers: Mapping[str, str], *, relayed: bool) -> "Connection | OtherNode | Refusal":
         """Find the connection with this sid.
@@ -222,13 +197,14 @@ class Handshake:
 
     def refuse_while_draining(self) -> Refusal | None:
         """Return a 503 while this node drains, at which nginx tries the next node; otherwise None."""
-        if not self._draining():
+        if not self.options.draining():
             return None
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         """Return the OPEN packet of a new connection."""
-        return protocol.open_packet(sid, upgrades, self._ping_interval_s, self._ping_timeout_s, self.max_bytes)
+        options = self.options
+        return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
         return self._proxies.client_address(peer, forwarded_for)
@@ -253,7 +229,7 @@ class Handshake:
             return Refusal.of(ErrorCode.UNSUPPORTED_PROTOCOL)
         if query.get("transport") != "websocket":
             return Refusal.of(ErrorCode.TRANSPORT_UNKNOWN)
-        offers = headers.get("sec-websocket-extensions", "") if self.deflate else ""
+        offers = headers.get("sec-websocket-extensions", "") if self.options.deflate else ""
         extension = negotiate(offers, headers.get("user-agent", "")) if offers else None
         response = (
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"

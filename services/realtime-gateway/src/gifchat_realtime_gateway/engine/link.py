@@ -246,7 +246,7 @@ class WebSocketLink(asyncio.Protocol):
         # A response to an earlier request may still be buffered, and a direct write would overtake it.
         self._buffering = transport.get_write_buffer_size() > 0
         self.deflates = accepted.deflates
-        self._parser = Parser(self._handshake.max_bytes, deflates=accepted.deflates)
+        self._parser = Parser(self._handshake.options.max_bytes, deflates=accepted.deflates)
         self.write(accepted.response)
         if accepted.upgrades is None:
             self.connection = accepted.open(self)

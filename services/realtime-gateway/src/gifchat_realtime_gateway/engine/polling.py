@@ -202,7 +202,7 @@ class Polling:
         request = PollingRequest(exchange.method, exchange.query_string, exchange.headers, exchange.peer)
         if request.method == "POST":
             try:
-                request = replace(request, body=await exchange.read_body(self._handshake.max_bytes))
+                request = replace(request, body=await exchange.read_body(self._handshake.options.max_bytes))
             except _BodyCutOffError:
                 await relay.end_session(tag, request)
                 return
@@ -256,7 +256,7 @@ class Polling:
         connection.posting = True
         try:
             try:
-                body = await exchange.read_body(self._handshake.max_bytes)
+                body = await exchange.read_body(self._handshake.options.max_bytes)
             except _BodyCutOffError:
                 connection.close(CloseReason.TRANSPORT_CLOSE)
                 return

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,19 +12,17 @@ from starlette.types import Receive, Scope, Send
 
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, Link, State
 from gifchat_realtime_gateway.engine.first_request import FirstRequest
-from gifchat_realtime_gateway.engine.handshake import PATH, Handshake, parse_query
+from gifchat_realtime_gateway.engine.handshake import Handshake, parse_query
 from gifchat_realtime_gateway.engine.heartbeat import Heartbeat
 from gifchat_realtime_gateway.engine.link import WebSocketLink
+from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.pipelining import with_deferred_upgrades
 from gifchat_realtime_gateway.engine.polling import Polling, RelayedRequests
-from gifchat_realtime_gateway.engine.relay import Relay
 from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import CloseCode
 
 Handler = Callable[..., Awaitable[Any]]
 
-NAMESPACE_TIMEOUT_S = 45.0
-"""A client must open a Socket.IO namespace within this time, or the server closes its connection."""
 LINGER_S = 30.0
 """How long unpolled packets are kept after the server has closed a connection."""
 MAX_LINGERING = 1_000
@@ -43,55 +41,23 @@ class EngineServer:
     async_mode = "asgi"
     reason = CloseReason
 
-    def __init__(
-        self,
-        *,
-        allowed_origins: Sequence[str],
-        trusted_proxies: str,
-        ping_interval_s: float,
-        ping_timeout_s: float,
-        max_bytes: int,
-        draining: Callable[[], bool],
-        deflate: bool = False,
-        relay: Relay | None = None,
-        session_of: Callable[[str], str | None] = lambda _cookies: None,
-        namespace_timeout_s: float = NAMESPACE_TIMEOUT_S,
-        path: str = PATH,
-        **_engineio_options: Any,
-    ) -> None:
-        """See `Handshake` for most parameters.
-
-        `namespace_timeout_s`: see `NAMESPACE_TIMEOUT_S`. `_engineio_options`: options that python-socketio passes for
-        its own server; ignored.
-        """
+    def __init__(self, *, options: EngineOptions, **_engineio_options: Any) -> None:
+        """`_engineio_options`: options that python-socketio passes for its own server; ignored."""
+        self.options = options
         self.connections: dict[str, Connection] = {}
         """The open connections, by sid."""
-        self.deflate = deflate
         self.on_closed: Callable[[str], None] | None = None
         """Called with the sid as soon as a connection closes. The `disconnect` handler runs later."""
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._heartbeat = Heartbeat(ping_interval_s, ping_timeout_s)
-        self._namespace_timeout_s = namespace_timeout_s
+        self._heartbeat = Heartbeat(options.ping_interval_s, options.ping_timeout_s)
         self._namespace_deadlines: deque[tuple[float, str]] = deque()
         """When each new connection must have opened a namespace, with its sid."""
         self._lingering: dict[str, Connection] = {}
         """Closed connections with packets left for the client's next poll, by sid."""
         self._linger_deadlines: deque[tuple[float, str]] = deque()
         """When each lingering connection is dropped, with its sid."""
-        self._handshake = Handshake(
-            self,
-            allowed_origins=allowed_origins,
-            trusted_proxies=trusted_proxies,
-            ping_interval_s=ping_interval_s,
-            ping_timeout_s=ping_timeout_s,
-            max_bytes=max_bytes,
-            draining=draining,
-            deflate=deflate,
-            relay=relay,
-            session_of=session_of,
-            path=path,
-        )
+        self._handshake = Handshake(self, options)
         self._polling = Polling(self._handshake, self)
         self.relayed_requests = RelayedRequests(self._polling)
         """The ASGI application for `relay.RELAY_PATH`."""
@@ -161,7 +127,7 @@ class EngineServer:
         connection = self.connections[sid] = Connection(sid, self, environ, link)
         connection.base64 = bool(parse_query(environ.get("QUERY_STRING", "")).get("b64"))
         self._heartbeat.schedule_ping(connection)
-        self._namespace_deadlines.append((time.monotonic() + self._namespace_timeout_s, sid))
+        self._namespace_deadlines.append((time.monotonic() + self.options.namespace_timeout_s, sid))
         return connection
 
     async def handle_message(self, connection: Connection, data: str | bytes) -> None:

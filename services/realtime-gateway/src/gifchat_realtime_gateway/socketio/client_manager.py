@@ -31,7 +31,7 @@ class RoomGroup:
 
     def __init__(self, manager: "ClientManager") -> None:
         self._manager = manager
-        self._group = Group(manager.flush_scheduler, deflates=manager.server.eio.deflate)
+        self._group = Group(manager.flush_scheduler, deflates=manager.server.eio.options.deflate)
         self._connections: dict[str, Connection] = {}
 
     def add(self, sid: str) -> None:

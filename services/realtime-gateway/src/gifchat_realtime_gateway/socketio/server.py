@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from gifchat_contracts import limits
+from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.relay import Relay
 from gifchat_realtime_gateway.ports import Signatures
 from gifchat_realtime_gateway.settings import Settings
@@ -30,13 +31,15 @@ def create_server(
         client_manager=manager,
         async_handlers=False,
         logger=quiet,
-        allowed_origins=settings.allowed_origins,
-        trusted_proxies=settings.forwarded_allow_ips,
-        ping_interval_s=settings.ping_interval,
-        ping_timeout_s=settings.ping_timeout,
-        max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
-        draining=draining,
-        deflate=settings.message_deflate,
-        relay=relay,
-        session_of=partial(session_in, signatures),
+        options=EngineOptions(
+            allowed_origins=settings.allowed_origins,
+            trusted_proxies=settings.forwarded_allow_ips,
+            ping_interval_s=settings.ping_interval,
+            ping_timeout_s=settings.ping_timeout,
+            max_bytes=limits.SOCKET_MESSAGE_MAX_BYTES,
+            draining=draining,
+            deflate=settings.message_deflate,
+            relay=relay,
+            session_of=partial(session_in, signatures),
+        ),
     )
