@@ -55,7 +55,7 @@ async def _lifespan(_app: Starlette) -> AsyncIterator[None]:
 
 if __name__ == "__main__":
     uvicorn.run(
-        socketio.ASGIApp(server, Starlette(lifespan=_lifespan)),  # type: ignore[no-untyped-call]
+        socketio.ASGIApp(server, Starlette(lifespan=_lifespan)),
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
         loop="uvloop",

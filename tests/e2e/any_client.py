@@ -72,7 +72,7 @@ class Client:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._gone = asyncio.Event()
         self._sync = kind == "Client"
-        self._socket: Any = SyncClient() if self._sync else socketio.AsyncClient()  # type: ignore[no-untyped-call]
+        self._socket: Any = SyncClient() if self._sync else socketio.AsyncClient()
         self._on("connect", self._on_connect)
         self._on("connect_error", lambda *what: self.fault(f"connect_error: {what}"))
         self._on("disconnect", self._on_disconnect)

@@ -118,7 +118,7 @@ async def chat_socket(
     namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]
     # `connect(headers=…)` would send the cookie with the first request alone, and a sid needs it in all of them.
     async with aiohttp.ClientSession(headers=headers) as http:
-        client: Any = socketio.AsyncClient(reconnection=False, http_session=http)  # type: ignore[no-untyped-call]
+        client: Any = socketio.AsyncClient(reconnection=False, http_session=http)
         socket = ChatSocket(client)
         await client.connect(url, transports=list(transports), namespaces=namespaces, wait_timeout=10)
         try:

@@ -152,7 +152,7 @@ class _Namespace:
         self._world.environs[sid] = environ
         await self._emit("auth", auth or {}, to=sid)
         if self._name == "/admin" and (auth or {}).get("token") != "secret":
-            raise Refused("Not authorized", {"wants": "a token"})  # type: ignore[no-untyped-call]
+            raise Refused("Not authorized", {"wants": "a token"})
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
         self._world.told.append(("disconnect", self._name, sid, reason))
@@ -218,7 +218,7 @@ def served(world: World) -> Iterator[World]:
         await cancel_until_done(running)
         await world.engine.shutdown()
 
-    app = socketio.ASGIApp(world.engine, Starlette(lifespan=lifespan))  # type: ignore[no-untyped-call]
+    app = socketio.ASGIApp(world.engine, Starlette(lifespan=lifespan))
     listener = socket.create_server(("127.0.0.1", 0), backlog=1_024)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES // 2)
     world.port = listener.getsockname()[1]

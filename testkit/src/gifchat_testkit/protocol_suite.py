@@ -121,7 +121,7 @@ async def serve(engine: EngineServer, path: str, port: int) -> None:
         running.cancel()
         await engine.shutdown()
 
-    app = socketio.ASGIApp(engine, Starlette(lifespan=lifespan), socketio_path=path)  # type: ignore[no-untyped-call]
+    app = socketio.ASGIApp(engine, Starlette(lifespan=lifespan), socketio_path=path)
     server = uvicorn.Server(
         uvicorn.Config(
             app,

@@ -474,7 +474,7 @@ async def test_the_address_is_the_one_that_our_proxy_saw(
     gateway: Service, forwarded: str | None, expected: str, transport: str
 ) -> None:
     headers = {"User-Agent": "test"} | ({} if forwarded is None else {"X-Forwarded-For": forwarded})
-    client: Any = socketio.AsyncClient(reconnection=False)  # type: ignore[no-untyped-call]
+    client: Any = socketio.AsyncClient(reconnection=False)
     before = len(gateway.log)
     await client.connect(gateway.url, headers=headers, transports=[transport], namespaces=[CHAT_NAMESPACE])
     lines = [json.loads(line) for line in gateway.log[before:].splitlines()]

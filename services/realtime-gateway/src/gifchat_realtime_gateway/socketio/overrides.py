@@ -1,4 +1,4 @@
-"""Every use of python-socketio's insides. All other modules use its public API, with the types that are given here.
+"""Every use of python-socketio's insides. All other modules use its public API. Its types are in `stubs/socketio/`.
 
 `test_overrides.py` fails when an installed release no longer calls what is overridden here, or changes its parameters.
 """
@@ -7,9 +7,13 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any
 
 import structlog
+from socketio import ASGIApp as SocketIOApp
+from socketio import AsyncServer
+from socketio.async_manager import AsyncManager
+from socketio.packet import Packet as LibraryPacket
 
 from gifchat_contracts import limits
 from gifchat_contracts.ids import Pid
@@ -25,82 +29,6 @@ from gifchat_realtime_gateway.socketio.packet import (
 )
 
 EventHandler = Callable[..., Awaitable[Any]]
-
-if TYPE_CHECKING:
-    # python-socketio has no types. These are the parts that the gateway uses.
-    from starlette.types import ASGIApp, Receive, Scope, Send
-
-    class SocketIOApp:
-        """`socketio.ASGIApp`."""
-
-        def __init__(self, socketio_server: "ChatServer", other_asgi_app: ASGIApp) -> None: ...
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            """Serve one request."""
-
-    class _Packet:
-        packet_type: int
-        data: Any
-        namespace: str | None
-        id: int | None
-        attachments: list[bytes]
-        attachment_count: int
-
-        @overload
-        def __init__(
-            self, packet_type: int, data: Any, namespace: str | None = None, id: int | None = None
-        ) -> None: ...
-        @overload
-        def __init__(self, *, encoded_packet: str | bytes) -> None: ...
-        def __init__(self, *_parts: Any, **_named: Any) -> None: ...
-        def encode(self) -> str | list[str | bytes]: ...
-        def add_attachment(self, attachment: bytes) -> bool: ...
-
-    class _Manager:
-        server: "ChatServer"
-        rooms: dict[str, dict[str | None, dict[str, str]]]
-        callbacks: dict[str, Any]
-        pending_connect: dict[str, list[str]]
-        pending_disconnect: dict[str, Any]
-
-        async def connect(self, sid: str, namespace: str) -> str: ...
-        async def disconnect(self, sid: str, namespace: str) -> None: ...
-        def is_connected(self, sid: str, namespace: str) -> bool: ...
-        def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None: ...
-        def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None: ...
-        def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None: ...
-        def basic_leave_room(self, sid: str, namespace: str, room: str | None) -> None: ...
-        async def trigger_callback(self, sid: str | None, id: int | None, data: Any) -> None: ...  # noqa: A002
-
-    class _Server:
-        environ: dict[str, dict[str, Any]]
-        handlers: dict[str, dict[str, EventHandler]]
-        manager: "SessionTable"
-        not_handled: object
-        _binary_packet: dict[str, "Packet"]
-
-        def __init__(self, *, serializer: type["Packet"], **options: Any) -> None: ...
-        def on(self, event: str, handler: EventHandler, namespace: str) -> None: ...
-        def get_environ(self, sid: str, namespace: str) -> dict[str, Any]: ...
-        async def emit(
-            self,
-            event: str,
-            data: Any = None,
-            to: str | None = None,
-            *,
-            namespace: str,
-            callback: EventHandler | None = None,
-        ) -> None: ...
-        async def disconnect(self, sid: str, namespace: str) -> None: ...
-        async def shutdown(self) -> None: ...
-        async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None: ...
-        async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str) -> None: ...
-        async def _send_eio_packet(self, eio_sid: str, eio_pkt: Any) -> None: ...
-
-else:
-    from socketio import ASGIApp as SocketIOApp
-    from socketio import AsyncServer as _Server
-    from socketio.async_manager import AsyncManager as _Manager
-    from socketio.packet import Packet as _Packet
 
 __all__ = ["GOODBYE", "RESERVED_EVENTS", "ChatServer", "EventHandler", "Packet", "SessionTable", "SocketIOApp"]
 
@@ -126,7 +54,7 @@ class _Json:
         return to_json(data)
 
 
-class Packet(_Packet):
+class Packet(LibraryPacket):
     """A Socket.IO packet that reads what clients send by the rules of the protocol.
 
     Raises:
@@ -165,12 +93,14 @@ class Packet(_Packet):
         return fill_placeholders(data, attachments)
 
 
-class SessionTable(_Manager):
+class SessionTable(AsyncManager):
     """Which session belongs to which connection, by namespace.
 
     python-socketio's own manager searches every room of a namespace when a client leaves. We do not use its rooms, so a
     session is one entry here.
     """
+
+    server: "ChatServer"
 
     def sessions(self, namespace: str) -> Mapping[str, str]:
         """Return the connection of each session in the namespace, by the session's sid."""
@@ -205,10 +135,13 @@ class SessionTable(_Manager):
             yield room, sessions[room]
 
 
-class ChatServer(_Server):
+class ChatServer(AsyncServer):
     """python-socketio's server on our engine. It follows the Socket.IO 5 protocol where the library does not."""
 
     eio: EngineServer
+    manager: SessionTable
+    _binary_packet: dict[str, Packet]
+    """Packets that wait for their attachments, by connection."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(serializer=Packet, **options)

@@ -1,0 +1,56 @@
+"""python-socketio has no types. These are the parts that `gifchat_realtime_gateway.socketio.overrides` uses."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar, overload
+
+from socketio.async_manager import AsyncManager
+from starlette.types import ASGIApp as _App
+from starlette.types import Receive, Scope, Send
+
+_Handler = Callable[..., Awaitable[Any]]
+_HandlerT = TypeVar("_HandlerT", bound=_Handler)
+
+class _Engine(Protocol):
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+class Client:
+    def __getattr__(self, name: str) -> Any: ...
+
+def __getattr__(name: str) -> Any: ...
+
+class ASGIApp:
+    def __init__(
+        self, socketio_server: _Engine, other_asgi_app: _App | None = None, *, socketio_path: str = "socket.io"
+    ) -> None: ...
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+class AsyncServer:
+    eio: Any
+    environ: dict[str, dict[str, Any]]
+    handlers: dict[str, dict[str, _Handler]]
+    manager: AsyncManager
+    not_handled: object
+    _binary_packet: dict[str, Any]
+
+    def __init__(self, **options: Any) -> None: ...
+    @overload
+    def on(self, event: str, handler: _Handler, namespace: str) -> None: ...
+    @overload
+    def on(self, event: str, *, namespace: str) -> Callable[[_HandlerT], _HandlerT]: ...
+    def get_environ(self, sid: str, namespace: str) -> dict[str, Any]: ...
+    async def emit(
+        self,
+        event: str,
+        data: Any = None,
+        to: str | None = None,
+        *,
+        namespace: str,
+        callback: _Handler | None = None,
+    ) -> None: ...
+    async def enter_room(self, sid: str, room: str, namespace: str) -> None: ...
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+    async def disconnect(self, sid: str, namespace: str) -> None: ...
+    async def shutdown(self) -> None: ...
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None: ...
+    async def _handle_disconnect(self, eio_sid: str, namespace: str | None, reason: str) -> None: ...
+    async def _send_eio_packet(self, eio_sid: str, eio_pkt: Any) -> None: ...
