@@ -6,7 +6,6 @@ requests over HTTP, and splices upgrading WebSockets to the session's node byte 
 """
 
 import asyncio
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -16,6 +15,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from gifchat_chassis.internal_token import InternalToken
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.sid import tag_of
 from gifchat_realtime_gateway.engine.splice import Side
@@ -94,9 +94,9 @@ class Relay:
         self._on_socket = on_socket
         self.own_tag = own_tag
         self._nodes = nodes
-        self._authorization = f"Bearer {internal_token}"
+        self._token = InternalToken(internal_token)
         self._http = aiohttp.ClientSession(
-            headers={"Authorization": self._authorization},
+            headers={"Authorization": self._token.authorization},
             timeout=aiohttp.ClientTimeout(connect=CONNECT_TIMEOUT_S, sock_read=poll_timeout_s),
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -120,8 +120,7 @@ class Relay:
 
     def authorized(self, headers: Mapping[str, str]) -> bool:
         """Whether another node of this cluster sent the request."""
-        given = headers.get("authorization", "")
-        return hmac.compare_digest(given.encode("latin-1", "replace"), self._authorization.encode())
+        return self._token.matches(headers.get("authorization"))
 
     def relayed(self) -> list[RelayedId]:
         """Return the requests and WebSockets that this node is relaying."""
@@ -221,6 +220,6 @@ class Relay:
         method, target, version = first.split(b" ")
         _, _, query = target.partition(b"?")
         kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in _REPLACED_HEADERS]
-        own = (f"authorization: {self._authorization}", f"x-forwarded-for: {address}")
+        own = (f"authorization: {self._token.authorization}", f"x-forwarded-for: {address}")
         first = b"%b %b?%b %b" % (method, RELAY_PATH.encode(), query, version)
         return b"\r\n".join([first, *kept, *(line.encode("latin-1") for line in own), b"", b""])

@@ -1,13 +1,13 @@
 """Routes for operators, to move some or all clients away. The public listener does not expose them."""
 
 import asyncio
-import hmac
 from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gifchat_chassis.internal_token import InternalToken
 from gifchat_chassis.problems import problem_response
 from gifchat_contracts import errors
 
@@ -16,7 +16,7 @@ def admin_routes(
     drain: Callable[[], Awaitable[None]], shed: Callable[[float], Awaitable[None]], internal_token: str
 ) -> list[Route]:
     """Return `POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`. Both answer 202 and continue."""
-    authorization = f"Bearer {internal_token}".encode()
+    token = InternalToken(internal_token)
     working: set[asyncio.Task[None]] = set()
 
     def start(work: Awaitable[None]) -> Response:
@@ -27,8 +27,7 @@ def admin_routes(
 
     def for_operators(handle: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def checked(request: Request) -> Response:
-            given = request.headers.get("authorization", "").encode("latin-1", "replace")
-            if not hmac.compare_digest(given, authorization):
+            if not token.matches(request.headers.get("authorization")):
                 return problem_response(errors.INTERNAL_ONLY, "en", request.url.path)
             return await handle(request)
 

@@ -1,6 +1,5 @@
 """Dependencies that routes share: the caller, the caller's address, and checks of origin, token and access."""
 
-import hmac
 from collections.abc import Collection
 from typing import Annotated
 
@@ -8,6 +7,7 @@ from fastapi import Depends, Header, Request
 from fastapi.security import APIKeyCookie
 
 from gifchat_chassis.client_address import rate_limit_key
+from gifchat_chassis.internal_token import InternalToken
 from gifchat_chassis.origin import is_forged
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
@@ -40,7 +40,7 @@ class Guards:
         self._signatures = signatures
         self._access = access
         self._allowed_origins = frozenset(allowed_origins)
-        self._internal_authorization = f"Bearer {internal_token}".encode()
+        self._internal_token = InternalToken(internal_token)
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
         """Return the identity of the session cookie, or refuse with `SESSION_REQUIRED`."""
@@ -56,8 +56,7 @@ class Guards:
 
     async def internal_only(self, request: Request) -> None:
         """Refuse callers without the internal token."""
-        given = request.headers.get("authorization", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, self._internal_authorization):
+        if not self._internal_token.matches(request.headers.get("authorization")):
             raise Refused(errors.INTERNAL_ONLY)
 
     async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
