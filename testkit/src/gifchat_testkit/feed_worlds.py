@@ -68,19 +68,15 @@ class FeedWorld(Protocol):
     @property
     def publisher(self) -> Publisher:
         """Publish on the channels."""
-        ...
 
     async def listener(self, *always: str) -> Listener:
         """Run a feed that always listens to `always`."""
-        ...
 
     async def deaf_listener(self) -> Listener:
         """Run a feed that cannot reach the channels."""
-        ...
 
     async def cut(self) -> None:
         """Make every feed lose its connection; it can reconnect at once."""
-        ...
 
 
 class FakeFeedWorld:

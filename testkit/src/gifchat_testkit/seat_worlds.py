@@ -36,35 +36,27 @@ class SeatWorld(Protocol):
 
     def node(self, name: str) -> Seats:
         """Return the node of that name; the first call starts it."""
-        ...
 
     async def let_lease_run_out(self, name: str) -> None:
         """Expire all leases of the node."""
-        ...
 
     async def end_graces(self) -> None:
         """Expire all grace periods."""
-        ...
 
     async def flush(self) -> None:
         """Restart the server empty."""
-        ...
 
     async def let_late_nodes_in(self) -> None:
         """Bring the recovery so near to its end that late nodes win their seats back."""
-        ...
 
     async def end_recovery(self) -> None:
         """End the recovery of all partitions."""
-        ...
 
     async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
         """Record that the user gave the room's password."""
-        ...
 
     async def registered(self, room_id: RoomId) -> Registered:
         """Return the stored state of a room."""
-        ...
 
 
 @dataclass

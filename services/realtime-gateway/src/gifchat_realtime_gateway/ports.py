@@ -36,18 +36,15 @@ class Seats(Protocol):
 
         While a partition recovers, only users who already have a seat are admitted.
         """
-        ...
 
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
         """Whether this node counts a session of the user in the room. Does not ask Redis."""
-        ...
 
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         """End one session of the user on this node. After the user's last session anywhere, the seat's grace begins.
 
         Works while Redis is full. Even if this raises, the session counts as ended.
         """
-        ...
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
         """End all sessions of the user on this node, without a grace (kick, ban). A later `leave` is a no-op.
@@ -55,7 +52,6 @@ class Seats(Protocol):
         Every node that has such sessions calls this, and the last one frees the seat. A late call does not touch a seat
         that the user has taken on another node since.
         """
-        ...
 
     async def renew(self) -> Collection[RoomId]:
         """Renew the lease of every room that this node holds, and settle calls with an unknown outcome.
@@ -64,7 +60,6 @@ class Seats(Protocol):
             Rooms whose seats may be lost, because Redis restarted empty, a replica took over, or this node was swept.
             The caller restores or readmits them.
         """
-        ...
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
         """Register this node's sessions again, by user. Other nodes' sessions stay.
@@ -77,7 +72,6 @@ class Seats(Protocol):
         Returns:
             The room's occupancy.
         """
-        ...
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
         """Register the sessions of a node that was late. It takes only free seats.
@@ -87,11 +81,9 @@ class Seats(Protocol):
 
         Refused users count as having no session on this node.
         """
-        ...
 
     def held(self, room_id: RoomId) -> Mapping[Identity, int]:
         """Return this node's sessions in the room, by user."""
-        ...
 
     async def sweep(self) -> list[Departure]:
         """Free the seats of nodes with an expired lease and the seats whose grace ended, in all rooms.
@@ -100,19 +92,15 @@ class Seats(Protocol):
 
         Each departure is returned to exactly one caller in the cluster.
         """
-        ...
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """Whether the user has given the room's password of this `access_version`."""
-        ...
 
     async def recovering_for_s(self) -> float:
         """Return how long some partition still recovers; 0 if none does. Starts the recovery of unmarked partitions."""
-        ...
 
     async def release_node(self) -> None:
         """Start the grace of every seat of this node, because the node stops."""
-        ...
 
 
 class PublishFailedError(Exception):
@@ -124,11 +112,9 @@ class Nodes(Protocol):
 
     async def address_of(self, tag: str) -> str | None:
         """Return `host:port` of the node with this tag; None if it has no lease or its lease expired."""
-        ...
 
     async def remembers(self, tag: str) -> bool:
         """Whether the node with this tag is live, or its seats may still be in their grace after its lease expired."""
-        ...
 
 
 class ToSave(NamedTuple):
@@ -150,14 +136,12 @@ class SavedSessions(Protocol):
 
         Skips a session whose private id another session has taken over.
         """
-        ...
 
     async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """Return and delete the session saved under `pid`; None if this user has no such session.
 
         A guest's session goes to any guest, because only the private id identifies a guest.
         """
-        ...
 
 
 class Publisher(Protocol):
@@ -169,7 +153,6 @@ class Publisher(Protocol):
         Raises:
             PublishFailedError: Redis is down.
         """
-        ...
 
 
 class FeedUnavailableError(Exception):
@@ -181,11 +164,9 @@ class FeedListener(Protocol):
 
     def on_data(self, channel: str, data: bytes) -> None:
         """Take one published message."""
-        ...
 
     def on_reconnected(self, channels: Collection[str]) -> None:
         """Learn that these channels are subscribed again and that messages published meanwhile were lost."""
-        ...
 
 
 class Feed(Protocol):
@@ -201,11 +182,9 @@ class Feed(Protocol):
         Raises:
             FeedUnavailableError: Redis did not confirm within a few seconds. The channel is not subscribed.
         """
-        ...
 
     async def unsubscribe(self, channel: str) -> None:
         """Unsubscribe from `channel`. Never raises, also without a connection."""
-        ...
 
 
 class HistoryUnavailableError(Exception):
@@ -220,23 +199,18 @@ class RoomHistory(Protocol):
 
     async def record(self, room_id: RoomId) -> RoomRecord:
         """Return the hosting record."""
-        ...
 
     async def records(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, RoomRecord]:
         """Return the hosting records of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
-        ...
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
         """Return the last `limit` entries. `head` is the seq of the last one."""
-        ...
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
         """Return the first `limit` entries above `seq`."""
-        ...
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Return the heads of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
-        ...
 
 
 class MessageRelay(Protocol):
@@ -250,7 +224,6 @@ class MessageRelay(Protocol):
         Raises:
             Refused: rooms-api's refusal, or `OUTCOME_UNKNOWN` if it did not answer.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +241,6 @@ class Signatures(Protocol):
 
     def session_of(self, cookie: str) -> str | None:
         """Return the session id in a session cookie, or None if the cookie is forged or expired."""
-        ...
 
     def ticket_of(self, token: str) -> Ticket:
         """Return the content of a ticket.
@@ -276,11 +248,9 @@ class Signatures(Protocol):
         Raises:
             Refused: `TICKET_EXPIRED` or `TICKET_INVALID`.
         """
-        ...
 
     def membership(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
         """Return a proof for rooms-api that the user was admitted."""
-        ...
 
 
 class Sockets(Protocol):
@@ -288,12 +258,9 @@ class Sockets(Protocol):
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""
-        ...
 
     def group(self) -> Group:
         """Return a new, empty group of sessions in `/chat`."""
-        ...
 
     def deliver_to_lobby(self, body: bytes) -> None:
         """Write one event to every session in `/room`."""
-        ...

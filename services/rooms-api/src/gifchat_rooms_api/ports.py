@@ -321,7 +321,6 @@ class MessageLog(Protocol):
 
     async def written_since(self, moment: datetime) -> Collection[RoomId]:
         """Return the rooms with an entry made at `moment` or later, by the writers' clocks."""
-        ...
 
     async def remove_room(self, room_id: RoomId) -> None:
         """Remove all entries of a room that no longer exists.

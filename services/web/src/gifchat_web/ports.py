@@ -36,37 +36,29 @@ class RoomsApi(Protocol):
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         """Return one page of the rooms whose titles contain `query`."""
-        ...
 
     async def get_room(self, caller: Caller, room_id: RoomId) -> RoomPayload:
         """Return the room, or raise `ROOM_NOT_FOUND`."""
-        ...
 
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
         """Create a room that the caller owns, or raise `VALIDATION_FAILED`."""
-        ...
 
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
         """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""
-        ...
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
         """Ask whether the caller may enter now, in the order: no such room, password, full.
 
         After the right password rooms-api lets this session in without one for twelve hours.
         """
-        ...
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
         """Post a text once, even if a try fails. Return when it is stored."""
-        ...
 
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
     ) -> GifId:
         """Stream a multipart body to rooms-api as it arrives. The file is in the field `gif`."""
-        ...
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
         """Post an uploaded GIF once, even if a try fails. Return when it is stored."""
-        ...

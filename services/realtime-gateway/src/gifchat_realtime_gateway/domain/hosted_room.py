@@ -90,15 +90,12 @@ class Group(Protocol):
 
         A session that is in the group already starts anew. It does not receive events that are queued.
         """
-        ...
 
     def discard(self, sid: str) -> None:
         """Remove a session. It receives nothing more, not even events that are queued."""
-        ...
 
     def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
         """Write one event, the ready JSON `["event",payload]`, to all but `exclude`. Never blocks, never raises."""
-        ...
 
 
 class Audience:

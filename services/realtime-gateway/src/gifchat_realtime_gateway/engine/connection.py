@@ -78,27 +78,21 @@ class Link(Protocol):
 
     def write(self, data: bytes) -> None:
         """Write whole frames, in order. Never blocks."""
-        ...
 
     def write_remainder(self, data: bytes) -> None:
         """Write what the kernel did not accept of frames that were sent to `direct_fd` directly."""
-        ...
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and close the WebSocket. The connection gets no further calls."""
-        ...
 
     def pause_reading(self) -> None:
         """Stop reading until `resume_reading`."""
-        ...
 
     def resume_reading(self) -> None:
         """Read again."""
-        ...
 
     def direct_fd(self) -> int:
         """Return the file descriptor for direct writes; -1 while buffered data must be sent first."""
-        ...
 
 
 class Owner(Protocol):
@@ -106,15 +100,12 @@ class Owner(Protocol):
 
     def handle_message(self, connection: "Connection", data: str | bytes) -> Awaitable[None]:
         """Handle a message from the client. An exception closes the connection."""
-        ...
 
     def pong_received(self, connection: "Connection") -> None:
         """Called when the client answers a ping."""
-        ...
 
     def connection_closed(self, connection: "Connection", reason: str) -> None:
         """Called once, when the connection closes."""
-        ...
 
 
 class Connection(Sink):

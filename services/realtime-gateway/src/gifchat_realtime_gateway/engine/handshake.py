@@ -142,11 +142,9 @@ class Registry(Protocol):
 
     def find(self, sid: str) -> Connection | None:
         """Return the connection with this sid: open, or closed with packets left to poll."""
-        ...
 
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
         """Create and register a connection."""
-        ...
 
 
 class Handshake:

@@ -26,11 +26,9 @@ class Monitored(Protocol):
 
     def ping(self) -> None:
         """Send a ping."""
-        ...
 
     def pong_missed(self) -> None:
         """Close the connection, because the pong did not arrive in time."""
-        ...
 
 
 class Heartbeat:

@@ -43,7 +43,6 @@ class Nodes(Protocol):
 
     async def address_of(self, tag: str) -> str | None:
         """Return `host:port` of a live node; None if there is none. Answers from memory while Redis is down."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,9 @@ class Connections(Protocol):
 
     def connections(self) -> Collection[str]:
         """Return their current ids."""
-        ...
 
     async def close_connection(self, connection: str) -> None:
         """Close one in a way that makes the client reconnect by itself. Must not raise."""
-        ...
 
 
 class DrainNode:

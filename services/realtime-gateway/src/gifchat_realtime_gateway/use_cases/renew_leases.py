@@ -33,14 +33,12 @@ class SeatedSessions(Protocol):
 
     def max_members(self, room_id: RoomId) -> int:
         """Return the room's `max`, as far as this node knows."""
-        ...
 
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         """Take the users' sessions out of the room with `room_full`, because others have their seats now.
 
         No `leave` follows. Must not raise.
         """
-        ...
 
 
 class RenewLeases:
