@@ -134,24 +134,14 @@ def still_url(gif_id: GifId) -> str:
 
 def join_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayload:
     """Build the payload of `join`. The sentence is the original's, word for word."""
-    return {
-        "user": SYSTEM_USER,
-        "chat": f"{color}님이 입장하셨습니다.",
-        "room": room_id,
-        "color": color,
-        "user_id": user_id,
-    }
+    chat = f"{color}님이 입장하셨습니다."
+    return {"user": SYSTEM_USER, "chat": chat, "room": room_id, "color": color, "user_id": user_id}
 
 
 def exit_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayload:
     """Build the payload of `exit`. The sentence is the original's, word for word."""
-    return {
-        "user": SYSTEM_USER,
-        "chat": f"{color}님이 퇴장하셨습니다.",
-        "room": room_id,
-        "color": color,
-        "user_id": user_id,
-    }
+    chat = f"{color}님이 퇴장하셨습니다."
+    return {"user": SYSTEM_USER, "chat": chat, "room": room_id, "color": color, "user_id": user_id}
 
 
 def body(event: str, payload: object) -> bytes:

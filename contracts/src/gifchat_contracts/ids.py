@@ -2,7 +2,8 @@
 
 import re
 import secrets
-from typing import NewType, TypeGuard
+from collections.abc import Callable
+from typing import NewType, TypeGuard, TypeVar
 
 RoomId = NewType("RoomId", str)
 """24 lower-case hex digits: the text form of a MongoDB ObjectId, as in the original's URLs."""
@@ -22,36 +23,26 @@ Pid = NewType("Pid", str)
 GifId = NewType("GifId", str)
 """64 lower-case hex digits: the SHA-256 of the stored bytes."""
 
-_HEX_24 = re.compile(r"[0-9a-f]{24}\Z")
-_EPOCH = re.compile(r"[0-9a-f]{16}\Z")
-_GIF = re.compile(r"[0-9a-f]{64}\Z")
-_PID = re.compile(r"[A-Za-z0-9_-]{20}\Z")
-_CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_Id = TypeVar("_Id", bound=str)
 
 
-def is_room_id(value: object) -> bool:
-    """Whether `value` has the form of a room id."""
-    return isinstance(value, str) and _HEX_24.match(value) is not None
+def _form(pattern: str, _kind: Callable[[str], _Id]) -> Callable[[object], TypeGuard[_Id]]:
+    """Return a function that checks whether a value has the form of this kind of identifier."""
+    match = re.compile(rf"{pattern}\Z").match
+
+    def has_form(value: object) -> TypeGuard[_Id]:
+        return isinstance(value, str) and match(value) is not None
+
+    return has_form
 
 
-def is_user_id(value: object) -> bool:
-    """Whether `value` has the form of a user id."""
-    return isinstance(value, str) and _HEX_24.match(value) is not None
-
-
-def is_epoch(value: object) -> bool:
-    """Whether `value` has the form of an epoch."""
-    return isinstance(value, str) and _EPOCH.match(value) is not None
-
-
-def is_gif_id(value: object) -> bool:
-    """Whether `value` has the form of a GIF id."""
-    return isinstance(value, str) and _GIF.match(value) is not None
-
-
-def is_client_message_id(value: object) -> bool:
-    """Whether `value` is an idempotency key: 1–64 letters, digits, `-` or `_` (a UUID fits)."""
-    return isinstance(value, str) and _CLIENT_MESSAGE_ID.match(value) is not None
+is_room_id = _form("[0-9a-f]{24}", RoomId)
+is_user_id = _form("[0-9a-f]{24}", UserId)
+is_epoch = _form("[0-9a-f]{16}", Epoch)
+is_gif_id = _form("[0-9a-f]{64}", GifId)
+is_pid = _form("[A-Za-z0-9_-]{20}", Pid)
+is_client_message_id = _form("[A-Za-z0-9_-]{1,64}", str)
+"""An idempotency key. A UUID fits."""
 
 
 def new_epoch() -> Epoch:
@@ -62,11 +53,6 @@ def new_epoch() -> Epoch:
 def new_pid() -> Pid:
     """Return a private id for a new session in `/chat`: 120 random bits."""
     return Pid(secrets.token_urlsafe(15))
-
-
-def is_pid(value: object) -> TypeGuard[Pid]:
-    """Whether `value` has the form of a private id."""
-    return isinstance(value, str) and _PID.match(value) is not None
 
 
 def new_node_id(name: str) -> NodeId:

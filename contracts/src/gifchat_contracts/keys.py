@@ -47,7 +47,7 @@ def room_of_channel(channel: str) -> RoomId | None:
     """Return the room that a channel belongs to, or None if it is not a room's channel."""
     _, _, rest = channel.partition("}:room:")
     room_id, _, what = rest.partition(":")
-    return RoomId(room_id) if what == "events" and is_room_id(room_id) else None
+    return room_id if what == "events" and is_room_id(room_id) else None
 
 
 def generation(partition: int) -> str:

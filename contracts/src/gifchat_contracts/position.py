@@ -31,6 +31,6 @@ class Position:
             case {"epoch": str(epoch), "seq": int(seq)} if (
                 is_epoch(epoch) and not isinstance(seq, bool) and 0 <= seq <= MAX_SEQ
             ):
-                return cls(Epoch(epoch), seq)
+                return cls(epoch, seq)
             case _:
                 raise ValueError("a position is {'epoch': 16 hex digits, 'seq': a whole number from 0}")

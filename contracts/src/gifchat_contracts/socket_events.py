@@ -1,7 +1,6 @@
-"""Names of the namespaces and events on the sockets, and the closed union of what a client may send.
+"""Names of the namespaces and events on the sockets, and parsers for what a client sends.
 
-The `parse_*` functions turn a client's data into a member of the union. They accept any value and raise only
-`BadClientEventError`.
+The `parse_*` functions accept any value and raise only `BadClientEventError`.
 """
 
 from collections.abc import Mapping
@@ -60,13 +59,6 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """Leave a room and stay connected."""
-
-    room_id: RoomId
-
-
-@dataclass(frozen=True, slots=True)
 class SendText:
     """`chat` with `text`."""
 
@@ -85,13 +77,6 @@ class SendGif:
 
 
 @dataclass(frozen=True, slots=True)
-class Typing:
-    """The user is typing."""
-
-    room_id: RoomId
-
-
-@dataclass(frozen=True, slots=True)
 class Restore:
     """A connecting client asks for its last session."""
 
@@ -101,13 +86,10 @@ class Restore:
     """The last position that the client saw in each of its rooms."""
 
 
-ClientEvent = Join | Leave | SendText | SendGif | Typing
-
-
 def _room_id(value: object) -> RoomId:
     if not is_room_id(value):
         raise BadClientEventError("a room id is 24 lower-case hex digits")
-    return RoomId(str(value))
+    return value
 
 
 def _is_text(value: object, max_chars: int) -> TypeGuard[str]:
@@ -121,28 +103,18 @@ def _is_text(value: object, max_chars: int) -> TypeGuard[str]:
     return True
 
 
-def _named_room(data: object) -> RoomId:
-    match data:
-        case {"room": room}:
-            return _room_id(room)
-        case _:
-            return _room_id(data)
-
-
 def parse_join(data: object) -> Join:
     """Parse `"<room id>"` or `{room, ticket?, position?}`."""
     match data:
         case str():
             return Join(_room_id(data))
         case {"room": room, **rest}:
-            ticket = rest.get("ticket")
+            ticket, position = rest.get("ticket"), rest.get("position")
             if ticket is not None and not _is_text(ticket, 1_024):
                 raise BadClientEventError("a ticket is a string")
-            position = rest.get("position")
+            room_id = _room_id(room)
             try:
-                return Join(_room_id(room), ticket, None if position is None else Position.from_json(position))
-            except BadClientEventError:
-                raise
+                return Join(room_id, ticket, None if position is None else Position.from_json(position))
             except ValueError as error:
                 raise BadClientEventError(str(error)) from error
         case _:
@@ -166,14 +138,13 @@ def parse_restore(auth: object) -> Restore | None:
     return Restore(pid if is_pid(pid) else None, read)
 
 
-def parse_leave(data: object) -> Leave:
-    """Parse `"<room id>"` or `{room}`."""
-    return Leave(_named_room(data))
-
-
-def parse_typing(data: object) -> Typing:
-    """Parse `"<room id>"` or `{room}`."""
-    return Typing(_named_room(data))
+def parse_room(data: object) -> RoomId:
+    """Parse `"<room id>"` or `{room}`, which `leave` and `typing` take."""
+    match data:
+        case {"room": room}:
+            return _room_id(room)
+        case _:
+            return _room_id(data)
 
 
 def parse_chat(data: object) -> SendText | SendGif:
@@ -184,12 +155,12 @@ def parse_chat(data: object) -> SendText | SendGif:
                 raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
             if not _is_text(text, limits.TEXT_MAX_CHARS):
                 raise BadClientEventError(f"a text has 1–{limits.TEXT_MAX_CHARS} characters")
-            return SendText(_room_id(room), str(key), text)
+            return SendText(_room_id(room), key, text)
         case {"room": room, "client_message_id": key, "gif": gif, **rest} if "text" not in rest:
             if not is_client_message_id(key):
                 raise BadClientEventError("a client_message_id is 1–64 letters, digits, '-' or '_'")
             if not is_gif_id(gif):
                 raise BadClientEventError("a gif is the id that its upload returned")
-            return SendGif(_room_id(room), str(key), GifId(str(gif)))
+            return SendGif(_room_id(room), key, gif)
         case _:
             raise BadClientEventError("chat takes {room, client_message_id} and either text or gif")

@@ -12,20 +12,17 @@ from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import (
     BadClientEventError,
     Join,
-    Leave,
     SendGif,
     SendText,
-    Typing,
     parse_chat,
     parse_join,
-    parse_leave,
-    parse_typing,
+    parse_room,
 )
 
 ROOM = RoomId("65f0c0ffee0123456789abcd")
 GIF = GifId("ab" * 32)
 POSITION = Position(Epoch("0123456789abcdef"), 12)
-PARSERS: list[Callable[[object], object]] = [parse_join, parse_leave, parse_chat, parse_typing]
+PARSERS: list[Callable[[object], object]] = [parse_join, parse_room, parse_chat]
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(str(ROOM)),
@@ -79,8 +76,7 @@ def test_join_refuses_invalid_data(data: object) -> None:
 
 @pytest.mark.parametrize("data", [ROOM, {"room": ROOM}])
 def test_leave_and_typing_take_an_id_or_an_object(data: object) -> None:
-    assert parse_leave(data) == Leave(ROOM)
-    assert parse_typing(data) == Typing(ROOM)
+    assert parse_room(data) == ROOM
 
 
 def test_chat_takes_a_text_or_a_gif() -> None:

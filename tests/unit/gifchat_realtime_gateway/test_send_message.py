@@ -7,7 +7,7 @@ from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_contracts.socket_events import SendText, Typing
+from gifchat_contracts.socket_events import SendText
 from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
@@ -44,7 +44,7 @@ async def test_a_user_outside_the_room_cannot_post(cluster: FakeCluster, node: F
     with pytest.raises(Refused) as refusal:
         await node.send.send(bob, SendText(ROOM, "m1", "hello"))
     assert refusal.value.code is errors.NOT_A_MEMBER
-    await node.send.typing(bob, Typing(ROOM))
+    await node.send.typing(bob, ROOM)
     await settle()
     assert stored.log == []
     assert cluster.channels.published == [] or all(b"typing" not in data for _, data in cluster.channels.published)
@@ -60,7 +60,7 @@ async def test_a_node_with_uncertain_seats_relays_nothing(
     with pytest.raises(Refused) as refusal:
         await node.send.send(anne, SendText(ROOM, "m1", "hello"))
     assert refusal.value.code is errors.RECOVERING
-    await node.send.typing(anne, Typing(ROOM))
+    await node.send.typing(anne, ROOM)
     cluster.seats.away = False
     await asyncio.sleep(limits.LEASE_RENEW_S + 1)
     assert node.received(bob, "typing") == []
@@ -80,13 +80,13 @@ async def test_typing_reaches_the_other_members_at_a_limited_rate(node: FakeNode
     tab, _ = await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, ROOM)
     for _ in range(30):
-        await node.send.typing(anne, Typing(ROOM))
+        await node.send.typing(anne, ROOM)
         await asyncio.sleep(TYPING_EVERY_S / 20)
     expected = {"room": ROOM, "user": ANNE.color, "user_id": ANNE.user_id}
     assert node.received(bob, "typing") == [expected] * 2
     assert node.received(anne, "typing") == node.received(tab, "typing") == []
     await asyncio.sleep(TYPING_EVERY_S)
-    await node.send.typing(anne, Typing(ROOM))
+    await node.send.typing(anne, ROOM)
     await settle()
     assert len(node.received(bob, "typing")) == 3
 
@@ -96,11 +96,11 @@ async def test_typing_is_not_sent_in_a_big_room(node: FakeNode, stored: StoredRo
     bob, _ = await node.enter(BOB, ROOM)
     room = node.rooms[ROOM]
     room.occupancy = limits.PRESENCE_ONE_BY_ONE_MEMBERS + 1
-    await node.send.typing(anne, Typing(ROOM))
+    await node.send.typing(anne, ROOM)
     await settle()
     assert node.received(bob, "typing") == []
     room.occupancy = limits.PRESENCE_ONE_BY_ONE_MEMBERS
-    await node.send.typing(anne, Typing(ROOM))
+    await node.send.typing(anne, ROOM)
     await settle()
     assert len(node.received(bob, "typing")) == 1
 
@@ -108,4 +108,4 @@ async def test_typing_is_not_sent_in_a_big_room(node: FakeNode, stored: StoredRo
 async def test_typing_is_dropped_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     cluster.channels.go_away()
-    await node.send.typing(anne, Typing(ROOM))
+    await node.send.typing(anne, ROOM)

@@ -1,8 +1,6 @@
 """The English error texts, by error code."""
 
-from typing import Final
-
-TEXTS: Final = {
+TEXTS = {
     "room_not_found": "This room does not exist.",
     "wrong_password": "The password is wrong.",
     "password_required": "This room needs a password.",

@@ -1,8 +1,6 @@
 """The Korean error texts, by error code."""
 
-from typing import Final
-
-TEXTS: Final = {
+TEXTS = {
     "room_not_found": "존재하지 않는 방입니다.",
     "wrong_password": "비밀번호가 틀렸습니다.",
     "password_required": "비밀번호가 필요한 방입니다.",

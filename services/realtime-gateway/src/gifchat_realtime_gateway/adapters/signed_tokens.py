@@ -31,7 +31,7 @@ class SignedTokens(SessionReader):
             case {"r": room_id, "u": user_id, "j": str(ticket_id), "v": int(version)} if is_room_id(
                 room_id
             ) and is_user_id(user_id):
-                return Ticket(RoomId(room_id), UserId(user_id), version, ticket_id)
+                return Ticket(room_id, user_id, version, ticket_id)
             case _:
                 raise Refused(errors.TICKET_INVALID)
 

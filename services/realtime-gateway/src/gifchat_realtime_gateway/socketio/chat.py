@@ -141,7 +141,7 @@ class ChatNamespace:
 
     async def _on_leave(self, sid: str, *data: Any) -> Ack:
         async def leave(session: Session) -> Ack:
-            await self._leave.leave(session, socket_events.parse_leave(_first(data)).room_id)
+            await self._leave.leave(session, socket_events.parse_room(_first(data)))
             return {"ok": True}
 
         return await self._answer(sid, leave)
@@ -154,7 +154,7 @@ class ChatNamespace:
 
     async def _on_typing(self, sid: str, *data: Any) -> Ack:
         async def typing(session: Session) -> Ack:
-            await self._send.typing(session, socket_events.parse_typing(_first(data)))
+            await self._send.typing(session, socket_events.parse_room(_first(data)))
             return {"ok": True}
 
         return await self._answer(sid, typing)

@@ -9,7 +9,7 @@ from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload, TypingPayload, body
 from gifchat_contracts.ids import RoomId
-from gifchat_contracts.socket_events import SendGif, SendText, Typing
+from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailedError
@@ -47,16 +47,16 @@ class SendMessage:
             raise Refused(errors.RECOVERING)
         return await self._relay.relay(message, session.who)
 
-    async def typing(self, session: Session, event: Typing) -> None:
+    async def typing(self, session: Session, room_id: RoomId) -> None:
         """Tell the other members, at most once a second and only in small rooms. Best effort."""
-        room = self._rooms.get(event.room_id)
-        if room is None or event.room_id not in session.rooms or not self._serves(event.room_id):
+        room = self._rooms.get(room_id)
+        if room is None or room_id not in session.rooms or not self._serves(room_id):
             return
         if room.occupancy > limits.PRESENCE_ONE_BY_ONE_MEMBERS or not session.may_tell_typing(self._clock()):
             return
-        payload: TypingPayload = {"room": event.room_id, "user": session.who.color, "user_id": session.who.user_id}
+        payload: TypingPayload = {"room": room_id, "user": session.who.color, "user_id": session.who.user_id}
         frame = Frame(Kind.TYPING, body(socket_events.TYPING, payload), subject=session.who.user_id)
         try:
-            await self._publisher.publish(keys.room_channel(event.room_id), frame)
+            await self._publisher.publish(keys.room_channel(room_id), frame)
         except PublishFailedError as error:
             _log.debug("typing_not_published", error=str(error))

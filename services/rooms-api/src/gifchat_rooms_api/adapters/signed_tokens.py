@@ -30,6 +30,6 @@ class SignedTokens(SessionReader):
             return None
         match content:
             case {"r": room_id, "u": user_id, "v": int(version)} if is_room_id(room_id) and is_user_id(user_id):
-                return Membership(RoomId(room_id), UserId(user_id), version, issued_at)
+                return Membership(room_id, user_id, version, issued_at)
             case _:
                 return None

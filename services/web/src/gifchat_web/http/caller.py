@@ -23,4 +23,4 @@ def room_id_of(value: str) -> RoomId:
     """
     if not is_room_id(value):
         raise Refused(errors.ROOM_NOT_FOUND)
-    return RoomId(value)
+    return value
