@@ -87,7 +87,7 @@ function connected(socket, { fetchTicket, position = () => null, wait } = {}) {
 const refusal = (code, retry = false) => ({ ok: false, code, message: "", retry });
 const problem = (code, retry = false) => Object.assign(new Error(code), { code, retry });
 
-test("joins with a ticket, and again with a fresh one and the position after a reconnect", async () => {
+test("after a reconnect it joins with a fresh ticket and the position", async () => {
   const socket = new Socket();
   const positions = [null, { epoch: "0123456789abcdef", seq: 7 }];
   const { log } = connected(socket, { position: () => positions.shift() });
@@ -133,7 +133,7 @@ test("a final refusal ends the connection", async () => {
   assert.deepEqual(socket.calls, ["connect", "disconnect"]);
 });
 
-test("while rooms-api is down it joins without a ticket, but a refused ticket ends it", async () => {
+test("without rooms-api it joins without a ticket, but a refused ticket ends the connection", async () => {
   const away = new Socket();
   connected(away, { fetchTicket: async () => Promise.reject(problem("network_failed", true)) });
   away.connect();
@@ -147,7 +147,7 @@ test("while rooms-api is down it joins without a ticket, but a refused ticket en
   assert.deepEqual(gone.joins, []);
 });
 
-test("it connects again when a node drains or the server disconnects it", async () => {
+test("it reconnects when a node drains or the server disconnects it", async () => {
   const draining = new Socket(refusal("node_draining", true));
   connected(draining);
   draining.connect();
@@ -175,7 +175,7 @@ test("the result of a join from before a reconnect is ignored", async () => {
   assert.equal(log.filter((line) => line === "onJoined").length, 1);
 });
 
-test("a user who loses the seat is told, and asks for another", async () => {
+test("a user who loses the seat asks for another", async () => {
   const socket = new Socket({ ok: true }, refusal("room_full", true), { ok: true });
   const { log } = connected(socket);
   socket.connect();
@@ -186,7 +186,7 @@ test("a user who loses the seat is told, and asks for another", async () => {
   assert.equal(socket.joins.length, 3);
 });
 
-test("reopening a dead connection joins from the position and cancels the earlier wait", async () => {
+test("reopening a dead connection rejoins from the position and cancels the earlier wait", async () => {
   const socket = new Socket();
   const { connection, log } = connected(socket, { position: () => ({ epoch: "0123456789abcdef", seq: 7 }) });
   socket.connect();

@@ -21,13 +21,13 @@ test("a new room comes first, once", () => {
   assert.deepEqual(ids(lobby), ["b", "a"]);
 });
 
-test("a new room that the search does not find is not shown", () => {
+test("a new room that does not match the search is not shown", () => {
   const lobby = lobbyWith([], { query: "Cats" });
   assert.equal(lobby.apply("newRoom", room("a", { title: "dogs" })), false);
   assert.equal(lobby.apply("newRoom", room("b", { title: "my cats" })), true);
 });
 
-test("sorted by members, a new room waits at the end of the whole list", () => {
+test("sorted by members, a new room appears only at the end of the complete list", () => {
   assert.deepEqual(
     ids(((lobby) => (lobby.apply("newRoom", room("b")), lobby))(lobbyWith([room("a")], { sort: "members" }))),
     ["a", "b"],
@@ -55,7 +55,7 @@ test("another page shows no room twice", () => {
   assert.equal(lobby.nextCursor, null);
 });
 
-test("events during a load are in the list, whether or not the answer had them", () => {
+test("events during a load are applied, even if the answer already had them", () => {
   const lobby = lobbyWith([room("a")]);
   lobby.loading();
   lobby.apply("newRoom", room("b"));
@@ -67,7 +67,7 @@ test("events during a load are in the list, whether or not the answer had them",
   assert.equal(lobby.rooms[1].members, 5);
 });
 
-test("events from before a load are not applied to it", () => {
+test("events before a load are not applied to its result", () => {
   const lobby = lobbyWith([room("a")]);
   lobby.loading();
   lobby.apply("removeRoom", "a");

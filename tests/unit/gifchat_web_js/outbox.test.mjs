@@ -36,7 +36,7 @@ test("a temporary failure is retried with the same id before the next message is
   assert.deepEqual(log, ["a→outcome_unknown", "wait", "a→network_failed", "wait", "a→ok", "sent a", "b→ok", "sent b"]);
 });
 
-test("a refusal is reported at once, and an outage after some tries", async () => {
+test("a refusal is reported at once, an outage after several attempts", async () => {
   const refused = outboxOver("muted");
   await refused.outbox.put({ clientMessageId: "a" });
   assert.deepEqual(refused.log, ["a→muted", "failed a muted"]);

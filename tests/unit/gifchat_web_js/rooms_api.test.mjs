@@ -10,7 +10,7 @@ test("every response sets the clock, even a refusal", async () => {
   const heard = [];
   const statuses = [200, 503];
   const api = new RoomsApi("en", {
-    clock: { hearDate: (header) => heard.push(header) },
+    clock: { syncToDate: (header) => heard.push(header) },
     fetch: async () => new Response("{}", { status: statuses.shift(), headers: { Date: date } }),
   });
   await api.listRooms({});

@@ -40,7 +40,7 @@ function timelineWith(...items) {
   return timeline;
 }
 
-test("a pending message becomes a sent one in the same place, whichever of answer and event is first", () => {
+test("a sent message replaces its pending row, whether the answer or the event comes first", () => {
   for (const first of ["answer", "event"]) {
     const timeline = timelineWith(chat(1));
     timeline.addPending(draft("one"));
@@ -77,7 +77,7 @@ test("a failed message can be retried with the same id, or discarded", () => {
   assert.deepEqual(summary(timeline), []);
 });
 
-test("a message whose answer was lost is sent when its event comes, and a late failure does not undo that", () => {
+test("the event of a message marks it as sent, even if the answer was lost or a failure comes later", () => {
   const timeline = timelineWith();
   timeline.addPending(draft("one"));
   timeline.apply("chat", mine(1, "one").data);
@@ -85,14 +85,14 @@ test("a message whose answer was lost is sent when its event comes, and a late f
   assert.deepEqual(summary(timeline), ["1:sent"]);
 });
 
-test("someone else's client_message_id does not settle mine", () => {
+test("another user's message with the same client_message_id does not confirm mine", () => {
   const timeline = timelineWith();
   timeline.addPending(draft("same"));
   timeline.apply("chat", chat(1, { client_message_id: "same" }).data);
   assert.deepEqual(summary(timeline), ["1:sent", "same:pending"]);
 });
 
-test("a reset keeps the user's unstored messages and settles the stored ones", () => {
+test("a reset keeps the user's unstored messages and confirms the stored ones", () => {
   const timeline = timelineWith(chat(1));
   timeline.addPending(draft("stored"));
   timeline.addPending(draft("not-stored"));
@@ -121,7 +121,7 @@ test("history is added in front, once", () => {
   assert.equal(timeline.oldestSeq, 1);
 });
 
-test("a system line stays where it happened", () => {
+test("a system line keeps its place", () => {
   const timeline = timelineWith(chat(1));
   timeline.addSystem({ code: "joined", color: "#86362d" });
   timeline.apply("chat", chat(2).data);
@@ -129,7 +129,7 @@ test("a system line stays where it happened", () => {
   assert.deepEqual(summary(timeline), ["1:sent", "joined", "2:sent"]);
 });
 
-test("the same event twice changes nothing, not even the row's identity", () => {
+test("a repeated event does not even replace the row", () => {
   const timeline = timelineWith(chat(1));
   const [before] = timeline.rows();
   timeline.apply("chat", chat(1).data);

@@ -14,7 +14,7 @@ const ACK_TIMEOUT_MS = 10_000;
  * @property {(status: Page.Status, problem?: Page.Problem) => void} onStatus
  * @property {(ack: Wire.Joined) => void} onJoined
  * @property {(event: string, data: any) => void} onEvent
- * @property {(problem: Page.Problem) => void} onRefused The room is over for this user.
+ * @property {(problem: Page.Problem) => void} onRefused The user cannot join the room.
  */
 
 export class RoomConnection {

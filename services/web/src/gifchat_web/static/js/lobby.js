@@ -12,7 +12,7 @@ export class Lobby {
   /** @type {[event: string, data: any][] | null} */
   #missed = null;
 
-  /** A first page is being read. It may or may not contain the events that arrive until then, so remember them. */
+  /** Start to read a first page. It may or may not contain the events that arrive meanwhile, so remember them. */
   loading() {
     this.#missed ??= [];
   }

@@ -1,6 +1,5 @@
 /**
- * The user's messages on their way to the server. It sends them one after the other, so that the server stores them in
- * order. It retries a message with the same `client_message_id` a few times before it reports a failure.
+ * The user's messages that are not stored yet. The outbox sends them one by one, so that the server stores them in order. It retries a message with the same `client_message_id` a few times before it reports a failure.
  */
 
 import { backoff } from "./backoff.js";

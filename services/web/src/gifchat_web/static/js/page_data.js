@@ -1,6 +1,6 @@
 /**
- * The data of a page for its scripts: limits, the user and the subject of the page. The texts come from a file of their
- * own, which browsers cache.
+ * The data of a page for its scripts: limits, the user, and the room or rooms. The texts come from a separate file, which
+ * browsers cache.
  */
 
 import { fillIn } from "./fill_in.js";

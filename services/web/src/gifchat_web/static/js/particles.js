@@ -1,5 +1,5 @@
 /**
- * Chooses Korean particles by the sound that the word before them ends in. `domain/particles.py` does the same for the
+ * Chooses Korean particles by the last sound of the word before them. `domain/particles.py` does the same for the
  * server's templates. One table of examples tests both.
  */
 
@@ -25,7 +25,7 @@ export function particle(before, pair) {
 }
 
 /**
- * "ㄹ", "-" for another consonant, "" for none.
+ * The final consonant: "ㄹ", "-" for any other, "" for none.
  *
  * @param {string} text
  */

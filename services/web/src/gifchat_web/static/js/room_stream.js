@@ -25,7 +25,7 @@ export class RoomStream {
     this.#held.clear();
   }
 
-  /** The numbering is no longer valid: forget the position. */
+  /** Forget the position, because the numbering is no longer valid. */
   forget() {
     this.position = null;
     this.rejoining();
@@ -95,7 +95,7 @@ export class RoomStream {
   /**
    * Take all held events that follow the position without a gap.
    *
-   * @param {Wire.Position} position The current one.
+   * @param {Wire.Position} position The current position.
    */
   #drain({ epoch, seq }) {
     const events = [];

@@ -33,7 +33,7 @@ export class RoomsApi {
   /**
    * @param {string} language
    * @param {object} options
-   * @param {Pick<ServerClock, "hearDate"> | null} [options.clock] It gets the `Date` of every response.
+   * @param {Pick<ServerClock, "syncToDate"> | null} [options.clock] It gets the `Date` of every response.
    * @param {typeof globalThis.fetch} [options.fetch]
    */
   constructor(language, { clock = null, fetch = globalThis.fetch.bind(globalThis) } = {}) {
@@ -57,7 +57,8 @@ export class RoomsApi {
   }
 
   /**
-   * Get a ticket for one `join` within a minute. It sends no password: this session gave it before, or the room has none.
+   * Get a ticket for one `join` within a minute. It sends no password, because this session has given it before or the room
+   * has none.
    *
    * @param {string} roomId
    * @returns {Promise<string>}
@@ -188,7 +189,7 @@ export class RoomsApi {
         body: body === undefined ? null : JSON.stringify(body),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      this.#clock?.hearDate(response.headers.get("Date"));
+      this.#clock?.syncToDate(response.headers.get("Date"));
       const hasJson = response.status !== 204 && response.headers.get("Content-Type")?.includes("json");
       if (hasJson) answer = await response.json();
     } catch {

@@ -2,8 +2,8 @@
  * The server's clock, set by its responses. The page's own wall clock may be hours off, so this clock runs on the
  * monotonic clock between two responses.
  *
- * The page reads a response a little after the server wrote it. So this clock is late by that delay and never early, and
- * a mute never ends here before it ends on the server.
+ * The page reads a response a little after the server wrote it, so this clock may be late but is never early. A mute
+ * never ends here before it ends on the server.
  */
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -49,9 +49,9 @@ export class ServerClock {
    *
    * @param {string | undefined} time
    */
-  hear(time) {
-    const heard = Date.parse(time ?? "");
-    if (!Number.isNaN(heard)) this.#set(heard);
+  sync(time) {
+    const serverTime = Date.parse(time ?? "");
+    if (!Number.isNaN(serverTime)) this.#set(serverTime);
   }
 
   /**
@@ -59,9 +59,9 @@ export class ServerClock {
    *
    * @param {string | null} header
    */
-  hearDate(header) {
-    const heard = Date.parse(header ?? "");
-    if (this.#offset === null ? !Number.isNaN(heard) : heard > this.now()) this.#set(heard);
+  syncToDate(header) {
+    const serverTime = Date.parse(header ?? "");
+    if (this.#offset === null ? !Number.isNaN(serverTime) : serverTime > this.now()) this.#set(serverTime);
   }
 
   /**
@@ -81,9 +81,9 @@ export class ServerClock {
     };
   }
 
-  /** @param {number} heard */
-  #set(heard) {
-    this.#offset = heard - this.#monotonic();
+  /** @param {number} serverTime */
+  #set(serverTime) {
+    this.#offset = serverTime - this.#monotonic();
     for (const alarm of this.#alarms) this.#arm(alarm);
   }
 

@@ -91,7 +91,7 @@ export class Timeline {
   }
 
   /**
-   * Add a message of the user that is on its way to the server.
+   * Add one of the user's messages before it is stored.
    *
    * @param {Page.Draft} draft
    */
@@ -108,7 +108,7 @@ export class Timeline {
   }
 
   /**
-   * The message is stored. Its event may arrive before or after this answer.
+   * Mark a message as stored. Its event may arrive before or after this answer.
    *
    * @param {Wire.Chat} data
    */
@@ -117,7 +117,7 @@ export class Timeline {
   }
 
   /**
-   * The message was not stored. A message that reached the log meanwhile stays sent.
+   * Mark a message as failed, unless its event has arrived meanwhile.
    *
    * @param {string} clientMessageId
    * @param {Page.Problem} failure
@@ -147,7 +147,7 @@ export class Timeline {
   }
 
   /**
-   * Give up a failed message.
+   * Remove a failed message.
    *
    * @param {string} clientMessageId
    */

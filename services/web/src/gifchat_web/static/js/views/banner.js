@@ -2,7 +2,7 @@
 
 import { problemText, text } from "../page_data.js";
 
-const PATIENCE_MS = 800;
+const DELAY_MS = 800;
 
 export class BannerView {
   #node;
@@ -22,7 +22,7 @@ export class BannerView {
   }
 
   /**
-   * Show the status of a `RoomConnection`. A short interruption shows no banner.
+   * Show the status of a `RoomConnection`. The banner appears with a delay, so a short interruption does not show it.
    *
    * @param {Page.Status} status
    * @param {Page.Problem | null} problem Why the connection waits.
@@ -33,7 +33,7 @@ export class BannerView {
     if (status === "joined") this.#joinedBefore = true;
     clearTimeout(this.#timer);
     if (status === "joined" || status === "waiting") this.#render();
-    else this.#timer = setTimeout(() => this.#render(), PATIENCE_MS);
+    else this.#timer = setTimeout(() => this.#render(), DELAY_MS);
   }
 
   /** The connection is dead: show the banner without the usual delay. */

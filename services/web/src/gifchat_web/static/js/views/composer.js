@@ -5,7 +5,7 @@ import { byId } from "./element.js";
 /** @import { ServerClock } from "../server_clock.js" */
 
 const TYPING_EVERY_MS = 3_000;
-const SAID_MS = 6_000;
+const NOTE_MS = 6_000;
 
 export class ComposerView {
   #form = byId("composer");
@@ -17,7 +17,7 @@ export class ComposerView {
   #slowMode = "";
   #muted = "";
   /** @type {number | undefined} */
-  #saidTimer;
+  #noteTimer;
   #clock;
   #cancelUnmute = () => {};
 
@@ -69,14 +69,14 @@ export class ComposerView {
   }
 
   /**
-   * Show a sentence beside the field for a moment. Afterwards the permanent hint is back.
+   * Show a sentence beside the field for some seconds, then the permanent hint again.
    *
    * @param {string} words
    */
   say(words) {
-    clearTimeout(this.#saidTimer);
+    clearTimeout(this.#noteTimer);
     this.#note.textContent = words || this.#muted || this.#slowMode;
-    if (words) this.#saidTimer = setTimeout(() => this.say(""), SAID_MS);
+    if (words) this.#noteTimer = setTimeout(() => this.say(""), NOTE_MS);
   }
 
   /**
@@ -92,7 +92,7 @@ export class ComposerView {
   }
 
   /**
-   * The user may not post.
+   * Disable the composer, because the user may not post.
    *
    * @param {Date | null} until By the server's clock, or null if permanent.
    * @param {string} words
@@ -106,7 +106,7 @@ export class ComposerView {
   }
 
   /**
-   * The user may post again.
+   * Enable the composer again.
    *
    * @param {string} words
    */
@@ -117,7 +117,7 @@ export class ComposerView {
     this.say(words);
   }
 
-  /** The room is over for this user. */
+  /** Hide the composer: the user is out of the room. */
   close() {
     this.#form.hidden = true;
     this.#note.hidden = true;

@@ -1,4 +1,4 @@
-/** Builds DOM nodes from values. Nothing here parses HTML, so text is always text. */
+/** Builds DOM nodes from values. It never parses HTML, so text cannot become markup. */
 
 /**
  * The element of the page with this id.

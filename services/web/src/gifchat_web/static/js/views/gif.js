@@ -1,4 +1,4 @@
-/** A picture in a message: its still frame first, then moving unless the user prefers reduced motion. */
+/** A picture in a message. It shows the still frame first, then the animation unless the user prefers reduced motion. */
 
 import { text } from "../page_data.js";
 import { element } from "./element.js";
@@ -7,7 +7,7 @@ const MAY_MOVE = /\.(gif|webp)$/;
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * A GIF with a button that plays and pauses it. A file that is being uploaded has no still frame and is shown as it is.
+ * A GIF with a button that plays and pauses it. A file that is being uploaded has no still frame, so the file itself is shown.
  *
  * @param {Page.Gif} gif
  * @param {string} alt
@@ -16,7 +16,7 @@ export function gifView(gif, alt) {
   const image = element("img", { alt, width: gif.width, height: gif.height, decoding: "async" });
   const view = element("div", { class: "gif" }, image);
   if (gif.width && gif.height) {
-    // Reserve its place, so that nothing jumps when it has loaded.
+    // Reserve space for the picture, so that nothing moves when it loads.
     view.classList.add("sized");
     view.style.setProperty("--width", `${gif.width}px`);
     view.style.setProperty("--ratio", String(gif.width / gif.height));

@@ -1,4 +1,4 @@
-/** Shows the rows of a timeline as list items. It remakes only changed rows and keeps the reader's place. */
+/** Shows the rows of a timeline as list items. It rebuilds only changed rows and keeps the scroll position. */
 
 import { moment, problemText, text } from "../page_data.js";
 import { Action, actionOf } from "../protocol.js";
@@ -56,7 +56,7 @@ export class MessagesView {
   }
 
   /**
-   * Show `rows`. New rows at the front do not move what the reader looks at.
+   * Show `rows`. Rows that are added at the front do not move the visible rows.
    *
    * @param {Page.Row[]} rows
    */
@@ -177,7 +177,7 @@ export class MessagesView {
       "p",
       { class: "delivery failed", role: "alert" },
       element("span", {}, `${text("not_sent")} ${problemText(failure)}`),
-      // The same file, or the same text, would be refused again.
+      // The server would refuse the same file or text again.
       actionOf(failure.code) === Action.FIX ? null : button("retry", this.#actions.onRetry),
       button("discard", this.#actions.onDiscard),
     );

@@ -1,4 +1,4 @@
-/** What the owner of a room can do, in two dialogs: about a message and its sender, and about the room. */
+/** The owner's two dialogs: one for a message and its sender, one for the room. */
 
 import { pageData, problemText, text } from "../page_data.js";
 import { element, swatch } from "./element.js";
@@ -12,7 +12,7 @@ export class OwnerMenu {
   #say;
 
   /**
-   * `room()` returns the room as it is now. `say(words)` tells the owner the result.
+   * `room()` returns the current room. `say(words)` shows the owner the result.
    *
    * @param {RoomsApi} api
    * @param {() => Wire.Room} room

@@ -1,6 +1,6 @@
 /** The list of rooms, updated by the lobby's events. */
 
-import { LineCheck } from "../line_check.js";
+import { ConnectionCheck } from "../connection_check.js";
 import { Lobby } from "../lobby.js";
 import { pageData, problemText, text } from "../page_data.js";
 import { LOBBY_NAMESPACE } from "../protocol.js";
@@ -10,7 +10,7 @@ import { BannerView } from "./banner.js";
 import { byId, element, swatch } from "./element.js";
 
 const TYPING_PAUSE_MS = 250;
-/** A reloaded list is as long as before, up to one page. */
+/** A reloaded list has as many rooms as before, within these limits. */
 const PAGE_MIN = 20;
 const PAGE_MAX = 100;
 
@@ -121,7 +121,7 @@ export function showRoomList() {
 
   const socket = openSocket(LOBBY_NAMESPACE);
   // The lobby does not repeat events that this page missed since the server rendered it, so load the list again.
-  // A page with a cursor comes from the link for browsers without scripts. It stays as it is.
+  // A page with a cursor comes from the link for browsers without scripts. It is not reloaded.
   socket.on("connect", () => new URLSearchParams(location.search).has("cursor") || load());
   socket.onAny((event, data) => {
     if (lobby.apply(event, data)) render();
@@ -129,7 +129,7 @@ export function showRoomList() {
   const banner = new BannerView(byId("banner"));
   socket.on("connect", () => banner.show("joined"));
   for (const event of ["disconnect", "connect_error"]) socket.on(event, () => banner.show("lost"));
-  new LineCheck({
+  new ConnectionCheck({
     socket,
     reopen: () => socket.disconnect().connect(),
     onDead: () => banner.showDead(),

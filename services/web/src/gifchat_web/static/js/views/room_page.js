@@ -1,7 +1,7 @@
 /** The chat page: connects the room's stream, timeline, outbox and connection with the views. */
 
 import { RoomConnection } from "../connection.js";
-import { LineCheck } from "../line_check.js";
+import { ConnectionCheck } from "../connection_check.js";
 import { Outbox } from "../outbox.js";
 import { moment, pageData, problemText, text } from "../page_data.js";
 import { CHAT_NAMESPACE, DURABLE_EVENTS, Event } from "../protocol.js";
@@ -18,7 +18,7 @@ import { OwnerMenu } from "./owner_menu.js";
 import { TypingView } from "./typing.js";
 
 const ROWS_MAX = 600;
-/** While the user reads far above the end of a busy room. */
+/** The limit while the user reads older messages in a busy room. */
 const ROWS_MAX_AWAY_FROM_END = 3_000;
 
 /** @type {Page.Wait} */
@@ -59,7 +59,7 @@ class RoomPage {
   #messages;
   #outbox;
   #connection;
-  #line;
+  #connectionCheck;
 
   constructor() {
     const owns = this.#room.owner_id === this.#you.user_id;
@@ -101,11 +101,11 @@ class RoomPage {
         onRefused: (problem) => this.#refused(problem),
       },
     });
-    this.#line = new LineCheck({
+    this.#connectionCheck = new ConnectionCheck({
       socket,
       reopen: () => this.#connection.reopen(),
       onDead: () => this.#banner.showDead(),
-      onTime: (time) => this.#clock.hear(time),
+      onTime: (time) => this.#clock.sync(time),
     });
     this.#settings.hidden = !owns;
     this.#settings.addEventListener("click", () => this.#owner.openForRoom());
@@ -129,7 +129,7 @@ class RoomPage {
 
   /** @param {Wire.Joined} ack */
   #joined(ack) {
-    this.#clock.hear(ack.time);
+    this.#clock.sync(ack.time);
     this.#room = ack.room;
     this.#members = ack.occupancy;
     this.#joinedOnce = true;
@@ -238,18 +238,18 @@ class RoomPage {
 
   /** @param {Page.Problem} problem */
   #refused(problem) {
-    // The page that the server sends now asks for the password.
+    // After a reload the page asks for the password.
     if (problem.code === "password_required") location.reload();
     else this.#leave(problemText(problem));
   }
 
   /**
-   * The room is over for this user: say why, and offer the way back.
+   * Leave the room for good: show the reason and a link to the list of rooms.
    *
    * @param {string} words
    */
   #leave(words) {
-    this.#line.stop();
+    this.#connectionCheck.stop();
     this.#connection.stop();
     this.#composer.close();
     this.#banner.show("joined");
@@ -317,7 +317,7 @@ class RoomPage {
    * @param {Page.Problem} problem
    */
   #failed(clientMessageId, problem) {
-    // The room has a new password, or the user lost the seat. A new join proves membership again, or tells the reason.
+    // The room has a new password, or the user lost the seat. A new join renews the membership or returns the reason.
     if (problem.code === "not_a_member") this.#connection.join();
     this.#timeline.fail(clientMessageId, problem);
     this.#render();

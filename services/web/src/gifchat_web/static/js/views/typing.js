@@ -1,4 +1,4 @@
-/** Shows who is typing. A user disappears after some seconds, or with their message. */
+/** Shows who is typing. A name disappears after some seconds, or when the user's message arrives. */
 
 import { text } from "../page_data.js";
 
@@ -15,7 +15,7 @@ export class TypingView {
   }
 
   /**
-   * A user is typing.
+   * Show that a user is typing.
    *
    * @param {string} userId
    * @param {string} color
@@ -27,7 +27,7 @@ export class TypingView {
   }
 
   /**
-   * A user has sent a message, or left.
+   * Hide a user who sent a message or left.
    *
    * @param {string} userId
    */
@@ -36,7 +36,7 @@ export class TypingView {
     if (this.#users.delete(userId)) this.#render();
   }
 
-  /** Nobody is typing any more. */
+  /** Hide all users. */
   clear() {
     for (const userId of [...this.#users.keys()]) this.remove(userId);
   }

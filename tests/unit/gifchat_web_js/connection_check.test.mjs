@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { load } from "./golden.mjs";
 
-const { ANSWER_MS, LineCheck } = await load("line_check.js");
+const { ANSWER_MS, ConnectionCheck } = await load("connection_check.js");
 
 const TIME = "2026-11-30T13:14:15.678Z";
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -17,7 +17,7 @@ function pageWith({ connected = true } = {}) {
   const world = { now: 1_000_000, log, probes, document, tick: null };
   const heard = {};
   const on = (event, listener) => (heard[event] = listener);
-  world.happens = (event) => heard[event]();
+  world.socketEvent = (event) => heard[event]();
   world.socket = {
     connected,
     on,
@@ -29,7 +29,7 @@ function pageWith({ connected = true } = {}) {
       },
     }),
   };
-  world.line = new LineCheck({
+  world.check = new ConnectionCheck({
     socket: world.socket,
     reopen: () => log.push("reopen"),
     onDead: () => log.push("dead"),
@@ -149,11 +149,11 @@ test("setting the wall clock back does not stop probing", async () => {
   assert.equal(world.probes.length, 1);
 });
 
-test("a socket that waits to reconnect connects at once", () => {
+test("a socket that waits to reconnect reconnects at once", () => {
   for (const lost of ["disconnect", "connect_error"]) {
     const world = pageWith({ connected: false });
-    world.happens("reconnect_attempt");
-    world.happens(lost);
+    world.socketEvent("reconnect_attempt");
+    world.socketEvent(lost);
     world.visibility("visible");
     world.page("focus");
     assert.deepEqual(world.log, ["reopen"], lost);
@@ -163,17 +163,17 @@ test("a socket that waits to reconnect connects at once", () => {
 test("every attempt to connect gets enough time", () => {
   const world = pageWith({ connected: false });
   world.page("focus");
-  assert.deepEqual(world.log, [], "the first one");
+  assert.deepEqual(world.log, [], "the page has just begun its first attempt");
   world.now += 60_000;
-  world.happens("reconnect_attempt");
+  world.socketEvent("reconnect_attempt");
   world.page("focus");
-  assert.deepEqual(world.log, [], "the client's own");
+  assert.deepEqual(world.log, [], "the client has just begun an attempt");
   world.now += ANSWER_MS;
   world.page("focus");
   assert.deepEqual(world.log, ["reopen"]);
   world.now += ANSWER_MS - 1;
   world.page("online");
-  assert.deepEqual(world.log, ["reopen"], "ours");
+  assert.deepEqual(world.log, ["reopen"], "the check has just begun an attempt");
   world.now += 1;
   world.page("online");
   assert.deepEqual(world.log, ["reopen", "reopen"]);
@@ -182,7 +182,7 @@ test("every attempt to connect gets enough time", () => {
 test("a stopped check sends no probe and ignores late answers", async () => {
   const world = pageWith();
   world.page("focus");
-  world.line.stop();
+  world.check.stop();
   await world.noAnswer();
   world.page("focus");
   world.visibility("visible");

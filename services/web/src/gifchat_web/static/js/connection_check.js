@@ -1,6 +1,7 @@
 /**
- * Checks, when the page wakes up, whether its connection died while it slept: no event tells a page that a phone dropped
- * its connection. It sends a `probe`. Without an ack in time the connection is dead, and the socket is reopened at once.
+ * Checks, when the page wakes up, whether its connection died while it slept. No event tells a page that a phone dropped
+ * its connection, so the check sends a `probe`. If no ack comes in time, the connection is dead, and the check reopens the
+ * socket at once.
  */
 
 import { Event } from "./protocol.js";
@@ -12,7 +13,7 @@ const TICK_MS = 1_000;
 /** If no timer ran for this long, the machine was suspended. */
 const ASLEEP_MS = 5_000;
 
-export class LineCheck {
+export class ConnectionCheck {
   #socket;
   #reopen;
   #onDead;
@@ -61,10 +62,10 @@ export class LineCheck {
     this.#now = now;
     this.#tickedAt = now();
     this.#attemptedAt = now();
-    const attempts = () => (this.#attemptedAt = now());
-    const waits = () => (this.#attemptedAt = -Infinity);
-    socket.io.on("reconnect_attempt", attempts);
-    for (const event of ["disconnect", "connect_error"]) socket.on(event, waits);
+    const attemptBegan = () => (this.#attemptedAt = now());
+    const attemptEnded = () => (this.#attemptedAt = -Infinity);
+    socket.io.on("reconnect_attempt", attemptBegan);
+    for (const event of ["disconnect", "connect_error"]) socket.on(event, attemptEnded);
     document.addEventListener("visibilitychange", () => this.#visible && this.check());
     document.addEventListener("resume", () => this.check());
     page.addEventListener("pageshow", (event) => {
@@ -75,11 +76,11 @@ export class LineCheck {
     this.#clearTicker = () => clearTicker(ticker);
   }
 
-  /** The page woke up: probe the connection. A socket that waits to reconnect does so now. */
+  /** Probe the connection after the page woke up. If the socket waits to reconnect, reconnect now. */
   async check() {
     if (this.#stopped || this.#probing) return;
     if (!this.#socket.connected) {
-      // Give a new attempt to connect as long as a probe.
+      // An attempt to connect gets as much time as a probe.
       if (!this.#within(ANSWER_MS, this.#attemptedAt)) this.#openAgain();
       return;
     }
@@ -97,7 +98,7 @@ export class LineCheck {
     }
   }
 
-  /** Stop checking, because the page needs no connection any more. */
+  /** Stop checking when the page no longer needs a connection. */
   stop() {
     this.#stopped = true;
     this.#clearTicker();
