@@ -11,8 +11,6 @@ from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.languages import Language
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_AFTER_S = 1
-"""The default of `Retry-After`."""
 
 
 def problem_body(code: ErrorCode, language: Language, path: str, detail: str | None = None) -> dict[str, Any]:
@@ -55,4 +53,4 @@ def problem_response(
 
 def retry_after(seconds: float | None) -> str:
     """Return the value of `Retry-After`: whole seconds, at least one."""
-    return str(max(1, math.ceil(seconds or _RETRY_AFTER_S)))
+    return str(max(1, math.ceil(seconds or 0)))

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from gifchat_chassis.client_address import trusted_networks
 from gifchat_chassis.logs import configure_logs
-from gifchat_chassis.settings import ServiceSettings
+from gifchat_chassis.settings import AnySettings, ServiceSettings, load_settings
 
 BACKLOG = 4_096
 """Connections that the kernel accepts before the process does."""
@@ -27,7 +27,6 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Capture nothing."""
         yield
 
 
@@ -41,21 +40,13 @@ async def serve(
     graceful_s: int = 10,
     **uvicorn_options: Any,
 ) -> int:
-    """Serve until SIGTERM or SIGINT, then drain, finish the requests in flight and stop.
+    """Serve until SIGTERM or SIGINT, then `drain` while still serving, finish the requests in flight and stop.
 
-    A second signal stops at once.
-
-    Args:
-        app: the service.
-        settings: where it listens, and which proxies it trusts.
-        drain: runs at the first signal, while the server still serves.
-        failed: set if the service is broken; see `background_tasks`.
-        send_buffer_bytes: size of the kernel's send buffer of each connection.
-        graceful_s: how long requests in flight may take after `drain`.
-        uvicorn_options: more options of `uvicorn.Config`; without them there are no WebSockets.
+    Requests in flight get `graceful_s`. A second signal stops at once. `send_buffer_bytes` is the kernel's send buffer
+    of each connection. Without `uvicorn_options` there are no WebSockets.
 
     Returns:
-        The exit code of the process: 0, or 1 if `failed` is set.
+        The exit code of the process: 0, or 1 if `failed` is set (see `background_tasks`).
 
     Raises:
         OSError: the address is not available.
@@ -99,14 +90,20 @@ async def serve(
     return 1 if failed is not None and failed.is_set() else 0
 
 
-def run_service(name: str, settings: ServiceSettings, serving: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """Configure the logs, run `serving` on uvloop, and return its exit code; 1 if the address is not available."""
+def run_service(
+    name: str, read_settings: Callable[[], AnySettings], serving: Callable[[AnySettings], Coroutine[Any, Any, int]]
+) -> int:
+    """Read the settings, configure the logs, run `serving` on uvloop, and return its exit code.
+
+    If the address is not available, the exit code is 1; for invalid settings see `load_settings`.
+    """
+    settings = load_settings(name, read_settings)
     # Before the event loop handles signals, SIGTERM ends the process: a requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(serving())
+            return runner.run(serving(settings))
     except OSError as error:
         print(f"{name} cannot listen on {settings.host}:{settings.port}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return 1

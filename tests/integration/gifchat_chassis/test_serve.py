@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from gifchat_chassis import serve as module
 from gifchat_chassis.serve import BACKLOG, run_service, serve
-from gifchat_chassis.settings import NodeName, Port, ServiceSettings, load_settings
+from gifchat_chassis.settings import NodeName, Port, ServiceSettings
 
 DEADLINE_S = 20.0
 
@@ -34,7 +34,6 @@ class Settings(ServiceSettings):
 
 def main(how: str) -> int:
     """The process under test."""
-    settings = load_settings("small", Settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> Any:
@@ -57,7 +56,7 @@ def main(how: str) -> int:
             await asyncio.Event().wait()
 
     app = Starlette(routes=[Route("/", answer)], lifespan=lifespan)
-    return run_service("small", settings, lambda: serve(app, settings, drain=drain, failed=failed))
+    return run_service("small", Settings, lambda settings: serve(app, settings, drain=drain, failed=failed))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_chassis.serve import run_service, serve
-from gifchat_chassis.settings import load_settings
 from gifchat_contracts import limits
 from gifchat_realtime_gateway.app import create_gateway
 from gifchat_realtime_gateway.settings import Settings
@@ -45,8 +44,7 @@ async def _serve(settings: Settings) -> int:
 
 def main() -> int:
     """Run the service and return its exit code."""
-    settings = load_settings("realtime-gateway", Settings)
-    return run_service("realtime-gateway", settings, lambda: _serve(settings))
+    return run_service("realtime-gateway", Settings, _serve)
 
 
 if __name__ == "__main__":

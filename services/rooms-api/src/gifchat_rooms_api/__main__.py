@@ -3,7 +3,6 @@
 import sys
 
 from gifchat_chassis.serve import run_service, serve
-from gifchat_chassis.settings import load_settings
 from gifchat_rooms_api.app import create_app
 from gifchat_rooms_api.settings import Settings
 
@@ -15,8 +14,7 @@ async def _serve(settings: Settings) -> int:
 
 def main() -> int:
     """Run the service and return its exit code."""
-    settings = load_settings("rooms-api", Settings)
-    return run_service("rooms-api", settings, lambda: _serve(settings))
+    return run_service("rooms-api", Settings, _serve)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 import sys
 
 from gifchat_chassis.serve import run_service, serve
-from gifchat_chassis.settings import load_settings
 from gifchat_web.app import create_app
 from gifchat_web.settings import Settings
 
 
 def main() -> int:
     """Run the service and return its exit code."""
-    settings = load_settings("web", Settings)
-    return run_service("web", settings, lambda: serve(create_app(settings), settings))
+    return run_service("web", Settings, lambda settings: serve(create_app(settings), settings))
 
 
 if __name__ == "__main__":
