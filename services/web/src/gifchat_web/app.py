@@ -30,7 +30,7 @@ from gifchat_web.ports import RoomsApi
 from gifchat_web.settings import Settings
 
 _WITHOUT_SESSION = ("/static/", "/health/", "/metrics")
-_BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED, 400: errors.MALFORMED}
+_BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED}
 _log = structlog.get_logger("gifchat_web")
 
 
@@ -84,8 +84,7 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
         response = pages.problem(request, _BY_STATUS.get(error.status_code, errors.MALFORMED))
-        for name, value in (error.headers or {}).items():
-            response.headers[name] = value
+        response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(Exception)

@@ -40,13 +40,13 @@ class RoomsApiClient:
     """The port `RoomsApi` on one pool of connections. It keeps no cookies, so none pass from one user to another."""
 
     _http: aiohttp.ClientSession
+    """Made on entry, because it belongs to the running event loop."""
 
     def __init__(self, url: str) -> None:
         """`url` is the base without `/api/v1`."""
         self._url = f"{url.rstrip('/')}/api/v1"
 
     async def __aenter__(self) -> Self:
-        """Open the pool, which belongs to the running event loop."""
         self._http = aiohttp.ClientSession(
             timeout=_timeout(TIMEOUT_S),
             connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=KEEPALIVE_S),
@@ -55,45 +55,37 @@ class RoomsApiClient:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        """Close all connections."""
         await self._http.close()
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
-        """Return one page of the rooms whose titles contain `query`."""
         wanted = {"q": query, "cursor": cursor, "sort": sort}
         page = await self._ask(caller, "GET", "/rooms", params={name: value for name, value in wanted.items() if value})
         return RoomsPage(page["items"], page["next_cursor"])
 
     async def get_room(self, caller: Caller, room_id: RoomId) -> RoomPayload:
-        """Return the room, or raise `ROOM_NOT_FOUND`."""
         room: RoomPayload = await self._ask(caller, "GET", f"/rooms/{room_id}")
         return room
 
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
-        """Create a room that the caller owns, or raise `VALIDATION_FAILED`."""
         body = {"title": title, "max": max_members} | ({"password": password} if password else {})
         room: RoomPayload = await self._ask(caller, "POST", "/rooms", json=body)
         return room
 
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
-        """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""
         await self._ask(caller, "DELETE", f"/rooms/{room_id}")
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
-        """Ask whether the caller may enter now."""
         body = {} if password is None else {"password": password}
         answer = await self._ask(caller, "POST", f"/rooms/{room_id}/tickets", json=body)
         room: RoomPayload = answer["room"]
         return room
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
-        """Post a text once, even if a try fails. Return when it is stored."""
         await self._post_message(caller, room_id, {"text": text})
 
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
     ) -> GifId:
-        """Stream a multipart body to rooms-api as it arrives; the file is in the field `gif`."""
         headers = {"Content-Type": content_type} | ({"Content-Length": content_length} if content_length else {})
         path, timeout = f"/rooms/{room_id}/gifs", _timeout(UPLOAD_TIMEOUT_S)
         try:
@@ -105,7 +97,6 @@ class RoomsApiClient:
         return GifId(stored["id"])
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
-        """Post an uploaded GIF once, even if a try fails. Return when it is stored."""
         await self._post_message(caller, room_id, {"gif": gif_id})
 
     async def _post_message(self, caller: Caller, room_id: RoomId, content: dict[str, str]) -> None:
@@ -124,12 +115,12 @@ class RoomsApiClient:
         self, caller: Caller, method: str, path: str, *, headers: dict[str, str] | None = None, **request: Any
     ) -> Any:
         """Return the JSON of a successful answer, or None if it has no body."""
-        on_behalf = {
+        sent = {
             "Cookie": f"{SESSION_COOKIE}={caller.session_cookie}",
             "X-Forwarded-For": caller.address,
             "Accept-Language": caller.language,
+            **(headers or {}),
         }
-        sent = {**on_behalf, **(headers or {})}
         url = f"{self._url}{path}"
         try:
             async with self._http.request(method, url, headers=sent, allow_redirects=False, **request) as answer:

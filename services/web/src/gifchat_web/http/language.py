@@ -5,7 +5,6 @@ from starlette.requests import Request
 from gifchat_contracts.languages import Language, is_language, language_of
 
 LANGUAGE_COOKIE = "gifchat_lang"
-LANGUAGE_PARAMETER = "lang"
 
 
 def language_for(request: Request) -> Language:
@@ -16,5 +15,5 @@ def language_for(request: Request) -> Language:
 
 def chosen_language(request: Request) -> Language | None:
     """Return the language that the URL asks for."""
-    chosen = request.query_params.get(LANGUAGE_PARAMETER)
+    chosen = request.query_params.get("lang")
     return chosen if is_language(chosen) else None

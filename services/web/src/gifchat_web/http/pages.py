@@ -1,6 +1,6 @@
 """The original's pages and forms, with its URLs, fields, order of checks and redirects."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
@@ -10,7 +10,6 @@ from starlette.responses import RedirectResponse, Response
 from gifchat_chassis.problems import retry_after
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode, Refused
-from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import read_form
@@ -35,16 +34,9 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
     ) -> Response:
         """Show the table of rooms, with `error` above it."""
         page = await rooms_api.list_rooms(caller_of(request), query=q, sort=sort, cursor=cursor)
-        return pages.page(
-            request,
-            "rooms.html",
-            error=error[:_ERROR_MAX_CHARS],
-            rooms=page.items,
-            next_cursor=page.next_cursor,
-            q=q,
-            sort=sort,
-            data={"page": "rooms", "rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort},
-        )
+        shown: dict[str, Any] = {"rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort}
+        data = {"page": "rooms", **shown}
+        return pages.page(request, "rooms.html", error=error[:_ERROR_MAX_CHARS], data=data, **shown)
 
     @router.get("/room")
     async def new_room_form(request: Request) -> Response:
@@ -80,7 +72,7 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             return _refuse_entry(request, refused)
         if password is not None:
             return RedirectResponse(f"/room/{room['_id']}", 303)
-        return _room_page(request, room)
+        return pages.page(request, "room.html", room=room, data={"page": "room", "room": room})
 
     @router.get("/room/{room_id}/password")
     async def password_form(room_id: str) -> Response:
@@ -122,9 +114,6 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
         if refused and refused.retry_after_s:
             response.headers["Retry-After"] = retry_after(refused.retry_after_s)
         return response
-
-    def _room_page(request: Request, room: RoomPayload) -> Response:
-        return pages.page(request, "room.html", room=room, data={"page": "room", "room": room})
 
     return router
 

@@ -1,6 +1,6 @@
 """Renders templates with texts in the user's language, links to static files, and the data for the page's scripts."""
 
-from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,7 +11,7 @@ from gifchat_chassis.problems import problem_response, retry_after
 from gifchat_contracts import limits
 from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.languages import LANGUAGES
-from gifchat_web.domain.fill_in import Text, fill_in
+from gifchat_web.domain.fill_in import fill_in
 from gifchat_web.http.language import LANGUAGE_COOKIE, chosen_language, language_for
 from gifchat_web.http.session_cookies import Session
 from gifchat_web.http.static_files import HashedFiles
@@ -43,11 +43,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.policies["json.dumps_kwargs"] = {
-            "allow_nan": False,
-            "ensure_ascii": False,
-            "separators": (",", ":"),
-        }
+        json_format = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
+        self._templates.policies["json.dumps_kwargs"] = json_format
         self._templates.globals["static"] = static_files.url
 
     def page(self, request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -57,7 +54,7 @@ class Pages:
         """
         language = language_for(request)
         session: Session | None = getattr(request.state, "session", None)
-        you = {"user_id": session.identity.user_id, "color": session.identity.color} if session else None
+        you = asdict(session.identity) if session else None
         data = {
             "language": language,
             "texts_url": self._static_files.url(script_file(language)),
@@ -66,7 +63,7 @@ class Pages:
             **values.pop("data", {}),
         }
         html = self._templates.get_template(template).render(
-            t=_lookup(catalogue(language)),
+            t=lambda key, **values: fill_in(catalogue(language)[key], values),
             language=language,
             other_languages=[(other, catalogue(other)["language_name"]) for other in LANGUAGES if other != language],
             limits=_LIMITS,
@@ -74,9 +71,8 @@ class Pages:
             data=data,
             **values,
         )
-        response = HTMLResponse(
-            html, status_code, headers={"Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
-        )
+        headers = {"Cache-Control": "private, no-cache", "Vary": "Accept-Language"}
+        response = HTMLResponse(html, status_code, headers)
         if chosen := chosen_language(request):
             response.set_cookie(
                 LANGUAGE_COOKIE, chosen, max_age=_YEAR_S, httponly=True, samesite="lax", secure=self._secure_cookies
@@ -99,10 +95,3 @@ def wants_json(request: Request) -> bool:
     accept = request.headers.get("accept", "")
     accepts_json = "application/json" in accept or "application/problem+json" in accept
     return request.url.path.startswith("/api/") or (accepts_json and "text/html" not in accept)
-
-
-def _lookup(texts: Mapping[str, Text]) -> Callable[..., str]:
-    def t(key: str, **values: object) -> str:
-        return fill_in(texts[key], values)
-
-    return t

@@ -10,8 +10,6 @@ from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import check_gif_upload, read_form
 from gifchat_web.ports import RoomsApi
 
-_OK = "ok"
-
 
 def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
     """Build the routes that the original's scripts called inside a room."""
@@ -21,7 +19,7 @@ def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
     async def remove_room(request: Request, room_id: str) -> Response:
         """Remove the user's own room and its messages."""
         await rooms_api.remove_room(caller_of(request), room_id_of(room_id))
-        return PlainTextResponse(_OK)
+        return PlainTextResponse("ok")
 
     @router.post("/room/{room_id}/chat")
     async def post_chat(request: Request, room_id: str) -> Response:
@@ -30,7 +28,7 @@ def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
         if not text.strip() or len(text) > limits.TEXT_MAX_CHARS:
             raise Refused(errors.VALIDATION_FAILED)
         await rooms_api.post_text(caller_of(request), room_id_of(room_id), text)
-        return PlainTextResponse(_OK)
+        return PlainTextResponse("ok")
 
     @router.post("/room/{room_id}/gif")
     async def post_gif(request: Request, room_id: str) -> Response:
@@ -40,6 +38,6 @@ def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
         length = request.headers.get("content-length")
         gif_id = await rooms_api.upload_gif(caller, room, content_type, length, request.stream())
         await rooms_api.post_gif(caller, room, gif_id)
-        return PlainTextResponse(_OK)
+        return PlainTextResponse("ok")
 
     return router

@@ -1,5 +1,7 @@
 """`/api/v1/session`, the one route of the API that web answers, because web issues the sessions."""
 
+from dataclasses import asdict
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,7 +17,6 @@ def session_router() -> APIRouter:
     async def session(request: Request) -> Response:
         """Answer with the caller's id and colour. A new caller gets a session cookie from the middleware."""
         current: Session = request.state.session
-        identity = {"user_id": current.identity.user_id, "color": current.identity.color}
-        return JSONResponse(identity, headers={"Cache-Control": "no-store"})
+        return JSONResponse(asdict(current.identity), headers={"Cache-Control": "no-store"})
 
     return router

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gifchat_chassis.session_cookie import TokenSigner
+from gifchat_chassis.session_cookie import SessionReader, TokenSigner
 from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
 
 _RENEW_AFTER_S = SESSION_TTL_S / 2
@@ -35,7 +35,7 @@ class SessionCookies:
 
     def __init__(self, session_secrets: Sequence[str], *, secure: bool) -> None:
         """`session_secrets` go from oldest to newest. The last one signs, and all of them verify."""
-        self._newest = TokenSigner(session_secrets[-1:], SESSION_SALT)
+        self._newest = SessionReader(session_secrets[-1:])
         self._all = TokenSigner(session_secrets, SESSION_SALT)
         self._secure = secure
 
@@ -54,7 +54,7 @@ class SessionCookies:
         if not isinstance(session_id, str):
             return None
         age_s = (datetime.now(UTC) - signed_at).total_seconds()
-        if age_s > _RENEW_AFTER_S or not self._signed_by_newest(cookie):
+        if age_s > _RENEW_AFTER_S or self._newest.session_of(cookie) is None:
             return self._signed(session_id)
         return Session(Identity.of_session(session_id), cookie, fresh=False)
 
@@ -62,13 +62,6 @@ class SessionCookies:
         """Return the `Set-Cookie` value that gives a browser its session."""
         secure = "; Secure" if self._secure else ""
         return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
-
-    def _signed_by_newest(self, cookie: str) -> bool:
-        try:
-            self._newest.read(cookie, SESSION_TTL_S)
-        except BadData:
-            return False
-        return True
 
     def _signed(self, session_id: str) -> Session:
         return Session(Identity.of_session(session_id), self._all.sign(session_id), fresh=True)
@@ -88,7 +81,9 @@ class Sessions:
         if scope["type"] != "http" or scope["path"].startswith(self._without):
             await self._app(scope, receive, send)
             return
-        session = self._cookies.read(_cookie_of(Headers(scope=scope))) or self._cookies.issue()
+        # Read as rooms-api and the gateways read it, whatever else the header holds.
+        cookies = cookie_parser("; ".join(Headers(scope=scope).getlist("cookie")))
+        session = self._cookies.read(cookies.get(SESSION_COOKIE)) or self._cookies.issue()
         scope.setdefault("state", {})["session"] = session
 
         async def send_with_cookie(message: Message) -> None:
@@ -97,8 +92,3 @@ class Sessions:
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
-
-
-def _cookie_of(headers: Headers) -> str | None:
-    """Return the cookie, read as rooms-api and the gateways read it, whatever else the header holds."""
-    return cookie_parser("; ".join(headers.getlist("cookie"))).get(SESSION_COOKIE)
