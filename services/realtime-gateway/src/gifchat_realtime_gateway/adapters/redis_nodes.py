@@ -147,7 +147,7 @@ class RedisNodes:
             }
         self._reached = True
         for found, at, left_ms in zip(reply[::3], reply[1::3], reply[2::3], strict=True):
-            self._nodes[_text(found)] = _Node(_text(at), sent_at_s + int(left_ms) / 1000)
+            self._nodes[found.decode()] = _Node(at.decode(), sent_at_s + int(left_ms) / 1000)
         oldest_s = sent_at_s - self._remembered_s
         self._nodes = {tag: node for tag, node in self._nodes.items() if node.until_s > oldest_s}
 
@@ -166,7 +166,3 @@ async def _host_towards(host: str, port: int) -> str:
         probe.connect(address)
         found: str = probe.getsockname()[0]
     return found
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

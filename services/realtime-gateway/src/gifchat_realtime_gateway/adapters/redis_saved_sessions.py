@@ -32,18 +32,9 @@ class RedisSavedSessions:
         pipeline = self._redis.pipeline(transaction=False)
         try:
             for pid, session, kept_s, takes_over in sessions:
-                await self._save(
-                    [keys.saved_session(pid)],
-                    [
-                        session.sid,
-                        int(takes_over),
-                        session.who.user_id,
-                        int(session.guest),
-                        session.as_json(),
-                        round(kept_s * 1000),
-                    ],
-                    client=pipeline,
-                )
+                args: list[str | int] = [session.sid, int(takes_over), session.who.user_id, int(session.guest)]
+                args += [session.as_json(), round(kept_s * 1000)]
+                await self._save([keys.saved_session(pid)], args, client=pipeline)
             await pipeline.execute()
         except (RedisError, OSError) as error:
             _log.warning("sessions_not_saved", sessions=len(sessions), error=str(error))

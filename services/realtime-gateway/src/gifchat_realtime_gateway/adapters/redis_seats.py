@@ -48,10 +48,6 @@ def _partition_keys(partition: int) -> list[str]:
     return [keys.generation(partition), keys.leases(partition), keys.grace(partition), keys.occupancy(partition)]
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
@@ -148,29 +144,18 @@ class RedisSeats:
         if ticket_id is not None:
             script_keys += (keys.used_ticket(room_id, ticket_id),)
         async with self._turn(room_id, who.user_id):
-            outcome, occupancy, arrived, retry_ms, lease_lost, gone, server = await self._run(
-                self._admit,
-                script_keys,
-                [
-                    room_id,
-                    self._node_id,
-                    who.user_id,
-                    who.color,
-                    max_members,
-                    self._held.sessions(room_id, who.user_id) + 1,
-                    self._lease_ms,
-                    self._recovering_ms,
-                    int(room_id in self._held),
-                    "" if ticket_id is None else secrets.token_hex(8),
-                    _ms(USED_TICKET_KEPT_S),
-                ],
-            )
+            sessions = self._held.sessions(room_id, who.user_id) + 1
+            args = [room_id, self._node_id, who.user_id, who.color, max_members, sessions]
+            args += [self._lease_ms, self._recovering_ms, int(room_id in self._held)]
+            args += ["" if ticket_id is None else secrets.token_hex(8), _ms(USED_TICKET_KEPT_S)]
+            reply = await self._run(self._admit, script_keys, args)
+            outcome, occupancy, arrived, retry_ms, lease_lost, gone, server = reply
             self._reaped_before += self._departures(gone)
-            match _text(outcome):
+            match outcome.decode():
                 case "admitted":
                     if room_id not in self._held:
-                        self._servers[room_id] = _text(server)
-                    elif lease_lost or self._servers.setdefault(room_id, _text(server)) != _text(server):
+                        self._servers[room_id] = server.decode()
+                    elif lease_lost or self._servers.setdefault(room_id, server.decode()) != server.decode():
                         self._lost.add(room_id)
                     self._held.add(room_id, who)
                     return Admission("admitted", int(occupancy), arrived=bool(arrived))
@@ -186,9 +171,7 @@ class RedisSeats:
 
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         self._held.take(room_id, user_id)
-        async with self._turn(room_id, user_id):
-            reply = await self._run(self._leave, self._room_keys(room_id), self._leave_args(room_id, user_id))
-        return self._departure(room_id, user_id, reply)
+        return await self._end(room_id, user_id, self._grace_ms)
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
         self._held.drop(room_id, user_id)
@@ -209,34 +192,28 @@ class RedisSeats:
                 await turns.enter_async_context(self._turn(*seat))
             pipeline = self._redis.pipeline(transaction=False)
             for partition, room_ids in by_partition.items():
-                await self._renew(
-                    _partition_keys(partition),
-                    [self._node_id, self._lease_ms, self._recovering_ms, *room_ids],
-                    client=pipeline,
-                )
+                args: list[Any] = [self._node_id, self._lease_ms, self._recovering_ms, *room_ids]
+                await self._renew(_partition_keys(partition), args, client=pipeline)
             for room_id, user_id in settling:
-                await self._leave(self._room_keys(room_id), self._leave_args(room_id, user_id), client=pipeline)
+                args = self._leave_args(room_id, user_id, self._grace_ms)
+                await self._leave(self._room_keys(room_id), args, client=pipeline)
             replies = await self._execute(pipeline)
             self._unsettled.difference_update(settling)
 
         for partition, (server, *lost) in zip(by_partition, replies, strict=False):
-            self._lost.update(RoomId(_text(room_id)) for room_id in lost)
+            self._lost.update(RoomId(room_id.decode()) for room_id in lost)
             for room_id in by_partition[partition]:
-                if self._servers.setdefault(room_id, _text(server)) != _text(server):
-                    self._servers[room_id] = _text(server)
+                if self._servers.setdefault(room_id, server.decode()) != server.decode():
+                    self._servers[room_id] = server.decode()
                     self._lost.add(room_id)
         self._lost.intersection_update(self._held.rooms())
         return frozenset(self._lost)
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        for who, sessions in seats.items():
-            self._held.put(room_id, who, sessions)
         occupancy, *_ = await self._register(room_id, seats, max_members=None)
-        return int(occupancy)
+        return occupancy
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        for who, sessions in seats.items():
-            self._held.put(room_id, who, sessions)
         occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
         for user_id in refused:
             self._held.drop(room_id, user_id)
@@ -270,7 +247,7 @@ class RedisSeats:
         async with self._calls:
             with _unavailable():
                 granted = await self._redis.get(keys.grant(room_id, user_id))
-        return granted is not None and _text(granted) == str(access_version)
+        return granted is not None and granted == str(access_version).encode()
 
     async def recovering_for_s(self) -> float:
         pipeline = self._redis.pipeline(transaction=False)
@@ -293,36 +270,30 @@ class RedisSeats:
     async def _register(
         self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int | None
     ) -> tuple[int, frozenset[UserId], float]:
-        args: list[Any] = [
-            room_id,
-            self._node_id,
-            self._lease_ms,
-            self._recovering_ms,
-            self._readmission_ms,
-            "" if max_members is None else max_members,
-        ]
+        args: list[Any] = [room_id, self._node_id, self._lease_ms, self._recovering_ms, self._readmission_ms]
+        args.append("" if max_members is None else max_members)
         for who, sessions in seats.items():
+            self._held.put(room_id, who, sessions)
             args += (who.user_id, who.color, sessions)
-        outcome, occupancy, refused, gone, strangers, rest_ms = await self._run(
-            self._restore, self._room_keys(room_id), args
-        )
+        reply = await self._run(self._restore, self._room_keys(room_id), args)
+        outcome, occupancy, refused, gone, strangers, rest_ms = reply
         self._reaped_before += self._departures(gone)
-        if _text(outcome) != "recovering":
+        if outcome.decode() != "recovering":
             self._lost.discard(room_id)
         # A `leave` sent meanwhile may have reached Redis before this script.
         self._unsettled.update((room_id, who.user_id) for who in seats if not self._held.sessions(room_id, who.user_id))
         for stranger in strangers:
-            await self._end(room_id, UserId(_text(stranger)))
-        return int(occupancy), frozenset(UserId(_text(user_id)) for user_id in refused), int(rest_ms) / 1000
+            # Redis lost the `leave` of a user who left. A user who joins at this moment stays.
+            departure = await self._end(room_id, UserId(stranger.decode()), 0)
+            if departure.outcome == "gone":
+                self._reaped_before.append(departure)
+        return int(occupancy), frozenset(UserId(user_id.decode()) for user_id in refused), int(rest_ms) / 1000
 
-    async def _end(self, room_id: RoomId, user_id: UserId) -> None:
-        """End the sessions of a user who left, if Redis lost their `leave`. A user who joins at this moment stays."""
+    async def _end(self, room_id: RoomId, user_id: UserId, grace_ms: int) -> Departure:
         async with self._turn(room_id, user_id):
-            args = [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), 0]
+            args = self._leave_args(room_id, user_id, grace_ms)
             reply = await self._run(self._leave, self._room_keys(room_id), args)
-        departure = self._departure(room_id, user_id, reply)
-        if departure.outcome == "gone":
-            self._reaped_before.append(departure)
+        return self._departure(room_id, user_id, reply)
 
     def _keys_of(self, room_id: RoomId) -> tuple[str, ...]:
         return (
@@ -332,8 +303,8 @@ class RedisSeats:
             keys.node_sessions(room_id, self._node_id),
         )
 
-    def _leave_args(self, room_id: RoomId, user_id: UserId) -> list[Any]:
-        return [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), self._grace_ms]
+    def _leave_args(self, room_id: RoomId, user_id: UserId, grace_ms: int) -> list[Any]:
+        return [room_id, self._node_id, user_id, self._held.sessions(room_id, user_id), grace_ms]
 
     def _turn(self, room_id: RoomId, user_id: UserId) -> _Turn:
         """Return the turn for a seat. The caller must enter it before it awaits anything."""
@@ -360,7 +331,7 @@ class RedisSeats:
 
     @staticmethod
     def _departure(room_id: RoomId, user_id: UserId, reply: Sequence[Any]) -> Departure:
-        outcome, occupancy, color = _text(reply[0]), int(reply[1]), _text(reply[2])
+        outcome, occupancy, color = reply[0].decode(), int(reply[1]), reply[2].decode()
         match outcome:
             case "held" | "grace" | "gone":
                 return Departure(room_id, user_id, color, outcome, occupancy)
@@ -370,6 +341,6 @@ class RedisSeats:
     @staticmethod
     def _departures(gone: Iterable[Sequence[Any]]) -> list[Departure]:
         return [
-            Departure(RoomId(_text(room_id)), UserId(_text(user_id)), _text(color), "gone", int(occupancy))
+            Departure(RoomId(room_id.decode()), UserId(user_id.decode()), color.decode(), "gone", int(occupancy))
             for room_id, user_id, color, occupancy in gone
         ]
