@@ -25,19 +25,8 @@ class WriteLoop(BuildHookInterface[Any]):
         source = Path(self.root, ENGINE, "write_loop.c")
         built = source.with_name(f"_write_loop{sysconfig.get_config_var('EXT_SUFFIX')}")
         compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
-        include = sysconfig.get_paths()["include"]
-        command = [
-            *compiler,
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-shared",
-            "-fPIC",
-            f"-I{include}",
-            "-o",
-            str(built),
-            str(source),
-        ]
+        flags = ["-O2", "-Wall", "-Wextra", "-shared", "-fPIC", f"-I{sysconfig.get_paths()['include']}"]
+        command = [*compiler, *flags, "-o", str(built), str(source)]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - Python's own compiler
         except (OSError, subprocess.CalledProcessError) as error:

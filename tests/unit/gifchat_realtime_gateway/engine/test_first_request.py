@@ -1,7 +1,6 @@
 """Only requests that uvicorn's parser reads in the same way go straight to the link."""
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any, cast
 
 import httptools
@@ -177,8 +176,7 @@ class World:
     def __init__(self) -> None:
         self.connections: set[Any] = set()
         self.link, self.http, self.transport = Recorder(), Recorder(), Transport()
-        state: Any = SimpleNamespace(connections=self.connections)
-        self.first = FirstRequest(state, lambda: self.link, lambda: self.http)
+        self.first = FirstRequest(self.connections, lambda: self.link, lambda: self.http)
         transport: Any = self.transport
         self.first.connection_made(transport)
 

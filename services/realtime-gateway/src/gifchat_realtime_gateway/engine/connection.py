@@ -138,6 +138,7 @@ class Connection(Sink):
         self.sid = sid
         self.environ = environ
         self.link = link
+        """The WebSocket; None while polling and after the end."""
         self.fd = link.direct_fd() if link else -1
         self.deflates = link is not None and link.deflates
         self.state = State.WEBSOCKET if link else State.POLLING
@@ -185,14 +186,14 @@ class Connection(Sink):
         """Send one packet: the text of a packet, or the bytes of a binary message. Never blocks."""
         if self.base64 and isinstance(packet, bytes):
             packet = protocol.base64_packet(packet)
-        if self.link is not None and self.state is State.WEBSOCKET:
+        if self.link is not None:
             self.link.write(text_frame(packet.encode()) if isinstance(packet, str) else frame(Opcode.BINARY, packet))
         elif self.state not in _ENDED:
             self._enqueue(packet)
 
     def send_frame(self, data: bytes, packets: Sequence[bytes]) -> None:
         """Write the frames `data`; a polling client gets `packets`, the same content in UTF-8, instead."""
-        if self.link is not None and self.state is State.WEBSOCKET:
+        if self.link is not None:
             self.link.write(data)
         elif self.state not in _ENDED:
             for packet in packets:
@@ -345,9 +346,9 @@ class Connection(Sink):
         previous, self.state = self.state, State.CLOSED
         self.fd = -1
         self.heartbeat_generation += 1
-        if self.link is not None:
-            self.link.close(code)
-            self.link = None
+        link, self.link = self.link, None
+        if link is not None:
+            link.close(code)
         if previous is not State.WEBSOCKET:
             if self._outbox is None or reason == CloseReason.SLOW_CONSUMER:
                 self._outbox = deque()

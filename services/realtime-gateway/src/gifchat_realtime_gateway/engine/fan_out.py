@@ -34,8 +34,6 @@ def write_to(connections: list[Connection], data: bytes, packets: Sequence[bytes
 class FlushScheduler:
     """Flushes groups at the end of the event loop's turn, with one callback for all of them."""
 
-    __slots__ = ("_groups",)
-
     def __init__(self) -> None:
         self._groups: list[Group] = []
 
@@ -90,19 +88,6 @@ class _ChunkedFlush(NamedTuple):
 
 class Group:
     """Connections that receive the same packets, each from the moment it joined, in order."""
-
-    __slots__ = (
-        "_deflates",
-        "_excluded",
-        "_flush_count",
-        "_flush_pending",
-        "_frames",
-        "_late_joiners",
-        "_members",
-        "_membership_version",
-        "_packets",
-        "_scheduler",
-    )
 
     def __init__(self, scheduler: FlushScheduler, *, deflates: bool = False) -> None:
         """`deflates`: members may accept compressed messages."""

@@ -9,10 +9,7 @@ returns WebSocket requests to the link. So the pattern can be as narrow as safet
 import asyncio
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
+from typing import Any, cast
 
 _PLAIN_REQUEST = re.compile(
     rb"GET (?:/socket\.io|/internal/v1/engine\.io)/\?[!-~]++ HTTP/1\.1\r\n"
@@ -45,12 +42,15 @@ class FirstRequest(asyncio.Protocol):
 
     def __init__(
         self,
-        server_state: "ServerState",
+        server_connections: set[Any],
         make_link: Callable[[], asyncio.Protocol],
         make_http: Callable[[], asyncio.Protocol],
     ) -> None:
-        """`make_link` creates the protocol for the engine's WebSockets, `make_http` uvicorn's protocol."""
-        self._connections: set[Any] = server_state.connections
+        """`server_connections` is uvicorn's set of connections.
+
+        `make_link` creates the protocol for the engine's WebSockets, `make_http` uvicorn's protocol.
+        """
+        self._connections = server_connections
         self._make_link = make_link
         self._make_http = make_http
         self._transport: asyncio.Transport | None = None

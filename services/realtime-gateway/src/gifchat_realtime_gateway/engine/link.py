@@ -12,7 +12,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import structlog
 
@@ -33,9 +33,6 @@ from gifchat_realtime_gateway.engine.websocket import (
     frame,
     text_frame,
 )
-
-if TYPE_CHECKING:
-    from uvicorn.server import ServerState
 
 MAX_BUFFER_BYTES = 1024 * 1024
 """Bytes that may wait in the transport, besides the kernel's buffer. Above this the client is a slow consumer."""
@@ -68,12 +65,12 @@ class WebSocketLink(asyncio.Protocol):
     )
 
     def __init__(
-        self, handshake: Handshake, server_state: "ServerState", fallback: Callable[[], asyncio.Protocol]
+        self, handshake: Handshake, server_connections: set[Any], fallback: Callable[[], asyncio.Protocol]
     ) -> None:
-        """`handshake` decides about requests. `fallback` creates the protocol for paths that are not the engine's."""
+        """`server_connections`: uvicorn's set. `fallback` creates the protocol for paths that are not the engine's."""
         self.connection: Connection | None = None
         self._handshake = handshake
-        self._server_connections: set[Any] = server_state.connections
+        self._server_connections = server_connections
         self._make_fallback: Callable[[], asyncio.Protocol] | None = fallback
         self._delegate: asyncio.Protocol | None = None
         self._probing: Connection | None = None
@@ -123,11 +120,15 @@ class WebSocketLink(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Stop direct writes, because the transport has buffered data."""
-        self._start_buffering()
+        self._buffering = True
+        if self.connection is not None:
+            self.connection.fd = -1
 
     def resume_writing(self) -> None:
         """Allow direct writes again, because the transport's buffer is empty."""
-        self._stop_buffering()
+        self._buffering = False
+        if self.connection is not None and not self._closing:
+            self.connection.fd = self._fd
 
     def shutdown(self) -> None:
         """Close the WebSocket, because uvicorn is stopping. After a drain, only last-moment connections are left."""
@@ -149,9 +150,9 @@ class WebSocketLink(asyncio.Protocol):
             self._transport.write(data)
             buffered = self._transport.get_write_buffer_size()
             if buffered > MAX_BUFFER_BYTES and not self._closing:
-                self._close_slow_consumer()
+                self._end_connection(CloseCode.SLOW_CONSUMER, CloseReason.SLOW_CONSUMER, "slow_consumer")
             elif buffered == 0:
-                self._stop_buffering()
+                self.resume_writing()
             return
         try:
             sent = os.write(self._fd, data)
@@ -161,12 +162,12 @@ class WebSocketLink(asyncio.Protocol):
             self._transport.abort()
             return
         if sent < len(data):
-            self._start_buffering()
+            self.pause_writing()
             self._transport.write(data[sent:] if sent else data)
 
     def write_remainder(self, data: bytes) -> None:
         if self._transport is not None and not self._closing and not self._transport.is_closing():
-            self._start_buffering()
+            self.pause_writing()
             self._transport.write(data)
 
     def direct_fd(self) -> int:
@@ -319,32 +320,13 @@ class WebSocketLink(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
-    def _end_connection(self, code: int, reason: str) -> None:
-        """Close the connection, and answer with a close frame."""
+    def _end_connection(self, code: int, reason: str, text: str = "") -> None:
+        """Close the connection, and the WebSocket with a close frame that has this code and text."""
         connection, self.connection = self.connection, None
         if connection is not None:
             connection.link = None
             connection.close(reason)
-        self.close(code)
-
-    # ------------------------------------------------------------------------------------------------ write rule
-
-    def _start_buffering(self) -> None:
-        self._buffering = True
-        if self.connection is not None:
-            self.connection.fd = -1
-
-    def _stop_buffering(self) -> None:
-        self._buffering = False
-        if self.connection is not None and not self._closing:
-            self.connection.fd = self._fd
-
-    def _close_slow_consumer(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.link = None
-            connection.close(CloseReason.SLOW_CONSUMER)
-        self.close(CloseCode.SLOW_CONSUMER, "slow_consumer")
+        self.close(code, text)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -72,7 +72,7 @@ class EngineServer:
                 make_asgi: Callable[..., asyncio.Protocol] = asgi_protocol
                 return make_asgi(config=config, server_state=server_state, app_state=app_state)
 
-            return WebSocketLink(self._handshake, server_state, fallback)
+            return WebSocketLink(self._handshake, server_state.connections, fallback)
 
         return make
 
@@ -88,7 +88,7 @@ class EngineServer:
 
         def make(config: Any, server_state: Any, app_state: dict[str, Any], **kwargs: Any) -> asyncio.Protocol:
             return FirstRequest(
-                server_state,
+                server_state.connections,
                 lambda: make_link(config, server_state, app_state),
                 lambda: make_asgi(config=config, server_state=server_state, app_state=app_state, **kwargs),
             )
