@@ -107,7 +107,6 @@ class _Line:
 
     @property
     def lost(self) -> bool:
-        """Whether the connection is lost."""
         return self._connection is None or self._connection.lost.done()
 
     def begin(self, connection: RedisLink) -> None:
@@ -116,7 +115,6 @@ class _Line:
         connection.lost.add_done_callback(lambda why: self._give_up(str(why.result())))
 
     def fail(self, why: str) -> None:
-        """Close the connection."""
         if self._connection is not None:
             self._connection.fail(why)
 

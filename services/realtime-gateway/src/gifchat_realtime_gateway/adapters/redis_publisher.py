@@ -16,7 +16,6 @@ class RedisPublisher:
         self._pipelining = Pipelining(redis)
 
     async def aclose(self) -> None:
-        """Close the connection."""
         self._pipelining.close()
 
     async def publish(self, channel: str, frame: Frame) -> None:

@@ -43,7 +43,6 @@ class RoomsApiClient:
         )
 
     async def aclose(self) -> None:
-        """Close all connections."""
         await self._http.close()
 
     async def record(self, room_id: RoomId) -> RoomRecord:

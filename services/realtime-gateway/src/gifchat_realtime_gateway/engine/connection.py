@@ -177,7 +177,6 @@ class Connection(Sink):
 
     @property
     def is_handling(self) -> bool:
-        """Whether a message is being handled."""
         return self._inbox_task is not None
 
     # ----------------------------------------------------------------------------------------------------- sending

@@ -66,7 +66,6 @@ class _Batch:
 
     @property
     def deflated(self) -> list[bytes]:
-        """The compressed frames of the packets."""
         if self._deflated is None:
             self._deflated = [deflated_frame(packet) for packet in self.packets]
         return self._deflated

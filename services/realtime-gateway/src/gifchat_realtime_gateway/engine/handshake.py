@@ -41,13 +41,11 @@ class ErrorCode(Enum):
     UNSUPPORTED_PROTOCOL = (5, "Unsupported protocol version", 400)
 
     def body(self) -> bytes:
-        """Return the JSON body of the response."""
         code, message, _ = self.value
         return json.dumps({"code": code, "message": message}).encode()
 
     @property
     def status(self) -> int:
-        """The HTTP status of the response."""
         return self.value[2]
 
 
@@ -200,7 +198,6 @@ class Handshake:
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
-        """Return the OPEN packet of a new connection."""
         options = self.options
         return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
 

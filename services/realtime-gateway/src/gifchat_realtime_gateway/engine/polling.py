@@ -84,7 +84,6 @@ class _Exchange:
                 return b"".join(parts)
 
     async def until_disconnected(self) -> None:
-        """Wait until the client disconnects."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -110,7 +109,6 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": body})
 
     async def refuse(self, refusal: Refusal) -> None:
-        """Send a refusal."""
         more = [(name.encode(), value.encode()) for name, value in refusal.headers.items()]
         await self.answer(refusal.status, refusal.body, content_type=refusal.content_type.encode(), more=more)
 
@@ -133,7 +131,6 @@ class Polling:
         self._registry = registry
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a client's request."""
         exchange = _Exchange(scope, receive, send, relayed=False)
         origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
         if not self._handshake.origin_allowed(origins):
@@ -290,7 +287,6 @@ class RelayedRequests:
         self._polling = polling
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         await self._polling.handle_relayed(scope, receive, send)
 
 

@@ -185,7 +185,6 @@ class EngineServer:
     # ------------------------------------------------------------------------------------ for socketio.AsyncServer
 
     def on(self, event: str, handler: Handler) -> None:
-        """Set the handler for `connect`, `message` or `disconnect`."""
         self._handlers[event] = handler
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,7 +199,6 @@ class EngineServer:
             connection.send(f"4{data}" if isinstance(data, str) else data)
 
     async def send_packet(self, sid: str, pkt: Any) -> None:
-        """Send an `engineio.packet.Packet` of type MESSAGE."""
         await self.send(sid, pkt.data)
 
     async def disconnect(self, sid: str) -> None:
@@ -227,27 +225,19 @@ class EngineServer:
         return connection.session
 
     def transport(self, sid: str) -> str:
-        """Return the transport, `polling` or `websocket`.
-
-        Raises:
-            KeyError: the connection is closed.
-        """
+        """Return `polling` or `websocket`. Raises KeyError if the connection is closed."""
         return "polling" if self.connections[sid].link is None else "websocket"
 
     def generate_id(self) -> str:
-        """Return a new Socket.IO sid."""
         return new_sid()
 
     def create_event(self) -> asyncio.Event:
-        """Return an event for `socketio.AsyncServer.call`."""
         return asyncio.Event()
 
     def start_background_task(self, target: Handler, *args: Any, **kwargs: Any) -> asyncio.Task[Any]:
-        """Run `target` as a task."""
         return asyncio.ensure_future(target(*args, **kwargs))
 
     async def sleep(self, seconds: float = 0) -> None:
-        """Sleep."""
         await asyncio.sleep(seconds)
 
     async def shutdown(self) -> None:

@@ -64,10 +64,10 @@ class ChatNamespace:
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,
             socket_events.JOIN: self._on_join,
-            socket_events.LEAVE: self._on_leave,
-            socket_events.CHAT: self._on_chat,
-            socket_events.TYPING: self._on_typing,
-            socket_events.PROBE: self._on_probe,
+            socket_events.LEAVE: partial(self._answer, self._leave_room),
+            socket_events.CHAT: partial(self._answer, self._chat),
+            socket_events.TYPING: partial(self._answer, self._typing),
+            socket_events.PROBE: partial(self._answer, self._probe),
         }
         for event, handler in handlers.items():
             server.on(event, handler, namespace=socket_events.CHAT_NAMESPACE)
@@ -128,51 +128,39 @@ class ChatNamespace:
             await self._leave.disconnected(session)
 
     async def _on_join(self, sid: str, *data: Any) -> Ack:
-        async def join(session: Session) -> Ack:
-            joined = await self._join.join(session, socket_events.parse_join(_first(data)))
-            return joined_ack(joined, session, datetime.now(UTC))
-
-        ack = await self._answer(sid, join)
+        ack = await self._answer(self._join_room, sid, *data)
         # The original's client does not ask for an ack.
         room = _first(data)
         if not ack["ok"] and is_room_id(room):
             self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
         return ack
 
-    async def _on_leave(self, sid: str, *data: Any) -> Ack:
-        async def leave(session: Session) -> Ack:
-            await self._leave.leave(session, socket_events.parse_room(_first(data)))
-            return {"ok": True}
+    async def _join_room(self, session: Session, data: Any) -> Ack:
+        joined = await self._join.join(session, socket_events.parse_join(data))
+        return joined_ack(joined, session, datetime.now(UTC))
 
-        return await self._answer(sid, leave)
+    async def _leave_room(self, session: Session, data: Any) -> Ack:
+        await self._leave.leave(session, socket_events.parse_room(data))
+        return {"ok": True}
 
-    async def _on_chat(self, sid: str, *data: Any) -> Ack:
-        async def chat(session: Session) -> Ack:
-            return {"ok": True, "message": await self._send.send(session, socket_events.parse_chat(_first(data)))}
+    async def _chat(self, session: Session, data: Any) -> Ack:
+        return {"ok": True, "message": await self._send.send(session, socket_events.parse_chat(data))}
 
-        return await self._answer(sid, chat)
+    async def _typing(self, session: Session, data: Any) -> Ack:
+        await self._send.typing(session, socket_events.parse_room(data))
+        return {"ok": True}
 
-    async def _on_typing(self, sid: str, *data: Any) -> Ack:
-        async def typing(session: Session) -> Ack:
-            await self._send.typing(session, socket_events.parse_room(_first(data)))
-            return {"ok": True}
+    async def _probe(self, _session: Session, _data: Any) -> Ack:
+        return probed_ack(datetime.now(UTC))
 
-        return await self._answer(sid, typing)
-
-    async def _on_probe(self, sid: str, *_data: Any) -> Ack:
-        async def probe(_session: Session) -> Ack:
-            return probed_ack(datetime.now(UTC))
-
-        return await self._answer(sid, probe)
-
-    async def _answer(self, sid: str, handle: Callable[[Session], Awaitable[Ack]]) -> Ack:
+    async def _answer(self, handle: Callable[[Session, Any], Awaitable[Ack]], sid: str, *data: Any) -> Ack:
         session = self._sessions.get(sid)
         if session is None:
             return refused_ack(Refused(errors.UNAVAILABLE), "en")
         if session.budget.spent:
             return refused_ack(Refused(errors.RATE_LIMITED, 1.0), session.language)
         try:
-            return await handle(session)
+            return await handle(session, _first(data))
         except BadClientEventError as error:
             return refused_ack(Refused(errors.VALIDATION_FAILED, detail=str(error)), session.language)
         except Refused as refusal:

@@ -23,9 +23,8 @@ class AnnouncePresence:
     Presence is ephemeral: a `join` or `exit` that Redis rejects is lost. Merged events wait for the next flush.
     """
 
-    def __init__(self, publisher: Publisher, period_s: float = PERIOD_S) -> None:
+    def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._period_s = period_s
         self._presence = PresenceMerge()
         self._occupancy = OccupancyMerge()
 
@@ -67,7 +66,7 @@ class AnnouncePresence:
     async def run(self) -> None:
         """Flush once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(PERIOD_S)
             await self.flush()
 
     def _one_by_one(self, room_id: RoomId, occupancy: int) -> bool:

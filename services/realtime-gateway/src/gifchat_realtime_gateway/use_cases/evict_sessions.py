@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -21,31 +22,24 @@ from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresenc
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
 class EvictSessions:
     """Ends sessions in a room. An evicted client stays connected and learns the reason."""
 
-    def __init__(
-        self,
-        sockets: Sockets,
-        rooms: Mapping[RoomId, HostedRoom],
-        seats: Seats,
-        announce: AnnouncePresence,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._sockets = sockets
-        self._rooms = rooms
-        self._seats = seats
-        self._announce = announce
-        self._clock = clock
+    sockets: Sockets
+    rooms: Mapping[RoomId, HostedRoom]
+    seats: Seats
+    announce: AnnouncePresence
+    clock: Callable[[], datetime]
 
     def max_members(self, room_id: RoomId) -> int:
         """See `renew_leases.SeatedSessions`."""
-        room = self._rooms.get(room_id)
+        room = self.rooms.get(room_id)
         return room.record.max_members if room else 0
 
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         """See `renew_leases.SeatedSessions`."""
-        room = self._rooms.get(room_id)
+        room = self.rooms.get(room_id)
         if room is not None:
             for user_id in user_ids:
                 self._take_out(room, user_id, errors.ROOM_FULL)
@@ -60,18 +54,18 @@ class EvictSessions:
             return
         self._take_out(room, user_id, None)
         try:
-            departure = await self._seats.remove(room.room_id, user_id)
+            departure = await self.seats.remove(room.room_id, user_id)
         except SeatsUnavailableError as error:
             _log.warning("seat_not_freed", room=room.room_id, error=str(error))
             return
         room.occupancy = departure.occupancy
         if departure.outcome == "gone":
             who = Identity(user_id, departure.color or sessions[0].who.color)
-            await self._announce.left(room.room_id, who, departure.occupancy)
+            await self.announce.left(room.room_id, who, departure.occupancy)
 
     async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
         """End the sessions of banned and kicked users. The event that said so may have been lost."""
-        now = self._clock()
+        now = self.clock()
         gone: dict[UserId, Literal["banned", "kicked"]] = {}
         for session in room.audience.sessions():
             if record.banned(session.who.user_id, now):
@@ -80,22 +74,22 @@ class EvictSessions:
                 gone[session.who.user_id] = "kicked"
         for user_id, code in gone.items():
             payload = {"room": room.room_id, "code": code, "until": None}
-            self._sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
+            self.sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
             await self.unseat(room, user_id)
 
     async def close(self, room: HostedRoom) -> None:
         """Tell the sessions of a removed room, and take them out of it."""
-        self._announce.forget(room.room_id)
+        self.announce.forget(room.room_id)
         sessions = room.audience.sessions()
         # Not through the group: it drops queued events for sessions that leave it.
         sids = [session.sid for session in sessions]
-        self._sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
+        self.sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
         for session in sessions:
             room.audience.discard(session)
             session.leave(room.room_id)
         users = {session.who.user_id for session in sessions}
         outcomes = await asyncio.gather(
-            *(self._seats.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
+            *(self.seats.remove(room.room_id, user_id) for user_id in users), return_exceptions=True
         )
         failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failed:
@@ -106,7 +100,7 @@ class EvictSessions:
             if code is not None:
                 refusal = {"room": room.room_id, "ok": False, "code": code.code, "retry": code.retry}
                 refusal["message"] = code.text(session.language)
-                self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refusal))
+                self.sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refusal))
             room.audience.discard(session)
             session.leave(room.room_id)
             metrics.EVICTIONS.inc()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 import structlog
@@ -36,30 +37,19 @@ class Delivery(Enum):
     """Not delivered, because this node cannot rely on its seats. It has to catch up later."""
 
 
+@dataclass(frozen=True, eq=False)
 class FanOut:
     """Writes frames to sessions: durable ones once and in order, presence of big rooms once a period."""
 
-    def __init__(
-        self,
-        sockets: Sockets,
-        rooms: Mapping[RoomId, HostedRoom],
-        serves: Callable[[RoomId], bool],
-        period_s: float = PERIOD_S,
-    ) -> None:
-        """`serves` tells whether this node can rely on its seats in a room."""
-        self._sockets = sockets
-        self._rooms = rooms
-        self._serves = serves
-        self._period_s = period_s
-        self._presence = PresenceMerge()
-
-    def serves(self, room_id: RoomId) -> bool:
-        """Whether this node can rely on its seats in the room. If not, it delivers nothing."""
-        return self._serves(room_id)
+    sockets: Sockets
+    rooms: Mapping[RoomId, HostedRoom]
+    serves: Callable[[RoomId], bool]
+    """Whether this node can rely on its seats in a room. If not, it delivers nothing."""
+    _presence: PresenceMerge = field(default_factory=PresenceMerge, init=False)
 
     def durable(self, room: HostedRoom, frame: Frame) -> Delivery:
         """Deliver a durable frame from the channel or the log."""
-        if not self._serves(room.room_id):
+        if not self.serves(room.room_id):
             return Delivery.NOT_SERVED
         outcome = room.stream.receive(frame)
         if isinstance(outcome, Deliver):
@@ -81,13 +71,13 @@ class FanOut:
         Raises:
             ValueError: the frame is undecodable, or its kind does not belong on a room's channel.
         """
-        if not self._serves(room.room_id):
+        if not self.serves(room.room_id):
             return
         match frame.kind:
             case Kind.JOIN | Kind.TYPING:
                 room.audience.send(frame.body, exclude=frame.subject)
             case Kind.SANCTION:
-                self._sockets.deliver(room.audience.sids_of(frame.subject), frame.body)
+                self.sockets.deliver(room.audience.sids_of(frame.subject), frame.body)
             case Kind.PRESENCE:
                 presence = read_presence(room.room_id, frame.body)
                 room.occupancy = presence["members"]
@@ -109,14 +99,14 @@ class FanOut:
     def flush_presence(self) -> None:
         """Send the presence changes that all nodes reported since the last flush, one event for each room."""
         for payload in self._presence.take():
-            room = self._rooms.get(payload["room"])
+            room = self.rooms.get(payload["room"])
             if room is not None:
                 room.audience.send(body(socket_events.PRESENCE, payload))
 
     async def run(self) -> None:
         """Flush once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(PERIOD_S)
             self.flush_presence()
 
     def _deliver(self, room: HostedRoom, frame: Frame) -> None:

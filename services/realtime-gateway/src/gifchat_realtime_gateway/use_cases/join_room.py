@@ -51,29 +51,18 @@ class Joined:
     membership: str
 
 
+@dataclass(frozen=True, eq=False)
 class JoinRoom:
     """Admits sessions to rooms."""
 
-    def __init__(
-        self,
-        *,
-        hosts: HostRooms,
-        rooms: Mapping[RoomId, HostedRoom],
-        seats: Seats,
-        signatures: Signatures,
-        catch_up: CatchUp,
-        announce: AnnouncePresence,
-        leave: LeaveRoom,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._hosts = hosts
-        self._rooms = rooms
-        self._seats = seats
-        self._signatures = signatures
-        self._catch_up = catch_up
-        self._announce = announce
-        self._leave = leave
-        self._clock = clock
+    hosts: HostRooms
+    rooms: Mapping[RoomId, HostedRoom]
+    seats: Seats
+    signatures: Signatures
+    catch_up: CatchUp
+    announce: AnnouncePresence
+    leave: LeaveRoom
+    clock: Callable[[], datetime]
 
     async def join(self, session: Session, request: Join) -> Joined:
         """Admit the session. A session that is in the room already keeps its seat and gets what it missed.
@@ -96,8 +85,8 @@ class JoinRoom:
         self, session: Session, room_id: RoomId, seen: Position | None, ticket: str | None, before: Admitted | None
     ) -> Joined:
         try:
-            room = await self._hosts.host(room_id)
-            record = await self._hosts.record(room)
+            room = await self.hosts.host(room_id)
+            record = await self.hosts.record(room)
             if room_id not in session.rooms:
                 await self._admit(session, room, record, ticket, before)
             return await self._let_in(session, room, seen)
@@ -111,7 +100,7 @@ class JoinRoom:
     ) -> None:
         if len(session.rooms) >= limits.ROOMS_OF_A_SESSION:
             raise Refused(errors.RATE_LIMITED, detail=f"a session is in at most {limits.ROOMS_OF_A_SESSION} rooms")
-        if record.banned(session.who.user_id, self._clock()):
+        if record.banned(session.who.user_id, self.clock()):
             raise Refused(errors.BANNED)
         if before is not None and record.kicked_since(session.who.user_id, before.at):
             raise Refused(errors.KICKED)
@@ -119,7 +108,7 @@ class JoinRoom:
             ticket_id = None
         else:
             ticket_id = await self._check_access(session, room, record, ticket)
-        admission = await self._seats.admit(
+        admission = await self.seats.admit(
             room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
         )
         _ADMISSIONS[admission.outcome].inc()
@@ -133,19 +122,19 @@ class JoinRoom:
             case "admitted":
                 pass
         room.occupancy = admission.occupancy
-        if not session.connected or self._rooms.get(room.room_id) is not room:
-            await self._leave.give_back(session, room.room_id)
+        if not session.connected or self.rooms.get(room.room_id) is not room:
+            await self.leave.give_back(session, room.room_id)
             raise Refused(errors.UNAVAILABLE)
-        session.enter(room.room_id, Admitted(self._clock(), record.access_version))
+        session.enter(room.room_id, Admitted(self.clock(), record.access_version))
         if admission.arrived:
-            await self._announce.arrived(room.room_id, session.who, admission.occupancy)
+            await self.announce.arrived(room.room_id, session.who, admission.occupancy)
 
     async def _check_access(
         self, session: Session, room: HostedRoom, record: RoomRecord, token: str | None
     ) -> str | None:
         """Return the id of the ticket to use up, or None if the user needs no ticket."""
         if token is not None:
-            ticket = self._signatures.ticket_of(token)
+            ticket = self.signatures.ticket_of(token)
             wanted = (room.room_id, session.who.user_id, record.access_version)
             if (ticket.room_id, ticket.user_id, ticket.access_version) != wanted:
                 raise Refused(errors.TICKET_INVALID)
@@ -153,24 +142,24 @@ class JoinRoom:
         user_id = session.who.user_id
         if not record.room["private"] or user_id == record.room["owner_id"]:
             return None
-        if not await self._seats.has_grant(room.room_id, user_id, record.access_version):
+        if not await self.seats.has_grant(room.room_id, user_id, record.access_version):
             raise Refused(errors.PASSWORD_REQUIRED)
         return None
 
     async def _let_in(self, session: Session, room: HostedRoom, seen: Position | None) -> Joined:
         try:
-            found = await self._catch_up.collect(room, seen)
+            found = await self.catch_up.collect(room, seen)
         except BaseException:
             if session not in room.audience.sessions_of(session.who.user_id):
-                await self._leave.leave(session, room.room_id)
+                await self.leave.leave(session, room.room_id)
             raise
-        if room.record.banned(session.who.user_id, self._clock()):
-            await self._leave.leave(session, room.room_id)
+        if room.record.banned(session.who.user_id, self.clock()):
+            await self.leave.leave(session, room.room_id)
             raise Refused(errors.BANNED)
         # No `await` below this line: the session must hear the next event that the room receives.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
-        if not self._seats.holds(room.room_id, session.who.user_id):
+        if not self.seats.holds(room.room_id, session.who.user_id):
             # The seat was taken away during the read, by a kick, an eviction or the removal of the room. Those skip
             # sessions that are not in the audience yet.
             room.audience.discard(session)
@@ -185,7 +174,7 @@ class JoinRoom:
             recent=list(found.frames),
             occupancy=room.occupancy,
             # The session's access version, not the room's: the user may not have given the newest password.
-            membership=self._signatures.membership(
+            membership=self.signatures.membership(
                 room.room_id, session.who.user_id, session.admissions[room.room_id].access_version
             ),
         )

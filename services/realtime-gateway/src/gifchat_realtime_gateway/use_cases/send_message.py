@@ -1,6 +1,7 @@
 """Pass on what members send over a socket: messages to rooms-api, typing events to the room."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,23 +18,17 @@ from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFaile
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
 class SendMessage:
     """Accepts messages from members whose seat this node can rely on."""
 
-    def __init__(
-        self,
-        relay: MessageRelay,
-        publisher: Publisher,
-        rooms: Mapping[RoomId, HostedRoom],
-        serves: Callable[[RoomId], bool],
-        clock: Callable[[], float],
-    ) -> None:
-        """`clock` is monotonic, in seconds."""
-        self._relay = relay
-        self._publisher = publisher
-        self._rooms = rooms
-        self._serves = serves
-        self._clock = clock
+    relay: MessageRelay
+    publisher: Publisher
+    rooms: Mapping[RoomId, HostedRoom]
+    serves: Callable[[RoomId], bool]
+    """Whether this node can rely on its seats in a room."""
+    clock: Callable[[], float]
+    """Monotonic, in seconds."""
 
     async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
         """Post the message. All members get it through the room's channel, the sender too.
@@ -43,20 +38,20 @@ class SendMessage:
         """
         if message.room_id not in session.rooms:
             raise Refused(errors.NOT_A_MEMBER)
-        if not self._serves(message.room_id):
+        if not self.serves(message.room_id):
             raise Refused(errors.RECOVERING)
-        return await self._relay.relay(message, session.who)
+        return await self.relay.relay(message, session.who)
 
     async def typing(self, session: Session, room_id: RoomId) -> None:
         """Tell the other members, at most once a second and only in small rooms. Best effort."""
-        room = self._rooms.get(room_id)
-        if room is None or room_id not in session.rooms or not self._serves(room_id):
+        room = self.rooms.get(room_id)
+        if room is None or room_id not in session.rooms or not self.serves(room_id):
             return
-        if room.occupancy > limits.PRESENCE_ONE_BY_ONE_MEMBERS or not session.may_tell_typing(self._clock()):
+        if room.occupancy > limits.PRESENCE_ONE_BY_ONE_MEMBERS or not session.may_tell_typing(self.clock()):
             return
         payload: TypingPayload = {"room": room_id, "user": session.who.color, "user_id": session.who.user_id}
         frame = Frame(Kind.TYPING, body(socket_events.TYPING, payload), subject=session.who.user_id)
         try:
-            await self._publisher.publish(keys.room_channel(room_id), frame)
+            await self.publisher.publish(keys.room_channel(room_id), frame)
         except PublishFailedError as error:
             _log.debug("typing_not_published", error=str(error))

@@ -17,10 +17,9 @@ _log = structlog.get_logger(__name__)
 class SweepSeats:
     """Sweeps all rooms, on every node. Only the node that finds a departure announces it."""
 
-    def __init__(self, seats: Seats, announce: AnnouncePresence, period_s: float = PERIOD_S) -> None:
+    def __init__(self, seats: Seats, announce: AnnouncePresence) -> None:
         self._seats = seats
         self._announce = announce
-        self._period_s = period_s
 
     async def sweep(self) -> None:
         """Sweep once. If Redis is down, the next sweep retries."""
@@ -36,5 +35,5 @@ class SweepSeats:
     async def run(self) -> None:
         """Sweep once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(PERIOD_S)
             await self.sweep()

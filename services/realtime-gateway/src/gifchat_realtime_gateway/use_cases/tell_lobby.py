@@ -18,10 +18,9 @@ PERIOD_S = 1.0
 class TellLobby:
     """Passes on the events of the lobby's channel, and merges the occupancies of all nodes to one event a period."""
 
-    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom], period_s: float = PERIOD_S) -> None:
+    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom]) -> None:
         self._sockets = sockets
         self._rooms = rooms
-        self._period_s = period_s
         self._occupancy = OccupancyMerge()
 
     def receive(self, frame: Frame) -> None:
@@ -54,5 +53,5 @@ class TellLobby:
     async def run(self) -> None:
         """Flush once a period, until cancelled."""
         while True:
-            await asyncio.sleep(self._period_s)
+            await asyncio.sleep(PERIOD_S)
             self.flush()
