@@ -17,7 +17,7 @@ WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 
 
 def lint(*checks: str, tools: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the checks with no other tools on the path than those in `tools`."""
+    """Run the checks with a path that has only `tools`."""
     return subprocess.run(
         [LINT, *checks], env={"PATH": str(tools), **environment}, capture_output=True, text=True, check=False
     )
@@ -25,7 +25,7 @@ def lint(*checks: str, tools: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Path:
-    """A folder with what every machine has, and no linter."""
+    """A folder with the commands that every machine has, and no linter."""
     for tool in ("bash", "env", "dirname", "git"):
         [found] = [path for folder in os.get_exec_path() if (path := Path(folder) / tool).exists()][:1]
         (tmp_path / tool).symlink_to(found)

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "pyproject.toml"
 
 
-def test_the_import_contracts_hold() -> None:
+def test_the_import_rules_hold() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run(
         [linter, "--config", CONFIG, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -17,7 +17,7 @@ def test_the_import_contracts_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_contracts_cover_every_package() -> None:
+def test_the_import_rules_cover_every_package() -> None:
     packages = {
         init.parent.name
         for pattern in ("contracts", "chassis", "services/*", "cli", "testkit")
@@ -26,7 +26,7 @@ def test_the_contracts_cover_every_package() -> None:
     assert packages == set(tomllib.loads(CONFIG.read_text())["tool"]["importlinter"]["root_packages"])
 
 
-def test_the_contracts_use_the_standard_library_alone() -> None:
+def test_the_contracts_package_uses_only_the_standard_library() -> None:
     """Every module of contracts can be imported without installed packages."""
     modules = [path.stem for path in (ROOT / "contracts/src/gifchat_contracts").glob("[a-z]*.py")]
     code = f"import {', '.join(f'gifchat_contracts.{name}' for name in modules)}"

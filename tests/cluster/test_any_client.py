@@ -289,7 +289,7 @@ async def stays(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tupl
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["drained", "killed"])
-async def test_every_client_rejoins_without_a_loss_when_a_gateway_is(
+async def test_every_client_rejoins_without_a_loss_after_a_gateway_was(
     mongo_url: str, valkey_url: str, tmp_path: Path, request: pytest.FixtureRequest, end: signal.Signals
 ) -> None:
     for kind in {kind for kinds in MIXED for kind in kinds}:

@@ -59,8 +59,8 @@ async def enter(stack: ComposeStack, running: AsyncExitStack, room: str) -> tupl
 async def enter_again(stack: ComposeStack, running: AsyncExitStack, client: httpx.AsyncClient) -> ChatSocket:
     """Open a new socket for a visitor, with retries like every client.
 
-    While the name of a container that is gone still resolves, nginx waits for it, and refuses with 502 whoever waits in
-    the moment when it learns better.
+    nginx waits for a removed container as long as its name resolves. When the name stops resolving, waiting requests
+    get 502.
     """
     deadline = time.monotonic() + 15
     while True:

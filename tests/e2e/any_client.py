@@ -78,7 +78,7 @@ class Client:
         self._on("disconnect", self._on_disconnect)
         self._on("chat", self._on_chat)
 
-    # ------------------------------------------------------------------------------------------- both kinds alike
+    # ------------------------------------------------------------------------------------------- common to both kinds
 
     def _on(self, event: str, handler: Callable[..., None]) -> None:
         self._socket.on(event, self._in_loop(handler), namespace="/chat")
@@ -113,7 +113,7 @@ class Client:
         report(self.facts)
         await self._do(self._socket.disconnect)
 
-    # ------------------------------------------------------------------------------------------------- what it does
+    # ------------------------------------------------------------------------------------------------- behaviour
 
     def fault(self, what: str) -> None:
         """Record something that must not happen to a client while the system works."""

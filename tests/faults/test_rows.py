@@ -45,9 +45,9 @@ def test_row(row: Row, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.own_network], ids=lambda row: slug(row.name))
-def test_row_in_a_network_of_its_own(row: Row, tmp_path: Path) -> None:
+def test_row_in_its_own_network(row: Row, tmp_path: Path) -> None:
     if why := network.unavailable():
-        pytest.skip(f"there is no network namespace to be had: {why}")
+        pytest.skip(f"cannot create a network namespace: {why}")
     arguments = ["--short", "--seeds", "1", "--rows", row.name, "--runs", str(tmp_path)]
     arguments += ["--results", str(tmp_path / "results.jsonl"), "--page", str(tmp_path / "faults.md")]
     ended = subprocess.run(
@@ -68,7 +68,7 @@ def test_the_command_line_lists_the_rows(capsys: pytest.CaptureFixture[str]) -> 
     assert all(row.name in listed for row in ROWS)
 
 
-def test_rows_are_chosen_by_name_or_by_a_part_of_it() -> None:
+def test_rows_are_chosen_by_name_or_part_of_it() -> None:
     assert chosen(ROWS, []) == ROWS
     assert [row.name for row in chosen(ROWS, ["gateway killed"])] == ["gateway killed"]
     assert {row.is_mutant for row in chosen(ROWS, ["mutant"])} == {True}

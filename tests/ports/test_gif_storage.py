@@ -33,12 +33,12 @@ UPLOAD_STEPS, REMOVAL_STEPS = 6, 6
 
 
 class DiedError(Exception):
-    """The process dies here."""
+    """The process dies at this call."""
 
 
 @dataclass
 class Life:
-    """The calls that a process makes to the ports before it dies: `steps` whole ones, and perhaps part of one more."""
+    """A process that completes `steps` calls to the ports and dies during the next one."""
 
     steps: int = 1_000_000
     reply_lost: bool = False
@@ -259,6 +259,6 @@ async def test_a_removal_that_dies_leaves_no_dangling_record_and_is_finished_lat
     assert await storage.gifs.stale_pending(storage.now + timedelta(hours=1)) == []
 
 
-def test_an_upload_times_out_before_a_sweep_takes_it_for_dead() -> None:
+def test_an_upload_times_out_before_a_sweep_removes_its_blobs() -> None:
     upload_s = 2 * mongo_gifs.TIMEOUT_S + 2 * mongo_blobs.PUT_TIMEOUT_S
     assert timedelta(seconds=upload_s) < IN_FLIGHT_MAX

@@ -76,7 +76,7 @@ async def test_a_missing_gif_is_none(store: Store) -> None:
     assert await store.gifs.use(GifId("ab" * 32), NOW) is None
 
 
-async def test_of_many_uploads_of_a_gif_one_record_is_kept(store: Store) -> None:
+async def test_many_uploads_of_a_gif_keep_one_record(store: Store) -> None:
     records = [record_of(b"same") for _ in range(8)]
     kept = await asyncio.gather(*(store.gifs.add(record, NOW) for record in records))
     assert len({record.file.blob_id for record in kept}) == 1

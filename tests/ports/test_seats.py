@@ -1,4 +1,4 @@
-"""`gifchat_realtime_gateway.ports.Seats`: the fake and the Lua on real servers are held to the same promises."""
+"""`gifchat_realtime_gateway.ports.Seats`: one suite for the fake and for the Lua scripts on real servers."""
 
 import asyncio
 import shutil
@@ -31,7 +31,7 @@ ANNE, BOB, CARL, DORA = map(user, ("anne", "bob", "carl", "dora"))
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """Redis itself, where a distribution has put it on PATH."""
+    """A real Redis server, if there is one on PATH."""
     assert REDIS_SERVER is not None
     with tempfile.TemporaryDirectory(prefix="gifchat-redis-") as folder:
         server = Valkey(Path(REDIS_SERVER), free_port(), Path(folder))
@@ -77,7 +77,7 @@ async def test_a_room_is_full_at_its_max(world: SeatWorld) -> None:
     assert await members(world) == 2
 
 
-async def test_a_user_has_one_seat_however_many_tabs_and_nodes(world: SeatWorld) -> None:
+async def test_all_tabs_of_a_user_share_one_seat_across_nodes(world: SeatWorld) -> None:
     first = await world.node("n1").admit(ROOM, ANNE, max_members=2, ticket_id=None)
     tab = await world.node("n1").admit(ROOM, ANNE, max_members=2, ticket_id=None)
     elsewhere = await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)
@@ -95,7 +95,7 @@ async def test_a_second_tab_enters_a_full_room(world: SeatWorld) -> None:
     assert (await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)).outcome == "admitted"
 
 
-async def test_a_seat_in_its_grace_is_kept_and_taken_up_again_without_an_arrival(world: SeatWorld) -> None:
+async def test_a_user_who_returns_within_the_grace_has_not_arrived_again(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
@@ -106,7 +106,7 @@ async def test_a_seat_in_its_grace_is_kept_and_taken_up_again_without_an_arrival
     assert await world.node("n1").sweep() == []
 
 
-async def test_a_seat_goes_when_its_grace_ends_and_one_sweep_says_so(world: SeatWorld) -> None:
+async def test_one_sweep_reports_a_seat_whose_grace_ended(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     assert await world.node("n2").sweep() == []
@@ -123,7 +123,7 @@ async def test_a_seat_goes_when_its_grace_ends_and_one_sweep_says_so(world: Seat
     assert await world.node("n1").sweep() == []
 
 
-async def test_seats_of_a_node_whose_lease_ran_out_are_swept(world: SeatWorld) -> None:
+async def test_seats_of_a_node_with_an_expired_lease_are_swept(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB)
     await enter(world.node("alive"), BOB, CARL)
     await world.let_lease_run_out("dead")
@@ -134,7 +134,7 @@ async def test_seats_of_a_node_whose_lease_ran_out_are_swept(world: SeatWorld) -
     assert await world.node("alive").renew() == set()
 
 
-async def test_admission_takes_the_seats_of_the_dead_and_the_next_sweep_tells_of_them(world: SeatWorld) -> None:
+async def test_admission_reaps_a_dead_nodes_seats_and_the_next_sweep_reports_them(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB, max_members=2)
     await world.let_lease_run_out("dead")
 
@@ -144,7 +144,7 @@ async def test_admission_takes_the_seats_of_the_dead_and_the_next_sweep_tells_of
     assert await world.node("alive").sweep() == []
 
 
-async def test_admission_takes_seats_whose_grace_ended(world: SeatWorld) -> None:
+async def test_admission_reaps_seats_whose_grace_ended(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     await world.end_graces()
@@ -159,7 +159,7 @@ async def test_renewing_in_time_keeps_the_seats(world: SeatWorld) -> None:
     assert await members(world) == 1
 
 
-async def test_a_removed_user_is_gone_without_a_grace_when_the_last_node_has_heard_of_it(world: SeatWorld) -> None:
+async def test_a_removed_user_loses_the_seat_without_a_grace_at_the_last_node(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, ANNE, BOB)
     await enter(world.node("n2"), ANNE)
     assert world.node("n1").holds(ROOM, ANNE.user_id)
@@ -174,7 +174,7 @@ async def test_a_removed_user_is_gone_without_a_grace_when_the_last_node_has_hea
     assert await members(world) == 1
 
 
-async def test_who_hears_late_of_a_removal_leaves_the_new_seat_alone(world: SeatWorld) -> None:
+async def test_a_late_removal_on_another_node_keeps_the_new_seat(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE)
     await world.node("n1").remove(ROOM, ANNE.user_id)
     await enter(world.node("n1"), ANNE)
@@ -216,7 +216,7 @@ async def test_after_a_flush_new_users_wait_and_seats_are_restored(world: SeatWo
     assert (await world.node("n2").admit(ROOM, CARL, max_members=10, ticket_id=None)).occupancy == 3
 
 
-async def test_an_admission_does_not_hide_that_the_other_seats_were_lost(world: SeatWorld) -> None:
+async def test_an_admission_after_a_flush_does_not_hide_the_lost_seats(world: SeatWorld) -> None:
     n1, n2 = world.node("n1"), world.node("n2")
     await enter(n1, ANNE, BOB)
     await enter(n2, ANNE)
@@ -230,7 +230,7 @@ async def test_an_admission_does_not_hide_that_the_other_seats_were_lost(world: 
     assert await n1.renew() == set()
 
 
-async def test_restored_sessions_end_as_they_would_have(world: SeatWorld) -> None:
+async def test_a_restored_seat_counts_its_sessions(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE, ANNE)
     await world.flush()
@@ -269,7 +269,7 @@ async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world
     assert (await late.readmit(ROOM, late.held(ROOM), max_members=2)).refused == {ANNE.user_id}
 
 
-async def test_a_late_node_has_its_seats_before_new_users_come(world: SeatWorld) -> None:
+async def test_a_late_node_gets_its_seats_before_new_users_are_admitted(world: SeatWorld) -> None:
     late, other = world.node("late"), world.node("other")
     await enter(late, ANNE, BOB, max_members=2)
     await world.flush()
@@ -284,7 +284,7 @@ async def test_a_late_node_has_its_seats_before_new_users_come(world: SeatWorld)
     assert (await other.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
 
 
-async def test_a_node_that_stops_leaves_its_seats_in_their_grace(world: SeatWorld) -> None:
+async def test_the_seats_of_a_stopped_node_are_held_for_their_grace(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, ANNE, BOB)
     await enter(world.node("n1"), CARL, room_id=OTHER_ROOM)
     await enter(world.node("n2"), BOB)
@@ -308,7 +308,7 @@ async def test_a_grant_counts_for_its_access_version(world: SeatWorld) -> None:
     assert not await node.has_grant(ROOM, ANNE.user_id, 4)
 
 
-async def test_recovery_begins_when_it_is_asked_after(world: SeatWorld) -> None:
+async def test_a_query_starts_the_recovery_after_a_flush(world: SeatWorld) -> None:
     node = world.node("n1")
     assert await node.recovering_for_s() == 0
     await world.flush()
@@ -317,12 +317,12 @@ async def test_recovery_begins_when_it_is_asked_after(world: SeatWorld) -> None:
     assert await node.recovering_for_s() == 0
 
 
-async def test_leaving_what_was_never_entered_is_harmless(world: SeatWorld) -> None:
+async def test_leaving_a_room_without_a_seat_is_a_no_op(world: SeatWorld) -> None:
     departure = await world.node("n1").leave(ROOM, ANNE.user_id)
     assert (departure.outcome, departure.occupancy, departure.color) == ("absent", 0, "")
 
 
-async def test_a_refresh_keeps_the_seat_whichever_comes_first(world: SeatWorld) -> None:
+async def test_a_refresh_keeps_the_seat_when_leave_and_join_race(world: SeatWorld) -> None:
     node = world.node("n1")
     await enter(node, ANNE)
     for _ in range(20):
@@ -332,7 +332,7 @@ async def test_a_refresh_keeps_the_seat_whichever_comes_first(world: SeatWorld) 
     assert dict(node.held(ROOM)) == {ANNE: 1}
 
 
-async def test_unreachable_raises_and_what_was_left_meanwhile_is_settled_later() -> None:
+async def test_while_the_store_is_down_calls_raise_and_leaves_are_settled_later() -> None:
     world = FakeSeatWorld()
     node = world.node("n1")
     await enter(node, ANNE, BOB)

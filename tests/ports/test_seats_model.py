@@ -1,4 +1,4 @@
-"""The Lua on a real server against the seats in memory: the same steps, the same answers, the same seats."""
+"""The Lua scripts on a real server give the same answers and seats as the model in memory."""
 
 import asyncio
 from typing import Any
@@ -31,7 +31,7 @@ max_members, tickets = st.integers(2, 4), st.sampled_from([None, "t1", "t2"])
 
 
 class Seats(RuleBasedStateMachine):
-    """Every rule does one thing to both worlds; nothing happens by itself."""
+    """Every rule runs one step in both worlds. Leases and graces end only by a rule."""
 
     url: str
 
@@ -40,7 +40,7 @@ class Seats(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.redis = Redis.from_url(self.url, socket_timeout=5.0)
         self.model, self.real = FakeSeatWorld(), RedisSeatWorld(self.redis)
-        self.run(self.both_flush_and_settle())
+        self.run(self.flush_both_and_end_recovery())
 
     def run(self, coroutine: Any) -> Any:
         return self.runner.run(coroutine)
@@ -65,7 +65,7 @@ class Seats(RuleBasedStateMachine):
         for world in (self.real, self.model):
             self.run(getattr(world, method)(*args))
 
-    async def both_flush_and_settle(self) -> None:
+    async def flush_both_and_end_recovery(self) -> None:
         worlds: list[SeatWorld] = [self.real, self.model]
         for world in worlds:
             await world.flush()
@@ -140,7 +140,7 @@ class Seats(RuleBasedStateMachine):
         self.runner.close()
 
 
-def test_the_lua_does_as_the_model(valkey_url: str) -> None:
+def test_the_lua_scripts_match_the_model(valkey_url: str) -> None:
     Seats.url = valkey_url
     run_state_machine_as_test(
         Seats,

@@ -127,12 +127,12 @@ async def test_a_client_gives_up_a_silent_server() -> None:
         cluster.gateways[0].process.pause()
         for connection in connections:
             with pytest.raises(ConnectionLostError, match="silent"):
-                await heard_out(connection)
+                await receive_until_closed(connection)
             connection.abort()
         await person.aclose()
 
 
-async def test_three_mongods_elect() -> None:
+async def test_three_mongods_elect_a_new_primary() -> None:
     async with FaultCluster(Shape(gateways=1, mongods=3)) as cluster:
         before = await asyncio.to_thread(cluster.mongods.wait_for_primary, 10.0)
         await cluster.mongods.processes[before].kill()
@@ -143,7 +143,7 @@ async def test_three_mongods_elect() -> None:
         assert await asyncio.to_thread(cluster.mongods.wait_for_primary, 30.0) != after
 
 
-async def heard_out(connection: ChatConnection) -> None:
+async def receive_until_closed(connection: ChatConnection) -> None:
     async with asyncio.timeout(10.0):
         while True:
             await connection.receive()
@@ -165,7 +165,7 @@ asyncio.run(main())
 """
 
 
-def runs(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -179,12 +179,12 @@ async def test_no_process_outlives_a_killed_test() -> None:
         line = await asyncio.to_thread(parent.stdout.readline)
         pids = [int(pid) for pid in line.split()]
         assert len(pids) >= 7
-        assert all(map(runs, pids))
+        assert all(map(is_running, pids))
     finally:
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
         parent.stdout.close()
-    await until(lambda: not any(map(runs, pids)), 10.0, "the end of all children, the stopped one too")
+    await until(lambda: not any(map(is_running, pids)), 10.0, "all children to end, also the stopped one")
 
 
 def test_ports_are_outside_the_range_of_outgoing_connections() -> None:

@@ -1,4 +1,4 @@
-"""A process that serves a small application, and how it starts and stops."""
+"""A process starts, serves a small application and stops."""
 
 import asyncio
 import http.client
@@ -52,7 +52,7 @@ def main(how: str) -> int:
         if how == "fails":
             failed.set()
         print(json.dumps({"event": "draining"}), flush=True)
-        if how == "drains for ever":
+        if how == "drains forever":
             await asyncio.Event().wait()
 
     app = Starlette(routes=[Route("/", answer)], lifespan=lifespan)
@@ -93,7 +93,7 @@ def ask(port: int, forwarded_for: str) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_requested_stop_drains_first_and_is_a_success(number: signal.Signals) -> None:
+def test_a_requested_stop_drains_and_exits_with_success(number: signal.Signals) -> None:
     with running() as (process, _port):
         until(process, "Application startup complete.")
         process.send_signal(number)
@@ -103,7 +103,7 @@ def test_a_requested_stop_drains_first_and_is_a_success(number: signal.Signals) 
 
 
 def test_a_second_signal_does_not_wait_for_the_drain() -> None:
-    with running("drains for ever") as (process, _port):
+    with running("drains forever") as (process, _port):
         until(process, "Application startup complete.")
         process.terminate()
         until(process, "draining")
@@ -123,7 +123,7 @@ def test_a_service_whose_task_died_fails() -> None:
         assert process.wait(DEADLINE_S) == 1
 
 
-def test_a_taken_address_is_one_readable_line() -> None:
+def test_a_taken_address_is_reported_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -148,13 +148,13 @@ def test_a_taken_address_is_one_readable_line() -> None:
         ("", b"127.0.0.1"),
     ],
 )
-def test_only_trusted_proxies_say_who_the_client_is(proxies: str, address: bytes) -> None:
+def test_only_trusted_proxies_set_the_client_address(proxies: str, address: bytes) -> None:
     with running(FORWARDED_ALLOW_IPS=proxies) as (_process, port):
         assert ask(port, "198.51.100.7") == address
 
 
 def test_the_listener_keeps_its_backlog_and_send_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uvicorn calls `listen` again with a backlog of its own."""
+    """Uvicorn calls `listen` a second time with its own backlog."""
     listeners: list[socket.socket] = []
     listen = module._listen
 

@@ -391,7 +391,7 @@ async def test_the_ack_of_a_join_carries_the_servers_time(gateway: Service, anne
         assert is_now((await chat.join(room))["time"])
 
 
-# Who they are
+# Identity
 
 
 async def you(chat: ChatSocket, room: str) -> dict[str, str]:
@@ -491,7 +491,7 @@ async def test_no_secret_is_logged(gateway: Service, anne: Visitor) -> None:
         assert secret not in gateway.log
 
 
-# What the original had
+# The original's demo and lobby
 
 
 async def test_the_demo_sends_a_message_every_three_seconds(gateway: Service) -> None:

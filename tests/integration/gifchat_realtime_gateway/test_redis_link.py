@@ -1,4 +1,4 @@
-"""The gateway's own link to Redis, on a real server."""
+"""The gateway's connection to Redis, on a real server."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ def server_of(url: str) -> Any:
     return ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
 
 
-async def test_every_reply_is_handed_on_in_order_errors_included(valkey: str) -> None:
+async def test_all_replies_and_errors_arrive_in_order(valkey: str) -> None:
     replies: asyncio.Queue[Any] = asyncio.Queue()
     link = await connect(server_of(valkey), replies.put_nowait)
     link.send("ECHO", "one")

@@ -310,7 +310,7 @@ class NoEvictions:
         return 2
 
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
-        raise AssertionError("nobody has to go")
+        raise AssertionError("no user may be evicted")
 
 
 async def test_leases_are_renewed_and_restored_by_the_running_loop(redis: Redis, room_id: RoomId) -> None:
@@ -349,7 +349,7 @@ async def test_a_stopping_node_leaves_no_seat_behind(redis: Redis) -> None:
 
 
 @pytest.fixture
-def own_valkey() -> Iterator[str]:
+def private_valkey() -> Iterator[str]:
     """A server that a test may fill and stop."""
     with tempfile.TemporaryDirectory(prefix="gifchat-valkey-") as folder:
         server = Valkey(find_valkey_server(), free_port(), Path(folder))
@@ -358,8 +358,8 @@ def own_valkey() -> Iterator[str]:
             yield server.url
 
 
-async def test_while_redis_is_full_nobody_can_join_and_everybody_can_leave(own_valkey: str, room_id: RoomId) -> None:
-    async with Redis.from_url(own_valkey, socket_timeout=5.0) as redis:
+async def test_while_redis_is_full_users_can_leave_but_not_join(private_valkey: str, room_id: RoomId) -> None:
+    async with Redis.from_url(private_valkey, socket_timeout=5.0) as redis:
         node = node_on(redis, lease_ttl_s=30, grace_s=0.05)
         leaving, staying = some_user(), some_user()
         for who in (leaving, staying):
@@ -382,7 +382,7 @@ async def test_while_redis_is_full_nobody_can_join_and_everybody_can_leave(own_v
         assert (await node.admit(room_id, some_user(), max_members=5, ticket_id=None)).outcome == "admitted"
 
 
-async def test_while_redis_is_down_nobody_can_join_and_leaves_are_settled_later(room_id: RoomId) -> None:
+async def test_while_redis_is_down_joins_fail_and_leaves_are_settled_later(room_id: RoomId) -> None:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="gifchat-valkey-") as folder:
         server = Valkey(find_valkey_server(), port, Path(folder))
@@ -413,7 +413,7 @@ async def test_while_redis_is_down_nobody_can_join_and_leaves_are_settled_later(
 
 
 @pytest.fixture
-def own_pair() -> Iterator[ValkeySet]:
+def private_pair() -> Iterator[ValkeySet]:
     """A server, and one that can become its replica."""
     with contextlib.ExitStack() as stack:
         members = []
@@ -426,10 +426,10 @@ def own_pair() -> Iterator[ValkeySet]:
         yield ValkeySet(members, [], TcpProxy(members[0].port))
 
 
-async def test_a_promoted_replica_gives_away_no_seat_that_it_has_not_seen(own_pair: ValkeySet, room_id: RoomId) -> None:
-    async with own_pair.link:
-        await asyncio.to_thread(own_pair.follow)
-        front = TcpProxy(own_pair.members[0].port)
+async def test_a_promoted_replica_gives_away_no_missing_seats(private_pair: ValkeySet, room_id: RoomId) -> None:
+    async with private_pair.link:
+        await asyncio.to_thread(private_pair.follow)
+        front = TcpProxy(private_pair.members[0].port)
         async with front, Redis.from_url(f"redis://127.0.0.1:{front.port}", socket_timeout=2.0) as redis:
             here, there = (node_on(redis, lease_ttl_s=30, grace_s=30, recovering_s=2.0) for _ in range(2))
             staying, leaving = some_user(), some_user()
@@ -438,14 +438,14 @@ async def test_a_promoted_replica_gives_away_no_seat_that_it_has_not_seen(own_pa
             await there.admit(room_id, some_user(), max_members=3, ticket_id=None)
             await here.renew()
             await there.renew()
-            await asyncio.to_thread(own_pair.follow)
+            await asyncio.to_thread(private_pair.follow)
 
-            own_pair.link.stall()
+            private_pair.link.stall()
             unknown = some_user()
             await here.remove(room_id, leaving.user_id)
             assert (await there.admit(room_id, unknown, max_members=3, ticket_id=None)).outcome == "admitted"
-            await asyncio.to_thread(own_pair.promote)
-            front.target_port = own_pair.members[1].port
+            await asyncio.to_thread(private_pair.promote)
+            front.target_port = private_pair.members[1].port
             await redis.connection_pool.disconnect()
             for node in (here, there):
                 await node.aclose()

@@ -596,7 +596,7 @@ async def test_a_violation_on_one_connection_does_not_affect_others(world: World
 # -------------------------------------------------------------------------------------------------------------- slow
 
 
-async def test_a_slow_reader_is_closed_with_4008_and_delays_nobody(world: World) -> None:
+async def test_a_slow_reader_is_closed_with_4008_and_delays_no_other_client(world: World) -> None:
     async with (
         connected(world, "websocket") as fast,
         connected(world, "polling") as poller,

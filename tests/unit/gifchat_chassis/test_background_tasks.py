@@ -62,7 +62,7 @@ async def test_tasks_end_before_the_hooks_run_in_order() -> None:
     assert history == ["task", "first", "second"]
 
 
-async def test_every_hook_runs_although_the_service_and_a_hook_fail() -> None:
+async def test_every_hook_runs_even_if_the_service_and_a_hook_fail() -> None:
     history: list[str] = []
 
     async def fail() -> None:

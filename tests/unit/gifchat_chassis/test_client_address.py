@@ -40,7 +40,7 @@ def test_a_client_cannot_choose_its_address(forged: str, peer: str) -> None:
 
 
 @given(st.text(max_size=60))
-def test_no_header_raises(forwarded_for: str) -> None:
+def test_parsing_a_header_never_raises(forwarded_for: str) -> None:
     PROXIES.client_address("127.0.0.1", forwarded_for)
 
 

@@ -10,7 +10,7 @@ from gifchat_chassis.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _restore_logging() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
@@ -19,7 +19,7 @@ def _as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_our_lines_and_those_of_libraries_have_one_shape(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_of_ours_and_of_libraries_have_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", "json", "gateway-1")
     structlog.get_logger("ours").info("connected", user="안녕", sid="s\ud800")
     logging.getLogger("theirs").warning("a library's")
@@ -30,7 +30,7 @@ def test_our_lines_and_those_of_libraries_have_one_shape(capsys: pytest.CaptureF
     assert ours["timestamp"] <= theirs["timestamp"]
 
 
-def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_below_the_level_are_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("warning", "json", "gateway-1")
     structlog.get_logger("ours").info("connected")
     logging.getLogger("theirs").info("a library's")
@@ -39,7 +39,7 @@ def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_an_exception_is_told_with_its_traceback_and_without_values(
+def test_an_exception_is_logged_with_its_traceback_and_without_values(
     capsys: pytest.CaptureFixture[str], log_format: str
 ) -> None:
     configure_logs("info", log_format, "gateway-1")
@@ -54,7 +54,7 @@ def test_an_exception_is_told_with_its_traceback_and_without_values(
     assert "meowmeow" not in out
 
 
-def test_a_line_that_cannot_be_written_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_write_of_a_line_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         class buffer:  # noqa: N801 - as stdout has it
             @staticmethod

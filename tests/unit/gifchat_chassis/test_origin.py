@@ -16,7 +16,7 @@ def test_an_allowed_or_missing_origin_may_proceed(origins: list[str]) -> None:
     "origin",
     ["https://evil.example", "null", "", "http://chat.example", f"{OURS}:8443", f"{OURS}.evil.example", OURS.upper()],
 )
-def test_a_foreign_origin_may_look_but_not_change(origin: str) -> None:
+def test_a_foreign_origin_may_read_but_not_change_anything(origin: str) -> None:
     assert not origin_allowed([origin], ALLOWED)
     assert all(is_forged(method, [origin], ALLOWED) for method in ("POST", "PUT", "PATCH", "DELETE", "BREW"))
     assert not any(is_forged(method, [origin], ALLOWED) for method in ("GET", "HEAD", "OPTIONS"))

@@ -16,7 +16,7 @@ READER = SessionReader([identity.DEVELOPMENT_SECRET])
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> At:
-    """Moves the clock to so many seconds from now."""
+    """Moves the clock by a number of seconds."""
     now = time.time()
     return lambda seconds: monkeypatch.setattr(time, "time", lambda: now + seconds)
 
@@ -51,7 +51,7 @@ def test_a_token_expires(at: At) -> None:
         signer.read(token, 60)
 
 
-def test_a_token_tells_when_it_was_signed() -> None:
+def test_a_token_has_the_time_of_its_signature() -> None:
     signer = TokenSigner(["one"], "salt")
     content, signed_at = signer.read_with_time(tokens.signed("salt", "abc", age_s=30, secret="one"), 60)
     assert content == "abc"

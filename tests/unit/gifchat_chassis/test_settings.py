@@ -55,7 +55,7 @@ def test_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch, pro
     assert settings(monkeypatch, FORWARDED_ALLOW_IPS=proxies).forwarded_allow_ips == proxies
 
 
-def test_production_starts_with_secrets_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_starts_with_its_own_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, **OWN).environment == "production"
 
 
@@ -85,7 +85,7 @@ def test_a_service_without_internal_endpoints_needs_no_token(monkeypatch: pytest
         ({"LOG_FORMAT": "xml"}, "log_format"),
     ],
 )
-def test_unsafe_and_senseless_values_are_refused(
+def test_unsafe_and_invalid_values_are_refused(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ValidationError, match=named):
@@ -99,7 +99,7 @@ def test_unsafe_and_senseless_values_are_refused(
         ({"SESSION_SECRETS": ""}, "web cannot start: SESSION_SECRETS is empty"),
     ],
 )
-def test_a_wrong_environment_is_one_readable_line_and_exit_status_2(
+def test_an_invalid_environment_is_reported_in_one_line_with_exit_status_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], environment: dict[str, str], sentence: str
 ) -> None:
     for name, value in environment.items():

@@ -23,7 +23,7 @@ ephemeral = st.builds(
 
 
 @given(positioned | ephemeral)
-def test_a_frame_survives_the_channel(frame: Frame) -> None:
+def test_a_decoded_frame_equals_the_encoded_one(frame: Frame) -> None:
     assert decode(encode(frame)) == frame
 
 

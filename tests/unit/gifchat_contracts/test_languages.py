@@ -22,5 +22,5 @@ from gifchat_contracts.languages import language_of
         ("*", "en"),
     ],
 )
-def test_the_preferred_language_of_ours_is_chosen(header: str | None, language: str) -> None:
+def test_the_most_preferred_supported_language_is_chosen(header: str | None, language: str) -> None:
     assert language_of(header) == language

@@ -11,7 +11,7 @@ EPOCH = Epoch("0123456789abcdef")
 
 
 @given(st.integers(0, MAX_SEQ))
-def test_a_position_survives_json(seq: int) -> None:
+def test_a_position_read_from_its_json_is_unchanged(seq: int) -> None:
     position = Position(EPOCH, seq)
     assert Position.from_json(json.loads(json.dumps(position.as_json()))) == position
 

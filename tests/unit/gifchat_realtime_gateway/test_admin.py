@@ -1,4 +1,4 @@
-"""The operators' routes, on an application of their own."""
+"""The operators' routes, in a separate application."""
 
 import asyncio
 import gc
@@ -83,14 +83,14 @@ async def test_a_running_drain_is_not_garbage_collected(http: httpx.AsyncClient)
     """A task is collected if only the future that it awaits refers to it."""
     ended: list[str] = []
 
-    async def wait_for_ever() -> None:
+    async def wait_forever() -> None:
         try:
             await asyncio.get_running_loop().create_future()
         finally:
             ended.append("too early")
 
     node = Node()
-    node.drain = wait_for_ever  # type: ignore[method-assign]
+    node.drain = wait_forever  # type: ignore[method-assign]
     async with client(node) as http:
         await http.post(DRAIN)
         await settle()

@@ -1,4 +1,4 @@
-"""The canary: a node that hears nothing finds out."""
+"""A node that receives nothing finds this out by its canary."""
 
 import asyncio
 

@@ -143,7 +143,7 @@ async def test_a_node_is_ready_when_it_hears_and_no_partition_recovers(cluster: 
     await asyncio.sleep(limits.RECOVERING_S + 0.1)
     assert await ready.status() == "ok"
     cluster.seats.flush()
-    assert await ready.status() == "ok", "who is here stays"
+    assert await ready.status() == "ok", "members are not affected"
     hears = False
     assert await ready.status() == "deaf"
     draining = True
@@ -151,7 +151,7 @@ async def test_a_node_is_ready_when_it_hears_and_no_partition_recovers(cluster: 
 
 
 class CountedConnections(Connections):
-    """Connections that also count how often each was closed, and how many at one moment."""
+    """Connections that count the closes of each one, and the closes at each moment."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -185,14 +185,14 @@ class DrainModel(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner(loop_factory=TurnedTimeLoop)
         self.connections = CountedConnections()
-        self.came = 0
+        self.opened = 0
         self.moves: list[Move] = []
         self.draining: Move | None = None
 
     @initialize(count=st.integers(0, 60), over_s=st.sampled_from([0.0, 0.3, 1.0, 3.0]), redis_away=st.booleans())
     def begin(self, count: int, over_s: float, redis_away: bool) -> None:
         self.over_s = over_s
-        self.come_in(count)
+        self.open_connections(count)
 
         async def begin() -> None:
             cluster = FakeCluster()
@@ -214,18 +214,18 @@ class DrainModel(RuleBasedStateMachine):
     def now_s(self) -> float:
         return self.runner.get_loop().time()
 
-    def come_in(self, count: int) -> None:
-        self.connections.open.update(f"c{number}" for number in range(self.came, self.came + count))
-        self.came += count
+    def open_connections(self, count: int) -> None:
+        self.connections.open.update(f"c{number}" for number in range(self.opened, self.opened + count))
+        self.opened += count
 
     @rule(count=st.integers(1, 40))
     def connect(self, count: int) -> None:
         if not self.drain.moving:
-            self.come_in(count)
+            self.open_connections(count)
 
     @precondition(lambda self: self.connections.open)
     @rule(which=st.integers(0, 100))
-    def go_away(self, which: int) -> None:
+    def disconnect(self, which: int) -> None:
         here = sorted(self.connections.open)
         self.connections.open.discard(here[which % len(here)])
 
@@ -235,12 +235,12 @@ class DrainModel(RuleBasedStateMachine):
 
     @rule(late=st.integers(0, 3))
     def begin_to_drain(self, late: int) -> None:
-        """Start to drain. Some connections were let in before and connect now. A second drain starts nothing."""
+        """Start to drain. Connections that were accepted before open now. A second drain starts nothing."""
         move = self.start(1.0, self.drain.drain())
         if self.draining is None:
             self.draining = move
             self.moves.append(move)
-            self.come_in(0 if move.task.done() else late)
+            self.open_connections(0 if move.task.done() else late)
         assert move.task.done() == self.draining.task.done()
 
     @rule(passed_s=st.sampled_from([0.05, WAVE_S, 0.5, RECONNECT_S, 6.0]))
@@ -256,11 +256,11 @@ class DrainModel(RuleBasedStateMachine):
     def connections_are_closed_in_waves(self) -> None:
         """Connections that arrived during the drain are closed together with the last wave."""
         waves = sum(move.largest_wave(self.over_s) for move in self.moves)
-        late = self.came - len(self.draining.here) if self.draining else 0
+        late = self.opened - len(self.draining.here) if self.draining else 0
         assert max(self.connections.at_one_moment.values(), default=0) <= max(waves, late)
 
     @invariant()
-    def every_move_ends_in_time_and_has_moved_its_share(self) -> None:
+    def every_move_moves_its_share_and_ends_in_time(self) -> None:
         for move in self.moves:
             moved = {connection for connection in move.here if connection not in self.connections.open}
             if self.now_s() > move.began_at_s + self.over_s + 2 * WAVE_S:
@@ -270,7 +270,7 @@ class DrainModel(RuleBasedStateMachine):
                 assert move.task.exception() is None
 
     @invariant()
-    def a_drained_node_is_empty_and_stays_so(self) -> None:
+    def a_drained_node_stays_empty(self) -> None:
         if self.draining and self.now_s() > self.draining.began_at_s + self.over_s + 2 * WAVE_S:
             assert self.draining.task.done()
             assert self.connections.open == set()

@@ -67,7 +67,7 @@ async def test_a_kick_or_ban_evicts_on_all_nodes_and_is_announced_once(
 
 
 @pytest.mark.parametrize("code", ["muted", "unmuted", "unbanned"])
-async def test_other_sanctions_evict_nobody(
+async def test_other_sanctions_evict_no_user(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode], code: str
 ) -> None:
     bob, _ = await nodes[0].enter(BOB, ROOM)

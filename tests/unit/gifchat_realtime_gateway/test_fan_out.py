@@ -123,7 +123,7 @@ def test_a_sanction_is_sent_only_to_its_subject(world: World) -> None:
     assert world.take(world.anne, world.tab, world.bob) == [[("sanction", None)], [("sanction", None)], []]
 
 
-def test_a_sanction_without_a_subject_is_sent_to_nobody(world: World) -> None:
+def test_a_sanction_without_a_subject_is_not_sent(world: World) -> None:
     world.fan_out.ephemeral(world.room, about(Kind.SANCTION, "sanction"))
     assert world.take(world.anne, world.bob) == [[], []]
 

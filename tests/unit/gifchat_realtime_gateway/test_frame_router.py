@@ -1,4 +1,4 @@
-"""The router and the loops of the node survive whatever is published, and no garbage reaches clients."""
+"""The router and the loops of the node survive any published bytes, and no garbage reaches clients."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ async def test_the_node_survives_garbage_on_the_lobbys_channel(cluster: FakeClus
     )
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_the_node_keeps_working_whatever_is_published(published: list[tuple[str, bytes]]) -> None:
+def test_the_node_keeps_working_after_any_published_bytes(published: list[tuple[str, bytes]]) -> None:
     async def hear() -> None:
         cluster = FakeCluster()
         cluster.api.create(ROOM)

@@ -204,7 +204,7 @@ async def test_new_users_learn_how_long_to_wait_while_seats_recover(
     await node.join.join(session, Join(ROOM))
 
 
-async def test_nobody_is_admitted_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+async def test_joins_are_refused_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     await node.enter(ANNE, ROOM)
     cluster.away({"seats"})
     code, _ = await refused(node, BOB)

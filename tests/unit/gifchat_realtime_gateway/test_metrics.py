@@ -1,4 +1,4 @@
-"""Counters without a lock look to Prometheus like the library's."""
+"""Prometheus reads counters without a lock like the library's counters."""
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 

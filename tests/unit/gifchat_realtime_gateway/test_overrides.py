@@ -1,4 +1,4 @@
-"""python-socketio still has, and still calls, what `socketio.overrides` overrides or uses of its insides."""
+"""python-socketio still has and calls the internals that `socketio.overrides` overrides or uses."""
 
 import ast
 import inspect
@@ -90,7 +90,7 @@ def test_an_override_is_a_coroutine_where_the_librarys_method_is(ours: type) -> 
 
 
 @pytest.mark.parametrize("ours", OVERRIDDEN, ids=lambda ours: ours.__name__)
-def test_nothing_else_of_the_library_is_overridden(ours: type) -> None:
+def test_no_other_method_of_the_library_is_overridden(ours: type) -> None:
     subclasses = [ours, *ours.__subclasses__()]
     overridden = {
         name
@@ -200,7 +200,7 @@ async def test_the_library_calls_every_override(called: set[tuple[type, str]]) -
 
 
 async def _accept(*_arguments: Any) -> None:
-    """Accept whatever comes."""
+    """Accept any arguments."""
 
 
 async def test_the_library_registers_our_message_handler_with_our_engine(server: ChatServer) -> None:

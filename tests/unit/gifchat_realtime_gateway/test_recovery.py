@@ -108,7 +108,7 @@ class Client:
 class ReturningClients(RuleBasedStateMachine):
     """The model: the log of each epoch. A node has a stream and a ring. Clients leave, return and change nodes.
 
-    Missing events are read from the log like in `use_cases.catch_up`.
+    Missing events are read from the log as in `use_cases.catch_up`.
     """
 
     stream: Stream
@@ -241,7 +241,7 @@ TestReturningClients.settings = settings(TestReturningClients.settings, max_exam
 
 
 @given(st.integers(0, 40), st.integers(0, 10), st.integers(0, 60) | st.none())
-def test_recovery_returns_all_missed_events_or_the_reason_why_not(start: int, held: int, seen_seq: int | None) -> None:
+def test_recovery_returns_all_missed_events_or_a_reason(start: int, held: int, seen_seq: int | None) -> None:
     ring = Ring(start, frames(start + 1, start + held))
     at = Position(EPOCH, start + held)
     seen = None if seen_seq is None else Position(EPOCH, seen_seq)

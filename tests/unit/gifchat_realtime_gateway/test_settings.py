@@ -13,7 +13,7 @@ def test_every_setting_is_described() -> None:
     ("variable", "value"),
     [("PING_INTERVAL", "0"), ("PING_TIMEOUT", "0"), ("SEAT_GRACE", "-1"), ("DRAIN_SECONDS", "-1"), ("NODE_NAME", "")],
 )
-def test_senseless_values_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValidationError, match=variable.lower()):
         Settings()

@@ -9,7 +9,7 @@ def test_every_setting_is_described() -> None:
 
 
 @pytest.mark.parametrize(("variable", "value"), [("EMPTY_ROOM_TTL", "-1"), ("MONGO_DATABASE", ""), ("PORT", "70000")])
-def test_senseless_values_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ValidationError, match=variable.lower()):
         Settings()

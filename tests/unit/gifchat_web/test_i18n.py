@@ -58,7 +58,7 @@ def test_korean_sentences_are_formal() -> None:
     assert [sentence for sentence in sentences if not formal.search(sentence)] == []
 
 
-def test_every_text_is_used_and_every_used_text_is_there() -> None:
+def test_every_text_is_used_and_every_used_text_exists() -> None:
     used = set(_used_keys())
     # Put together from parts: `${key}_permanently`.
     used |= {"you_were_banned_permanently", "you_are_muted_permanently"}

@@ -54,7 +54,7 @@ async def test_an_invalid_form_is_shown_again_with_its_values(alice: httpx.Async
     assert ("typed" in answer.text) == ("title" not in form)
 
 
-async def test_checks_have_the_originals_order_and_sentences(
+async def test_checks_run_in_the_originals_order_with_its_sentences(
     alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any
 ) -> None:
     url = await create(alice, password=PASSWORD)
@@ -93,9 +93,9 @@ async def test_a_private_room_asks_for_its_password(alice: httpx.AsyncClient, bo
     wrong = await bob.post(f"{url}/password", data={"password": "wrong"})
     assert wrong.status_code == 403
     assert "비밀번호가 틀렸습니다." in wrong.text
-    assert f'href="{url}?lang=en"' in wrong.text, "the other language of a page that a form was posted to"
+    assert f'href="{url}?lang=en"' in wrong.text, "after a POST the language link leads to the page"
     back = await bob.get(f"{url}/password")
-    assert (back.status_code, back.headers["location"]) == (303, url), "a reload of the address without the form"
+    assert (back.status_code, back.headers["location"]) == (303, url), "after a POST a reload leads to the page"
     right = await bob.post(f"{url}/password", data={"password": PASSWORD})
     assert (right.status_code, right.headers["location"]) == (303, url)
     assert 'id="composer"' in (await bob.get(url)).text

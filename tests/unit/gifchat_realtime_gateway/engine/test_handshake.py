@@ -36,13 +36,13 @@ class Registry:
         return connection
 
     async def handle_message(self, connection: Connection, data: str | bytes) -> None:
-        """Unused: these tests send no messages."""
+        """Do nothing: these tests send no messages."""
 
     def pong_received(self, connection: Connection) -> None:
-        """See `handle`."""
+        """Do nothing."""
 
     def connection_closed(self, connection: Connection, reason: str) -> None:
-        """See `handle`."""
+        """Do nothing."""
 
 
 class World:
@@ -284,5 +284,5 @@ def test_a_request_is_parsed() -> None:
 
 
 @given(st.text())
-def test_no_query_raises(query: str) -> None:
+def test_parsing_a_query_never_raises(query: str) -> None:
     parse_query(query)

@@ -239,7 +239,7 @@ def test_with_any_reader_the_stream_is_complete_and_in_order(steps: list[tuple[s
 # -------------------------------------------------------------------------------------------------------------- slow
 
 
-async def test_a_slow_reader_is_closed_with_4008_and_delays_nobody(node: Node) -> None:
+async def test_a_slow_reader_is_closed_with_4008_and_delays_no_other_client(node: Node) -> None:
     slow, fast = await node.connect(), await node.connect()
     node.engine.connections[slow.connection.sid].session = {}
     group = Group(FlushScheduler())

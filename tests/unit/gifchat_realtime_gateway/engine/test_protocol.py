@@ -1,4 +1,4 @@
-"""Engine.IO packets and payloads, and which packets are allowed when, against the published protocol."""
+"""Engine.IO packets, payloads and the packets allowed in each state, as in the published protocol."""
 
 import json
 from itertools import product
