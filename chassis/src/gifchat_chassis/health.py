@@ -5,10 +5,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 Readiness = Callable[[], Awaitable[tuple[int, Mapping[str, object]]]]
 """Returns the status of `/health/ready`, 200 or 503, and its JSON body."""
+
+
+class _NamedRoute(Route):
+    """Tells the request metrics which route matched. FastAPI does that for its own routes only."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, {**child_scope, "route": self}
 
 
 def health_routes(readiness: Readiness) -> list[Route]:
@@ -24,4 +33,5 @@ def health_routes(readiness: Readiness) -> list[Route]:
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)]
+    handlers = {"/health/live": live, "/health/ready": ready, "/metrics": metrics}
+    return [_NamedRoute(path, handler) for path, handler in handlers.items()]
