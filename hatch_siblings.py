@@ -14,7 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 ROOT = Path(__file__).parent
 
 
-def carry(siblings: Iterable[str], version: str, build_data: dict[str, Any]) -> None:
+def include_siblings(siblings: Iterable[str], version: str, build_data: dict[str, Any]) -> None:
     """Add the packages of `siblings` to a standard wheel.
 
     An editable install gets none of them: it would keep a copy that hides later edits.
@@ -28,9 +28,9 @@ def carry(siblings: Iterable[str], version: str, build_data: dict[str, Any]) -> 
                 build_data["force_include"][str(package)] = package.name
 
 
-class CarrySiblings(BuildHookInterface[Any]):
+class IncludeSiblings(BuildHookInterface[Any]):
     """Carries the siblings that the hook's configuration lists."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See `BuildHookInterface`."""
-        carry(self.config["siblings"], version, build_data)
+        include_siblings(self.config["siblings"], version, build_data)

@@ -29,10 +29,10 @@ def run(options: Options, log: Log) -> Result:
     count = options.size(CLIENTS, 1_000)
     warm_up = options.size(WARM_UP, 500)
 
-    def measure(contender: servers.Contender, stage: servers.Stage) -> Mapping[str, float]:
+    def measure(contender: servers.Contender, testbed: servers.Testbed) -> Mapping[str, float]:
         # A new warm server for each round, so that leftovers of the last round are not measured.
         of_clients = [client // MEMBERS for client in range(warm_up + count)]
-        with stage.running(contender) as server, load(server, stage.folder, of_clients) as clients:
+        with testbed.running(contender) as server, load(server, testbed.folder, of_clients) as clients:
             clients.connect(warm_up)
             _dropped(clients, warm_up)
             arrival = clients.connect(count)
@@ -48,8 +48,8 @@ def run(options: Options, log: Log) -> Result:
     contenders = [*gateways, servers.NODE, servers.STOCK]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
-        measures = {each.label: partial(measure, each, stage) for each in contenders}
+        testbed = stack.enter_context(servers.testbed(folder))
+        measures = {each.label: partial(measure, each, testbed) for each in contenders}
         result.rows = interleaved(measures, options.rounds, log)
     engine, ours, node = servers.ENGINE.label, servers.OURS.label, servers.NODE.label
     result.ratio("engine alone ≥ 1.1 × Node's connects (warm)", engine, node, "per_s", 1.1, at_most=False)

@@ -34,7 +34,7 @@ from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit, Rul
 TITLE = "Messages per second into one hot room"
 WRITERS = 512
 """Concurrent writers that call the use case."""
-WRITERS_OF_A_COUNTER = 32
+COUNTER_WRITERS = 32
 """More writers would only wait for each other."""
 CONNECTIONS = 96
 """Concurrent writers over HTTP."""
@@ -51,7 +51,7 @@ class Appends(Protocol):
         ...
 
 
-class _Nobody:
+class _NoPublisher:
     """Publishes nothing: publishing is not measured here."""
 
     def publish(self, channel: str, frame: Frame) -> None:
@@ -65,18 +65,18 @@ def run(options: Options, log: Log) -> Result:
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
-        mongo_url = stack.enter_context(product.mongod(folder, stage.port()))
-        grouped = stack.enter_context(product.rooms_api(stage, mongo_url, machine.SERVER_CORE))
+        testbed = stack.enter_context(servers.testbed(folder))
+        mongo_url = stack.enter_context(product.mongod(folder, testbed.port()))
+        grouped = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.SERVER_CORE))
         textbook = stack.enter_context(
-            product.rooms_api(stage, mongo_url, machine.SERVER_CORE, "benchmarks.peers.counter_and_insert")
+            product.rooms_api(testbed, mongo_url, machine.SERVER_CORE, "benchmarks.peers.counter_and_insert")
         )
         measures = {
             "group commit": partial(_at_the_use_case, mongo_url, [GroupCommit], many, WRITERS),
             "group commit, two writers of the room": partial(
                 _at_the_use_case, mongo_url, [GroupCommit] * 2, many, WRITERS
             ),
-            "counter and insert": partial(_at_the_use_case, mongo_url, [CounterAndInsert], few, WRITERS_OF_A_COUNTER),
+            "counter and insert": partial(_at_the_use_case, mongo_url, [CounterAndInsert], few, COUNTER_WRITERS),
             "group commit, through HTTP": partial(_through_http, grouped, few),
             "counter and insert, through HTTP": partial(_through_http, textbook, few),
         }
@@ -86,7 +86,7 @@ def run(options: Options, log: Log) -> Result:
     result.ratio(http, "group commit, through HTTP", "counter and insert, through HTTP", "per_s", 1.8, at_most=False)
     result.notes.append(
         f"{WRITERS} messages wait at a time at the use case, {CONNECTIONS} through HTTP. With a counter, "
-        f"{WRITERS_OF_A_COUNTER} wait at the use case: more of them only block one another. Every write waits for the "
+        f"{COUNTER_WRITERS} wait at the use case: more of them only block one another. Every write waits for the "
         "journal of a majority. mongod has the other core. After each round the room's seqs are read back, and they "
         "have no hole. The two writers run in one process."
     )
@@ -118,7 +118,7 @@ async def _append_all(
         await log.create_indexes()
         room_id = RoomId(str(ObjectId()))
         await rooms.add(Room(room_id, new_epoch(), USER, "#808080", "A room", 100, datetime.now(UTC)))
-        writers = [way(rooms, log, _Nobody(), lambda: datetime.now(UTC)) for way in ways]
+        writers = [way(rooms, log, _NoPublisher(), lambda: datetime.now(UTC)) for way in ways]
 
         async def write(number: int) -> None:
             text = Message("#808080", valid_text("How many messages does a room take?"))

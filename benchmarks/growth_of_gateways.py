@@ -23,13 +23,13 @@ def run(options: Options, log: Log) -> Result:
     result.x_axis, result.y_axis = "gateways", "µs per message, all gateways"
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
+        testbed = stack.enter_context(servers.testbed(folder))
         loads: list[Load] = []
         for count in GATEWAYS[: options.size(len(GATEWAYS), 2)]:
             while len(loads) < count:
                 number = len(loads)
                 members = [number] * (1 if number else MEMBERS)
-                loads.append(stack.enter_context(load(stage.start(servers.OURS), folder, members, rooms=[number])))
+                loads.append(stack.enter_context(load(testbed.start(servers.OURS), folder, members, rooms=[number])))
                 loads[-1].connect(len(members))
             loads[0].idle(SETTLE_S)
             values = [_spent_per_message(loads, options.size(400, 200)) for _ in range(options.rounds)]

@@ -19,8 +19,8 @@ def run(options: Options, log: Log) -> Result:
     most = min(options.size(20_000, 1_000), machine.raise_file_limit())
     sizes = sorted({min(each, most) for each in MEMBERS})
     for contender in (servers.KERNEL, servers.OURS, servers.NODE):
-        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
-            server = stage.start(contender)
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.testbed(Path(name)) as testbed:
+            server = testbed.start(contender)
             with load(server, Path(name), [0] * sizes[-1], rooms=[0]) as clients:
                 there = 0
                 for members in sizes:

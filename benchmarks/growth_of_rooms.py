@@ -19,8 +19,8 @@ def run(options: Options, log: Log) -> Result:
     result.x_axis, result.y_axis = "rooms", "µs per message"
     most = min(options.size(20_000, 300), machine.raise_file_limit())
     for rooms in sorted({min(each, most) for each in ROOMS}):
-        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
-            server = stage.start(servers.OURS)
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.testbed(Path(name)) as testbed:
+            server = testbed.start(servers.OURS)
             with load(server, Path(name), range(rooms), rooms=range(rooms)) as clients:
                 arrival = clients.connect(rooms, timeout_s=300.0)
                 clients.idle(SETTLE_S)

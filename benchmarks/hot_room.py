@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from benchmarks.harness import servers
-from benchmarks.harness.fan_out import Log, scene
+from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
 
@@ -34,7 +34,7 @@ def run(options: Options, log: Log) -> Result:
             "load": run.load_share,
         }
 
-    with scene([servers.OURS, servers.NODE, servers.STOCK], rooms=1, members=MEMBERS, log=log) as loads:
+    with connected_loads([servers.OURS, servers.NODE, servers.STOCK], rooms=1, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
     ours = servers.OURS.label

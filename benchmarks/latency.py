@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from benchmarks.harness import servers
-from benchmarks.harness.fan_out import Log, scene
+from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
 
@@ -25,7 +25,7 @@ def run(options: Options, log: Log) -> Result:
         return {"p50_ms": run.p50_us / 1000, "p99_ms": run.p99_us / 1000, "cpu": run.server_cpu_s / run.seconds}
 
     contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
-    with scene(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
+    with connected_loads(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
     result.ratio("p99 ≤ Node's", servers.OURS.label, servers.NODE.label, "p99_ms", 1.0)

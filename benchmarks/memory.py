@@ -12,10 +12,10 @@ from benchmarks.harness.rounds import Options, Result, interleaved
 
 TITLE = "Resident memory per idle joined connection"
 CONNECTIONS = 20_000
-OF_STOCK = 5_000
+STOCK_CONNECTIONS = 5_000
 """Fewer connections, because its joins are slow and the figure is the same."""
 MEMBERS = 1_000
-BEFORE = 200
+WARM_UP = 200
 """Connections opened before the measurement, so that one-time costs do not count."""
 SETTLE_S = 3.0
 
@@ -26,15 +26,15 @@ def run(options: Options, log: Log) -> Result:
     result = Result("memory", TITLE, {"kb": "KB per connection", "connections": "connections"})
 
     def measure(contender: servers.Contender, count: int) -> Mapping[str, float]:
-        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.stage(Path(name)) as stage:
-            server = stage.start(contender)
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.testbed(Path(name)) as testbed:
+            server = testbed.start(contender)
             with load(server, Path(name), [client // MEMBERS for client in range(count)]) as clients:
-                clients.connect(BEFORE)
+                clients.connect(WARM_UP)
                 clients.idle(1.0)
                 before = machine.resident_kb(server.pid)
-                clients.connect(count - BEFORE)
+                clients.connect(count - WARM_UP)
                 clients.idle(SETTLE_S)
-                kb = (machine.resident_kb(server.pid) - before) / (count - BEFORE)
+                kb = (machine.resident_kb(server.pid) - before) / (count - WARM_UP)
                 return {"kb": kb, "connections": count}
 
     contenders = {
@@ -42,8 +42,8 @@ def run(options: Options, log: Log) -> Result:
         servers.OURS: connections,
         **dict.fromkeys(servers.checkouts(options.checkouts), connections),
         servers.NODE: connections,
-        servers.STOCK: min(connections, OF_STOCK),
-        servers.STOCK_DEFLATE: min(connections, OF_STOCK),
+        servers.STOCK: min(connections, STOCK_CONNECTIONS),
+        servers.STOCK_DEFLATE: min(connections, STOCK_CONNECTIONS),
     }
     measures = {each.label: partial(measure, each, count) for each, count in contenders.items()}
     result.rows = interleaved(measures, options.rounds, log)

@@ -34,10 +34,10 @@ def run(options: Options, log: Log) -> Result:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
+        testbed = stack.enter_context(servers.testbed(folder))
         loads = []
         for contender in (servers.OURS, servers.NODE, servers.NODE_CLASSIC, servers.STOCK):
-            loads.append(stack.enter_context(load(stage.start(contender), folder, [HOSTED], rooms=range(ROOMS))))
+            loads.append(stack.enter_context(load(testbed.start(contender), folder, [HOSTED], rooms=range(ROOMS))))
             loads[-1].connect(1)
             loads[-1].idle(SETTLE_S)
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
@@ -59,10 +59,10 @@ def _four_gateways(result: Result, options: Options, log: Log) -> None:
     messages = options.size(5_000, 2_000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
+        testbed = stack.enter_context(servers.testbed(folder))
         loads = []
         for number in range(GATEWAYS):
-            gateway = stage.start(servers.OURS)
+            gateway = testbed.start(servers.OURS)
             loads.append(stack.enter_context(load(gateway, folder, [number], rooms=[number])))
             loads[-1].connect(1)
         loads[0].idle(SETTLE_S)

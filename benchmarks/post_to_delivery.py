@@ -67,11 +67,11 @@ def run(options: Options, log: Log) -> Result:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
-        mongo_url = stack.enter_context(product.mongod(folder, stage.port()))
-        api = stack.enter_context(product.rooms_api(stage, mongo_url, machine.LOAD_CORE))
+        testbed = stack.enter_context(servers.testbed(folder))
+        mongo_url = stack.enter_context(product.mongod(folder, testbed.port()))
+        api = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.LOAD_CORE))
         room_id = api.make_room()
-        gateway = stage.start(servers.OURS, rooms_api_port=api.port)
+        gateway = testbed.start(servers.OURS, rooms_api_port=api.port)
         clients = stack.enter_context(load(gateway, folder, [0] * MEMBERS, room_ids=[room_id]))
         clients.connect(MEMBERS)
         clients.idle(SETTLE_S)

@@ -45,8 +45,8 @@ def run(options: Options, log: Log) -> Result:
     result = Result("relay", TITLE, columns)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        stage = stack.enter_context(servers.stage(folder))
-        owner, other = stage.start(servers.OURS), stage.start(servers.OURS)
+        testbed = stack.enter_context(servers.testbed(folder))
+        owner, other = testbed.start(servers.OURS), testbed.start(servers.OURS)
 
         def spent() -> float:
             return machine.cpu_s(owner.pid) + machine.cpu_s(other.pid)
@@ -58,7 +58,7 @@ def run(options: Options, log: Log) -> Result:
         for label, through in zip(DELIVERY, (owner, other), strict=True):
             count = options.size(EVENTS, 50)
             measures[label] = partial(
-                _measured, partial(_deliver, stage.valkey.url, owner.port, through.port, count, spent)
+                _measured, partial(_deliver, testbed.valkey.url, owner.port, through.port, count, spent)
             )
         result.rows = interleaved(measures, options.rounds, log)
     for direct, relayed in (POLL, DELIVERY):

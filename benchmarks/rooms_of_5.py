@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from benchmarks.harness import servers
-from benchmarks.harness.fan_out import Log, scene
+from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
 
@@ -39,7 +39,7 @@ def run(options: Options, log: Log) -> Result:
             "paced_p99_ms": opened.p99_us / 1000,
         }
 
-    with scene(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
+    with connected_loads(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
     result.ratio("≤ Node / 2.3", servers.OURS.label, servers.NODE.label, "us", 1 / 2.3)

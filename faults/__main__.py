@@ -20,7 +20,7 @@ from faults.results import (
     write_raw,
 )
 from faults.row import Row, load_rows
-from faults.run import Bench, Run
+from faults.run import RowRunner, Run
 from faults.system import network
 from gifchat_testkit.processes import die_at_once_with_parent
 
@@ -79,16 +79,16 @@ async def _run_all(rows: Sequence[Row], options: argparse.Namespace) -> list[Sum
     for row in apart:
         raw_file(options.runs, row.name).unlink(missing_ok=True)
     await _run_apart(apart, options)
-    bench = Bench(options.runs)
+    runner = RowRunner(options.runs)
     try:
         for row in sorted((row for row in rows if row not in apart), key=lambda row: repr(row.shape)):
             runs = []
             for seed in range(options.first_seed, options.first_seed + options.seeds):
-                runs.append(await bench.run(row, seed, short=options.short))
+                runs.append(await runner.run(row, seed, short=options.short))
                 _say(_sentence(row, runs[-1]))
             write_raw(options.runs, raw_runs(row, runs))
     finally:
-        await bench.close()
+        await runner.close()
     return [summarize(raw) for row in rows if (raw := read_raw(options.runs, row.name))]
 
 

@@ -83,7 +83,7 @@ def judge_folder(folder: Path, row: Row) -> Verdict:
     return judge(records.read(folder), Dump.read(folder / "dump.json"), row.limits)
 
 
-class Bench:
+class RowRunner:
     """Runs rows, and keeps a cluster for the next row of the same shape.
 
     A run that does not end as expected leaves its records and all logs in its own folder under `kept`.

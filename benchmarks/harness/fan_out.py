@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Figure, Options, interleaved
-from benchmarks.harness.servers import Contender, stage
+from benchmarks.harness.servers import Contender, testbed
 
 Log = Callable[[str], None]
 
@@ -17,16 +17,16 @@ SETTLE_S = 2.5
 
 
 @contextmanager
-def scene(
+def connected_loads(
     contenders: Sequence[Contender], *, rooms: int, members: int, log: Log, warm: bool = True
 ) -> Iterator[list[Load]]:
     """Start all servers, with `members` clients in each of `rooms` rooms per server."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        on = stack.enter_context(stage(folder))
+        servers = stack.enter_context(testbed(folder))
         loads = []
         for contender in contenders:
-            server = on.start(contender)
+            server = servers.start(contender)
             of_clients = [room for room in range(rooms) for _ in range(members)]
             clients = stack.enter_context(load(server, folder, of_clients, rooms=range(rooms)))
             arrival = clients.connect(len(of_clients))
@@ -53,6 +53,6 @@ def cost_of_deliveries(
         run = clients.run("closed", messages_for(clients, members, 0.3 if options.quick else 1.5))
         return {"us": run.us_per_delivery, "last_p50_ms": run.last_p50_us / 1000, "load": run.load_share}
 
-    with scene(contenders, rooms=1, members=members, log=log) as loads:
+    with connected_loads(contenders, rooms=1, members=members, log=log) as loads:
         measures = {clients.server.contender.label: partial(measure, clients) for clients in loads}
         return interleaved(measures, options.rounds, log)

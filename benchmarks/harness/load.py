@@ -15,7 +15,7 @@ from gifchat_contracts.ids import RoomId
 
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
-MOST_TO_WARM_UP = 10_000
+MAX_WARM_UP_MESSAGES = 10_000
 """Maximum number of messages: in small rooms a message costs much more than its deliveries."""
 
 Mode = Literal["closed", "open"]
@@ -109,7 +109,7 @@ class Load:
         """Run until the server has used enough CPU time for deliveries to be warm."""
         contender = self.server.contender
         messages = max(2, round(contender.warm_up_s * 1e6 / (contender.us * members)))
-        messages = min(messages, MOST_TO_WARM_UP)
+        messages = min(messages, MAX_WARM_UP_MESSAGES)
         self.run("closed", messages)
 
     def _checked(self, answer: dict[str, Any], cpu_s: float) -> Run:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.harness import machine
-from benchmarks.harness.servers import Stage, wait_for, with_environment
+from benchmarks.harness.servers import Testbed, wait_for, with_environment
 from gifchat_cli.prerequisites import find_mongod
 from gifchat_cli.servers.mongod import Mongod
 from gifchat_contracts import identity, limits
@@ -69,17 +69,17 @@ def membership(room_id: RoomId) -> dict[str, str]:
 
 
 @contextmanager
-def rooms_api(stage: Stage, mongo_url: str, core: int, module: str = "gifchat_rooms_api") -> Iterator[RoomsApi]:
+def rooms_api(testbed: Testbed, mongo_url: str, core: int, module: str = "gifchat_rooms_api") -> Iterator[RoomsApi]:
     """Run a rooms-api; `module` is the module to run."""
-    port = stage.port()
+    port = testbed.port()
     environment = {
         "PORT": str(port),
         "MONGO_URL": mongo_url,
         "MONGO_DATABASE": f"bench_{port}",
-        "REDIS_URL": stage.valkey.url,
+        "REDIS_URL": testbed.valkey.url,
         "EMPTY_ROOM_TTL": "0",
         "PYTHONPATH": str(machine.ROOT),
     }
     command = machine.pinned(core, with_environment(environment, [sys.executable, "-m", module]))
-    with running(f"rooms-api-{port}", command, stage.folder, partial(wait_for, port, "/health/ready")) as pid:
+    with running(f"rooms-api-{port}", command, testbed.folder, partial(wait_for, port, "/health/ready")) as pid:
         yield RoomsApi(pid, port)

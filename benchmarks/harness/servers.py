@@ -90,7 +90,7 @@ class Contender:
     us: float
     """A rough cost per delivery in a room of 1,000, which determines the load."""
     message: Callable[[int], Message]
-    command: Callable[["Stage", int, int], list[str]]
+    command: Callable[["Testbed", int, int], list[str]]
     warm_up_s: float = 0.5
     """CPU time for warming up; a JIT needs more."""
     cookies: bool = False
@@ -103,7 +103,7 @@ class Contender:
 
 
 @dataclass
-class Stage:
+class Testbed:
     """What the servers of a benchmark share: Valkey, a stand-in for rooms-api, ports."""
 
     folder: Path
@@ -122,20 +122,20 @@ class Stage:
     def running(self, contender: Contender, *, rooms_api_port: int | None = None) -> Iterator[Server]:
         """Run a server until the block ends; `rooms_api_port` names a real rooms-api instead of the stand-in."""
         port = self.port()
-        stage = self if rooms_api_port is None else replace(self, rooms_api_port=rooms_api_port)
+        testbed = self if rooms_api_port is None else replace(self, rooms_api_port=rooms_api_port)
         control = self.port() if contender is KERNEL else self.valkey.port
-        command = machine.pinned(machine.SERVER_CORE, contender.command(stage, port, control))
+        command = machine.pinned(machine.SERVER_CORE, contender.command(testbed, port, control))
         ready = partial(wait_for, port, contender.health)
         with running(f"{contender.name}-{port}", command, self.folder, ready) as pid:
             yield Server(contender, pid, port, control, self.folder / f"{contender.name}-{port}.log")
 
     def start(self, contender: Contender, *, rooms_api_port: int | None = None) -> Server:
-        """Start a server that runs as long as the stage."""
+        """Start a server that runs as long as the testbed."""
         return self.stack.enter_context(self.running(contender, rooms_api_port=rooms_api_port))
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
+def testbed(folder: Path) -> Iterator[Testbed]:
     """Start a new Valkey and the stand-in."""
     with ExitStack() as stack:
         valkey = Valkey(find_valkey_server(), choose_port(None, []), folder)
@@ -152,7 +152,7 @@ def stage(folder: Path) -> Iterator[Stage]:
             ),
         )
         stack.enter_context(running("rooms-api-stand-in", stand_in, folder, partial(wait_for, port)))
-        yield Stage(folder, stack, valkey, port, [valkey.port, port])
+        yield Testbed(folder, stack, valkey, port, [valkey.port, port])
 
 
 # ------------------------------------------------------------------------------------------------------ each of them
@@ -164,7 +164,7 @@ def _kernel_message(room: int) -> Message:
     return Message.of(struct.pack("<II", room + 1, len(frame)) + frame)
 
 
-def _kernel_command(_stage: Stage, port: int, control: int) -> list[str]:
+def _kernel_command(_testbed: Testbed, port: int, control: int) -> list[str]:
     return [str(built(KERNEL_LIMIT)), str(port), str(control)]
 
 
@@ -176,7 +176,7 @@ def _gateway_message(room: int) -> Message:
 
 
 def _gateway_command(
-    stage: Stage,
+    testbed: Testbed,
     port: int,
     _control: int,
     *,
@@ -186,23 +186,23 @@ def _gateway_command(
     # The defaults, except for addresses.
     environment = {
         "PORT": str(port),
-        "REDIS_URL": stage.valkey.url,
-        "ROOMS_API_URL": f"http://127.0.0.1:{stage.rooms_api_port}",
+        "REDIS_URL": testbed.valkey.url,
+        "ROOMS_API_URL": f"http://127.0.0.1:{testbed.rooms_api_port}",
         "NODE_NAME": f"bench-{port}",
     }
     return with_environment(environment, [python, "-m", module])
 
 
-def _engine_command(_stage: Stage, port: int, _control: int) -> list[str]:
+def _engine_command(_testbed: Testbed, port: int, _control: int) -> list[str]:
     return with_environment(
         {"PORT": str(port), "PYTHONPATH": str(machine.ROOT)},
         [sys.executable, "-m", "benchmarks.peers.engine_alone"],
     )
 
 
-def _node_command(adapter: str) -> Callable[[Stage, int, int], list[str]]:
-    def command(stage: Stage, port: int, _control: int) -> list[str]:
-        environment = {"PORT": str(port), "REDIS_URL": stage.valkey.url, "ADAPTER": adapter, "NODE_ENV": "production"}
+def _node_command(adapter: str) -> Callable[[Testbed, int, int], list[str]]:
+    def command(testbed: Testbed, port: int, _control: int) -> list[str]:
+        environment = {"PORT": str(port), "REDIS_URL": testbed.valkey.url, "ADAPTER": adapter, "NODE_ENV": "production"}
         return with_environment(environment, ["node", str(node_peer())])
 
     return command
@@ -232,11 +232,11 @@ def _node_sharded_message(room: int) -> Message:
     return Message.of(resp("SPUBLISH", f"socket.io#/chat#{room_id(room)}#", text))
 
 
-def _stock_command(deflate: str) -> Callable[[Stage, int, int], list[str]]:
-    def command(stage: Stage, port: int, _control: int) -> list[str]:
+def _stock_command(deflate: str) -> Callable[[Testbed, int, int], list[str]]:
+    def command(testbed: Testbed, port: int, _control: int) -> list[str]:
         environment = {
             "PORT": str(port),
-            "REDIS_URL": stage.valkey.url,
+            "REDIS_URL": testbed.valkey.url,
             "DEFLATE": deflate,
             "CHANNEL": _stock_channel(deflate),
             "PYTHONPATH": str(machine.ROOT),

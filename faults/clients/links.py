@@ -154,12 +154,12 @@ async def _or_lost(call: Callable[[], Any]) -> Any:
         return await call()
     except (OSError, websockets.WebSocketException, httpx.HTTPError) as error:
         raise ConnectionLostError(_reason(error)) from error
-    except asyncio.CancelledError as given_up:
+    except asyncio.CancelledError as cancelled:
         # The library cancelled its own future when the connection was lost; this task was not cancelled.
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise ConnectionLostError("cancelled by the library") from given_up
+        raise ConnectionLostError("cancelled by the library") from cancelled
 
 
 def _reason(error: BaseException) -> str:

@@ -160,7 +160,7 @@ class Load:
     # ------------------------------------------------------------------------------------------------ for `run_fault`
     async def begin(self) -> None:
         """Create rooms, let all readers join, start the writers, and wait until each has an acknowledgement."""
-        self._use("before")
+        self._record_resources("before")
         for _ in range(self.shape.rooms):
             await self.add_room()
         transports = self.shape.transports
@@ -206,7 +206,7 @@ class Load:
         if not any(reader.stopped for reader in self.readers):
             return
         try:
-            await until(lambda: all(map(gone, self.watchers)), timeout_s, "ghosts to go", look_every_s=0.05)
+            await until(lambda: all(map(gone, self.watchers)), timeout_s, "ghosts to go", poll_interval_s=0.05)
         except AssertionError:
             return
 
@@ -217,7 +217,7 @@ class Load:
         await asyncio.gather(*(reader.finish() for reader in self.readers))
         await asyncio.gather(*(person.aclose() for person in self._people))
         await self._settle_files()
-        self._use("after")
+        self._record_resources("after")
         self._run.close()
 
     def dump(self) -> Dump:
@@ -247,11 +247,11 @@ class Load:
     def _random(self) -> random.Random:
         return random.Random(self.rng.getrandbits(64))  # noqa: S311 - a load, not a secret
 
-    def _ours(self) -> list[Node]:
+    def _services(self) -> list[Node]:
         return [*self.cluster.rooms_api, *self.cluster.gateways]
 
-    def _use(self, phase: str) -> None:
-        for node in self._ours():
+    def _record_resources(self, phase: str) -> None:
+        for node in self._services():
             used = node.process.resources()
             if used is not None:
                 self.record(
@@ -265,17 +265,17 @@ class Load:
                     )
                 )
 
-    async def _settle_files(self, timeout_s: float = 5.0, calm: int = 28) -> None:
+    async def _settle_files(self, timeout_s: float = 5.0, idle_files: int = 28) -> None:
         """Give the ends of connections the time to arrive; those to the stores are kept, as many as were needed."""
 
         def kept(node: Node) -> int:
             return sum(proxy.connections for proxy in (node.redis, node.mongo_proxy) if proxy is not None)
 
         def settled() -> bool:
-            used = [(node, node.process.resources()) for node in self._ours()]
-            return all(one is None or one.files - kept(node) <= calm for node, one in used)
+            used = [(node, node.process.resources()) for node in self._services()]
+            return all(one is None or one.files - kept(node) <= idle_files for node, one in used)
 
         try:
-            await until(settled, timeout_s, "closed files", look_every_s=0.05)
+            await until(settled, timeout_s, "closed files", poll_interval_s=0.05)
         except AssertionError:
             return

@@ -15,7 +15,7 @@ from faults.judge import records
 from faults.system.cluster import FaultCluster, Node
 from gifchat_cli.ports import LOOPBACK
 
-_LOOK_EVERY_S = 0.02
+_POLL_INTERVAL_S = 0.02
 
 
 async def total(nodes: Iterable[Node], name: str, **labels: str) -> float:
@@ -48,7 +48,7 @@ async def logged(node: Node, pattern: str, timeout_s: float) -> float:
     sought = re.compile(pattern)
     while not sought.search(await asyncio.to_thread(node.process.log_path.read_text, errors="replace")):
         assert time.monotonic() - started < timeout_s, f"{node.name} did not log {pattern} within {timeout_s:g} s"
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_INTERVAL_S)
     return time.monotonic() - started
 
 
@@ -65,7 +65,7 @@ async def replica_of(cluster: FaultCluster, room: str, timeout_s: float = 5.0) -
         if ports:
             return next(node for node in cluster.rooms_api if node.port == int(ports[-1]))
         assert time.monotonic() < deadline, f"nginx logged no request for room {room}"
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_INTERVAL_S)
 
 
 def delays_s(load: Load, readers: Sequence[Reader], since: float, until: float) -> list[float]:

@@ -12,7 +12,7 @@ from faults.judge import records
 from faults.judge.records import now
 from gifchat_contracts.identity import MEMBERSHIP_HEADER
 
-_AGAIN_S = 0.1
+_RETRY_DELAY_S = 0.1
 
 
 class Poster:
@@ -67,7 +67,7 @@ class Poster:
             while True:
                 if (reply := await self.once(key, text)) is not None:
                     return reply
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(_RETRY_DELAY_S)
 
     def _not_acked(self, key: str, status: int, code: str) -> None:
         self._recorder.write(records.NotAcked(t=now(), room=self.room, key=key, status=status, code=code))

@@ -103,12 +103,12 @@ class Reader:
         if self.connection is not None:
             self.connection.abort("refreshed by the test")
 
-    def go_away(self) -> None:
-        """Like `refresh`, but reconnect only after `come_back`."""
+    def go_offline(self) -> None:
+        """Like `refresh`, but reconnect only after `come_online`."""
         self._may_connect.clear()
         self.refresh()
 
-    def come_back(self) -> None:
+    def come_online(self) -> None:
         """Reconnect."""
         self._may_connect.set()
 

@@ -18,7 +18,7 @@ from faults.judge.seats import ghosts_s, lost_seats, over_admissions, readers_of
 from faults.judge.times import heal_s, leaks, peak_reconnects_per_s, resumes_s
 from gifchat_contracts import limits
 
-_TEXTS_OF_A_KIND = 5
+_MAX_TEXTS_PER_KIND = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +126,10 @@ def _count(logs: Mapping[str, Sequence[Record]], kind: type[Record]) -> int:
 
 
 def _in_words(problems: Sequence[Problem]) -> tuple[str, ...]:
-    told: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
     words = []
     for problem in problems:
-        told[problem.field] += 1
-        if told[problem.field] <= _TEXTS_OF_A_KIND:
+        seen[problem.field] += 1
+        if seen[problem.field] <= _MAX_TEXTS_PER_KIND:
             words.append(f"{problem.field}: {problem.text}")
     return tuple(words)

@@ -18,31 +18,31 @@ def readers_of(logs: Logs) -> dict[str, Sequence[Record]]:
 def over_admissions(logs: Logs) -> Iterator[Problem]:
     """Compare the rooms' `max` with their occupancy, and with the number of users who receive the same live event."""
     seats = {record.room: record.max for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
-    most: dict[str, int] = defaultdict(int)
+    most_members: dict[str, int] = defaultdict(int)
     for log in logs.values():
         for record in log:
             if isinstance(record, records.Occupancy):
-                most[record.room] = max(most[record.room], record.members)
-    for room, members in most.items():
+                most_members[record.room] = max(most_members[record.room], record.members)
+    for room, members in most_members.items():
         yield from _excess(room, members, seats, "members")
-    hearers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
+    receivers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for log in readers_of(logs).values():
         begun = log[0]
         assert isinstance(begun, records.Begun)
         for record in log:
             if isinstance(record, records.Received) and record.source == "live":
-                hearers[record.room, record.epoch, record.seq].add(begun.user)
-    widest: dict[str, int] = defaultdict(int)
-    for (room, _, _), users in hearers.items():
-        widest[room] = max(widest[room], len(users))
-    for room, users_at_once in widest.items():
+                receivers[record.room, record.epoch, record.seq].add(begun.user)
+    most_receivers: dict[str, int] = defaultdict(int)
+    for (room, _, _), users in receivers.items():
+        most_receivers[room] = max(most_receivers[room], len(users))
+    for room, users_at_once in most_receivers.items():
         yield from _excess(room, users_at_once, seats, "users who heard one event")
 
 
 def _excess(room: str, count: int, seats: Mapping[str, int], what: str) -> Iterator[Problem]:
-    most = seats.get(room)
-    for number in range((most if most is not None else count) + 1, count + 1):
-        yield Problem("over_admitted", f"{room} had {number} {what}, and {most} seats")
+    max_members = seats.get(room)
+    for number in range((max_members if max_members is not None else count) + 1, count + 1):
+        yield Problem("over_admitted", f"{room} had {number} {what}, and {max_members} seats")
 
 
 def ghosts_s(logs: Logs) -> list[float]:
@@ -51,19 +51,19 @@ def ghosts_s(logs: Logs) -> list[float]:
     If the seat was not free when occupancy was last reported, the time until that report counts.
     """
     stays = [_stay(log) for log in readers_of(logs).values()]
-    looks: dict[str, list[records.Occupancy]] = defaultdict(list)
+    reports: dict[str, list[records.Occupancy]] = defaultdict(list)
     for log in logs.values():
         for record in log:
             if isinstance(record, records.Occupancy):
-                looks[record.room].append(record)
+                reports[record.room].append(record)
     durations = []
-    for room, _, came_at, went_at in stays:
-        if came_at is None or went_at is None:
+    for room, _, joined_at, left_at in stays:
+        if joined_at is None or left_at is None:
             continue
-        after = sorted((look for look in looks[room] if look.t >= went_at), key=lambda look: look.t)
-        free_at = next((look.t for look in after if look.members <= _present(stays, room, look.t)), None)
-        last = after[-1].t if after else went_at
-        durations.append((free_at if free_at is not None else last) - went_at)
+        after = sorted((report for report in reports[room] if report.t >= left_at), key=lambda report: report.t)
+        free_at = next((report.t for report in after if report.members <= _present(stays, room, report.t)), None)
+        last = after[-1].t if after else left_at
+        durations.append((free_at if free_at is not None else last) - left_at)
     return durations
 
 
@@ -74,18 +74,18 @@ Stay = tuple[str, str, float | None, float | None]
 def _stay(log: Sequence[Record]) -> Stay:
     begun = log[0]
     assert isinstance(begun, records.Begun)
-    sent_at = came_at = went_at = None
+    sent_at = joined_at = left_at = None
     for record in log:
         match record:
             case records.JoinSent(t=t):
                 sent_at = t
-            case records.Joined() if came_at is None:
-                came_at = sent_at
+            case records.Joined() if joined_at is None:
+                joined_at = sent_at
             case records.Stopped(t=t, how="left" | "vanished"):
-                went_at = t
+                left_at = t
             case _:
                 pass
-    return begun.room, begun.user, came_at, went_at
+    return begun.room, begun.user, joined_at, left_at
 
 
 def _present(stays: Sequence[Stay], room: str, t: float) -> int:
@@ -93,8 +93,8 @@ def _present(stays: Sequence[Stay], room: str, t: float) -> int:
     return len(
         {
             user
-            for its_room, user, came_at, went_at in stays
-            if its_room == room and came_at is not None and came_at <= t and (went_at is None or t < went_at)
+            for its_room, user, joined_at, left_at in stays
+            if its_room == room and joined_at is not None and joined_at <= t and (left_at is None or t < left_at)
         }
     )
 

@@ -8,40 +8,40 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
+from faults.clients.checks import readers_still_receive
 from faults.clients.load import Load
-from faults.clients.looks import readers_go_on
 from faults.clients.measuring import total
 from faults.judge.records import now
 from faults.row import Figures, Row
 from faults.system.cluster import FaultCluster, Shape
-from faults.system.failing_rooms_api import MODULE, keep_quiet
+from faults.system.failing_rooms_api import MODULE, stop_publishing
 from gifchat_cli.ports import LOOPBACK
 from gifchat_contracts import keys
 from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_contracts.events import body
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 
-GOES_ON_WITHIN_S = 5.0
+WORKS_WITHIN_S = 5.0
 LASTS_S = 3.0
 LOST_SHARE, TWICE_SHARE = 0.1, 0.3
-LOOK_EVERY_S = 0.1
-QUIET = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
+PUBLISH_INTERVAL_S = 0.1
+SILENCEABLE = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
 
 
 async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """rooms-api stores without publishing; the row publishes instead: shuffled, some frames twice, some never."""
-    heard = await hearing(cluster)
+    before = await counters(cluster)
     counts = {"frames": 0, "published twice": 0, "never published": 0}
     for node in cluster.rooms_api:
-        await keep_quiet(node, load.rooms)
+        await stop_publishing(node, load.rooms)
     redis: Any
     async with Redis.from_url(cluster.valkey_url) as redis, log_reader(cluster) as http:
         seqs = {room: await head(http, room) for room in load.rooms}
         until = now() + (LASTS_S / 2 if load.short else LASTS_S)
         # The random choice may not have left out a frame yet.
         while now() < until or not all(counts.values()):
-            assert now() < until + GOES_ON_WITHIN_S, f"no frame was out of order: {counts}"
-            await asyncio.sleep(LOOK_EVERY_S)
+            assert now() < until + WORKS_WITHIN_S, f"no frame was out of order: {counts}"
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
             for room in load.rooms:
                 frames = await read_after(http, room, seqs[room])
                 seqs[room] += len(frames)
@@ -52,10 +52,10 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
                 counts["frames"] += len(wanted)
                 await publish(redis, keys.room_channel(RoomId(room)), shuffled(rng, [*wanted, *twice]))
     for node in cluster.rooms_api:
-        await keep_quiet(node, [])
+        await stop_publishing(node, [])
     load.fault_over()
-    await readers_go_on(load, load.staying(), GOES_ON_WITHIN_S)
-    changed = await changes(cluster, heard)
+    await readers_still_receive(load, load.staying(), WORKS_WITHIN_S)
+    changed = await growth_since(cluster, before)
     assert changed["gateway_duplicates_total"], "no gateway noticed a duplicate"
     assert changed["gateway_repairs_total"], "no gateway noticed a gap"
     assert not changed["gateway_resubscriptions_total"], "a gateway stopped listening"
@@ -64,7 +64,7 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
 
 async def malformed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Publish bad frames among the real ones."""
-    heard = await hearing(cluster)
+    before = await counters(cluster)
     published = 0
     redis: Any
     async with Redis.from_url(cluster.valkey_url) as redis:
@@ -79,10 +79,10 @@ async def malformed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
             )
             for room in load.rooms:
                 await publish(redis, keys.room_channel(RoomId(room)), shuffled(rng, misleading(rng)))
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(PUBLISH_INTERVAL_S)
     load.fault_over()
-    await readers_go_on(load, load.staying(), GOES_ON_WITHIN_S)
-    changed = await changes(cluster, heard)
+    await readers_still_receive(load, load.staying(), WORKS_WITHIN_S)
+    changed = await growth_since(cluster, before)
     assert changed["gateway_bad_frames_total"] >= published / 2, f"{published} bad frames, noticed: {changed}"
     assert not changed["gateway_resubscriptions_total"], "a gateway stopped listening"
     return {"undecodable frames": published, "range reads": changed["gateway_repairs_total"]}
@@ -176,15 +176,15 @@ async def read_after(http: httpx.AsyncClient, room: str, seq: int) -> list[Frame
     ]
 
 
-async def hearing(cluster: FaultCluster) -> dict[str, float]:
+async def counters(cluster: FaultCluster) -> dict[str, float]:
     """Return the gateways' counters of received frames."""
     names = ("duplicates", "repairs", "bad_frames", "resubscriptions")
     return {f"gateway_{name}_total": await total(cluster.gateways, f"gateway_{name}_total") for name in names}
 
 
-async def changes(cluster: FaultCluster, before: dict[str, float]) -> dict[str, float]:
+async def growth_since(cluster: FaultCluster, before: dict[str, float]) -> dict[str, float]:
     """Return how much the counters have grown."""
-    return {name: value - before[name] for name, value in (await hearing(cluster)).items()}
+    return {name: value - before[name] for name, value in (await counters(cluster)).items()}
 
 
 ROWS = [
@@ -192,12 +192,12 @@ ROWS = [
         name="channel disordered",
         fault="events on the rooms' channels arrive out of order; some arrive twice, some never",
         inject=disordered,
-        shape=QUIET,
+        shape=SILENCEABLE,
     ),
     Row(
         name="channel malformed",
         fault="undecodable bytes, and events for unknown rooms, arrive between the events",
         inject=malformed,
-        shape=QUIET,
+        shape=SILENCEABLE,
     ),
 ]

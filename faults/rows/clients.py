@@ -39,9 +39,9 @@ OTHERS_P99_S = 0.5
 LONG_TEXT = "가" * limits.TEXT_MAX_CHARS
 AT_ONCE = 8
 
-PING_S, PONG_S = 1.0, 2.0
-IMPATIENT = {"PING_INTERVAL": f"{PING_S:g}", "PING_TIMEOUT": f"{PONG_S:g}"}
-NOTICED_WITHIN_S = PING_S + PONG_S + 0.25 + 0.5
+PING_INTERVAL_S, PING_TIMEOUT_S = 1.0, 2.0
+FAST_PINGS = {"PING_INTERVAL": f"{PING_INTERVAL_S:g}", "PING_TIMEOUT": f"{PING_TIMEOUT_S:g}"}
+NOTICED_WITHIN_S = PING_INTERVAL_S + PING_TIMEOUT_S + 0.25 + 0.5
 """The time in docs/engine.md, and half a second for us to read it in the log."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade", "websocket")
 TICKETS, TRIES = 5, 6
@@ -117,7 +117,7 @@ async def half_open(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
         proxy.cut()
         await proxy.heal()
         load.fault_over()
-        await past_the_proxy(cluster, load, behind)
+        await reconnect_without_proxy(cluster, load, behind)
     return {"dead clients disconnected, s": max(took_s)}
 
 
@@ -140,7 +140,7 @@ async def cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
         load.fault_over()
         made = proxy.accepted - before
         assert made, "nothing was cut"
-        await past_the_proxy(cluster, load, behind)
+        await reconnect_without_proxy(cluster, load, behind)
     return {"reconnects": made}
 
 
@@ -172,7 +172,7 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
             other = rng.choice([node for node in cluster.gateways if node.name != reader.gateway])
             reader.person.cookies[affinity.COOKIE] = other.tag
             wanted[reader] = other.name
-        await away(*load.readers)
+        await connection_lost(*load.readers)
         await load.all_joined(SETTLED_WITHIN_S)
         where = {reader: reader.gateway for reader in load.readers}
         assert where == wanted, "nginx routed them to other gateways"
@@ -200,16 +200,16 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     try:
         for tab in [*tabs, *tabs]:
             tab.refresh()
-            await away(tab)
-            assert await asked(connection, room) == "room_full"
+            await connection_lost(tab)
+            assert await join_result(connection, room) == "room_full"
             await load.all_joined(SETTLED_WITHIN_S, [tab])
         await tabs[0].leave()
         await asyncio.sleep(1.0)
-        assert await asked(connection, room) == "room_full", "the seat was free with one tab left"
+        assert await join_result(connection, room) == "room_full", "the seat was free with one tab left"
         assert presence(load, witness, user)[seen:] == [], "a refresh or a closed tab was announced"
         await tabs[1].leave()
         left_at = now()
-        assert await asked(connection, room) == "room_full", "the last tab might only refresh"
+        assert await join_result(connection, room) == "room_full", "the last tab might only refresh"
         watcher = next(watcher for watcher in load.watchers if watcher.room == room)
         await until(lambda: watcher.members == 1, limits.SEAT_GRACE_S + 1.5, "the seat to be free")
         free_s = now() - left_at
@@ -235,7 +235,7 @@ async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
                 connection = await ChatConnection.open(pinned(load.same_person(guest), node))
                 stack.push_async_callback(connection.close)
                 connections.append(connection)
-            answers = await asyncio.gather(*(asked(each, room, ticket) for each in connections))
+            answers = await asyncio.gather(*(join_result(each, room, ticket) for each in connections))
         assert sorted(answers) == ["ok", *["ticket_used"] * (TRIES - 1)], f"one ticket: {answers}"
     return {"tickets": TICKETS, "uses of tickets": TICKETS * TRIES}
 
@@ -251,7 +251,7 @@ async def ticket_of(person: Person, room: str, password: str) -> str:
             await asyncio.sleep(float(answer.headers["Retry-After"]))
 
 
-async def asked(connection: ChatConnection, room: str, ticket: str | None = None) -> str:
+async def join_result(connection: ChatConnection, room: str, ticket: str | None = None) -> str:
     """Join and return `ok` or the code."""
     wanted = await connection.emit(socket_events.JOIN, {"room": room, **({"ticket": ticket} if ticket else {})})
     async with asyncio.timeout(ANSWERED_WITHIN_S):
@@ -303,19 +303,19 @@ async def front_proxy(cluster: FaultCluster) -> AsyncIterator[tuple[TcpProxy, st
         yield proxy, f"http://{LOOPBACK}:{proxy.port}"
 
 
-async def away(*readers: Reader) -> None:
+async def connection_lost(*readers: Reader) -> None:
     """Wait until these readers have noticed that the connection is lost."""
     await until(lambda: not any(reader.joined.is_set() for reader in readers), SETTLED_WITHIN_S, "the loss to be felt")
 
 
-async def past_the_proxy(cluster: FaultCluster, load: Load, readers: list[Reader]) -> None:
+async def reconnect_without_proxy(cluster: FaultCluster, load: Load, readers: list[Reader]) -> None:
     """Wait until these readers are back in their rooms without the proxy."""
     await load.all_joined(SETTLED_WITHIN_S)
     for reader in readers:
         reader.person.url = cluster.url
         reader.person.http.base_url = httpx.URL(cluster.url)
         reader.refresh()
-        await away(reader)
+        await connection_lost(reader)
     await load.all_joined(SETTLED_WITHIN_S)
 
 
@@ -367,7 +367,7 @@ ROWS = [
         name="half-open connection",
         fault="some clients neither send nor receive anything, but their connections stay open",
         inject=half_open,
-        shape=Shape(gateways=2, gateway_env=IMPATIENT),
+        shape=Shape(gateways=2, gateway_env=FAST_PINGS),
     ),
     Row(
         name="connection cut",

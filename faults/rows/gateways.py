@@ -7,8 +7,8 @@ from math import ceil
 
 import httpx
 
+from faults.clients.checks import reconnected_elsewhere
 from faults.clients.load import Load, LoadShape
-from faults.clients.looks import back_elsewhere
 from faults.clients.measuring import log_reads, total
 from faults.clients.reader import Reader
 from faults.clients.sockets import Transport
@@ -36,8 +36,12 @@ IDLE_WITHIN_S = 6.0
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade")
 JOINS_AT_ONCE = 15
 """For a third of the crowd, on one of two gateways."""
-PING_S, PONG_S, GRACE_S = 1.0, 2.0, 2.0
-IMPATIENT = {"PING_INTERVAL": f"{PING_S:g}", "PING_TIMEOUT": f"{PONG_S:g}", "SEAT_GRACE": f"{GRACE_S:g}"}
+PING_INTERVAL_S, PING_TIMEOUT_S, GRACE_S = 1.0, 2.0, 2.0
+FAST_PINGS = {
+    "PING_INTERVAL": f"{PING_INTERVAL_S:g}",
+    "PING_TIMEOUT": f"{PING_TIMEOUT_S:g}",
+    "SEAT_GRACE": f"{GRACE_S:g}",
+}
 CROWD = LoadShape(readers=30, writers=3, per_s=15.0, max_members=60)
 FULL = LoadShape(readers=8, max_members=4)
 
@@ -81,7 +85,7 @@ async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     await until(seats_are_free, NOTICED_WITHIN_S, "the seats of the stopped gateway to be free")
     free_s = now() - stopped_at
     newcomers = [
-        on(load, rng.choice([gateway for gateway in cluster.gateways if gateway is not victim]), room)
+        add_reader_on(load, rng.choice([gateway for gateway in cluster.gateways if gateway is not victim]), room)
         for room, count in taken.items()
         for _ in range(count)
     ]
@@ -109,7 +113,7 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     """
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     room = await load.add_room()
-    there = [on(load, victim, room) for _ in range(ONLY_THERE)]
+    there = [add_reader_on(load, victim, room) for _ in range(ONLY_THERE)]
     await load.all_joined(readers=there)
     load.add_writer(there[0], 10.0)
     await until(lambda: load.writers[-1].acknowledged, SETTLED_WITHIN_S, "a message in the room that is nowhere else")
@@ -119,7 +123,7 @@ async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
     assert reads_before, "the log reads were not counted"
     await victim.process.kill()
     load.fault_over()
-    await back_elsewhere(lost, victim, BACK_WITHIN_S)
+    await reconnected_elsewhere(lost, victim, BACK_WITHIN_S)
     reads = await log_reads(cluster) - reads_before
     room_and_gateway = len(load.rooms) * (len(cluster.gateways) - 1)
     # One read to fill the ring and one to repair, for any number of clients.
@@ -161,13 +165,13 @@ async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures
 
     wanted = ceil(len(here) * SHED_SHARE)
     await until(lambda: len(moved()) == wanted, SETTLED_WITHIN_S, f"{wanted} of {len(here)} to be moved")
-    await back_elsewhere(moved(), victim, BACK_WITHIN_S)
+    await reconnected_elsewhere(moved(), victim, BACK_WITHIN_S)
     assert len(moved()) == wanted, f"{len(moved())} of {len(here)} were moved"
     assert len(load.readers_on(victim)) == len(here) - wanted
     return {"clients on the gateway": len(here), "clients moved": wanted}
 
 
-async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+async def crowds_gone(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Crowds connect and disconnect, half of them without a handshake. Memory may grow only during the first one."""
     first: dict[str, Resources] = {}
     grown_bytes = grown_files = 0
@@ -177,7 +181,7 @@ async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> F
         await load.all_joined(readers=crowd)
         await asyncio.gather(*(reader.leave() if rng.random() < 0.5 else reader.vanish() for reader in crowd))
         for gateway in cluster.gateways:
-            await only_staying(load, gateway)
+            await wait_for_leavers(load, gateway)
             before = first.setdefault(gateway.name, used_by(gateway))
             idle_at = now() + IDLE_WITHIN_S
             while (used := used_by(gateway)).files - before.files > MORE_FILES and now() < idle_at:
@@ -189,7 +193,7 @@ async def left_alone(cluster: FaultCluster, load: Load, rng: random.Random) -> F
     return {"memory growth, MiB": max(0, grown_bytes) / 2**20, "growth in open files": max(0, grown_files)}
 
 
-async def only_staying(load: Load, gateway: Node) -> None:
+async def wait_for_leavers(load: Load, gateway: Node) -> None:
     """Wait until the gateway has only the connections of staying readers."""
     gone_at = now() + GONE_WITHIN_S
     while (left := await total([gateway], "gateway_sockets")) != (staying := len(load.readers_on(gateway))):
@@ -204,7 +208,7 @@ def used_by(gateway: Node) -> Resources:
     return Resources(used.rss_bytes, used.files - gateway.redis.connections)
 
 
-def on(load: Load, gateway: Node, room: str) -> Reader:
+def add_reader_on(load: Load, gateway: Node, room: str) -> Reader:
     """Add a reader whom nginx routes to this gateway."""
     person = load.person(f"newcomer-{len(load.readers)}")
     person.cookies[affinity.COOKIE] = gateway.tag
@@ -266,11 +270,11 @@ ROWS = [
     Row(
         name="crowd gone",
         fault="crowds connect and disconnect, half of each without closing the connection",
-        inject=left_alone,
-        shape=Shape(gateways=2, gateway_env=IMPATIENT),
+        inject=crowds_gone,
+        shape=Shape(gateways=2, gateway_env=FAST_PINGS),
         load=LoadShape(max_members=60),
         limits=Limits(
-            ghosts_s=PING_S + PONG_S + GRACE_S + 2.0,
+            ghosts_s=PING_INTERVAL_S + PING_TIMEOUT_S + GRACE_S + 2.0,
             seats_kept_s=GRACE_S - 0.5,
             rss_growth_bytes=16 * 2**20,
             files_growth=2 * JOINS_AT_ONCE,

@@ -4,8 +4,8 @@ import asyncio
 import random
 from contextlib import suppress
 
+from faults.clients.checks import error_seconds, slowest_answer_s, writers_can_post
 from faults.clients.load import Load
-from faults.clients.looks import error_seconds, slowest_answer_s, writers_go_on
 from faults.clients.sockets import ChatConnection, Event
 from faults.judge.records import now
 from faults.row import Figures, Row
@@ -15,15 +15,15 @@ from gifchat_testkit.proxy import BOTH, Direction
 
 ELECTS_WITHIN_S = 20.0
 WRITES_WITHIN_S = 20.0
-HEARS_WITHIN_S = 5.0
-SAYS_EVERY_S = 0.3
+RECEIVES_WITHIN_S = 5.0
+TYPING_INTERVAL_S = 0.3
 
-THREE = Shape(mongods=3, rooms_api=2)
+THREE_MONGODS = Shape(mongods=3, rooms_api=2)
 
 
 async def written_again(load: Load, since: float) -> Figures:
     """Wait until all writers post again; return how long at least one could not."""
-    await writers_go_on(load, WRITES_WITHIN_S)
+    await writers_can_post(load, WRITES_WITHIN_S)
     return {"seconds of errors": error_seconds(load, since), "slowest reply, s": slowest_answer_s(load, since)}
 
 
@@ -54,7 +54,7 @@ async def restarted(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
     mongod = cluster.mongods.processes[0]
     began = now()
     await (mongod.kill() if rng.random() < 0.5 else mongod.terminate())
-    await stream_goes_on(load, rng.uniform(0.0, 1.0 if load.short else 8.0))
+    await typing_still_arrives(load, rng.uniform(0.0, 1.0 if load.short else 8.0))
     await mongod.start()
     await mongod.wait_until_ready()
     load.fault_over()
@@ -68,7 +68,7 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     began = now()
     for node in cluster.rooms_api:
         node.mongo.stall(*directions)
-    await stream_goes_on(load, lasts_s)
+    await typing_still_arrives(load, lasts_s)
     assert all(reader.joined.is_set() for reader in load.readers), "a reader lost the room"
     for node in cluster.rooms_api:
         await node.mongo.heal()
@@ -76,39 +76,39 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     return await written_again(load, began)
 
 
-async def stream_goes_on(load: Load, seconds: float) -> None:
+async def typing_still_arrives(load: Load, seconds: float) -> None:
     """Check for `lasts_s`, and at least once, that typing events still reach another member."""
-    speakers = [reader for reader in load.readers if reader.room == load.rooms[0]]
+    senders = [reader for reader in load.readers if reader.room == load.rooms[0]]
     # The listener already has a seat, through another tab.
-    listening = await ChatConnection.open(load.same_person(speakers.pop().person))
+    receiver = await ChatConnection.open(load.same_person(senders.pop().person))
     try:
-        await listening.emit(socket_events.JOIN, {"room": load.rooms[0]})
+        await receiver.emit(socket_events.JOIN, {"room": load.rooms[0]})
         ends_at = now() + seconds
         heard = False
         while now() < ends_at or not heard:
-            talking = asyncio.create_task(_talk(load, [reader.name for reader in speakers]))
+            sending = asyncio.create_task(_send_typing(load, [reader.name for reader in senders]))
             try:
-                async with asyncio.timeout(HEARS_WITHIN_S):
-                    while not _is_typing(await listening.receive()):
+                async with asyncio.timeout(RECEIVES_WITHIN_S):
+                    while not _is_typing(await receiver.receive()):
                         continue
             except TimeoutError:
-                raise AssertionError(f"no event received for {HEARS_WITHIN_S:g} s") from None
+                raise AssertionError(f"no event received for {RECEIVES_WITHIN_S:g} s") from None
             finally:
-                talking.cancel()
+                sending.cancel()
                 with suppress(asyncio.CancelledError):
-                    await talking
+                    await sending
             heard = True
     finally:
-        listening.abort()
+        receiver.abort()
 
 
-async def _talk(load: Load, names: list[str]) -> None:
+async def _send_typing(load: Load, names: list[str]) -> None:
     """Send typing events; the gateway passes on at most one per second."""
     while True:
         for reader in load.readers:
             if reader.name in names and reader.connection is not None and reader.joined.is_set():
                 await reader.connection.emit(socket_events.TYPING, {"room": reader.room})
-                await asyncio.sleep(SAYS_EVERY_S)
+                await asyncio.sleep(TYPING_INTERVAL_S)
 
 
 def _is_typing(packet: object) -> bool:
@@ -120,13 +120,13 @@ ROWS: list[Row] = [
         name="mongodb primary steps down",
         fault="`replSetStepDown` on a replica set of three, with two rooms-api processes",
         inject=stepped_down,
-        shape=THREE,
+        shape=THREE_MONGODS,
     ),
     Row(
         name="mongodb primary killed",
         fault="SIGKILL to the primary of a replica set of three, with two rooms-api processes",
         inject=primary_killed,
-        shape=THREE,
+        shape=THREE_MONGODS,
     ),
     Row(
         name="mongodb restarted",

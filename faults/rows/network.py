@@ -3,8 +3,8 @@
 import asyncio
 import random
 
+from faults.clients.checks import reconnected_elsewhere
 from faults.clients.load import Load
-from faults.clients.looks import back_elsewhere
 from faults.judge.checker import Limits
 from faults.judge.records import now
 from faults.row import Figures, Row
@@ -22,7 +22,7 @@ async def partitioned(cluster: FaultCluster, load: Load, rng: random.Random) -> 
     began = now()
     lose_packets(victim.port, victim.redis.port)
     try:
-        await back_elsewhere(lost, victim, BACK_WITHIN_S)
+        await reconnected_elsewhere(lost, victim, BACK_WITHIN_S)
         back_s = now() - began
         lasts_s = limits.LEASE_TTL_S + rng.uniform(0.5, 1.0 if load.short else 4.0)
         await asyncio.sleep(max(0.0, began + lasts_s - now()))

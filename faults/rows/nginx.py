@@ -28,7 +28,7 @@ async def reloaded(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     return {"workers": most, "old workers exited, s": seconds}
 
 
-async def reloaded_impatiently(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+async def reloaded_with_short_timeout(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Old workers have one second, and then cut their remaining sockets."""
     await reload(cluster, load, rng)
     most = len(cluster.nginx_workers())
@@ -66,7 +66,7 @@ ROWS: list[Row] = [
     Row(
         name="nginx reloaded, old workers cut off",
         fault="ten reloads; old workers cut the remaining connections after one second",
-        inject=reloaded_impatiently,
+        inject=reloaded_with_short_timeout,
         shape=Shape(worker_shutdown_timeout="1s"),
     ),
 ]

@@ -6,8 +6,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from faults.clients.checks import codes, deaf_after_s, readers_still_receive, refused_with, writers_can_post
 from faults.clients.load import Load, LoadShape
-from faults.clients.looks import codes, deaf_after_s, readers_go_on, refused_with, writers_go_on
 from faults.clients.reader import Reader
 from faults.judge.checker import Limits
 from faults.judge.records import now
@@ -19,8 +19,8 @@ from gifchat_testkit.waiting import until
 
 HEALS_WITHIN_S = 2.0
 DEAF_WITHIN_S = 5.0
-GOES_ON_WITHIN_S = 5.0
-TOLD_WITHIN_S = limits.RECOVERING_S - 1.0
+WORKS_WITHIN_S = 5.0
+REFUSED_WITHIN_S = limits.RECOVERING_S - 1.0
 FILLED_WITHIN_S = limits.RECOVERING_S + 10.0
 JUNK_BYTES = 8 * 2**20
 """The value that fills Redis."""
@@ -43,12 +43,12 @@ async def filled(load: Load, newcomers: list[Reader]) -> None:
         seated = sum(reader.joined.is_set() for reader in readers)
         return seated >= load.shape.max_members and all(codes(load, reader)[-1:] == ["room_full"] for reader in waiting)
 
-    await until(lambda: all(map(is_filled, load.rooms)), FILLED_WITHIN_S, "full rooms", look_every_s=0.1)
+    await until(lambda: all(map(is_filled, load.rooms)), FILLED_WITHIN_S, "full rooms", poll_interval_s=0.1)
 
 
-async def history_is_read(reader: Reader) -> None:
+async def history_is_readable(reader: Reader) -> None:
     """Check that a member can read history over HTTP."""
-    async with asyncio.timeout(GOES_ON_WITHIN_S):
+    async with asyncio.timeout(WORKS_WITHIN_S):
         assert await reader.person.history(reader.room, 0, reader.membership), "no history"
 
 
@@ -61,17 +61,17 @@ async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random)
     await cluster.valkey.wait_until_ready()
     load.fault_over()
     back_at = now()
-    await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
+    await refused_with(load, newcomers, "recovering", REFUSED_WITHIN_S)
     await filled(load, newcomers)
     return {"newcomers waited, s": now() - back_at}
 
 
-async def away_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
+async def down_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Every lease has expired when Redis comes back empty, so no gateway knows who was admitted meanwhile."""
     members = list(load.readers)
     await cluster.valkey.kill()
     newcomers = crowd(load, 3)
-    await writers_go_on(load, GOES_ON_WITHIN_S)
+    await writers_can_post(load, WORKS_WITHIN_S)
     await asyncio.sleep(limits.LEASE_TTL_S + rng.uniform(0.5, 3.0))
     await cluster.valkey.start()
     await cluster.valkey.wait_until_ready()
@@ -96,7 +96,7 @@ async def failed_over(cluster: FaultCluster, load: Load, rng: random.Random) -> 
     await cluster.fail_over()
     load.fault_over()
     newcomers = crowd(load, 3)
-    await refused_with(load, newcomers, "recovering", TOLD_WITHIN_S)
+    await refused_with(load, newcomers, "recovering", REFUSED_WITHIN_S)
     await filled(load, newcomers)
     return {"seats missing on the replica": len(last)}
 
@@ -111,8 +111,8 @@ async def cut_off(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
         node.redis.stall(*directions)
     deaf_s = await asyncio.gather(*(deaf_after_s(gateway, DEAF_WITHIN_S) for gateway in cluster.gateways))
     newcomers = crowd(load, 3)
-    await writers_go_on(load, GOES_ON_WITHIN_S)
-    await history_is_read(load.readers[0])
+    await writers_can_post(load, WORKS_WITHIN_S)
+    await history_is_readable(load.readers[0])
     await asyncio.sleep(max(0.0, began + lasts_s - now()))
     assert not any(reader.joined.is_set() for reader in newcomers), "a newcomer was admitted without Redis"
     for node in cluster.nodes:
@@ -149,11 +149,11 @@ async def full_for_a_while(load: Load, rng: random.Random) -> None:
     staying = [reader for reader in load.readers if reader is not leaving]
     tab_of = rng.choice(staying)
     second_tab = load.add_reader(tab_of.room, person=load.same_person(tab_of.person))
-    await refused_with(load, [second_tab, *crowd(load, 1)], "admission_unavailable", GOES_ON_WITHIN_S)
+    await refused_with(load, [second_tab, *crowd(load, 1)], "admission_unavailable", WORKS_WITHIN_S)
     await leaving.leave()
-    await writers_go_on(load, GOES_ON_WITHIN_S)
-    await readers_go_on(load, staying, GOES_ON_WITHIN_S)
-    await history_is_read(staying[0])
+    await writers_can_post(load, WORKS_WITHIN_S)
+    await readers_still_receive(load, staying, WORKS_WITHIN_S)
+    await history_is_readable(staying[0])
     await asyncio.sleep(rng.uniform(0.0, 1.0 if load.short else 3.0))
 
 
@@ -166,10 +166,10 @@ ROWS: list[Row] = [
         limits=Limits(heal_s=HEALS_WITHIN_S),
     ),
     Row(
-        name="redis away for long, then empty",
+        name="redis down for long, then empty",
         fault="Redis is down for longer than a lease and comes back empty; newcomers wait, and members receive "
         "nothing until the recovery is over (ADR 4)",
-        inject=away_for_long,
+        inject=down_for_long,
         load=ALMOST_FULL,
         limits=Limits(heal_s=limits.RECOVERING_S + HEALS_WITHIN_S),
     ),

@@ -63,7 +63,7 @@ async def stored(cluster: FaultCluster, room: str, key: str) -> list[int]:
     return await asyncio.to_thread(find)
 
 
-async def as_read_back(reader: Reader, reply: dict[str, Any]) -> None:
+async def history_agrees(reader: Reader, reply: dict[str, Any]) -> None:
     """Check that history and the reply agree."""
     items = await reader.person.history(reader.room, reply["seq"] - 1, reader.membership)
     assert items[:1] == [{"event": "chat", "data": reply}], f"{items[:1]} is not {reply}"
@@ -96,7 +96,7 @@ def died(point: Point) -> Inject:
             assert reply == again, f"{again} is not {reply}"
             assert seqs in ([], [reply["seq"]]), f"stored at {seqs}, acknowledged at {reply['seq']}"
             await all_show(readers, reply["seq"], TAIL_WITHIN_S)
-            await as_read_back(readers[1], reply)
+            await history_agrees(readers[1], reply)
         return figures
 
     return inject
@@ -118,7 +118,7 @@ async def posted_at_once(cluster: FaultCluster, load: Load, rng: random.Random) 
         took_s = now() - began
         assert all(replies), f"{replies.count(None)} of {AT_ONCE} were refused"
         assert all(reply == replies[0] for reply in replies), "the replies differ"
-        await as_read_back(reader, replies[0] or {})
+        await history_agrees(reader, replies[0] or {})
     return {"answered, s": took_s}
 
 
@@ -137,7 +137,7 @@ async def reply_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
             kept += reply is None and bool(await stored(cluster, poster.room, f"cut-{number}"))
             final = await poster.until_acked(f"cut-{number}", "cut")
             assert reply in (None, final), f"{final} is not {reply}"
-            await as_read_back(reader, final)
+            await history_agrees(reader, final)
     assert lost, "no reply was cut"
     return {"lost replies": lost, "of those, messages stored": kept}
 

@@ -37,12 +37,12 @@ POINTS: tuple[Point, ...] = ("before insert", "after insert", "after publish", "
 
 async def die_at(node: Node, point: Point, room: str) -> None:
     """Make `node` kill itself when a message of `room` gets to `point`."""
-    await _tell(node, {"point": point, "room": room})
+    await _set(node, {"point": point, "room": room})
 
 
-async def keep_quiet(node: Node, rooms: Sequence[str]) -> None:
+async def stop_publishing(node: Node, rooms: Sequence[str]) -> None:
     """Make `node` store the messages of `rooms` without publishing them; other rooms are not affected."""
-    await _tell(node, {"quiet": list(rooms)})
+    await _set(node, {"quiet": list(rooms)})
 
 
 class Failpoints:
@@ -74,14 +74,14 @@ class Failpoints:
                     self._reached("after publish", room_of_channel(channel))
             return left
 
-        _change(MongoMessages, "append", append_or_die)
-        _change(RedisPublisher, "publish", publish_or_not)
-        _change(RedisPublisher, "_send", send_and_die)
-        _change(service, "create_app", lambda settings: _Edge(create_app(settings), self))
+        _patch(MongoMessages, "append", append_or_die)
+        _patch(RedisPublisher, "publish", publish_or_not)
+        _patch(RedisPublisher, "_send", send_and_die)
+        _patch(service, "create_app", lambda settings: _Edge(create_app(settings), self))
 
-    def told(self, words: dict[str, Any]) -> None:
-        """Set a failpoint, see `die_at` and `keep_quiet`."""
-        match words:
+    def set(self, setting: dict[str, Any]) -> None:
+        """Set a failpoint, see `die_at` and `stop_publishing`."""
+        match setting:
             case {"point": str(point), "room": str(room)}:
                 self._armed = (point, room)
             case {"quiet": list(rooms)}:
@@ -111,7 +111,7 @@ class _Edge:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if path == PATH:
-            self._failpoints.told(json.loads((await receive())["body"]))
+            self._failpoints.set(json.loads((await receive())["body"]))
             await send({"type": "http.response.start", "status": 204, "headers": []})
             await send({"type": "http.response.body"})
             return
@@ -124,12 +124,12 @@ class _Edge:
         await self._inner(scope, receive, send_or_die)
 
 
-async def _tell(node: Node, words: dict[str, Any]) -> None:
+async def _set(node: Node, setting: dict[str, Any]) -> None:
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as http:
-        (await http.post(f"http://{LOOPBACK}:{node.port}{PATH}", json=words)).raise_for_status()
+        (await http.post(f"http://{LOOPBACK}:{node.port}{PATH}", json=setting)).raise_for_status()
 
 
-def _change(owner: Any, name: str, function: Callable[..., Any]) -> None:
+def _patch(owner: Any, name: str, function: Callable[..., Any]) -> None:
     assert hasattr(owner, name), f"{owner.__name__} has no {name}: the failpoints are out of date"
     setattr(owner, name, function)
 

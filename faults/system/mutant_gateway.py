@@ -28,7 +28,7 @@ def repair_off() -> None:
     def start(_self: RepairRooms, *_: Any) -> None:
         return None
 
-    _change(RepairRooms, "_start", start)
+    _patch(RepairRooms, "_start", start)
 
 
 def dedupe_off() -> None:
@@ -39,7 +39,7 @@ def dedupe_off() -> None:
         outcome = receive(self, frame)
         return Deliver([frame]) if outcome is Outcome.DUPLICATE else outcome
 
-    _change(Stream, "receive", deliver)
+    _patch(Stream, "receive", deliver)
 
 
 def sweep_off() -> None:
@@ -48,7 +48,7 @@ def sweep_off() -> None:
     async def run(_self: SweepSeats) -> None:
         await asyncio.Event().wait()
 
-    _change(SweepSeats, "run", run)
+    _patch(SweepSeats, "run", run)
 
 
 def grace_off() -> None:
@@ -58,7 +58,7 @@ def grace_off() -> None:
     def without(self: Settings, **values: Any) -> None:
         init(self, **{**values, "seat_grace": 0.0})
 
-    _change(Settings, "__init__", without)
+    _patch(Settings, "__init__", without)
 
 
 def max_off() -> None:
@@ -68,7 +68,7 @@ def max_off() -> None:
     async def without(self: RedisSeats, *arguments: Any, max_members: int, **more: Any) -> Admission:
         return await admit(self, *arguments, max_members=max_members + 1_000, **more)
 
-    _change(RedisSeats, "admit", without)
+    _patch(RedisSeats, "admit", without)
 
 
 MUTANTS: Mapping[str, Callable[[], None]] = {
@@ -76,7 +76,7 @@ MUTANTS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def _change(owner: type, name: str, function: Any) -> None:
+def _patch(owner: type, name: str, function: Any) -> None:
     assert hasattr(owner, name), f"{owner.__name__} has no {name}: the mutant is out of date"
     setattr(owner, name, function)
 

@@ -21,7 +21,7 @@ class WriteLoop(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See `BuildHookInterface`."""
-        runpy.run_path(str(SIBLINGS))["carry"](self.config["siblings"], version, build_data)
+        runpy.run_path(str(SIBLINGS))["include_siblings"](self.config["siblings"], version, build_data)
         source = Path(self.root, ENGINE, "write_loop.c")
         built = source.with_name(f"_write_loop{sysconfig.get_config_var('EXT_SUFFIX')}")
         compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.__main__ import chosen, main
 from faults.row import Row, load_rows, slug
-from faults.run import Bench, Run
+from faults.run import RowRunner, Run
 from faults.system import network
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -21,7 +21,7 @@ ROWS = sorted(load_rows(), key=lambda row: repr(row.shape))
 class Runs:
     """A bench in its own event loop, which outlasts the tests."""
 
-    def __init__(self, runner: asyncio.Runner, bench: Bench) -> None:
+    def __init__(self, runner: asyncio.Runner, bench: RowRunner) -> None:
         self._runner, self._bench = runner, bench
 
     def run(self, row: Row, seed: int) -> Run:
@@ -31,7 +31,7 @@ class Runs:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     with asyncio.Runner() as runner:
-        bench = Bench(tmp_path_factory.mktemp("faults"))
+        bench = RowRunner(tmp_path_factory.mktemp("faults"))
         try:
             yield Runs(runner, bench)
         finally:

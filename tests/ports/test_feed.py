@@ -146,7 +146,7 @@ async def test_subscribing_while_the_feed_is_down_raises(world: FeedWorld) -> No
 @pytest.mark.parametrize("which", ["fake", "real"])
 async def test_publishing_while_the_server_is_down_raises(which: str) -> None:
     channels = Channels()
-    channels.go_away()
+    channels.go_down()
     async with Redis(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         publisher: Publisher = FakePublisher(channels)
         if which == "real":

@@ -80,7 +80,7 @@ class FakeWorld:
 
     async def unreachable(self) -> History:
         nowhere = FakeRoomsApi()
-        nowhere.away = True
+        nowhere.down = True
         return nowhere
 
 

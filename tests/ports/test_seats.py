@@ -102,7 +102,7 @@ async def test_a_user_who_returns_within_the_grace_has_not_arrived_again(world: 
 
     back = await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)
     assert (back.outcome, back.arrived) == ("admitted", False)
-    await world.end_graces()
+    await world.expire_graces()
     assert await world.node("n1").sweep() == []
 
 
@@ -110,7 +110,7 @@ async def test_one_sweep_reports_a_seat_whose_grace_ended(world: SeatWorld) -> N
     await enter(world.node("n1"), ANNE, BOB)
     await world.node("n1").leave(ROOM, ANNE.user_id)
     assert await world.node("n2").sweep() == []
-    await world.end_graces()
+    await world.expire_graces()
 
     [gone] = await world.node("n2").sweep()
     assert (gone.room_id, gone.user_id, gone.color, gone.outcome, gone.occupancy) == (
@@ -126,7 +126,7 @@ async def test_one_sweep_reports_a_seat_whose_grace_ended(world: SeatWorld) -> N
 async def test_seats_of_a_node_with_an_expired_lease_are_swept(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB)
     await enter(world.node("alive"), BOB, CARL)
-    await world.let_lease_run_out("dead")
+    await world.expire_leases("dead")
 
     assert [departure.user_id for departure in await world.node("alive").sweep()] == [ANNE.user_id]
     assert await members(world) == 2
@@ -136,7 +136,7 @@ async def test_seats_of_a_node_with_an_expired_lease_are_swept(world: SeatWorld)
 
 async def test_admission_reaps_a_dead_nodes_seats_and_the_next_sweep_reports_them(world: SeatWorld) -> None:
     await enter(world.node("dead"), ANNE, BOB, max_members=2)
-    await world.let_lease_run_out("dead")
+    await world.expire_leases("dead")
 
     admission = await world.node("alive").admit(ROOM, CARL, max_members=2, ticket_id=None)
     assert (admission.outcome, admission.occupancy) == ("admitted", 1)
@@ -147,13 +147,13 @@ async def test_admission_reaps_a_dead_nodes_seats_and_the_next_sweep_reports_the
 async def test_admission_reaps_seats_whose_grace_ended(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     await world.node("n1").leave(ROOM, ANNE.user_id)
-    await world.end_graces()
+    await world.expire_graces()
     assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "admitted"
 
 
 async def test_renewing_in_time_keeps_the_seats(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE)
-    await world.let_lease_run_out("n1")
+    await world.expire_leases("n1")
     assert await world.node("n1").renew() == set()
     assert await world.node("n2").sweep() == []
     assert await members(world) == 1
@@ -242,7 +242,7 @@ async def test_a_restored_seat_counts_its_sessions(world: SeatWorld) -> None:
 async def test_a_late_node_gets_back_only_seats_that_are_free(world: SeatWorld) -> None:
     late, other = world.node("late"), world.node("other")
     await enter(late, ANNE, BOB, max_members=2)
-    await world.let_lease_run_out("late")
+    await world.expire_leases("late")
     await other.sweep()
     await enter(other, CARL, max_members=2)
 
@@ -275,7 +275,7 @@ async def test_a_late_node_gets_its_seats_before_new_users_are_admitted(world: S
     await world.flush()
     assert await late.renew() == {ROOM}
     await other.recovering_for_s()
-    await world.let_late_nodes_in()
+    await world.allow_readmission()
     assert (await other.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "recovering"
     readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
     assert (readmission.outcome, readmission.refused, readmission.occupancy) == ("readmitted", set(), 2)
@@ -292,7 +292,7 @@ async def test_the_seats_of_a_stopped_node_are_held_for_their_grace(world: SeatW
     assert await world.node("n1").renew() == set()
     assert (await members(world), await members(world, OTHER_ROOM)) == (2, 1)
 
-    await world.end_graces()
+    await world.expire_graces()
     gone = await world.node("n2").sweep()
     assert {(departure.room_id, departure.user_id) for departure in gone} == {
         (ROOM, ANNE.user_id),
@@ -327,7 +327,7 @@ async def test_a_refresh_keeps_the_seat_when_leave_and_join_race(world: SeatWorl
     await enter(node, ANNE)
     for _ in range(20):
         await asyncio.gather(node.leave(ROOM, ANNE.user_id), node.admit(ROOM, ANNE, max_members=1, ticket_id=None))
-        await world.end_graces()
+        await world.expire_graces()
         assert await node.sweep() == []
     assert dict(node.held(ROOM)) == {ANNE: 1}
 
@@ -336,7 +336,7 @@ async def test_while_the_store_is_down_calls_raise_and_leaves_are_settled_later(
     world = FakeSeatWorld()
     node = world.node("n1")
     await enter(node, ANNE, BOB)
-    world.store.away = True
+    world.store.down = True
     for call in (
         node.admit(ROOM, CARL, max_members=9, ticket_id=None),
         node.leave(ROOM, ANNE.user_id),
@@ -345,7 +345,7 @@ async def test_while_the_store_is_down_calls_raise_and_leaves_are_settled_later(
     ):
         with pytest.raises(SeatsUnavailableError):
             await call
-    world.store.away = False
+    world.store.down = False
     await node.renew()
-    await world.end_graces()
+    await world.expire_graces()
     assert [departure.user_id for departure in await node.sweep()] == [ANNE.user_id]

@@ -102,12 +102,12 @@ class Seats(RuleBasedStateMachine):
         self.agree("sweep", node)
 
     @rule(node=nodes)
-    def let_lease_run_out(self, node: str) -> None:
-        self.both("let_lease_run_out", node)
+    def expire_leases(self, node: str) -> None:
+        self.both("expire_leases", node)
 
     @rule()
-    def end_graces(self) -> None:
-        self.both("end_graces")
+    def expire_graces(self) -> None:
+        self.both("expire_graces")
 
     @rule(node=nodes)
     def stop(self, node: str) -> None:

@@ -16,7 +16,7 @@ from gifchat_cli.parent_death import die_with_parent
 from gifchat_cli.restart_policy import CRASH_LOOP_CRASHES, STEADY_S, RestartPolicy
 from gifchat_cli.servers.readiness import NotReadyError
 
-_PROBE_EVERY_S = 0.05
+_PROBE_INTERVAL_S = 0.05
 
 
 class ChildState(StrEnum):
@@ -198,7 +198,7 @@ class Child:
             try:
                 await asyncio.to_thread(self.spec.probe)
             except NotReadyError:
-                await asyncio.sleep(_PROBE_EVERY_S)
+                await asyncio.sleep(_PROBE_INTERVAL_S)
             else:
                 return
 

@@ -15,25 +15,25 @@ _LAST_LINES = 20
 class CrashLoops:
     """Hides processes in a crash loop from nginx until they recover."""
 
-    def __init__(self, roster: Roster, say: Callable[[str], None], tell_nginx: Callable[[], None]) -> None:
-        """`tell_nginx` is called when the roster's hidden processes have changed."""
+    def __init__(self, roster: Roster, say: Callable[[str], None], reload_nginx: Callable[[], None]) -> None:
+        """`reload_nginx` is called when the roster's hidden processes have changed."""
         self._roster = roster
         self._say = say
-        self._tell_nginx = tell_nginx
+        self._reload_nginx = reload_nginx
         self.fatal: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         """Done when no process of a kind can serve: the last one that entered a crash loop."""
 
-    def begun(self, child: Child) -> bool:
+    def on_crash_loop(self, child: Child) -> bool:
         """Hide a crashing process. True: keep retrying it. False: no other process of its kind can serve."""
         self._roster.looping.add(child.spec.name)
         if self._stop_unless_served(child.spec.kind, child):
             return False
         sentence = f"nginx skips {child.spec.name}, which is retried at least every {MAX_DELAY_S:g} s."
         self._say(with_last_lines(sentence, child))
-        self._tell_nginx()
+        self._reload_nginx()
         return True
 
-    def ready(self, child: Child) -> None:
+    def on_ready(self, child: Child) -> None:
         """Show nginx a process again that was drained or in a crash loop before this start."""
         name = child.spec.name
         recovered = name in self._roster.looping
@@ -41,7 +41,7 @@ class CrashLoops:
             return
         if recovered:
             self._say(f"{name} is ready again.")
-        self._tell_nginx()
+        self._reload_nginx()
 
     def processes_removed(self) -> None:
         """Check again, after processes that could serve were removed."""

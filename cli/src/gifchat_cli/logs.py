@@ -51,7 +51,7 @@ class BoundedLog:
         """Append one line."""
         if self._size > self._max_bytes:
             self._file.close()
-            set_aside(self.path)
+            rotate(self.path)
             self._file = self.path.open("ab", buffering=0)
             self._size = 0
         self._file.write(line + b"\n")
@@ -62,7 +62,7 @@ class BoundedLog:
         self._file.close()
 
 
-def set_aside(path: Path) -> None:
+def rotate(path: Path) -> None:
     """Move a log file to `NAME.log.1`."""
     path.replace(path.with_name(path.name + ".1"))
 

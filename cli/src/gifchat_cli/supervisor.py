@@ -13,7 +13,7 @@ from gifchat_cli.control import Answer, RefusedError, Request, serve
 from gifchat_cli.crash_loops import CrashLoops, with_last_lines
 from gifchat_cli.data_folder import DataFolder, State
 from gifchat_cli.kinds import SCALABLE, STOP_ORDER, Kind
-from gifchat_cli.logs import MAX_BYTES, set_aside
+from gifchat_cli.logs import MAX_BYTES, rotate
 from gifchat_cli.roster import Roster, number_of
 from gifchat_cli.servers.gateway import GatewayRefusedError, ask_gateway
 from gifchat_cli.servers.nginx import Upstreams
@@ -23,7 +23,7 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 180.0
 """For all processes: longer than the times after which each of them is killed."""
 MAX_REPLICAS = 32
-_CHECK_LOG_SIZE_EVERY_S = 30.0
+_LOG_SIZE_CHECK_INTERVAL_S = 30.0
 
 
 class ClusterError(Exception):
@@ -47,10 +47,10 @@ class Supervisor:
         self._on_line = on_line
         self._say = say
         self._roster = Roster()
-        self._crash_loops = CrashLoops(self._roster, say, self._tell_nginx)
+        self._crash_loops = CrashLoops(self._roster, say, self._schedule_nginx_reload)
         self._ready = False
         self._scaling = asyncio.Lock()
-        self._telling_nginx: set[asyncio.Task[None]] = set()
+        self._pending_reloads: set[asyncio.Task[None]] = set()
         self._stop_requested = asyncio.Event()
 
     def request_stop(self) -> None:
@@ -74,7 +74,7 @@ class Supervisor:
             if await self._unless_stopped(self._start_all()):
                 self._ready = True
                 if self._roster.looping:
-                    self._tell_nginx()
+                    self._schedule_nginx_reload()
                 on_ready(await self._roster.status())
                 await self._unless_stopped(asyncio.Event().wait())
         finally:
@@ -110,8 +110,8 @@ class Supervisor:
                 self._folder.log(spec.name),
                 on_line=self._on_line,
                 on_event=self._say,
-                on_ready=self._crash_loops.ready,
-                on_crash_loop=self._crash_loops.begun,
+                on_ready=self._crash_loops.on_ready,
+                on_crash_loop=self._crash_loops.on_crash_loop,
             )
             self._roster.children[spec.name] = child
             child.start()
@@ -261,10 +261,10 @@ class Supervisor:
 
     # --------------------------------------------------------------------------------------------------- nginx
 
-    def _tell_nginx(self) -> None:
+    def _schedule_nginx_reload(self) -> None:
         task = asyncio.create_task(self._reload_nginx_when_ready())
-        self._telling_nginx.add(task)
-        task.add_done_callback(self._telling_nginx.discard)
+        self._pending_reloads.add(task)
+        task.add_done_callback(self._pending_reloads.discard)
 
     async def _reload_nginx_when_ready(self) -> None:
         async with self._scaling:
@@ -295,7 +295,7 @@ class Supervisor:
     async def _bound_access_log(self) -> None:
         path = self._folder.log("nginx-access")
         while True:
-            await asyncio.sleep(_CHECK_LOG_SIZE_EVERY_S)
+            await asyncio.sleep(_LOG_SIZE_CHECK_INTERVAL_S)
             if path.exists() and path.stat().st_size > MAX_BYTES and "nginx" in self._roster.children:
-                set_aside(path)
+                rotate(path)
                 self._roster.children["nginx"].send(signal.SIGUSR1)

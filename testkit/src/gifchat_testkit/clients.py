@@ -14,7 +14,7 @@ import socketio
 from gifchat_contracts import socket_events
 
 DEADLINE_S = 15.0
-GOODBYE_S = 2.0
+DISCONNECT_TIMEOUT_S = 2.0
 
 
 @asynccontextmanager
@@ -126,5 +126,5 @@ async def chat_socket(
         finally:
             # A polling client closes and then waits for the answer to its poll, which may take a ping interval.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE_S):
+                async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                     await client.disconnect()

@@ -25,7 +25,7 @@ from gifchat_cli.ports import free_port
 
 START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 90.0
-_LOOK_EVERY_S = 0.1
+_POLL_INTERVAL_S = 0.1
 
 Process = dict[str, Any]
 """A process in the status: name, kind, pid, port, state, ready, sockets, restarts."""
@@ -117,7 +117,7 @@ class EmbeddedCluster:
             if condition(process):
                 return process
             assert time.monotonic() < deadline, f"not within {timeout_s} s: {process}\n{self.log(name)[-2_000:]}"
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
 
 
 @contextmanager
@@ -166,7 +166,7 @@ def _wait_until_ready(supervisor: subprocess.Popen[bytes], data: Path, output: P
         said = output.read_text(errors="replace")[-4_000:]
         assert supervisor.poll() is None, f"gifchat up exited:\n{said}"
         assert time.monotonic() < deadline, f"gifchat up is not ready after {START_TIMEOUT_S} s:\n{said}"
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ IMAGE_TAG = "test"
 """Always the same tag, so that tests leave only one set of images, and the next build finds its layers."""
 
 COMMAND_TIMEOUT_S = 240.0
-_LOOK_EVERY_S = 0.2
+_POLL_INTERVAL_S = 0.2
 
 Inspected = dict[str, Any]
 """The output of `docker inspect` for one container."""
@@ -156,4 +156,4 @@ async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float 
     deadline = time.monotonic() + timeout_s
     while not await asyncio.to_thread(condition):
         assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_INTERVAL_S)

@@ -40,7 +40,7 @@ class World:
 
     engine: EngineServer
     port: int = 0
-    told: list[tuple[str, ...]] = field(default_factory=list)
+    calls: list[tuple[str, ...]] = field(default_factory=list)
     """The calls of the handlers, in order."""
     environs: dict[str, dict[str, Any]] = field(default_factory=dict)
     draining: bool = False
@@ -75,7 +75,7 @@ def engine_world(**more: Any) -> World:
 
     async def on_connect(sid: str, environ: dict[str, Any]) -> None:
         engine.namespace_opened(sid)
-        world.told.append(("connect", sid))
+        world.calls.append(("connect", sid))
         world.environs[sid] = environ
 
     async def on_message(sid: str, data: str | bytes) -> None:
@@ -91,12 +91,12 @@ def engine_world(**more: Any) -> World:
         elif command == "fail":
             raise RuntimeError(rest)
         elif command == "note":
-            world.told.append(("note", sid, rest))
+            world.calls.append(("note", sid, rest))
         else:
             await engine.send(sid, data)
 
     async def on_disconnect(sid: str, reason: str) -> None:
-        world.told.append(("disconnect", sid, reason))
+        world.calls.append(("disconnect", sid, reason))
 
     engine.on("connect", on_connect)
     engine.on("message", on_message)
@@ -148,14 +148,14 @@ class _Namespace:
         await self._server.emit(event, data, to=to, namespace=self._name, **more)
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
-        self._world.told.append(("connect", self._name, sid))
+        self._world.calls.append(("connect", self._name, sid))
         self._world.environs[sid] = environ
         await self._emit("auth", auth or {}, to=sid)
         if self._name == "/admin" and (auth or {}).get("token") != "secret":
             raise Refused("Not authorized", {"wants": "a token"})
 
     async def _on_disconnect(self, sid: str, reason: str) -> None:
-        self._world.told.append(("disconnect", self._name, sid, reason))
+        self._world.calls.append(("disconnect", self._name, sid, reason))
         if self._world.broken:
             await self._on_broken(sid)
 
@@ -169,7 +169,7 @@ class _Namespace:
         return self._server.not_handled
 
     async def _on_nothing(self, sid: str) -> None:
-        self._world.told.append(("nothing", self._name, sid))
+        self._world.calls.append(("nothing", self._name, sid))
 
     async def _on_later(self, sid: str, delay_s: float, *data: Any) -> None:
         await asyncio.sleep(delay_s)

@@ -18,7 +18,7 @@ DEADLINE_S = 10.0
 
 
 @dataclass
-class Heard:
+class RecordingListener:
     """A listener that keeps what a feed delivers."""
 
     data: list[tuple[str, bytes]] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Listener:
     """A feed and its listener."""
 
     feed: Feed
-    heard: Heard
+    heard: RecordingListener
 
 
 class FeedWorld(Protocol):
@@ -88,19 +88,19 @@ class FakeFeedWorld:
 
     async def listener(self, *always: str) -> Listener:
         """See `FeedWorld`."""
-        heard = Heard()
+        heard = RecordingListener()
         return Listener(FakeFeed(self._channels, heard, always=always), heard)
 
     async def deaf_listener(self) -> Listener:
         """See `FeedWorld`."""
-        elsewhere, heard = Channels(), Heard()
-        elsewhere.go_away()
+        elsewhere, heard = Channels(), RecordingListener()
+        elsewhere.go_down()
         return Listener(FakeFeed(elsewhere, heard), heard)
 
     async def cut(self) -> None:
         """See `FeedWorld`."""
-        self._channels.go_away()
-        self._channels.come_back()
+        self._channels.go_down()
+        self._channels.come_up()
 
 
 class RedisFeedWorld:
@@ -114,7 +114,7 @@ class RedisFeedWorld:
 
     async def listener(self, *always: str) -> Listener:
         """See `FeedWorld`."""
-        heard = Heard()
+        heard = RecordingListener()
         feed = await self._stack.enter_async_context(running_feed(self._redis, heard, *always))
         async with asyncio.timeout(DEADLINE_S):
             while not feed.hears:  # noqa: ASYNC110 - a state, not an event
@@ -125,7 +125,7 @@ class RedisFeedWorld:
         """See `FeedWorld`."""
         nowhere = Redis(host="127.0.0.1", port=1, socket_connect_timeout=1.0)
         self._stack.push_async_callback(nowhere.aclose)
-        heard = Heard()
+        heard = RecordingListener()
         return Listener(await self._stack.enter_async_context(running_feed(nowhere, heard)), heard)
 
     async def cut(self) -> None:
@@ -134,7 +134,7 @@ class RedisFeedWorld:
 
 
 @asynccontextmanager
-async def running_feed(redis: Redis, heard: Heard, *always: str) -> AsyncIterator[RedisFeed]:
+async def running_feed(redis: Redis, heard: RecordingListener, *always: str) -> AsyncIterator[RedisFeed]:
     """Run a `RedisFeed` until the block ends.
 
     Raises:

@@ -171,12 +171,12 @@ class FakeCluster:
         for frame in frames:
             self.channels.publish(keys.LOBBY_CHANNEL, encode(frame))
 
-    def away(self, parts: Collection[str]) -> None:
+    def set_down(self, parts: Collection[str]) -> None:
         """Make exactly these dependencies unavailable: `seats`, `channels`, `api`."""
-        self.seats.away = "seats" in parts
-        self.api.away = "api" in parts
-        if ("channels" in parts) != self.channels.away:
-            if self.channels.away:
-                self.channels.come_back()
+        self.seats.down = "seats" in parts
+        self.api.down = "api" in parts
+        if ("channels" in parts) != self.channels.down:
+            if self.channels.down:
+                self.channels.come_up()
             else:
-                self.channels.go_away()
+                self.channels.go_down()

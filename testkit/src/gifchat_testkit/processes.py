@@ -18,7 +18,7 @@ from gifchat_cli.servers.readiness import NotReadyError
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-_LOOK_EVERY_S = 0.02
+_POLL_INTERVAL_S = 0.02
 _PR_SET_PDEATHSIG = 1
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 _PORTS = range(12_000, 30_000)
@@ -129,7 +129,7 @@ class ServerProcess:
                     raise AssertionError(
                         f"{self.name}: not within {timeout_s} s: {error}\n{self.log_tail()}"
                     ) from error
-                await asyncio.sleep(_LOOK_EVERY_S)
+                await asyncio.sleep(_POLL_INTERVAL_S)
             else:
                 return
 

@@ -198,14 +198,14 @@ class TcpProxy:
                 if not data:
                     writer.write_eof()
                     return
-                if not await self._hand_on(link, direction, writer, data):
+                if not await self._forward(link, direction, writer, data):
                     return
         except (OSError, RuntimeError):
             link.end(reset=True)
         finally:
             reading.cancel()
 
-    async def _hand_on(self, link: _Link, direction: Direction, writer: asyncio.StreamWriter, data: bytes) -> bool:
+    async def _forward(self, link: _Link, direction: Direction, writer: asyncio.StreamWriter, data: bytes) -> bool:
         """Forward one chunk; return False if that was the last one before a drop."""
         left = link.left_bytes[direction]
         if left is not None:

@@ -17,8 +17,8 @@ _NAMESPACE = "/chat"
 class RawChat:
     """One connection, connected to the namespace."""
 
-    def __init__(self, line: ClientConnection) -> None:
-        self._line = line
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
         self.opened: dict[str, Any] = {}
         """The payload of the server's CONNECT answer."""
         self.events: list[tuple[str, Any]] = []
@@ -29,9 +29,9 @@ class RawChat:
 
     async def connect(self, auth: dict[str, Any] | None) -> None:
         """Open the namespace."""
-        await self._line.send(f"40{_NAMESPACE},{'' if auth is None else json.dumps(auth)}")
+        await self._connection.send(f"40{_NAMESPACE},{'' if auth is None else json.dumps(auth)}")
         while True:
-            packet = str(await self._line.recv())
+            packet = str(await self._connection.recv())
             if packet.startswith(f"40{_NAMESPACE},"):
                 self.opened = json.loads(packet.partition(",")[2])
                 return
@@ -39,11 +39,11 @@ class RawChat:
     async def listen(self) -> None:
         """Read packets until the connection ends."""
         with suppress(ConnectionClosed):
-            async for message in self._line:
+            async for message in self._connection:
                 self._take(str(message))
                 self._changed.set()
                 if message == "2":
-                    await self._line.send("3")
+                    await self._connection.send("3")
 
     def _take(self, packet: str) -> None:
         if packet.startswith(f"42{_NAMESPACE},"):
@@ -56,13 +56,13 @@ class RawChat:
     async def call(self, event: str, *data: Any) -> Any:
         """Emit, and return the payload of the ack."""
         number, self._next_id = self._next_id, self._next_id + 1
-        await self._line.send(f"42{_NAMESPACE},{number}{json.dumps([event, *data])}")
+        await self._connection.send(f"42{_NAMESPACE},{number}{json.dumps([event, *data])}")
         await self._until(lambda: number in self._acks, f"an ack of {event}")
         return self._acks.pop(number)
 
     async def emit(self, event: str, *data: Any) -> None:
         """Emit without an ack."""
-        await self._line.send(f"42{_NAMESPACE},{json.dumps([event, *data])}")
+        await self._connection.send(f"42{_NAMESPACE},{json.dumps([event, *data])}")
 
     async def event(self, name: str, count: int = 1) -> list[Any]:
         """Wait for the first `count` events of this name, and return their payloads."""
@@ -75,11 +75,11 @@ class RawChat:
 
     def cut(self) -> None:
         """Abort the TCP connection without a closing handshake."""
-        self._line.transport.abort()
+        self._connection.transport.abort()
 
     async def send_packet(self, packet: str) -> None:
         """Send a raw Engine.IO packet."""
-        await self._line.send(packet)
+        await self._connection.send(packet)
 
     async def _until(self, condition: Any, what: str) -> None:
         try:
@@ -97,9 +97,9 @@ async def raw_chat(url: str, cookie: str | None = None, auth: dict[str, Any] | N
     where = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     async with websockets.connect(
         where, additional_headers={"Cookie": cookie} if cookie else {}, compression=None, open_timeout=DEADLINE_S
-    ) as line:
-        chat = RawChat(line)
-        await line.recv()
+    ) as connection:
+        chat = RawChat(connection)
+        await connection.recv()
         await chat.connect(auth)
         listening = asyncio.create_task(chat.listen())
         try:

@@ -37,16 +37,16 @@ class SeatWorld(Protocol):
     def node(self, name: str) -> Seats:
         """Return the node of that name; the first call starts it."""
 
-    async def let_lease_run_out(self, name: str) -> None:
+    async def expire_leases(self, name: str) -> None:
         """Expire all leases of the node."""
 
-    async def end_graces(self) -> None:
+    async def expire_graces(self) -> None:
         """Expire all grace periods."""
 
     async def flush(self) -> None:
         """Restart the server empty."""
 
-    async def let_late_nodes_in(self) -> None:
+    async def allow_readmission(self) -> None:
         """Bring the recovery so near to its end that late nodes win their seats back."""
 
     async def end_recovery(self) -> None:
@@ -74,13 +74,13 @@ class FakeSeatWorld:
             )
         return self.nodes[name]
 
-    async def let_lease_run_out(self, name: str) -> None:
+    async def expire_leases(self, name: str) -> None:
         """See `SeatWorld`."""
         for lease in self.store.lease_ends_at_s:
             if lease[1] == name:
                 self.store.lease_ends_at_s[lease] = 1.0
 
-    async def end_graces(self) -> None:
+    async def expire_graces(self) -> None:
         """See `SeatWorld`."""
         for members in self.store.members.values():
             for seat in members.values():
@@ -91,7 +91,7 @@ class FakeSeatWorld:
         """See `SeatWorld`."""
         self.store.flush()
 
-    async def let_late_nodes_in(self) -> None:
+    async def allow_readmission(self) -> None:
         """See `SeatWorld`."""
         near_s = self.store.clock() + READMISSION_S - 1
         self.store.recovered_at_s = dict.fromkeys(range(keys.PARTITIONS), near_s)
@@ -134,19 +134,19 @@ class RedisSeatWorld:
         for node in self.nodes.values():
             await node.aclose()
 
-    async def let_lease_run_out(self, name: str) -> None:
+    async def expire_leases(self, name: str) -> None:
         """See `SeatWorld`."""
-        await self._put_in_the_past([keys.leases(partition) for partition in range(keys.PARTITIONS)], f"|{name}")
+        await self._expire([keys.leases(partition) for partition in range(keys.PARTITIONS)], f"|{name}")
 
-    async def end_graces(self) -> None:
+    async def expire_graces(self) -> None:
         """See `SeatWorld`."""
-        await self._put_in_the_past([keys.grace(partition) for partition in range(keys.PARTITIONS)], "")
+        await self._expire([keys.grace(partition) for partition in range(keys.PARTITIONS)], "")
 
     async def flush(self) -> None:
         """See `SeatWorld`."""
         await self.redis.flushall()
 
-    async def let_late_nodes_in(self) -> None:
+    async def allow_readmission(self) -> None:
         """See `SeatWorld`."""
         seconds, microseconds = await self.redis.time()
         near_ms = int((seconds + microseconds / 1e6 + READMISSION_S - 1) * 1000)
@@ -176,7 +176,7 @@ class RedisSeatWorld:
         entries = [_text(entry).split("|") for entry in await self.redis.zrange(key, 0, -1)]
         return {whose for where, whose in entries if where == room_id}
 
-    async def _put_in_the_past(self, names: list[str], ending: str) -> None:
+    async def _expire(self, names: list[str], ending: str) -> None:
         async with self.redis.pipeline(transaction=False) as pipeline:
             for key in names:
                 pipeline.zrange(key, 0, -1)

@@ -11,7 +11,7 @@ from gifchat_cli.servers.valkey import Valkey
 from gifchat_testkit.processes import ServerProcess
 from gifchat_testkit.proxy import TcpProxy
 
-_LOOK_EVERY_S = 0.02
+_POLL_INTERVAL_S = 0.02
 _TIMEOUT_S = 5.0
 
 
@@ -46,7 +46,7 @@ class ValkeySet:
             replica.replicaof(LOOPBACK, self.link.port)
             while not _has_everything(primary.info("replication"), replica.info("replication")):
                 assert time.monotonic() < deadline, f"no replica within {timeout_s:g} s"
-                time.sleep(_LOOK_EVERY_S)
+                time.sleep(_POLL_INTERVAL_S)
 
     def promote(self) -> None:
         """Promote the replica, which all services use from now on. Blocks."""

@@ -12,7 +12,7 @@ async def until(
     condition: Callable[[], object],
     timeout_s: float = DEADLINE_S,
     what: str = "the condition",
-    look_every_s: float = 0.005,
+    poll_interval_s: float = 0.005,
 ) -> float:
     """Return as soon as `condition()` is true, with the seconds that this took.
 
@@ -22,7 +22,7 @@ async def until(
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < timeout_s, f"not within {timeout_s:g} s: {what}"
-        await asyncio.sleep(look_every_s)
+        await asyncio.sleep(poll_interval_s)
     return time.monotonic() - began
 
 

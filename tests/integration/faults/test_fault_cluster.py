@@ -72,11 +72,11 @@ async def test_clients_on_all_transports_can_pause_refresh_leave_and_vanish(load
     first.connection.resume_reading()
 
     second.refresh()
-    third.go_away()
+    third.go_offline()
     await until(lambda: not third.joined.is_set(), 5.0, "the third reader to be away")
     at = writer.acknowledged
     await until(lambda: writer.acknowledged > at + 10, 10.0, "more messages")
-    third.come_back()
+    third.come_online()
     await load.all_joined()
     await writer.finish(10.0)
     await caught_up(load, writer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gifchat_cli.bench.visitor import FrontDoor, NotThereError, RefusedError
+from gifchat_cli.bench.visitor import BadAddressError, FrontDoor, RefusedError
 from gifchat_cli.ports import free_port
 
 Answer = tuple[int, dict[str, str], Any]
@@ -52,10 +52,10 @@ def test_without_a_server_the_error_has_a_remedy() -> None:
     with (
         FrontDoor(f"http://127.0.0.1:{free_port()}") as door,
         pytest.raises(
-            NotThereError, match=r"Nothing answers on .*: start a cluster with `gifchat up`, or name one with --url"
+            BadAddressError, match=r"Nothing answers on .*: start a cluster with `gifchat up`, or name one with --url"
         ),
     ):
-        door.look()
+        door.check()
 
 
 @pytest.mark.parametrize("answer", [(404, {}, {"detail": "Not Found"}), (200, {}, [1]), (200, {}, "hello")])
@@ -63,9 +63,9 @@ def test_another_server_is_not_taken_for_gif_chat(answer: Answer) -> None:
     with (
         answering(answer) as url,
         FrontDoor(url) as door,
-        pytest.raises(NotThereError, match=r"is not GIF Chat .* give the address of its front door with --url"),
+        pytest.raises(BadAddressError, match=r"is not GIF Chat .* give the address of its front door with --url"),
     ):
-        door.look()
+        door.check()
 
 
 def test_a_rate_limited_session_request_is_retried() -> None:

@@ -146,7 +146,7 @@ async def upgraded(world: World) -> AsyncIterator[tuple[ClientConnection, Poller
 
 
 def reason_of(world: World, sid: str) -> str | None:
-    return next((told[2] for told in world.told if told[:2] == ("disconnect", sid)), None)
+    return next((call[2] for call in world.calls if call[:2] == ("disconnect", sid)), None)
 
 
 async def ended(world: World, sid: str) -> str:
@@ -410,7 +410,7 @@ async def test_a_truncated_payload_is_ignored(calm: World) -> None:
         await poller.say("4note:first")
         await raw_post(calm, poller, "Content-Length: 100", b"4note:second\x1e4note:th", hang_up=True)
         assert await ended(calm, poller.sid) == "transport close"
-        assert [told[2] for told in calm.told if told[:2] == ("note", poller.sid)] == ["first"]
+        assert [call[2] for call in calm.calls if call[:2] == ("note", poller.sid)] == ["first"]
         await poller.assert_gone()
 
 
@@ -441,7 +441,7 @@ async def test_each_packet_has_its_own_frame(calm: World) -> None:
 async def test_an_invalid_packet_closes_the_websocket(calm: World, text: str) -> None:
     async with opened(calm) as (socket, sid):
         await socket.send("4note:here")
-        await until(lambda: ("note", sid, "here") in calm.told)
+        await until(lambda: ("note", sid, "here") in calm.calls)
         await socket.send(text)
         assert await closed(socket) == 1002
         assert await ended(calm, sid) == "transport error"
@@ -617,7 +617,7 @@ async def test_a_client_may_close_over_polling(calm: World) -> None:
         answer = await poll
         assert (answer.status_code, answer.text) == (200, "6")
         assert await ended(calm, poller.sid) == "client disconnect"
-        assert [told[2] for told in calm.told if told[:2] == ("note", poller.sid)] == ["last"]
+        assert [call[2] for call in calm.calls if call[:2] == ("note", poller.sid)] == ["last"]
         await poller.assert_gone()
 
 
@@ -626,7 +626,7 @@ async def test_a_client_may_close_over_websocket(calm: World) -> None:
         await send_all(socket, ["4note:last", "1", "4note:late"])
         assert await closed(socket) == 1000
         assert await ended(calm, sid) == "client disconnect"
-        assert [told[2] for told in calm.told if told[:2] == ("note", sid)] == ["last"]
+        assert [call[2] for call in calm.calls if call[:2] == ("note", sid)] == ["last"]
 
 
 async def test_messages_before_a_client_left_are_handled(calm: World) -> None:
@@ -634,7 +634,7 @@ async def test_messages_before_a_client_left_are_handled(calm: World) -> None:
         await send_all(socket, ["4later:nobody", "4note:last"])
         await socket.close()
         assert await ended(calm, sid) == "transport close"
-        told = [entry for entry in calm.told if entry[1] == sid]
+        told = [entry for entry in calm.calls if entry[1] == sid]
         assert told == [("connect", sid), ("note", sid, "last"), ("disconnect", sid, "transport close")]
 
 
@@ -673,7 +673,7 @@ async def test_a_lost_tcp_connection_closes_the_session(calm: World) -> None:
         _, handshake = await socket.frame()
         sid = json.loads(handshake[1:])["sid"]
         await socket.text("4note:here")
-        await until(lambda: ("note", sid, "here") in calm.told)
+        await until(lambda: ("note", sid, "here") in calm.calls)
         socket.abort()
         assert await ended(calm, sid) in ("transport close", "transport error")
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
@@ -689,7 +689,7 @@ async def test_handlers_are_not_called_for_a_silent_client(calm: World) -> None:
     async with opened(calm) as (_, sid):
         pass
     await connection_ends(calm, sid)
-    assert not any(told[1] == sid for told in calm.told)
+    assert not any(call[1] == sid for call in calm.calls)
 
 
 # ----------------------------------------------------------------------------------------------------------- upgrade

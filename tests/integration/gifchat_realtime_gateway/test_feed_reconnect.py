@@ -23,7 +23,7 @@ from gifchat_realtime_gateway.adapters.redis_feed import RedisFeed
 from gifchat_realtime_gateway.adapters.redis_publisher import RedisPublisher
 from gifchat_realtime_gateway.ports import FeedUnavailableError
 from gifchat_realtime_gateway.use_cases.canary import Canary
-from gifchat_testkit.feed_worlds import Heard, running_feed
+from gifchat_testkit.feed_worlds import RecordingListener, running_feed
 from gifchat_testkit.servers import running
 
 pytestmark = pytest.mark.servers
@@ -75,7 +75,7 @@ def server() -> Iterator[Server]:
 class Node:
     """A feed like the gateway's, and a client that publishes."""
 
-    def __init__(self, redis: Redis, feed: RedisFeed, heard: Heard) -> None:
+    def __init__(self, redis: Redis, feed: RedisFeed, heard: RecordingListener) -> None:
         self.redis, self.feed, self.heard = redis, feed, heard
 
     async def publish(self, channel: str) -> None:
@@ -100,7 +100,7 @@ async def within(seconds: float, condition: Callable[[], bool]) -> float:
 
 @asynccontextmanager
 async def node_on(server: Server) -> AsyncIterator[Node]:
-    heard = Heard()
+    heard = RecordingListener()
     async with (
         Redis.from_url(server.url, socket_timeout=1.0, socket_connect_timeout=1.0) as redis,
         running_feed(redis, heard, ALWAYS) as feed,
@@ -183,7 +183,7 @@ async def test_a_cancelled_subscription_does_not_delay_the_others(server: Server
 
 @pytest.mark.parametrize("credentials", [":pass%2Fword", "listener:secret"])
 async def test_a_feed_names_its_redis_connections(server: Server, credentials: str) -> None:
-    heard = Heard()
+    heard = RecordingListener()
     async with Redis.from_url(server.url) as admin:
         await admin.acl_setuser("listener", enabled=True, passwords=["+secret"], channels=["*"], categories=["+@all"])
         await admin.config_set("requirepass", "pass/word")
@@ -195,7 +195,7 @@ async def test_a_feed_names_its_redis_connections(server: Server, credentials: s
 
 
 async def test_a_feed_that_redis_refuses_tries_again(server: Server) -> None:
-    heard = Heard()
+    heard = RecordingListener()
     async with Redis.from_url(server.url) as admin:
         await admin.config_set("requirepass", "password")
         wrong = Redis.from_url(server.url.replace("://", "://:wrong@"))
@@ -228,7 +228,7 @@ async def losing(url: str, lost: bytes) -> AsyncIterator[str]:
 
 
 async def test_unsubscribing_during_a_resubscription_does_not_delay_other_channels(server: Server) -> None:
-    heard = Heard()
+    heard = RecordingListener()
     async with (
         losing(server.url, command("SSUBSCRIBE", OTHER_ROOM)) as url,
         Redis.from_url(url) as through,

@@ -276,7 +276,7 @@ async def test_a_cancelled_disconnect_handler_still_ends_the_session() -> None:
             await enter(client, "/custom")
             assert world.sessions() == 2
         await until(lambda: world.engine.connections == {})
-        await until(lambda: [told[:2] for told in world.told][2:] == [("disconnect", "/"), ("disconnect", "/custom")])
+        await until(lambda: [call[:2] for call in world.calls][2:] == [("disconnect", "/"), ("disconnect", "/custom")])
         await until(lambda: world.sessions() == 0)
 
 
@@ -412,7 +412,7 @@ async def test_disconnecting_one_namespace_keeps_the_others_open(world: World, i
     custom = await enter(inside, "/custom")
     await inside.send("1/custom,", '2["message","to the main namespace"]')
     assert await inside.receive() == '2["message-back","to the main namespace"]'
-    assert ("disconnect", "/custom", custom, "client namespace disconnect") in world.told
+    assert ("disconnect", "/custom", custom, "client namespace disconnect") in world.calls
     again = await enter(inside, "/custom")
     assert again != custom
     await pong(inside, "/custom")
@@ -440,7 +440,7 @@ async def test_the_server_may_disconnect_a_namespace(world: World, inside: Clien
     custom = await enter(inside, "/custom")
     await inside.send('2/custom,["kick"]')
     assert await inside.receive() == "1/custom,"
-    await until(lambda: ("disconnect", "/custom", custom, "server disconnect") in world.told)
+    await until(lambda: ("disconnect", "/custom", custom, "server disconnect") in world.calls)
     await pong(inside)
     await enter(inside, "/custom")
 
@@ -454,7 +454,7 @@ async def test_the_server_may_close_the_connection(world: World, client: Client)
 
 
 def told_end(world: World, namespace: str, sid: str) -> list[str]:
-    return [told[3] for told in world.told if told[:3] == ("disconnect", namespace, sid)]
+    return [call[3] for call in world.calls if call[:3] == ("disconnect", namespace, sid)]
 
 
 async def test_every_namespace_handles_the_disconnect_once(world: World) -> None:
@@ -469,7 +469,7 @@ async def test_an_event_before_the_client_left_is_handled(world: World) -> None:
         sid = await enter(client)
         await client.send('2["later",0.05,"x"]', '2["nothing"]')
     await until(lambda: told_end(world, "/", sid) != [])
-    assert [told[0] for told in world.told if told[2] == sid] == ["connect", "nothing", "disconnect"]
+    assert [call[0] for call in world.calls if call[2] == sid] == ["connect", "nothing", "disconnect"]
 
 
 # --------------------------------------------------------------------------------------------------------- malformed

@@ -82,7 +82,7 @@ def reader_that_goes() -> Log:
     ]
 
 
-def looks(until: float, free_at: float) -> Log:
+def reports(until: float, free_at: float) -> Log:
     return [
         records.Occupancy(t=t / 4, room=ROOM, members=2 if t / 4 < free_at else 1) for t in range(2, int(until * 4) + 1)
     ]
@@ -101,7 +101,7 @@ def good() -> Logs:
         "ann": reader_that_stays(),
         "bob": reader_that_goes(),
         "writer": [record for seq in range(1, 7) for record in posted(float(seq), seq)],
-        "watcher": looks(16.0, free_at=14.5),
+        "watcher": reports(16.0, free_at=14.5),
     }
 
 
@@ -283,7 +283,7 @@ def test_i4_a_returning_user_announced_as_gone_lost_a_seat() -> None:
 
 def test_i5_a_ghost_that_stays_too_long_is_found() -> None:
     logs = good()
-    logs["watcher"] = looks(20.0, free_at=16.5)
+    logs["watcher"] = reports(20.0, free_at=16.5)
     found = verdict(logs)
     assert found.breaches == ("ghosts",)
     assert found.ghosts_max_s == pytest.approx(12.5)
@@ -291,7 +291,7 @@ def test_i5_a_ghost_that_stays_too_long_is_found() -> None:
 
 def test_i5_a_ghost_that_never_leaves_is_found() -> None:
     logs = good()
-    logs["watcher"] = looks(20.0, free_at=99.0)
+    logs["watcher"] = reports(20.0, free_at=99.0)
     assert verdict(logs).breaches == ("ghosts",)
 
 

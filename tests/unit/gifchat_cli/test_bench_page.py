@@ -94,7 +94,7 @@ def test_without_a_terminal_each_step_prints_a_line(capsys: pytest.CaptureFixtur
 
 def test_the_machine_reports_its_facts() -> None:
     assert set(machine.facts()) == {"cores", "processor", "memory", "kernel"}
-    sockets = machine.sockets_of_a_process()
+    sockets = machine.max_sockets()
     assert sockets is None or sockets < resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from gifchat_cli.bench.ramp import Plan, Step, Stop, held, verdict
 
-PLAN = Plan(step=100, most=250, p99_ms=200.0)
+PLAN = Plan(step=100, max_viewers=250, p99_ms=200.0)
 GOOD = Step(
     viewers=100,
     messages=50,
@@ -23,9 +23,9 @@ GOOD = Step(
     ("plan", "targets"),
     [
         (PLAN, [100, 200, 250]),
-        (replace(PLAN, most=200), [100, 200]),
-        (replace(PLAN, most=100), [100]),
-        (replace(PLAN, step=1, most=3), [1, 2, 3]),
+        (replace(PLAN, max_viewers=200), [100, 200]),
+        (replace(PLAN, max_viewers=100), [100]),
+        (replace(PLAN, step=1, max_viewers=3), [1, 2, 3]),
     ],
 )
 def test_the_last_step_has_the_maximum(plan: Plan, targets: list[int]) -> None:
@@ -42,7 +42,7 @@ def test_the_last_step_has_the_maximum(plan: Plan, targets: list[int]) -> None:
         (replace(GOOD, deliveries=5_001), Stop.LOSS),
         (replace(GOOD, lost_viewers=1), Stop.LOSS),
         (replace(GOOD, deliveries=4_999, p99_ms=900.0), Stop.LOSS),
-        (replace(GOOD, viewers=250), Stop.MOST),
+        (replace(GOOD, viewers=250), Stop.MAX),
         (replace(GOOD, viewers=250, p99_ms=200.1), Stop.LATE),
     ],
 )

@@ -23,8 +23,8 @@ class World:
                 folder / f"{name}.log",
                 on_line=lambda *_: None,
                 on_event=self.said.append,
-                on_ready=self.crash_loops.ready,
-                on_crash_loop=self.crash_loops.begun,
+                on_ready=self.crash_loops.on_ready,
+                on_crash_loop=self.crash_loops.on_crash_loop,
             )
         self.first, self.second = self.roster.children.values()
 
@@ -38,24 +38,24 @@ async def world(tmp_path: Path) -> World:
 
 
 async def test_nginx_skips_a_crashing_process_until_it_recovers(world: World) -> None:
-    assert world.crash_loops.begun(world.first)
+    assert world.crash_loops.on_crash_loop(world.first)
     assert world.said[-1].startswith("nginx skips gateway-1, which is retried at least every 30 s.\nThe last lines of")
     assert (world.roster.hidden, world.reloads) == ({"gateway-1"}, 1)
-    world.crash_loops.ready(world.first)
+    world.crash_loops.on_ready(world.first)
     assert world.said[-1] == "gateway-1 is ready again."
     assert (world.roster.hidden, world.reloads) == (set(), 2)
-    world.crash_loops.ready(world.first)
+    world.crash_loops.on_ready(world.first)
     assert world.reloads == 2
 
 
 async def test_the_crash_loop_of_the_last_serving_process_is_fatal(world: World) -> None:
     world.roster.drained.add("gateway-2")
-    assert not world.crash_loops.begun(world.first)
+    assert not world.crash_loops.on_crash_loop(world.first)
     assert world.crash_loops.fatal.result() is world.first
 
 
 async def test_the_removal_of_the_last_serving_process_is_fatal(world: World) -> None:
-    assert world.crash_loops.begun(world.first)
+    assert world.crash_loops.on_crash_loop(world.first)
     world.roster.remove(["gateway-2"])
     world.crash_loops.processes_removed()
     assert world.crash_loops.fatal.result() is world.first
@@ -63,5 +63,5 @@ async def test_the_removal_of_the_last_serving_process_is_fatal(world: World) ->
 
 async def test_a_drained_gateway_serves_again_after_its_restart(world: World) -> None:
     world.roster.drained.add("gateway-1")
-    world.crash_loops.ready(world.first)
+    world.crash_loops.on_ready(world.first)
     assert (world.roster.hidden, world.reloads, world.said) == (set(), 1, [])

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from gifchat_testkit.gateway_nodes import FakeCluster
-from gifchat_testkit.turned_time import TurnedTimeLoop
+from gifchat_testkit.virtual_time import VirtualTimeLoop
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"turned": TurnedTimeLoop}
+    return {"turned": VirtualTimeLoop}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from gifchat_chassis.problems import problem_body
 from gifchat_contracts import errors
 from gifchat_contracts.errors import ErrorCode
 from gifchat_realtime_gateway.http.admin import admin_routes
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 TOKEN = "the operators' token"
 DRAIN, SHED = "/internal/v1/drain", "/internal/v1/shed"

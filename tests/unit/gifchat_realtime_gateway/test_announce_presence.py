@@ -20,10 +20,10 @@ CHANNEL = keys.room_channel(ROOM)
 class Published:
     def __init__(self) -> None:
         self.frames: list[tuple[str, Frame]] = []
-        self.away = False
+        self.down = False
 
     async def publish(self, channel: str, frame: Frame) -> None:
-        if self.away:
+        if self.down:
             raise PublishFailedError("switched off by the test")
         self.frames.append((channel, frame))
 
@@ -91,10 +91,10 @@ async def test_the_lobby_gets_all_changed_rooms_in_one_event(published: Publishe
 async def test_unpublished_changes_are_sent_with_the_next_flush(
     published: Published, announce: AnnouncePresence
 ) -> None:
-    published.away = True
+    published.down = True
     await announce.arrived(ROOM, ANNE, 2_000)
     await announce.flush()
-    published.away = False
+    published.down = False
     await announce.arrived(ROOM, BOB, 2_001)
     await announce.flush()
     assert published.take() == [
@@ -126,6 +126,6 @@ async def test_a_sweep_announces_departures(published: Published, announce: Anno
 
 async def test_a_sweep_finds_nothing_while_redis_is_down(published: Published, announce: AnnouncePresence) -> None:
     store = SeatStore(lambda: 0.0)
-    store.away = True
+    store.down = True
     await SweepSeats(FakeSeats(store, NodeId("n"), 10, 10, 11), announce).sweep()
     assert published.take() == []

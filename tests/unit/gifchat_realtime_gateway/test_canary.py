@@ -15,7 +15,7 @@ async def test_a_canary_that_does_not_come_back_is_missed(cluster: FakeCluster) 
         node.feed.lose_connection()
         await asyncio.sleep(FOUND_S)
         assert (node.deaf, node.canary.deaf) == (1, True)
-        node.feed.connect_again()
+        node.feed.reconnect()
         await asyncio.sleep(1.5)
         assert not node.canary.deaf
         await asyncio.sleep(30)
@@ -24,6 +24,6 @@ async def test_a_canary_that_does_not_come_back_is_missed(cluster: FakeCluster) 
 
 async def test_a_canary_that_cannot_be_published_is_not_missed(cluster: FakeCluster) -> None:
     async with cluster.node("n1") as node:
-        cluster.away({"channels"})
+        cluster.set_down({"channels"})
         await asyncio.sleep(30)
         assert (node.deaf, node.canary.deaf) == (0, False)

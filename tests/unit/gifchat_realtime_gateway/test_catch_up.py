@@ -15,7 +15,7 @@ from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.join_room import Joined
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
 ANNE, BOB, CARL, OWNER = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "1234")
@@ -56,11 +56,11 @@ async def test_a_returning_client_gets_what_it_missed_from_the_ring(
     await node.enter(BOB, ROOM)
     say(cluster, stored, 200)
     await settle()
-    cluster.api.asked.clear()
+    cluster.api.calls.clear()
     _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 20))
     assert (joined.recovered, joined.position.seq) == (True, 200)
     assert seqs(joined) == list(range(21, 201))
-    assert cluster.api.asked == {}
+    assert cluster.api.calls == {}
 
 
 async def test_a_client_that_missed_nothing_gets_no_events(
@@ -96,7 +96,7 @@ async def test_all_clients_of_a_dead_node_share_one_read(
     for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(400)))):
         assert joined.recovered
         assert seqs(joined) == list(range(101 + number % 7, 301))
-    assert cluster.api.asked == {"record": 1, "newest": 1, "after": 1}
+    assert cluster.api.calls == {"record": 1, "newest": 1, "after": 1}
 
 
 async def test_a_client_that_missed_more_than_a_page_gets_the_newest_page(
@@ -170,7 +170,7 @@ async def test_all_clients_ahead_of_a_node_share_one_read(
     stored.payload["max"] = 1_000
     await node.enter(BOB, ROOM)
     say(cluster, stored, 20, published=False)
-    cluster.api.asked.clear()
+    cluster.api.calls.clear()
 
     async def come_back(number: int) -> Joined:
         who = Identity(UserId(f"{number:024x}"), "#123456")
@@ -178,7 +178,7 @@ async def test_all_clients_ahead_of_a_node_share_one_read(
 
     for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(200)))):
         assert (joined.recovered, seqs(joined)) == (True, list(range(11 + number % 7, 21)))
-    assert cluster.api.asked["after"] == 1
+    assert cluster.api.calls["after"] == 1
 
 
 async def test_a_client_with_a_position_beyond_the_head_gets_the_newest_page(
@@ -221,8 +221,8 @@ async def test_a_failed_read_is_not_shared_with_the_next_client(
     say(cluster, stored, 80)
     room = await node.hosts.host(ROOM)
     catch_up = CatchUp(cluster.api, node.repair)
-    cluster.away({"api"})
+    cluster.set_down({"api"})
     with pytest.raises(HistoryUnavailableError):
         await catch_up.collect(room, Position(stored.epoch, 5))
-    cluster.away(())
+    cluster.set_down(())
     assert isinstance(await catch_up.collect(room, Position(stored.epoch, 5)), Recovered)

@@ -17,7 +17,7 @@ from gifchat_realtime_gateway.domain.drain import WAVE_S
 from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
 from gifchat_realtime_gateway.use_cases.drain_node import RECONNECT_S, DrainNode
 from gifchat_testkit.gateway_nodes import FakeCluster, now_s
-from gifchat_testkit.turned_time import TurnedTimeLoop, settle
+from gifchat_testkit.virtual_time import VirtualTimeLoop, settle
 
 ROOM = RoomId("a" * 24)
 ANNE = Identity(UserId("1" * 24), "#111111")
@@ -87,7 +87,7 @@ async def test_drained_seats_are_kept_for_their_grace(cluster: FakeCluster) -> N
 async def test_a_node_drains_while_redis_is_down(cluster: FakeCluster) -> None:
     connections = Connections(3)
     node = cluster.new_node("n1")
-    cluster.away({"seats"})
+    cluster.set_down({"seats"})
     await DrainNode(connections, node.seats, over_s=0.1).drain()
     assert connections.open == set()
 
@@ -137,9 +137,9 @@ async def test_a_node_is_ready_when_it_hears_and_no_partition_recovers(cluster: 
     hears = True
     cluster.seats.flush()
     assert await ready.status() == "recovering"
-    cluster.seats.away = True
+    cluster.seats.down = True
     assert await ready.status() == "recovering"
-    cluster.seats.away = False
+    cluster.seats.down = False
     await asyncio.sleep(limits.RECOVERING_S + 0.1)
     assert await ready.status() == "ok"
     cluster.seats.flush()
@@ -183,7 +183,7 @@ class DrainModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner(loop_factory=TurnedTimeLoop)
+        self.runner = asyncio.Runner(loop_factory=VirtualTimeLoop)
         self.connections = CountedConnections()
         self.opened = 0
         self.moves: list[Move] = []
@@ -196,7 +196,7 @@ class DrainModel(RuleBasedStateMachine):
 
         async def begin() -> None:
             cluster = FakeCluster()
-            cluster.seats.away = redis_away
+            cluster.seats.down = redis_away
             self.drain = DrainNode(self.connections, cluster.new_node("n1").seats, over_s)
 
         self.runner.run(begin())

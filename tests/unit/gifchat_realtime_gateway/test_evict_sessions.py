@@ -15,7 +15,7 @@ from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB, CARL = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "123")
@@ -94,11 +94,11 @@ async def test_a_kick_evicts_while_redis_is_down(
 ) -> None:
     await nodes[0].enter(ANNE, ROOM)
     bob, _ = await nodes[0].enter(BOB, ROOM)
-    cluster.seats.away = True
+    cluster.seats.down = True
     cluster.publish(sanction("kicked", BOB), to=ROOM)
     await settle()
     assert bob.rooms == set()
-    cluster.seats.away = False
+    cluster.seats.down = False
     await asyncio.sleep(limits.LEASE_RENEW_S + limits.SEAT_GRACE_S + 2)
     assert set(cluster.seats.members[ROOM]) == {ANNE.user_id}
 
@@ -130,7 +130,7 @@ async def test_a_removed_room_is_closed_while_redis_is_down(
     cluster: FakeCluster, stored: StoredRoom, nodes: list[FakeNode]
 ) -> None:
     anne, _ = await nodes[0].enter(ANNE, ROOM)
-    cluster.seats.away = True
+    cluster.seats.down = True
     cluster.publish(Frame(Kind.ROOM_REMOVED, body("removeRoom", ROOM)), to=ROOM)
     await settle()
     assert anne.rooms == set()

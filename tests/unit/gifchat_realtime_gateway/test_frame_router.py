@@ -14,7 +14,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import TurnedTimeLoop, settle
+from gifchat_testkit.virtual_time import VirtualTimeLoop, settle
 
 ROOM = RoomId("a" * 24)
 ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#222222")
@@ -128,7 +128,7 @@ def test_the_node_keeps_working_after_any_published_bytes(published: list[tuple[
                 anne, _ = await node.enter(ANNE, ROOM)
             await still_works(cluster, node, anne)
 
-    with asyncio.Runner(loop_factory=TurnedTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(hear())
 
 

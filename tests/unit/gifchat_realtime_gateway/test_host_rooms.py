@@ -17,7 +17,7 @@ from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import FeedUnavailableError, HistoryUnavailableError
 from gifchat_realtime_gateway.use_cases.host_rooms import LINGER_S, PERIOD_S, RECORD_MAX_AGE_S
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
 CHANNEL = keys.room_channel(ROOM)
@@ -43,7 +43,7 @@ async def test_concurrent_calls_open_a_room_once(cluster: FakeCluster) -> None:
     node = cluster.new_node("n1")
     rooms = await asyncio.gather(*(node.hosts.host(ROOM) for _ in range(50)))
     assert {id(room) for room in rooms} == {id(node.rooms[ROOM])}
-    assert cluster.api.asked == {"record": 1, "newest": 1}
+    assert cluster.api.calls == {"record": 1, "newest": 1}
     assert await node.hosts.host(ROOM) is rooms[0]
     assert rooms[0].stream.position.seq == 1
     assert CHANNEL in node.feed.heard
@@ -59,7 +59,7 @@ async def test_cancelling_the_first_caller_does_not_cancel_the_opening(cluster: 
     await settle()
     cluster.api.release()
     assert (await second) is node.rooms[ROOM]
-    assert cluster.api.asked["newest"] == 1
+    assert cluster.api.calls["newest"] == 1
 
 
 async def test_frames_published_during_the_opening_arrive_once(cluster: FakeCluster) -> None:
@@ -122,11 +122,11 @@ async def test_a_room_that_does_not_exist_is_refused_and_not_subscribed(cluster:
 async def test_a_failed_opening_can_be_retried(cluster: FakeCluster, away: str, error: type[Exception]) -> None:
     cluster.api.create(ROOM)
     node = cluster.new_node("n1")
-    cluster.away({away})
+    cluster.set_down({away})
     outcomes = await asyncio.gather(*(node.hosts.host(ROOM) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [error] * 3
     assert CHANNEL not in node.feed.heard
-    cluster.away(())
+    cluster.set_down(())
     assert await node.hosts.host(ROOM)
 
 
@@ -171,7 +171,7 @@ async def test_an_old_record_is_reread(cluster: FakeCluster) -> None:
     await asyncio.sleep(0.1)
     records = await asyncio.gather(*(node.hosts.record(room) for _ in range(20)))
     assert {record.access_version for record in records} == {2}
-    assert cluster.api.asked["record"] == 2
+    assert cluster.api.calls["record"] == 2
 
 
 @pytest.mark.parametrize("kind", [Kind.ROOM_CHANGED, Kind.SANCTION, Kind.ROOM_REMOVED])
@@ -201,7 +201,7 @@ async def test_a_call_during_a_reread_waits_for_the_new_record(cluster: FakeClus
     cluster.api.release()
     for record in (await first, await second):
         assert record.banned(BOB.user_id, now())
-    assert cluster.api.asked["record"] == 2
+    assert cluster.api.calls["record"] == 2
 
 
 async def test_a_record_that_changes_during_a_read_is_read_once_more(cluster: FakeCluster) -> None:
@@ -227,10 +227,10 @@ async def test_a_failed_read_of_a_record_is_retried(cluster: FakeCluster) -> Non
     stored.access_version = 2
     cluster.publish(CHANGED, to=ROOM)
     await settle()
-    cluster.away({"api"})
+    cluster.set_down({"api"})
     with pytest.raises(HistoryUnavailableError):
         await node.hosts.record(room)
-    cluster.away(())
+    cluster.set_down(())
     assert (await node.hosts.record(room)).access_version == 2
 
 
@@ -269,15 +269,15 @@ async def test_old_records_of_many_rooms_are_read_in_one_request(cluster: FakeCl
     async with cluster.node("n1") as node:
         for room_id in rooms:
             await node.enter(ANNE, room_id)
-        cluster.api.asked.clear()
+        cluster.api.calls.clear()
         for each in stored:
             each.access_version = 2
-        cluster.away({"api"})
+        cluster.set_down({"api"})
         await asyncio.sleep(RECORD_MAX_AGE_S + PERIOD_S)
-        cluster.away(())
+        cluster.set_down(())
         await asyncio.sleep(PERIOD_S)
-        assert cluster.api.asked["record"] == 0
-        assert 2 <= cluster.api.asked["records"] <= 3, "once in vain"
+        assert cluster.api.calls["record"] == 0
+        assert 2 <= cluster.api.calls["records"] <= 3, "once in vain"
         assert {node.rooms[room_id].record.access_version for room_id in rooms} == {2}
 
 
@@ -297,7 +297,7 @@ async def test_a_call_during_a_batch_read_waits_for_the_batch(cluster: FakeClust
     cluster.api.release()
     assert (await asking).access_version == 2
     await tidying
-    assert cluster.api.asked["record"] == 1, "as the room was opened"
+    assert cluster.api.calls["record"] == 1, "as the room was opened"
 
 
 async def test_a_removed_room_is_closed_although_the_event_was_lost(cluster: FakeCluster) -> None:
@@ -334,7 +334,7 @@ async def test_members_stay_and_idle_rooms_close_while_rooms_api_is_down(cluster
     async with cluster.node("n1") as node:
         anne, _ = await node.enter(ANNE, ROOM)
         await node.hosts.host(other)
-        cluster.away({"api"})
+        cluster.set_down({"api"})
         await asyncio.sleep(RECORD_MAX_AGE_S + LINGER_S)
         assert anne.rooms == {ROOM}
         assert set(node.rooms) == {ROOM}

@@ -19,7 +19,7 @@ from gifchat_realtime_gateway.use_cases.join_room import Joined
 from gifchat_testkit import tokens
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
 OTHER_ROOM = RoomId("b" * 24)
@@ -206,7 +206,7 @@ async def test_new_users_learn_how_long_to_wait_while_seats_recover(
 
 async def test_joins_are_refused_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     await node.enter(ANNE, ROOM)
-    cluster.away({"seats"})
+    cluster.set_down({"seats"})
     code, _ = await refused(node, BOB)
     assert code is errors.ADMISSION_UNAVAILABLE
 
@@ -215,11 +215,11 @@ async def test_joins_are_refused_while_redis_is_down(cluster: FakeCluster, node:
 async def test_a_room_that_cannot_be_opened_is_unavailable(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom, part: str
 ) -> None:
-    cluster.away({part})
+    cluster.set_down({part})
     code, _ = await refused(node, ANNE)
     assert code is errors.UNAVAILABLE
     assert cluster.seats.members[ROOM] == {}
-    cluster.away(())
+    cluster.set_down(())
     await node.enter(ANNE, ROOM)
 
 
@@ -311,7 +311,7 @@ async def test_a_disconnect_during_the_read_gives_the_seat_back(
 async def test_a_failed_read_gives_the_seat_back(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     say(cluster, stored, 80)
     await node.enter(BOB, ROOM)
-    cluster.away({"api"})
+    cluster.set_down({"api"})
     code, _ = await refused(node, ANNE, position=Position(stored.epoch, 1))
     assert code is errors.UNAVAILABLE
     assert seated(cluster) == {BOB.user_id}
@@ -322,7 +322,7 @@ async def test_a_failed_rejoin_keeps_the_session_in_the_room(
 ) -> None:
     say(cluster, stored, 80)
     session, _ = await node.enter(ANNE, ROOM)
-    cluster.away({"api"})
+    cluster.set_down({"api"})
     with pytest.raises(Refused) as refusal:
         await node.join.join(session, Join(ROOM, None, Position(stored.epoch, 1)))
     assert refusal.value.code is errors.UNAVAILABLE

@@ -8,7 +8,7 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#222222")
@@ -102,11 +102,11 @@ async def test_leaving_while_redis_is_down_is_settled_later(cluster: FakeCluster
     async with cluster.node("n1") as node:
         session, _ = await node.enter(ANNE, ROOM)
         await node.enter(BOB, ROOM)
-        cluster.away({"seats", "channels"})
+        cluster.set_down({"seats", "channels"})
         await node.leave.disconnected(session)
         assert session.rooms == set()
         assert set(node.rooms[ROOM].audience.sessions_of(ANNE.user_id)) == set()
-        cluster.away(())
+        cluster.set_down(())
         await asyncio.sleep(limits.LEASE_RENEW_S + GRACE_AND_SWEEP_S)
         assert members(cluster) == {BOB.user_id}
 

@@ -11,7 +11,7 @@ from gifchat_contracts.ids import NodeId, RoomId, UserId
 from gifchat_realtime_gateway.ports import SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.renew_leases import RETRY_AFTER_S, RenewLeases
 from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
-from gifchat_testkit.turned_time import TurnedTimeLoop
+from gifchat_testkit.virtual_time import VirtualTimeLoop
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB, CARL = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "123")
@@ -64,7 +64,7 @@ async def test_seats_are_valid_while_renewals_succeed(cluster: Cluster) -> None:
 async def test_seats_are_invalid_one_lease_after_the_last_renewal(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE)
     await cluster.leases.renew()
-    cluster.store.away = True
+    cluster.store.down = True
     cluster.now_s += LEASE_TTL_S - 0.1
     with pytest.raises(SeatsUnavailableError):
         await cluster.leases.renew()
@@ -89,12 +89,12 @@ async def test_a_renewal_without_an_answer_times_out(cluster: Cluster) -> None:
 
 async def test_a_failed_renewal_is_retried_early(cluster: Cluster) -> None:
     await enter(cluster.here, ANNE)
-    cluster.store.away = True
+    cluster.store.down = True
     cluster.now_s += 60
     running = asyncio.create_task(cluster.leases.run())
     try:
         await asyncio.sleep(0)
-        cluster.store.away = False
+        cluster.store.down = False
         async with asyncio.timeout(2 * RETRY_AFTER_S):
             while not cluster.leases.seats_valid:
                 await asyncio.sleep(0.01)
@@ -148,11 +148,11 @@ def test_a_late_node_asks_for_its_seats_before_new_users_are_admitted() -> None:
         )
         leases = RenewLeases(here, Sessions(), lease_ttl_s=lease_ttl_s, period_s=period_s, clock=clock)
         await enter(here, ANNE, BOB)
-        store.away = True
+        store.down = True
         running = asyncio.create_task(leases.run())
         await asyncio.sleep(20)
         store.flush()
-        store.away = False
+        store.down = False
         back_at_s = clock()
         while (carl := await there.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "recovering":
             assert set(store.members[ROOM]) <= {ANNE.user_id, BOB.user_id}
@@ -162,7 +162,7 @@ def test_a_late_node_asks_for_its_seats_before_new_users_are_admitted() -> None:
         assert leases.serves(ROOM)
         running.cancel()
 
-    with asyncio.Runner(loop_factory=TurnedTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(away_for_long())
 
 

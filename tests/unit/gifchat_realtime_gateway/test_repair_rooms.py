@@ -20,7 +20,7 @@ from gifchat_realtime_gateway.use_cases.repair_rooms import (
 )
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now_s
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
 ANNE = Identity(UserId("f" * 24), "#ffffff")
@@ -42,8 +42,8 @@ class Hosted:
         self.cluster.publish(*frames, to=ROOM)
 
     def forget_calls(self) -> None:
-        self.cluster.api.asked.clear()
-        self.cluster.api.asked_at_s.clear()
+        self.cluster.api.calls.clear()
+        self.cluster.api.called_at_s.clear()
 
     async def everybody_has(self, *texts: str, within_s: float) -> None:
         async with asyncio.timeout(within_s):
@@ -70,7 +70,7 @@ async def test_a_gap_is_filled_by_one_read_for_all_members(hosted: Hosted) -> No
     one, _two, _three, four, five = hosted.say("1", "2", "3", "4", "5")
     hosted.publish(one, four, five)
     await hosted.everybody_has("1", "2", "3", "4", "5", within_s=GAP_DELAY_S + 0.1)
-    assert hosted.cluster.api.asked == {"after": 1}
+    assert hosted.cluster.api.calls == {"after": 1}
 
 
 async def test_messages_out_of_order_cost_no_read(hosted: Hosted) -> None:
@@ -80,7 +80,7 @@ async def test_messages_out_of_order_cost_no_read(hosted: Hosted) -> None:
     hosted.publish(one)
     await hosted.everybody_has("1", "2", within_s=0.01)
     await asyncio.sleep(10 * GAP_DELAY_S)
-    assert hosted.cluster.api.asked == {}
+    assert hosted.cluster.api.calls == {}
 
 
 async def test_messages_during_the_read_of_a_gap_follow_it_once(hosted: Hosted) -> None:
@@ -100,7 +100,7 @@ async def test_a_gap_of_several_pages_is_read_page_after_page(hosted: Hosted) ->
     *_, last = hosted.say(*texts)
     hosted.publish(last)
     await hosted.everybody_has(*texts, within_s=GAP_DELAY_S + 0.1)
-    assert hosted.cluster.api.asked == {"after": 2}
+    assert hosted.cluster.api.calls == {"after": 2}
 
 
 async def test_a_room_that_missed_too_much_is_restarted(hosted: Hosted) -> None:
@@ -120,7 +120,7 @@ async def test_messages_during_a_restart_are_not_lost(hosted: Hosted) -> None:
     hosted.cluster.api.hold("newest")
     hosted.publish(last)
     await asyncio.sleep(2 * GAP_DELAY_S)
-    assert hosted.cluster.api.asked == {"after": 1, "newest": 1}
+    assert hosted.cluster.api.calls == {"after": 1, "newest": 1}
     # The page was read before this message, and no later message reveals the loss.
     hosted.publish(*hosted.say("the last one"))
     await settle()
@@ -149,7 +149,7 @@ async def test_an_announced_head_reveals_a_lost_last_message(hosted: Hosted) -> 
     hosted.forget_calls()
     hosted.publish(Frame(Kind.HEAD, b"", hosted.stored.epoch, 1))
     await asyncio.sleep(1)
-    assert hosted.cluster.api.asked == {}
+    assert hosted.cluster.api.calls == {}
 
 
 async def test_a_reconnected_feed_checks_all_rooms_in_one_request(hosted: Hosted) -> None:
@@ -159,38 +159,38 @@ async def test_a_reconnected_feed_checks_all_rooms_in_one_request(hosted: Hosted
         await hosted.node.enter(ANNE, room_id)
     hosted.forget_calls()
 
-    hosted.cluster.away({"channels"})
+    hosted.cluster.set_down({"channels"})
     hosted.publish(*hosted.say("1", "2"))
-    hosted.cluster.away(())
+    hosted.cluster.set_down(())
     await hosted.everybody_has("1", "2", within_s=CHECK_EVERY_S)
-    assert hosted.cluster.api.asked == {"heads": 1, "after": 1}
+    assert hosted.cluster.api.calls == {"heads": 1, "after": 1}
 
 
 async def test_repairs_back_off_while_rooms_api_is_down(hosted: Hosted) -> None:
     _one, two = hosted.say("1", "2")
-    hosted.cluster.away({"api"})
+    hosted.cluster.set_down({"api"})
     hosted.publish(two)
     await asyncio.sleep(30)
     pauses_s = [
         later - earlier
-        for earlier, later in zip(hosted.cluster.api.asked_at_s, hosted.cluster.api.asked_at_s[1:], strict=False)
+        for earlier, later in zip(hosted.cluster.api.called_at_s, hosted.cluster.api.called_at_s[1:], strict=False)
     ]
     assert len(pauses_s) > 10
     assert pauses_s[0] <= GAP_DELAY_S
     assert all(MAX_BACKOFF_S / 2 <= pause_s <= MAX_BACKOFF_S for pause_s in pauses_s[-5:])
     assert len(set(pauses_s[-5:])) > 1, "jittered"
 
-    hosted.cluster.away(())
+    hosted.cluster.set_down(())
     await hosted.everybody_has("1", "2", within_s=MAX_BACKOFF_S + 0.1)
 
 
 async def test_reading_heads_is_retried_until_it_succeeds(hosted: Hosted) -> None:
     hosted.say("1")
-    hosted.cluster.away({"api"})
+    hosted.cluster.set_down({"api"})
     hosted.node.repair.behind([ROOM])
     await asyncio.sleep(5)
-    assert 4 <= hosted.cluster.api.asked["heads"] <= 6
-    hosted.cluster.away(())
+    assert 4 <= hosted.cluster.api.calls["heads"] <= 6
+    hosted.cluster.set_down(())
     await hosted.everybody_has("1", within_s=RETRY_AFTER_S + 0.1)
 
 
@@ -212,14 +212,14 @@ async def test_a_gap_right_after_a_repair_is_repaired_too(hosted: Hosted) -> Non
 
 
 async def test_a_node_catches_up_after_it_won_its_seats_back(hosted: Hosted) -> None:
-    hosted.cluster.away({"seats"})
+    hosted.cluster.set_down({"seats"})
     await asyncio.sleep(limits.LEASE_TTL_S + 1)
     assert not hosted.node.renew.serves(ROOM)
     hosted.publish(*hosted.say("1"))
     await asyncio.sleep(2)
     for session in hosted.sessions:
         assert hosted.texts(session) == []
-    hosted.cluster.away(())
+    hosted.cluster.set_down(())
     await hosted.everybody_has("1", within_s=limits.LEASE_RENEW_S + 3 * CHECK_EVERY_S)
 
 
@@ -228,20 +228,20 @@ async def test_the_repair_of_a_removed_room_ends(hosted: Hosted) -> None:
     del hosted.cluster.api.rooms[ROOM]
     hosted.publish(two)
     await asyncio.sleep(5)
-    assert hosted.cluster.api.asked["after"] == 1
+    assert hosted.cluster.api.calls["after"] == 1
 
 
 async def test_repairs_are_cancelled_when_the_node_stops(cluster: FakeCluster) -> None:
     stored = cluster.api.create(ROOM)
     async with cluster.node("n1") as node:
         await node.enter(ANNE, ROOM)
-        cluster.away({"api"})
+        cluster.set_down({"api"})
         stored.say("1", ANNE)
         cluster.publish(stored.say("2", ANNE), to=ROOM)
         await asyncio.sleep(1)
     stopped_at_s = now_s()
     await asyncio.sleep(10)
-    assert all(at_s <= stopped_at_s for at_s in cluster.api.asked_at_s)
+    assert all(at_s <= stopped_at_s for at_s in cluster.api.called_at_s)
 
 
 async def test_a_gap_before_an_event_that_was_never_written_is_dropped(hosted: Hosted) -> None:
@@ -250,9 +250,9 @@ async def test_a_gap_before_an_event_that_was_never_written_is_dropped(hosted: H
     await asyncio.sleep(60)
     room = hosted.node.rooms[ROOM]
     assert not room.stream.has_gap
-    reads = hosted.cluster.api.asked["after"]
+    reads = hosted.cluster.api.calls["after"]
     assert reads <= MAX_EMPTY_READS + 2
     await asyncio.sleep(600)
-    assert hosted.cluster.api.asked["after"] == reads
+    assert hosted.cluster.api.calls["after"] == reads
     hosted.publish(*hosted.say("two"))
     await hosted.everybody_has("one", "two", within_s=1)

@@ -18,7 +18,7 @@ from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
 from gifchat_testkit.fakes.nodes import FakeNodes, NodeStore
 from gifchat_testkit.fakes.saved_sessions import FakeSavedSessions
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now, now_s
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB = Identity.of_session("anne"), Identity.of_session("bob")

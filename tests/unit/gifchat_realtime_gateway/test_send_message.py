@@ -11,7 +11,7 @@ from gifchat_contracts.socket_events import SendText
 from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
 from gifchat_testkit.fakes.rooms_api import StoredRoom
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE, BOB = Identity(UserId("1" * 24), "#111111"), Identity(UserId("2" * 24), "#222222")
@@ -55,13 +55,13 @@ async def test_a_node_with_uncertain_seats_relays_nothing(
 ) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
     bob, _ = await node.enter(BOB, ROOM)
-    cluster.seats.away = True
+    cluster.seats.down = True
     await asyncio.sleep(limits.LEASE_TTL_S + 1)
     with pytest.raises(Refused) as refusal:
         await node.send.send(anne, SendText(ROOM, "m1", "hello"))
     assert refusal.value.code is errors.RECOVERING
     await node.send.typing(anne, ROOM)
-    cluster.seats.away = False
+    cluster.seats.down = False
     await asyncio.sleep(limits.LEASE_RENEW_S + 1)
     assert node.received(bob, "typing") == []
     assert (await node.send.send(anne, SendText(ROOM, "m1", "hello")))["seq"] == 1
@@ -69,7 +69,7 @@ async def test_a_node_with_uncertain_seats_relays_nothing(
 
 async def test_a_refusal_of_rooms_api_is_passed_on(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
-    cluster.api.away = True
+    cluster.api.down = True
     with pytest.raises(Refused) as refusal:
         await node.send.send(anne, SendText(ROOM, "m1", "hello"))
     assert refusal.value.code is errors.UNAVAILABLE
@@ -107,5 +107,5 @@ async def test_typing_is_not_sent_in_a_big_room(node: FakeNode, stored: StoredRo
 
 async def test_typing_is_dropped_while_redis_is_down(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
-    cluster.channels.go_away()
+    cluster.channels.go_down()
     await node.send.typing(anne, ROOM)

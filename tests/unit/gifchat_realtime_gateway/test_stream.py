@@ -78,7 +78,7 @@ def test_held_frames_are_bounded_and_still_delivered() -> None:
 
 
 @dataclass
-class Heard:
+class RecordingListener:
     """The frames that a reader got since the last restart."""
 
     since: Position
@@ -97,7 +97,7 @@ class StreamModel(RuleBasedStateMachine):
         self.in_flight: list[Frame] = []
         self.pages: list[list[Frame]] = []
         self.change_the_epoch()
-        self.heard: list[Heard] = []
+        self.heard: list[RecordingListener] = []
         self.restart_stream()
 
     @property
@@ -196,7 +196,7 @@ class StreamModel(RuleBasedStateMachine):
     @precondition(lambda self: self.may_restart)
     @rule()
     def restart_stream(self) -> None:
-        self.heard.append(Heard(Position(self.newest_epoch, len(self.logs[self.newest_epoch]))))
+        self.heard.append(RecordingListener(Position(self.newest_epoch, len(self.logs[self.newest_epoch]))))
         self.taken = set()
         self.may_restart = False
         self.stream = Stream(self.since, MAX_HELD)

@@ -9,7 +9,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.use_cases.tell_lobby import PERIOD_S
 from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
 ANNE = Identity(UserId("1" * 24), "#111111")

@@ -4,10 +4,10 @@ import argparse
 
 from gifchat_cli.bench.generator import MAX_CLIENTS
 
-MESSAGES_OF_A_USER_PER_S = 20
+USER_MESSAGES_PER_S = 20
 """The rate at which rooms-api accepts messages of one user; the bench has one writer."""
 DEFAULT_URL = "http://localhost:8080"
-DEFAULT_STEP, DEFAULT_MOST, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 10_000, 10.0, 250.0, 5.0
+DEFAULT_STEP, DEFAULT_MAX, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 10_000, 10.0, 250.0, 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_rate,
         default=DEFAULT_RATE,
         metavar="MSG/S",
-        help=f"messages per second of the only writer, at most {MESSAGES_OF_A_USER_PER_S} (default: {DEFAULT_RATE:g})",
+        help=f"messages per second of the only writer, at most {USER_MESSAGES_PER_S} (default: {DEFAULT_RATE:g})",
     )
     parser.add_argument(
         "--p99",
@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max",
         type=_count,
-        default=DEFAULT_MOST,
+        default=DEFAULT_MAX,
         metavar="N",
-        help=f"maximum number of viewers (default: {DEFAULT_MOST})",
+        help=f"maximum number of viewers (default: {DEFAULT_MAX})",
     )
     parser.add_argument(
         "--hold",
@@ -72,6 +72,6 @@ def _positive(text: str) -> float:
 
 def _rate(text: str) -> float:
     rate = _positive(text)
-    if rate > MESSAGES_OF_A_USER_PER_S:
-        raise argparse.ArgumentTypeError(f"one user may post at most {MESSAGES_OF_A_USER_PER_S} messages a second")
+    if rate > USER_MESSAGES_PER_S:
+        raise argparse.ArgumentTypeError(f"one user may post at most {USER_MESSAGES_PER_S} messages a second")
     return rate

@@ -17,13 +17,13 @@ from gifchat_cli.bench.visitor import FrontDoor, RefusedError, Room
 TITLE = "gifchat bench (removed when it ends)"
 SETTLE_S = 2.0
 """Pause after the last join, so that its announcements are over before the measurement."""
-_SLOWEST = 50
+_MIN_JOINS_PER_S = 50
 """Joins per second: if viewers join more slowly, the rest counts as not admitted."""
-_PATIENCE_S = 30.0
-_LATE_S = 15.0
+_JOIN_TIMEOUT_S = 30.0
+_DELIVERY_TIMEOUT_S = 15.0
 """A delivery this long after its step still counts as late; after that it counts as lost."""
-_LEAVE_AT_ONCE = 250
-_PACED = 50
+_LEAVE_BATCH = 250
+_PACED_BATCH = 50
 """Joins per second once the front door has limited their rate."""
 
 
@@ -54,8 +54,8 @@ class Audience:
         self._numbers: list[int] = []
         """Room → number of messages posted to it."""
         self._posted = count()
-        self._at_once: int | None = None
-        self._asked = 0
+        self._batch: int | None = None
+        self._attempted = 0
         """Viewers that asked to join, including refused ones: each takes a place in a room."""
         self.viewers = 0
         self.gateways = 0
@@ -69,13 +69,13 @@ class Audience:
         """
         while self.viewers < viewers:
             missing = viewers - self.viewers
-            answer = self._let_in(min(missing, self._at_once or missing))
+            answer = self._connect(min(missing, self._batch or missing))
             if answer["joined"] < answer["asked"]:
                 why = answer["why"] or "timeout"
-                if " 429" not in why or (self._at_once and not answer["joined"]):
+                if " 429" not in why or (self._batch and not answer["joined"]):
                     raise AudienceError(f"{answer['asked'] - answer['joined']} viewers were not admitted: {why}")
-                self._at_once = _PACED
-            if self._at_once:
+                self._batch = _PACED_BATCH
+            if self._batch:
                 self._idle(1.0)
         self._idle(SETTLE_S)
 
@@ -88,7 +88,7 @@ class Audience:
             AudienceError: the writer was refused.
         """
         messages = max(2, round(rate * seconds))
-        timeout_s = messages / rate + _LATE_S
+        timeout_s = messages / rate + _DELIVERY_TIMEOUT_S
         self._load.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
         began = time.monotonic()
         for at in range(messages):
@@ -103,33 +103,33 @@ class Audience:
             except RefusedError as error:
                 raise AudienceError(f"the writer was refused: {error}") from error
             on_message((at + 1) / messages)
-        heard = self._load.answer(timeout_s)
+        result = self._load.answer(timeout_s)
         return Step(
             viewers=self.viewers,
             messages=messages,
-            deliveries=heard["delivered"],
-            expected=heard["expected"],
-            out_of_order=heard["out_of_order"],
-            lost_viewers=heard["lost_clients"],
-            deliveries_per_s=round(heard["delivered"] / max(heard["seconds"], messages / rate), 1),
-            p50_ms=heard["took"]["p50_us"] / 1e3,
-            p99_ms=heard["took"]["p99_us"] / 1e3,
-            load_share=heard["cpu_share"],
+            deliveries=result["delivered"],
+            expected=result["expected"],
+            out_of_order=result["out_of_order"],
+            lost_viewers=result["lost_clients"],
+            deliveries_per_s=round(result["delivered"] / max(result["seconds"], messages / rate), 1),
+            p50_ms=result["took"]["p50_us"] / 1e3,
+            p99_ms=result["took"]["p99_us"] / 1e3,
+            load_share=result["cpu_share"],
         )
 
     def leave(self) -> None:
         """Disconnect all viewers in small groups: losing thousands at once would block a gateway."""
         while self.viewers:
-            leaving = min(self.viewers, _LEAVE_AT_ONCE)
+            leaving = min(self.viewers, _LEAVE_BATCH)
             self._load.ask(f"drop {leaving}", 0.0)
             self._load.ask("idle 0.25", 0.25)
             self.viewers -= leaving
 
-    def _let_in(self, viewers: int) -> dict[str, Any]:
+    def _connect(self, viewers: int) -> dict[str, Any]:
         try:
             for _ in range(viewers):
-                room = self._asked // self._room_size
-                self._asked += 1
+                room = self._attempted // self._room_size
+                self._attempted += 1
                 if room == len(self._rooms):
                     self._rooms.append(self._door.new_room(TITLE, max(2, self._room_size)))
                     self._numbers.append(0)
@@ -138,7 +138,7 @@ class Audience:
             raise AudienceError(f"a viewer was refused: {error}") from error
         finally:
             self._clients.flush()
-        timeout_s = _PATIENCE_S + viewers / _SLOWEST
+        timeout_s = _JOIN_TIMEOUT_S + viewers / _MIN_JOINS_PER_S
         answer = self._load.ask(f"connect {viewers} {timeout_s}", timeout_s)
         self.viewers += answer["joined"]
         self.gateways = answer["gateways"]

@@ -16,7 +16,7 @@ from gifchat_cli.bench.audience import Address, Audience, AudienceError, audienc
 from gifchat_cli.bench.generator import GeneratorError
 from gifchat_cli.bench.progress import Progress
 from gifchat_cli.bench.ramp import Plan, Step, Stop, held, verdict
-from gifchat_cli.bench.visitor import FrontDoor, NotThereError
+from gifchat_cli.bench.visitor import BadAddressError, FrontDoor
 from gifchat_cli.control import NotRunningError, call
 from gifchat_cli.data_folder import DataFolder
 
@@ -35,10 +35,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         address = _address(options.url)
         with FrontDoor(options.url) as door:
-            door.look()
+            door.check()
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # Clean up as after Ctrl-C.
             result = _ramp(options, door, address)
-    except (NotThereError, GeneratorError) as error:
+    except (BadAddressError, GeneratorError) as error:
         print(error, file=sys.stderr)
         return _EXIT_FAILED
     except KeyboardInterrupt:  # Nothing was measured yet.
@@ -54,24 +54,24 @@ def _address(url: str) -> Address:
     except ValueError:
         port = 0
     if parts.scheme != "http" or not parts.hostname or not port or parts.path not in ("", "/"):
-        raise NotThereError(
+        raise BadAddressError(
             f"{url}: an address looks like {DEFAULT_URL}. The load generator has no TLS: "
             "if a proxy in front of nginx terminates it, give the address of nginx."
         )
     try:
         ip = socket.getaddrinfo(parts.hostname, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
     except OSError as error:
-        raise NotThereError(f"{parts.hostname} has no IPv4 address ({error.strerror}): check --url.") from error
+        raise BadAddressError(f"{parts.hostname} has no IPv4 address ({error.strerror}): check --url.") from error
     return Address(str(ip), parts.hostname, port)
 
 
 def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> page.Result:
-    sockets = machine.sockets_of_a_process()
-    most = options.max if sockets is None else min(options.max, sockets)
-    plan = Plan(min(options.step, most), most, options.p99)
-    room_size = options.room_size or most
+    sockets = machine.max_sockets()
+    max_viewers = options.max if sockets is None else min(options.max, sockets)
+    plan = Plan(min(options.step, max_viewers), max_viewers, options.p99)
+    room_size = options.room_size or max_viewers
     cluster = _cluster(options.data, address)
-    progress = Progress(most)
+    progress = Progress(max_viewers)
     steps: list[Step] = []
     stop, why, gateways = Stop.INTERRUPTED, "Ctrl-C.", 0
     try:
@@ -82,11 +82,11 @@ def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> pag
                 gateways = viewers.gateways
     except KeyboardInterrupt:
         progress.say("Stopped by Ctrl-C; the rooms are removed.")
-    if stop is Stop.MOST and most < options.max:
+    if stop is Stop.MAX and max_viewers < options.max:
         stop = Stop.FILES
         why = (
-            f"the open-file limit allows {most:,} sockets per process. The soft limit is already raised to the hard "
-            "one: raise the hard limit (`ulimit -Hn`) for more."
+            f"the open-file limit allows {max_viewers:,} sockets per process. The soft limit already equals the hard "
+            "limit: raise the hard limit (`ulimit -Hn`) for more."
         )
     best = held(steps, plan)
     return page.Result(
@@ -106,7 +106,7 @@ def _ramp(options: argparse.Namespace, door: FrontDoor, address: Address) -> pag
         hold_s=options.hold,
         p99_limit_ms=options.p99,
         steps=steps,
-        repeat=_again(options),
+        repeat=_repeat_command(options),
     )
 
 
@@ -127,7 +127,7 @@ def _climb(
         stop = verdict(step, plan)
         if stop is not None:
             return stop, _why(stop, step, plan)
-    raise AssertionError("the last target is the plan's most")
+    raise AssertionError("the last target is the plan's max_viewers")
 
 
 def _why(stop: Stop, step: Step, plan: Plan) -> str:
@@ -169,7 +169,7 @@ def _cluster(data: Path, address: Address) -> dict[str, int] | None:
     return counts
 
 
-def _again(options: argparse.Namespace) -> str:
+def _repeat_command(options: argparse.Namespace) -> str:
     words = ["gifchat", "bench", "--url", options.url]
     if options.room_size:
         words += ["--room-size", str(options.room_size)]

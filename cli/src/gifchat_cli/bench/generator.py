@@ -60,14 +60,14 @@ def build(program: Path) -> None:
             "(Debian, Ubuntu) or your system's equivalent, or name one in the variable CC."
         )
     try:
-        made = subprocess.run(
+        compiled = subprocess.run(
             [compiler, "-O2", "-o", str(program), str(SOURCE)], capture_output=True, text=True, check=False
         )
     except OSError as error:
         raise PrerequisiteError(f"Cannot start the C compiler {compiler}: {error.strerror}.") from error
-    if made.returncode != 0:
-        remedy = ": the C library's headers are missing, `apt-get install libc6-dev`" if ".h" in made.stderr else ""
-        raise PrerequisiteError(f"{compiler} cannot compile the load generator{remedy}.\n{made.stderr.strip()}")
+    if compiled.returncode != 0:
+        remedy = ": the C library's headers are missing, `apt-get install libc6-dev`" if ".h" in compiled.stderr else ""
+        raise PrerequisiteError(f"{compiler} cannot compile the load generator{remedy}.\n{compiled.stderr.strip()}")
 
 
 class LoadGenerator:

@@ -180,7 +180,7 @@ static void watch(int fd, uint32_t events, uint64_t who, int how) {
 #define WHO_PUBLISHER (2ull << 40)
 #define WHO_TIMER (3ull << 40)
 
-static void let_go(struct client *client, const char *why) {
+static void disconnect(struct client *client, const char *why) {
     if (client->fd < 0)
         return;
     close(client->fd);
@@ -222,7 +222,7 @@ static void send_frame(struct client *client, int opcode, const unsigned char *t
     for (size_t at = 0; at < size; at++)
         frame[head + at] = text[at] ^ mask[at & 3];
     if (send(client->fd, frame, head + size, MSG_NOSIGNAL) != (ssize_t)(head + size))
-        let_go(client, "a packet could not be sent");
+        disconnect(client, "a packet could not be sent");
 }
 
 static void send_text(struct client *client, const char *text) {
@@ -311,7 +311,7 @@ static void packet(struct client *client, const unsigned char *text, size_t size
         } else if (size == 1 && text[0] == '2') {
             send_text(client, "3");
         } else if (size && (text[0] == '1' || (size > 1 && text[0] == '4' && text[1] == '1'))) {
-            let_go(client, "closed by the server");
+            disconnect(client, "closed by the server");
         }
         return;
     }
@@ -328,7 +328,7 @@ static void packet(struct client *client, const unsigned char *text, size_t size
         if (compressed || (size > 1 && text[0] == '4' && text[1] == '0'))
             entered(client);
         else if (size > 1 && text[1] == '4')
-            let_go(client, "the namespace refused the connection");
+            disconnect(client, "the namespace refused the connection");
         break;
     case JOINING:
         if (compressed || (size > 1 && text[0] == '4' && text[1] == '3')) {
@@ -338,7 +338,7 @@ static void packet(struct client *client, const unsigned char *text, size_t size
                 for (char *at = why; *at; at++)
                     if (*at == '"' || *at == '\\')
                         *at = '\'';
-                let_go(client, why);
+                disconnect(client, why);
             } else {
                 joined(client);
             }
@@ -369,7 +369,7 @@ static void start(struct client *client, int index) {
     client->state = CONNECTING;
     joining_count++;
     if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS) {
-        let_go(client, strerror(errno));
+        disconnect(client, strerror(errno));
         return;
     }
     watch(fd, EPOLLOUT, index, EPOLL_CTL_ADD);
@@ -380,7 +380,7 @@ static void ask_to_upgrade(struct client *client, int index) {
     socklen_t size = sizeof error;
     getsockopt(client->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
-        let_go(client, strerror(error));
+        disconnect(client, strerror(error));
         return;
     }
     char request[2048];
@@ -395,7 +395,7 @@ static void ask_to_upgrade(struct client *client, int index) {
     client->state = UPGRADING;
     watch(client->fd, EPOLLIN, index, EPOLL_CTL_MOD);
     if (send(client->fd, request, length, MSG_NOSIGNAL) != length)
-        let_go(client, "the request could not be sent");
+        disconnect(client, "the request could not be sent");
 }
 
 static void keep_rest(struct client *client, const unsigned char *bytes, size_t size) {
@@ -431,7 +431,7 @@ static void readable(struct client *client) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
-        let_go(client, got ? strerror(errno) : "hung up");
+        disconnect(client, got ? strerror(errno) : "hung up");
         return;
     }
     client->rest_size = 0;
@@ -446,7 +446,7 @@ static void readable(struct client *client) {
         if (end - at < 12 || memcmp(at, "HTTP/1.1 101", 12)) {
             char why[64];
             snprintf(why, sizeof why, "not upgraded: %.12s", at);
-            let_go(client, why);
+            disconnect(client, why);
             return;
         }
         note_gateway(at, head_end - at);
@@ -478,7 +478,7 @@ static void readable(struct client *client) {
         else if (opcode == 9)
             send_frame(client, 10, at + head, size);
         else if (opcode == 8)
-            let_go(client, "closed by the server");
+            disconnect(client, "closed by the server");
         else
             die("unexpected opcode %d", opcode);
         if (client->fd < 0)
@@ -530,7 +530,7 @@ static void publish(uint32_t in_run) {
     flush_unsent();
 }
 
-static void hear_publisher(void) {
+static void read_publisher(void) {
     ssize_t got = recv(publisher, buffer, BUFFER, MSG_DONTWAIT);
     if (got == 0)
         die("the publishing connection was closed");
@@ -558,7 +558,7 @@ static void turn(int timeout_ms) {
             if (events[at].events & EPOLLOUT)
                 flush_unsent();
             if (events[at].events & ~EPOLLOUT)
-                hear_publisher();
+                read_publisher();
         } else if (who == WHO_TIMER) {
             uint64_t expirations;
             if (read(timer, &expirations, sizeof expirations) < 0)
@@ -680,7 +680,7 @@ static void command_drop(int count) {
     int dropped = 0;
     for (int index = client_count - 1; index >= 0 && dropped < count; index--)
         if (clients[index].fd >= 0) {
-            let_go(&clients[index], NULL);
+            disconnect(&clients[index], NULL);
             dropped++;
         }
     printf("{\"dropped\": %d, \"seconds\": %.6f}\n", dropped, (now_us() - began) / 1e6);

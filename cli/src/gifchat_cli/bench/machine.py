@@ -20,7 +20,7 @@ def memory_gb() -> float:
     return int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
 
 
-def sockets_of_a_process() -> int | None:
+def max_sockets() -> int | None:
     """Return how many sockets the load generator can open; it raises its open-file limit to the hard limit.
 
     Returns:

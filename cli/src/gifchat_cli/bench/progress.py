@@ -12,10 +12,10 @@ from gifchat_cli.bench.ramp import Step
 
 
 class Progress:
-    """Progress towards `most` viewers."""
+    """Progress towards `max_viewers` viewers."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_viewers: int) -> None:
+        self._max_viewers = max_viewers
         self._bar: Bar | None = None
         self._task = TaskID(0)
         self._from = self._to = 0
@@ -27,7 +27,7 @@ class Progress:
             yield
             return
         with Bar(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True)) as self._bar:
-            self._task = self._bar.add_task("starting", total=self._most)
+            self._task = self._bar.add_task("starting", total=self._max_viewers)
             yield
         self._bar = None
 

@@ -11,7 +11,7 @@ class Stop(StrEnum):
     LATE = "p99"
     LOSS = "loss"
     REFUSED = "refused"
-    MOST = "max"
+    MAX = "max"
     FILES = "files"
     INTERRUPTED = "interrupted"
 
@@ -22,15 +22,15 @@ class Plan:
 
     step: int
     """Viewers added per step."""
-    most: int
+    max_viewers: int
     """Viewers at the last step."""
     p99_ms: float
     """The latency limit."""
 
     def targets(self) -> Iterator[int]:
-        """Yield the number of viewers of each step; the last one is `most`."""
-        yield from range(self.step, self.most, self.step)
-        yield self.most
+        """Yield the number of viewers of each step; the last one is `max_viewers`."""
+        yield from range(self.step, self.max_viewers, self.step)
+        yield self.max_viewers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ def verdict(step: Step, plan: Plan) -> Stop | None:
         return Stop.LOSS
     if step.p99_ms > plan.p99_ms:
         return Stop.LATE
-    return Stop.MOST if step.viewers >= plan.most else None
+    return Stop.MAX if step.viewers >= plan.max_viewers else None
 
 
 def held(steps: Sequence[Step], plan: Plan) -> Step | None:
     """Return the step with the largest audience that got everything in time."""
-    good = [step for step in steps if verdict(step, plan) in (None, Stop.MOST)]
+    good = [step for step in steps if verdict(step, plan) in (None, Stop.MAX)]
     return max(good, key=lambda step: step.viewers, default=None)

@@ -12,11 +12,11 @@ from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import RoomId
 
 _TIMEOUT_S = 10.0
-_PATIENCE_S = 30.0
-_LATER = (429, 503)
+_RETRY_TIMEOUT_S = 30.0
+_RETRY_STATUSES = (429, 503)
 
 
-class NotThereError(Exception):
+class BadAddressError(Exception):
     """There is no GIF Chat at the address; `str()` tells the user what to do."""
 
 
@@ -46,23 +46,23 @@ class FrontDoor:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check that GIF Chat answers.
 
         Raises:
-            NotThereError: it does not.
+            BadAddressError: it does not.
         """
         try:
             answer = self._http.get("/api/v1/rooms", params={"limit": 1})
-            known = answer.status_code in _LATER or "items" in answer.json()
+            known = answer.status_code in _RETRY_STATUSES or "items" in answer.json()
         except httpx.TransportError as error:
-            raise NotThereError(
+            raise BadAddressError(
                 f"Nothing answers on {self._url} ({error}): start a cluster with `gifchat up`, or name one with --url."
             ) from error
         except (ValueError, TypeError):
             known = False
         if not known:
-            raise NotThereError(
+            raise BadAddressError(
                 f"The server on {self._url} is not GIF Chat (GET /api/v1/rooms: {answer.status_code}): "
                 "give the address of its front door with --url."
             )
@@ -93,7 +93,7 @@ class FrontDoor:
             RefusedError: the rate limit is exceeded, or the message was not accepted within half a minute.
         """
         content = {"client_message_id": client_message_id, "text": text}
-        self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, later=(503,))
+        self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, retry_statuses=(503,))
 
     def delete(self, room: Room) -> None:
         """Remove the room and its contents.
@@ -109,9 +109,9 @@ class FrontDoor:
         path: str,
         cookie: str | None = None,
         content: Mapping[str, Any] | None = None,
-        later: tuple[int, ...] = _LATER,
+        retry_statuses: tuple[int, ...] = _RETRY_STATUSES,
     ) -> httpx.Response:
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _RETRY_TIMEOUT_S
         while True:
             self._http.cookies.clear()  # Each user has its own cookie.
             wait_s = 1.0
@@ -123,7 +123,7 @@ class FrontDoor:
                 if answer.is_success:
                     return answer
                 why = f"{method} {path}: {answer.status_code} {_reason(answer)}"
-                if answer.status_code not in later:
+                if answer.status_code not in retry_statuses:
                     raise RefusedError(why)
                 with suppress(KeyError, ValueError):
                     wait_s = float(answer.headers["Retry-After"])

@@ -11,12 +11,12 @@ class Channels:
     """The in-memory Redis: the subscriptions, shared by the feeds of all nodes."""
 
     def __init__(self) -> None:
-        self.away = False
-        """Whether publishing and subscribing fail; set by `go_away` and `come_back`."""
+        self.down = False
+        """Whether publishing and subscribing fail; set by `go_down` and `come_up`."""
         self.published: list[tuple[str, bytes]] = []
         self._feeds: list[FakeFeed] = []
 
-    def plug_in(self, feed: "FakeFeed") -> None:
+    def connect(self, feed: "FakeFeed") -> None:
         """Connect a feed."""
         self._feeds.append(feed)
 
@@ -25,19 +25,19 @@ class Channels:
         self.published.append((channel, data))
         for feed in self._feeds:
             if channel in feed.heard:
-                asyncio.get_running_loop().call_soon(feed.hand_on, channel, data)
+                asyncio.get_running_loop().call_soon(feed.deliver, channel, data)
 
-    def go_away(self) -> None:
+    def go_down(self) -> None:
         """Drop all connections and refuse new ones."""
-        self.away = True
+        self.down = True
         for feed in self._feeds:
             feed.lose_connection()
 
-    def come_back(self) -> None:
+    def come_up(self) -> None:
         """Accept connections again; every feed reconnects."""
-        self.away = False
+        self.down = False
         for feed in self._feeds:
-            feed.connect_again()
+            feed.reconnect()
 
 
 class FakeFeed:
@@ -56,12 +56,12 @@ class FakeFeed:
         self._wanted = set(always)
         self.heard: set[str] = set(always)
         """The subscribed channels."""
-        channels.plug_in(self)
+        channels.connect(self)
 
     async def subscribe(self, channel: str) -> None:
         """See the port."""
         await asyncio.sleep(0)
-        if self._channels.away:
+        if self._channels.down:
             raise FeedUnavailableError("switched off by the test")
         self._wanted.add(channel)
         self.heard.add(channel)
@@ -72,7 +72,7 @@ class FakeFeed:
         self.heard.discard(channel)
         await asyncio.sleep(0)
 
-    def hand_on(self, channel: str, data: bytes) -> None:
+    def deliver(self, channel: str, data: bytes) -> None:
         """Receive a publication."""
         if channel in self.heard:
             self._listener.on_data(channel, data)
@@ -81,7 +81,7 @@ class FakeFeed:
         """Lose the connection."""
         self.heard.clear()
 
-    def connect_again(self) -> None:
+    def reconnect(self) -> None:
         """Resubscribe to all wanted channels, and tell the listener."""
         self.heard |= self._wanted
         self._listener.on_reconnected(frozenset(self._wanted))
@@ -96,6 +96,6 @@ class FakePublisher:
     async def publish(self, channel: str, frame: Frame) -> None:
         """See the port."""
         await asyncio.sleep(0)
-        if self._channels.away:
+        if self._channels.down:
             raise PublishFailedError("switched off by the test")
         self._channels.publish(channel, encode(frame))

@@ -87,11 +87,11 @@ class FakeRoomsApi:
 
     def __init__(self) -> None:
         self.rooms: dict[RoomId, StoredRoom] = {}
-        self.away = False
+        self.down = False
         """Whether every call fails."""
-        self.asked: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
         """The names of all calls, including failed ones."""
-        self.asked_at_s: list[float] = []
+        self.called_at_s: list[float] = []
         """The time of each call."""
         self._held: set[str] = set()
         self._released = asyncio.Event()
@@ -164,9 +164,9 @@ class FakeRoomsApi:
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
         """See the port; it has no GIFs."""
-        self.asked["relay"] += 1
+        self.calls["relay"] += 1
         await self._answer("relay")
-        if self.away:
+        if self.down:
             raise Refused(errors.UNAVAILABLE)
         room = self._room(message.room_id)
         if room_banned := room.banned_until.get(sender.user_id):
@@ -179,9 +179,9 @@ class FakeRoomsApi:
         return room.messages[key]
 
     def _reach(self, what: str) -> None:
-        self.asked[what] += 1
-        self.asked_at_s.append(asyncio.get_running_loop().time())
-        if self.away:
+        self.calls[what] += 1
+        self.called_at_s.append(asyncio.get_running_loop().time())
+        if self.down:
             raise HistoryUnavailableError("switched off by the test")
 
     def _room(self, room_id: RoomId) -> StoredRoom:

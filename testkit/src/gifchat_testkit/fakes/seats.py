@@ -26,7 +26,7 @@ class SeatStore:
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock` returns seconds. The store is new, so no partition is in recovery."""
         self.clock = clock
-        self.away = False
+        self.down = False
         """Whether every call raises `SeatsUnavailableError`."""
         self.members: dict[RoomId, dict[UserId, Seat]] = defaultdict(dict)
         self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
@@ -47,7 +47,7 @@ class SeatStore:
         """Return the seconds until the partition's recovery ends; start the recovery if it is due."""
         return max(0.0, self.recovered_at_s.setdefault(partition, self.clock() + recovering_s) - self.clock())
 
-    def let_go(self, room_id: RoomId, node_id: NodeId, user_id: UserId, grace_s: float) -> Departure:
+    def release(self, room_id: RoomId, node_id: NodeId, user_id: UserId, grace_s: float) -> Departure:
         """Remove the user's last session on the node."""
         seat = self.members[room_id].get(user_id)
         if seat is None:
@@ -68,15 +68,15 @@ class SeatStore:
             return Departure(room_id, user_id, "", "absent", len(self.members[room_id]))
         return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
 
-    def reap(self, only_room: RoomId | None = None, but_node: NodeId | None = None) -> list[Departure]:
+    def reap(self, only_room: RoomId | None = None, exclude_node: NodeId | None = None) -> list[Departure]:
         """Free expired seats. During a recovery nodes keep their seats, except in the room that a call names."""
         gone = []
         for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
             recovers = only_room is None and self.recovered_at_s[keys.partition_of(room_id)] > self.clock()
-            if not recovers and ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != but_node:
+            if not recovers and ends_at_s <= self.clock() and only_room in (None, room_id) and node_id != exclude_node:
                 del self.lease_ends_at_s[room_id, node_id]
                 holders = [user_id for user_id, seat in self.members[room_id].items() if node_id in seat.nodes]
-                gone += [self.let_go(room_id, node_id, user_id, 0) for user_id in holders]
+                gone += [self.release(room_id, node_id, user_id, 0) for user_id in holders]
         for room_id, members in self.members.items():
             if only_room in (None, room_id):
                 ended = [
@@ -113,7 +113,7 @@ class FakeSeats:
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         store, members = self._store, self._store.members[room_id]
         recovering_s = self._recovering(room_id)
         seated = who.user_id in members
@@ -140,32 +140,32 @@ class FakeSeats:
     async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
         """See the port."""
         left = self._held.take(room_id, user_id)
-        self._reach()
+        self._raise_if_down()
         if left:
             seat = self._store.members[room_id].get(user_id)
             occupancy = len(self._store.members[room_id])
             if seat is None:
                 return Departure(room_id, user_id, "", "absent", occupancy)
             return Departure(room_id, user_id, seat.color, "held", occupancy)
-        departure = self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+        departure = self._store.release(room_id, self._node_id, user_id, self._grace_s)
         self._forget_room_without_sessions(room_id)
         return departure
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
         """See the port."""
         self._held.drop(room_id, user_id)
-        self._reach()
-        departure = self._store.let_go(room_id, self._node_id, user_id, 0.0)
+        self._raise_if_down()
+        departure = self._store.release(room_id, self._node_id, user_id, 0.0)
         self._forget_room_without_sessions(room_id)
         return departure
 
     async def renew(self) -> Collection[RoomId]:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         for room_id, members in self._store.members.items():
             for user_id, seat in list(members.items()):
                 if self._node_id in seat.nodes and not self._held.sessions(room_id, user_id):
-                    self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+                    self._store.release(room_id, self._node_id, user_id, self._grace_s)
         for room_id in self._held.rooms():
             self._recovering(room_id)
             if (room_id, self._node_id) in self._store.lease_ends_at_s:
@@ -178,18 +178,18 @@ class FakeSeats:
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
         """See the port."""
         self._put(room_id, seats)
-        self._reach()
+        self._raise_if_down()
         self._recovering(room_id)
         for who in seats:
             self._hold(room_id, who)
-        self._end_strangers(room_id)
+        self._free_unheld_seats(room_id)
         self._lost.discard(room_id)
         return len(self._store.members[room_id])
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
         """See the port."""
         self._put(room_id, seats)
-        self._reach()
+        self._raise_if_down()
         members = self._store.members[room_id]
         rest_s = self._recovering(room_id) - self._readmission_s
         if rest_s > 0:
@@ -202,7 +202,7 @@ class FakeSeats:
             else:
                 refused.add(who.user_id)
                 self._held.drop(room_id, who.user_id)
-        self._end_strangers(room_id)
+        self._free_unheld_seats(room_id)
         self._lost.discard(room_id)
         return Readmission("readmitted", frozenset(refused), len(members))
 
@@ -212,7 +212,7 @@ class FakeSeats:
 
     async def sweep(self) -> list[Departure]:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         for partition in range(keys.PARTITIONS):
             self._store.recovering_for_s(partition, self._recovering_s)
         reaped, self._reaped_before = self._reaped_before + self._store.reap(), []
@@ -220,36 +220,36 @@ class FakeSeats:
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         return self._store.grants.get((room_id, user_id)) == access_version
 
     async def recovering_for_s(self) -> float:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         return max(self._store.recovering_for_s(partition, self._recovering_s) for partition in range(keys.PARTITIONS))
 
     async def release_node(self) -> None:
         """See the port."""
-        self._reach()
+        self._raise_if_down()
         for room_id, members in self._store.members.items():
             for user_id, seat in list(members.items()):
                 if self._node_id in seat.nodes:
-                    self._store.let_go(room_id, self._node_id, user_id, self._grace_s)
+                    self._store.release(room_id, self._node_id, user_id, self._grace_s)
             self._store.lease_ends_at_s.pop((room_id, self._node_id), None)
         self._held.clear()
         self._lost.clear()
 
-    def _reach(self) -> None:
-        if self._store.away:
+    def _raise_if_down(self) -> None:
+        if self._store.down:
             raise SeatsUnavailableError("switched off by the test")
 
     def _recovering(self, room_id: RoomId) -> float:
         return self._store.recovering_for_s(keys.partition_of(room_id), self._recovering_s)
 
-    def _end_strangers(self, room_id: RoomId) -> None:
+    def _free_unheld_seats(self, room_id: RoomId) -> None:
         for user_id, seat in list(self._store.members[room_id].items()):
             if self._node_id in seat.nodes and not self._held.sessions(room_id, user_id):
-                departure = self._store.let_go(room_id, self._node_id, user_id, 0.0)
+                departure = self._store.release(room_id, self._node_id, user_id, 0.0)
                 self._reaped_before += [departure] if departure.outcome == "gone" else []
 
     def _put(self, room_id: RoomId, seats: Mapping[Identity, int]) -> None:

@@ -20,7 +20,7 @@ from gifchat_realtime_gateway.engine.connection import (
 )
 from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError
 from gifchat_realtime_gateway.engine.websocket import CloseCode, text_frame
-from gifchat_testkit.turned_time import settle
+from gifchat_testkit.virtual_time import settle
 
 
 class Owner:

@@ -14,7 +14,7 @@ from faults.system.cluster import Node
 from gifchat_cli.ports import LOOPBACK
 from gifchat_testkit.waiting import until
 
-_LOOK_EVERY_S = 0.02
+_POLL_INTERVAL_S = 0.02
 
 
 async def deaf_after_s(gateway: Node, timeout_s: float) -> float:
@@ -33,11 +33,11 @@ async def deaf_after_s(gateway: Node, timeout_s: float) -> float:
                 status = "no answer"
             if status == "deaf":
                 return now() - began
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_POLL_INTERVAL_S)
     raise AssertionError(f"{gateway.name} is not deaf after {timeout_s:g} s: {status}")
 
 
-async def writers_go_on(load: Load, timeout_s: float) -> None:
+async def writers_can_post(load: Load, timeout_s: float) -> None:
     """Wait until each writer has an acknowledgement of a message that it started after this call.
 
     Raises:
@@ -52,7 +52,7 @@ async def writers_go_on(load: Load, timeout_s: float) -> None:
     )
 
 
-async def readers_go_on(load: Load, readers: Sequence[Reader], timeout_s: float) -> None:
+async def readers_still_receive(load: Load, readers: Sequence[Reader], timeout_s: float) -> None:
     """Wait until each of these readers shows a new message; its room must have a writer.
 
     Raises:
@@ -80,7 +80,7 @@ async def refused_with(load: Load, readers: Sequence[Reader], code: str, timeout
         return code in heard
 
     try:
-        await until(lambda: all(map(told, readers)), timeout_s, f"{code} for all", look_every_s=0.05)
+        await until(lambda: all(map(told, readers)), timeout_s, f"{code} for all", poll_interval_s=0.05)
     except AssertionError as error:
         heard = "; ".join(f"{reader.name}: {codes(load, reader)}" for reader in readers)
         raise AssertionError(f"{error}; {heard}") from error
@@ -142,7 +142,7 @@ def _records(load: Load, client: Reader | Writer) -> list[Record]:
     return [records.decode(line) for line in text.splitlines()]
 
 
-async def back_elsewhere(readers: Sequence[Reader], left: Node, within_s: float) -> None:
+async def reconnected_elsewhere(readers: Sequence[Reader], left: Node, within_s: float) -> None:
     """Wait until all of these readers are in their rooms again, on other gateways.
 
     Raises:

@@ -7,7 +7,7 @@ import asyncio
 import selectors
 
 
-class _NeverWaits(selectors.DefaultSelector):
+class _VirtualClockSelector(selectors.DefaultSelector):
     """Advances the clock instead of waiting."""
 
     def __init__(self) -> None:
@@ -24,18 +24,18 @@ class _NeverWaits(selectors.DefaultSelector):
         return ready
 
 
-class TurnedTimeLoop(asyncio.SelectorEventLoop):
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A loop whose `time()` is virtual."""
 
     def __init__(self) -> None:
-        self._never_waits = _NeverWaits()
-        super().__init__(self._never_waits)
+        self._selector_with_clock = _VirtualClockSelector()
+        super().__init__(self._selector_with_clock)
 
     def time(self) -> float:
         """The virtual time in seconds; it starts at 1,000."""
-        return self._never_waits.now_s
+        return self._selector_with_clock.now_s
 
 
 async def settle() -> None:
-    """Run everything that needs no time; only on a `TurnedTimeLoop`."""
+    """Run everything that needs no time; only on a `VirtualTimeLoop`."""
     await asyncio.sleep(1e-4)

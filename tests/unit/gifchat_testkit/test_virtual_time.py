@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gifchat_testkit.turned_time import TurnedTimeLoop, settle
+from gifchat_testkit.virtual_time import VirtualTimeLoop, settle
 
 
 def test_waiting_takes_no_time_and_keeps_its_order() -> None:
@@ -20,7 +20,7 @@ def test_waiting_takes_no_time_and_keeps_its_order() -> None:
         return loop.time() - started_at_s
 
     began_at_s = time.monotonic()
-    with asyncio.Runner(loop_factory=TurnedTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         assert runner.run(wait()) == pytest.approx(3_600)
     assert seen == ["first", "second", "last"]
     assert time.monotonic() - began_at_s < 5
@@ -40,7 +40,7 @@ def test_settling_runs_everything_that_needs_no_time() -> None:
         await settle()
         assert task.done()
 
-    with asyncio.Runner(loop_factory=TurnedTimeLoop) as runner:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(wait())
     assert len(seen) == 50
 
@@ -49,7 +49,7 @@ def test_a_wait_that_can_never_end_fails_at_once() -> None:
     async def wait() -> None:
         await asyncio.Event().wait()
 
-    loop = TurnedTimeLoop()
+    loop = VirtualTimeLoop()
     task = loop.create_task(wait())
     with pytest.raises(RuntimeError, match="no timer is left"):
         loop.run_until_complete(task)
