@@ -9,19 +9,17 @@ from typing import Any, BinaryIO
 import structlog
 
 
-class BestEffortStream:
+class _BestEffortStream:
     """A stream for log lines. If a line cannot be written (a full disk, a closed pipe), it is lost, as in `logging`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
     def write(self, line: bytes) -> None:
-        """Write a line, or lose it."""
         with suppress(OSError, ValueError):
             self._file.write(line)
 
     def flush(self) -> None:
-        """Flush what was written."""
         with suppress(OSError, ValueError):
             self._file.flush()
 
@@ -57,7 +55,7 @@ def configure_logs(level: str, log_format: str, node_name: str) -> None:
     # Our own lines bypass `logging`, which costs four times as much: the gateway logs every client that connects.
     structlog.configure(
         processors=[*shared, *last, _encode],
-        logger_factory=structlog.BytesLoggerFactory(BestEffortStream(sys.stdout.buffer)),  # type: ignore[arg-type]
+        logger_factory=structlog.BytesLoggerFactory(_BestEffortStream(sys.stdout.buffer)),  # type: ignore[arg-type]
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

@@ -1,6 +1,11 @@
 """The origin check: pages of other sites may neither open sockets nor change state."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from starlette.requests import Request
+
+from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -14,6 +19,11 @@ def origin_allowed(origins: Sequence[str], allowed: Collection[str]) -> bool:
     return not origins or (len(origins) == 1 and origins[0] in allowed)
 
 
-def is_forged(method: str, origins: Sequence[str], allowed: Collection[str]) -> bool:
-    """Whether another site's page makes a browser send this state-changing request."""
-    return method not in _SAFE_METHODS and not origin_allowed(origins, allowed)
+def same_origin(allowed: Collection[str]) -> Callable[[Request], Awaitable[None]]:
+    """Return a route dependency that refuses state-changing requests from other sites' pages (`ORIGIN_REFUSED`)."""
+
+    async def check(request: Request) -> None:
+        if request.method not in _SAFE_METHODS and not origin_allowed(request.headers.getlist("origin"), allowed):
+            raise Refused(errors.ORIGIN_REFUSED)
+
+    return check

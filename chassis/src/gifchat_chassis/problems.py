@@ -43,9 +43,7 @@ def problem_response(
     if wrong:
         body["errors"] = list(wrong)
     response = JSONResponse(body, code.status, headers, media_type=MEDIA_TYPE)
-    response.headers["Content-Language"] = language
-    response.headers["Vary"] = "Accept-Language"
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update({"Content-Language": language, "Vary": "Accept-Language", "Cache-Control": "no-store"})
     if code.retry:
         response.headers["Retry-After"] = retry_after(retry_after_s)
     return response

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.http_methods import Methods
-from gifchat_chassis.origin import is_forged
+from gifchat_chassis.origin import same_origin
 from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
@@ -46,11 +46,7 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
         async with client:
             yield
 
-    async def refuse_foreign_origins(request: Request) -> None:
-        if is_forged(request.method, request.headers.getlist("origin"), settings.allowed_origins):
-            raise Refused(errors.ORIGIN_REFUSED)
-
-    app = FastAPI(lifespan=lifespan, openapi_url=None, dependencies=[Depends(refuse_foreign_origins)])
+    app = FastAPI(lifespan=lifespan, openapi_url=None, dependencies=[Depends(same_origin(settings.allowed_origins))])
     app.router.routes.extend(health_routes(_readiness))
     app.include_router(session_router())
     app.include_router(pages_router(rooms_api or client, pages))

@@ -8,7 +8,7 @@ from fastapi.security import APIKeyCookie
 
 from gifchat_chassis.client_address import rate_limit_key
 from gifchat_chassis.internal_token import InternalToken
-from gifchat_chassis.origin import is_forged
+from gifchat_chassis.origin import same_origin
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
@@ -39,7 +39,7 @@ class Guards:
     ) -> None:
         self._signatures = signatures
         self._access = access
-        self._allowed_origins = frozenset(allowed_origins)
+        self.same_origin = same_origin(frozenset(allowed_origins))
         self._internal_token = InternalToken(internal_token)
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
@@ -48,11 +48,6 @@ class Guards:
         if session_id is None:
             raise Refused(errors.SESSION_REQUIRED)
         return Identity.of_session(session_id)
-
-    async def same_origin(self, request: Request) -> None:
-        """Refuse state-changing requests that a browser sends for another site's page."""
-        if is_forged(request.method, request.headers.getlist("origin"), self._allowed_origins):
-            raise Refused(errors.ORIGIN_REFUSED)
 
     async def internal_only(self, request: Request) -> None:
         """Refuse callers without the internal token."""

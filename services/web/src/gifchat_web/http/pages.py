@@ -40,7 +40,6 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room")
     async def new_room_form(request: Request) -> Response:
-        """Show the form for a new room."""
         return _form(request)
 
     @router.post("/room")

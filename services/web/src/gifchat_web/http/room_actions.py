@@ -17,7 +17,6 @@ def room_actions_router(rooms_api: RoomsApi) -> APIRouter:
 
     @router.delete("/room/{room_id}")
     async def remove_room(request: Request, room_id: str) -> Response:
-        """Remove the user's own room and its messages."""
         await rooms_api.remove_room(caller_of(request), room_id_of(room_id))
         return PlainTextResponse("ok")
 
