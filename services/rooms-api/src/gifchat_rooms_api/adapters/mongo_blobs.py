@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from bson import ObjectId
 from gridfs.asynchronous import AsyncGridFSBucket, AsyncGridOut
 from gridfs.errors import NoFile
-from pymongo import AsyncMongoClient, WriteConcern
-from pymongo.read_concern import ReadConcern
+from pymongo import AsyncMongoClient
 
-from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable
+from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable
 from gifchat_rooms_api.ports import Blob, BlobId, StoreUnavailableError
 
 BUCKET = "gif_files"
@@ -23,9 +22,7 @@ class MongoBlobs:
     """`ports.BlobStore` on GridFS."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str) -> None:
-        self._database = client.get_database(
-            database, read_concern=ReadConcern("majority"), write_concern=WriteConcern(w="majority", j=True)
-        )
+        self._database = majority_database(client, database)
         self._bucket = AsyncGridFSBucket(self._database, BUCKET)
 
     async def put(self, blob_id: BlobId, data: bytes) -> None:

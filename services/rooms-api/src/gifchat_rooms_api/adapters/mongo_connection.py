@@ -1,4 +1,4 @@
-"""What all MongoDB adapters share: the client, deadlines, the mapping of errors to those of the ports, and times."""
+"""What all MongoDB adapters share: client, guarantees, deadlines, times, and the mapping of errors to the ports'."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import InvalidOperation, PyMongoError, ServerSelectionTimeoutError, WaitQueueTimeoutError
+from pymongo.read_concern import ReadConcern
 
 from gifchat_rooms_api.ports import OutcomeUnknownError, StoreClosedError, StoreUnavailableError
 
@@ -23,9 +25,13 @@ def mongo_client(url: str) -> AsyncMongoClient[Document]:
         appname="rooms-api",
         serverSelectionTimeoutMS=2_000,
         connectTimeoutMS=2_000,
-        w="majority",
-        journal=True,
-        readConcernLevel="majority",
+    )
+
+
+def majority_database(client: AsyncMongoClient[Document], name: str) -> AsyncDatabase[Document]:
+    """Return the database with reads of what a majority has, and writes that a majority has journaled."""
+    return client.get_database(
+        name, read_concern=ReadConcern("majority"), write_concern=WriteConcern(w="majority", j=True)
     )
 
 

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from bson import ObjectId
-from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, WriteConcern
-from pymongo.read_concern import ReadConcern
+from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 
 from gifchat_contracts.ids import GifId
-from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable
+from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable
 from gifchat_rooms_api.domain.gif import Format, StoredGif
 from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord, PendingBlobs
 
@@ -34,11 +33,8 @@ class MongoGifs:
     """`ports.Gifs` on MongoDB."""
 
     def __init__(self, client: AsyncMongoClient[Document], database: str) -> None:
-        majority = client.get_database(
-            database, read_concern=ReadConcern("majority"), write_concern=WriteConcern(w="majority", j=True)
-        )
-        self._gifs = majority[COLLECTION]
-        self._pending = majority[PENDING_COLLECTION]
+        majority = majority_database(client, database)
+        self._gifs, self._pending = majority[COLLECTION], majority[PENDING_COLLECTION]
 
     async def create_indexes(self) -> None:
         """Create the indexes that sweeps need; idempotent."""

@@ -5,9 +5,8 @@ Collection `leases`, one document per task: {_id, holder, until}.
 
 from pymongo import AsyncMongoClient, ReturnDocument
 from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
-from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable
+from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable
 
 _TIMEOUT_S = 2.0
 
@@ -17,7 +16,7 @@ class MongoLeadership:
 
     def __init__(self, client: AsyncMongoClient[Document], database: str, task: str, holder: str) -> None:
         """`holder` identifies this process and no other."""
-        self._leases = client[database].get_collection("leases", write_concern=WriteConcern(w="majority", j=True))
+        self._leases = majority_database(client, database)["leases"]
         self._task = task
         self._holder = holder
 

@@ -14,13 +14,11 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, PyMongoError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable, unrepeatable, utc
+from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.message import (
     Content,
     Deletion,
@@ -66,12 +64,8 @@ class MongoMessages:
     def __init__(self, client: AsyncMongoClient[Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
         self._client = client
         self._timeout_s = timeout_s
-        self._rooms = client[database].get_collection("rooms", read_concern=ReadConcern("majority"))
-        self._messages = client[database].get_collection(
-            COLLECTION,
-            read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern(w="majority", j=True),
-        )
+        majority = majority_database(client, database)
+        self._rooms, self._messages = majority["rooms"], majority[COLLECTION]
 
     async def create_indexes(self) -> None:
         """Create the indexes that this class needs for its guarantees; idempotent."""
@@ -162,10 +156,7 @@ class MongoMessages:
 
     async def written_since(self, moment: datetime) -> Collection[RoomId]:
         """See `ports.MessageLog`. An index covers this query."""
-        pipeline: list[Document] = [
-            {"$match": {"created_at": {"$gte": moment}}},
-            {"$group": {"_id": "$room"}},
-        ]
+        pipeline: list[Document] = [{"$match": {"created_at": {"$gte": moment}}}, {"$group": {"_id": "$room"}}]
         with repeatable(self._timeout_s):
             cursor = await self._messages.aggregate(pipeline)
             return {RoomId(str(row["_id"])) async for row in cursor}

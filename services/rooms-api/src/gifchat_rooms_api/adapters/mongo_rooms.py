@@ -15,11 +15,9 @@ from datetime import UTC, datetime, timedelta
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from gifchat_contracts.ids import Epoch, RoomId, UserId
-from gifchat_rooms_api.adapters.mongo_connection import Document, repeatable, unrepeatable, utc
+from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction, Until
 from gifchat_rooms_api.domain.room import Room, RoomChange, fold_title
 from gifchat_rooms_api.ports import RoomCursor, Sort
@@ -44,12 +42,8 @@ class MongoRooms:
     def __init__(self, client: AsyncMongoClient[Document], database: str, timeout_s: float = _TIMEOUT_S) -> None:
         self._client = client
         self._timeout_s = timeout_s
-        majority = {
-            "read_concern": ReadConcern("majority"),
-            "write_concern": WriteConcern(w="majority", j=True),
-        }
-        self._rooms = client[database].get_collection(COLLECTION, **majority)  # type: ignore[arg-type]
-        self._removed = client[database].get_collection(REMOVED_COLLECTION, **majority)  # type: ignore[arg-type]
+        majority = majority_database(client, database)
+        self._rooms, self._removed = majority[COLLECTION], majority[REMOVED_COLLECTION]
 
     async def create_indexes(self) -> None:
         """Create the indexes that the queries of this class need; idempotent."""
@@ -131,9 +125,7 @@ class MongoRooms:
         with unrepeatable(self._timeout_s):
             async with self._client.start_session() as session:
                 return await session.with_transaction(
-                    remove_and_record,
-                    read_concern=ReadConcern("majority"),
-                    write_concern=WriteConcern(w="majority", j=True),
+                    remove_and_record, self._rooms.read_concern, self._rooms.write_concern
                 )
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
