@@ -10,7 +10,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
 from gifchat_rooms_api.domain.gif import Format, StoredGif
-from gifchat_rooms_api.domain.message import event_of, payload_of
+from gifchat_rooms_api.domain.message import payload_of
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord
 from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
@@ -56,7 +56,7 @@ class World:
     @property
     def events(self) -> list[tuple[str, object]]:
         assert self.room
-        return [(event_of(entry), payload_of(ROOM, self.room.epoch, entry)) for entry in self.log.entries[ROOM]]
+        return [(entry.draft.fact.event, payload_of(ROOM, self.room.epoch, entry)) for entry in self.log.entries[ROOM]]
 
     def _new_id(self) -> str:
         return f"{next(self._ids):024x}"

@@ -208,13 +208,14 @@ def _document(room: ObjectId, entry: LogEntry) -> Document:
         "_id": ObjectId(draft.entry_id),
         "room": room,
         "seq": entry.seq,
+        "kind": int(draft.fact.kind),
         "created_at": entry.created_at,
         "user_id": draft.user_id,
         "client_message_id": draft.key,
     }
     match draft.fact:
         case Message(color, content):
-            document |= {"kind": int(Kind.CHAT), "color": color}
+            document["color"] = color
             match content:
                 case Text(text):
                     document["text"] = text
@@ -223,9 +224,9 @@ def _document(room: ObjectId, entry: LogEntry) -> Document:
                 case Redacted():
                     document["deleted"] = True
         case Deletion(target_seq, target_id):
-            document |= {"kind": int(Kind.CHAT_DELETED), "target_seq": target_seq, "target_id": target_id}
+            document |= {"target_seq": target_seq, "target_id": target_id}
         case SlowModeChange(slow_mode_s):
-            document |= {"kind": int(Kind.NOTICE), "slow_mode_s": slow_mode_s}
+            document["slow_mode_s"] = slow_mode_s
     return document
 
 

@@ -6,7 +6,7 @@ An entry is a `Draft` until the group commit assigns it a seq. A stored entry is
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import assert_never
+from typing import ClassVar, assert_never
 
 from gifchat_contracts import events, limits, socket_events
 from gifchat_contracts.codec import Frame, Kind
@@ -48,6 +48,8 @@ Content = Text | Gif | Redacted
 class Message:
     """A message that a user posted."""
 
+    kind: ClassVar = Kind.CHAT
+    event: ClassVar = socket_events.CHAT
     color: str
     content: Content
 
@@ -56,6 +58,8 @@ class Message:
 class Deletion:
     """The owner deleted the message at `target_seq`."""
 
+    kind: ClassVar = Kind.CHAT_DELETED
+    event: ClassVar = socket_events.CHAT_DELETED
     target_seq: int
     target_id: str
 
@@ -64,10 +68,13 @@ class Deletion:
 class SlowModeChange:
     """The owner set how long each user must wait between two messages; 0 ends slow mode."""
 
+    kind: ClassVar = Kind.NOTICE
+    event: ClassVar = socket_events.NOTICE
     slow_mode_s: int
 
 
 Fact = Message | Deletion | SlowModeChange
+"""What an entry says, with the kind of its frame and the name of its event on the wire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,30 +136,6 @@ def notice_key(entry_id: str) -> str:
     return f"notice:{entry_id}"
 
 
-def kind_of(entry: LogEntry) -> Kind:
-    """Return the kind of frame that carries the entry."""
-    match entry.draft.fact:
-        case Message():
-            return Kind.CHAT
-        case Deletion():
-            return Kind.CHAT_DELETED
-        case SlowModeChange():
-            return Kind.NOTICE
-        case other:
-            assert_never(other)
-
-
-def event_of(entry: LogEntry) -> str:
-    """Return the name of the entry's event on the wire."""
-    match kind_of(entry):
-        case Kind.CHAT:
-            return socket_events.CHAT
-        case Kind.CHAT_DELETED:
-            return socket_events.CHAT_DELETED
-        case _:
-            return socket_events.NOTICE
-
-
 def payload_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> EntryPayload:
     """Return the event's payload: the same in the reply to a POST, in the history and on a channel."""
     match entry.draft.fact:
@@ -212,9 +195,5 @@ def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Messag
 
 def frame_of(room_id: RoomId, epoch: Epoch, entry: LogEntry) -> Frame:
     """Return the frame that carries the entry on the room's channel."""
-    return Frame(
-        kind=kind_of(entry),
-        body=events.body(event_of(entry), payload_of(room_id, epoch, entry)),
-        epoch=epoch,
-        seq=entry.seq,
-    )
+    fact = entry.draft.fact
+    return Frame(fact.kind, events.body(fact.event, payload_of(room_id, epoch, entry)), epoch, entry.seq)

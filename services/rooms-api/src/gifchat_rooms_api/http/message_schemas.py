@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gifchat_contracts import limits
-from gifchat_rooms_api.domain.message import event_of, kind_of, payload_of, valid_text
+from gifchat_rooms_api.domain.message import payload_of, valid_text
 from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -175,7 +175,8 @@ def history_page(page: Page) -> Mapping[str, Any]:
         "epoch": page.epoch,
         "head": page.head,
         "items": [
-            {"event": event_of(entry), "data": payload_of(page.room_id, page.epoch, entry)} for entry in page.entries
+            {"event": entry.draft.fact.event, "data": payload_of(page.room_id, page.epoch, entry)}
+            for entry in page.entries
         ],
         "has_more": page.has_more,
     }
@@ -188,9 +189,9 @@ def log_page(page: Page) -> Mapping[str, Any]:
         "head": page.head,
         "items": [
             {
-                "event": event_of(entry),
+                "event": entry.draft.fact.event,
                 "seq": entry.seq,
-                "kind": int(kind_of(entry)),
+                "kind": int(entry.draft.fact.kind),
                 "data": payload_of(page.room_id, page.epoch, entry),
             }
             for entry in page.entries
