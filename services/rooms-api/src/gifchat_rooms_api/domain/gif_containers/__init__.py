@@ -1,5 +1,6 @@
 """Walkers over the bytes of four image formats. They follow the container from block to block and decode nothing.
 
 A walker measures the picture and copies the blocks that are needed to show it. It drops everything else: comments,
-EXIF, XMP, thumbnails, unknown blocks, and any bytes after the end of the picture.
+EXIF, XMP, thumbnails, unknown blocks, and any bytes after the end of the picture. Every walker raises `BrokenError` and
+`TooManyPixelsError` (see `reading`).
 """

@@ -14,10 +14,6 @@ def walk(data: bytes) -> Walked:
     """Measure a GIF and drop comments, plain texts, unknown extensions, and any bytes after the trailer.
 
     The canvas grows to hold every frame, as it does in decoders. A file without a trailer is truncated.
-
-    Raises:
-        BrokenError: see `reading`.
-        TooManyPixelsError: see `reading`.
     """
     cursor = Cursor(data)
     clean = bytearray(cursor.take(6))

@@ -17,12 +17,7 @@ _LOWER_CASE = 0x20
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a PNG and drop texts, EXIF, times, unknown chunks, and any bytes after `IEND`.
-
-    Raises:
-        BrokenError: see `reading`; also for a wrong checksum or chunks in an invalid order.
-        TooManyPixelsError: see `reading`.
-    """
+    """Measure a PNG and drop texts, EXIF, times, unknown chunks, and any bytes after `IEND`."""
     cursor = Cursor(data, len(SIGNATURE))
     clean = bytearray(SIGNATURE)
     name, header = _chunk(cursor, clean, keep=True)
@@ -103,11 +98,7 @@ class _Animation:
         self.first_is_default |= not self.pixels_begun
 
     def pictures(self) -> int:
-        """Return how many pictures must be decoded: the frames, plus the default picture if it is not a frame.
-
-        Raises:
-            BrokenError: the number of frames differs from the declared one.
-        """
+        """Return how many pictures must be decoded: the frames, plus the default picture if it is not a frame."""
         if self.declared is None:
             self.budget.add_frame()
             return 1

@@ -31,7 +31,7 @@ class Walked:
 
 
 class Cursor:
-    """Reads `data` from `position` to `end`, at most `MAX_READS` times."""
+    """Reads `data` from `position` to `end`, at most `MAX_READS` times. Further reads raise `BrokenError`."""
 
     __slots__ = ("_reads", "data", "end", "position")
 
@@ -47,21 +47,13 @@ class Cursor:
         return self.position >= self.end
 
     def take(self, count: int) -> bytes:
-        """Return the next `count` bytes.
-
-        Raises:
-            BrokenError: fewer bytes are left.
-        """
+        """Return the next `count` bytes."""
         start = self.position
         self.skip(count)
         return self.data[start : self.position]
 
     def skip(self, count: int) -> None:
-        """Skip `count` bytes.
-
-        Raises:
-            BrokenError: fewer bytes are left, or this is one read more than `MAX_READS`.
-        """
+        """Skip `count` bytes."""
         self._reads += 1
         if self._reads > MAX_READS:
             raise BrokenError(f"more than {MAX_READS} blocks")
@@ -70,28 +62,22 @@ class Cursor:
         self.position += count
 
     def byte(self) -> int:
-        """Return the next byte.
-
-        Raises:
-            BrokenError: no byte is left.
-        """
+        """Return the next byte."""
         at = self.position
         self.skip(1)
         return self.data[at]
 
 
 class PixelBudget:
-    """Counts the pixels that a decoder would have to process, and stops a walker at the limits."""
+    """Counts the pixels that a decoder would have to process.
+
+    Every method raises `TooManyPixelsError` if a side, the number of frames or the total of pixels is over its limit.
+    """
 
     __slots__ = ("frames", "height", "width")
 
     def __init__(self, width: int, height: int) -> None:
-        """Start with a canvas of this size.
-
-        Raises:
-            BrokenError: a side is 0.
-            TooManyPixelsError: a side is over the limit.
-        """
+        """Start with a canvas of this size. Raise `BrokenError` if a side is 0."""
         self.width = 0
         self.height = 0
         self.frames = 0
@@ -100,11 +86,7 @@ class PixelBudget:
         self.grow(width, height)
 
     def grow(self, width: int, height: int) -> None:
-        """Grow the canvas to at least this size.
-
-        Raises:
-            TooManyPixelsError: a side, or the total of all frames so far, is over the limit.
-        """
+        """Grow the canvas to at least this size. All frames so far then count as that large."""
         self.width = max(self.width, width)
         self.height = max(self.height, height)
         if max(self.width, self.height) > limits.GIF_MAX_SIDE:
@@ -112,20 +94,12 @@ class PixelBudget:
         self._check_total()
 
     def add_frame(self) -> None:
-        """Count one more frame of the size of the canvas.
-
-        Raises:
-            TooManyPixelsError: the number of frames, or the total number of pixels, is over the limit.
-        """
+        """Count one more frame of the size of the canvas."""
         self.frames += 1
         self._check_total()
 
-    def require(self, width: int, height: int, left: int = 0, top: int = 0) -> None:
-        """Check that a rectangle has an area and lies within the canvas.
-
-        Raises:
-            BrokenError: it is empty or exceeds the canvas.
-        """
+    def require(self, width: int, height: int, left: int, top: int) -> None:
+        """Raise `BrokenError` unless a rectangle has an area and lies within the canvas."""
         if width == 0 or height == 0 or left + width > self.width or top + height > self.height:
             raise BrokenError(f"{width} x {height} at {left},{top} on {self.width} x {self.height}")
 

@@ -14,12 +14,7 @@ _LOSSLESS_START = 0x2F
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container.
-
-    Raises:
-        BrokenError: see `reading`; also if the pixels have a different size than declared.
-        TooManyPixelsError: see `reading`.
-    """
+    """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container."""
     header = Cursor(data, len(RIFF))
     size = int.from_bytes(header.take(4), "little")
     cursor = Cursor(data, header.position, header.position + size)
