@@ -114,7 +114,7 @@ class Storage:
     async def content(self, gif_id: GifId, extension: str) -> bytes:
         file = await self.open(gif_id, extension)
         assert file is not None
-        return b"".join([piece async for piece in file.read(0, file.size)])
+        return b"".join([piece async for piece in file.blob.read(0, file.ref.size)])
 
     async def check_not_dangling(self, gif_id: GifId) -> None:
         record = await self.gifs.get(gif_id)
@@ -158,8 +158,8 @@ async def test_an_uploaded_gif_and_its_still_can_be_opened(storage: Storage) -> 
     file, still = await storage.open(gif.gif_id, "gif"), await storage.open(gif.gif_id, "still.png")
     assert file is not None
     assert still is not None
-    assert (file.content_type, file.size, file.digest) == ("image/gif", gif.size, gif.gif_id)
-    assert (still.content_type, still.size) == ("image/png", len(STILL))
+    assert (file.content_type, file.ref.size, file.ref.digest) == ("image/gif", gif.size, gif.gif_id)
+    assert (still.content_type, still.ref.size) == ("image/png", len(STILL))
     assert examine(await storage.content(gif.gif_id, "gif")).data == examine(GIF).data
     assert await storage.content(gif.gif_id, "still.png") == STILL
 

@@ -5,6 +5,7 @@ import pytest
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
+from gifchat_rooms_api.ports import StoreUnavailableError
 from gifchat_testkit.fakes.message_log import ReplyLost, Unreachable
 
 from .conftest import ANNE, OWNER, ROOM, World, anyone
@@ -50,7 +51,8 @@ async def test_only_the_owner_can_delete_and_only_messages(world: World) -> None
     assert await code_of_delete(ANNE, 1) == "not_owner"
     assert await code_of_delete(OWNER, 2) == "message_not_found"
     world.log.faults.append(Unreachable())
-    assert await code_of_delete(OWNER, 1) == "unavailable"
+    with pytest.raises(StoreUnavailableError):
+        await world.delete_message.delete(ROOM, OWNER.user_id, 1)
     assert [event for event, _ in world.events] == ["chat"]
     world.room = None
     assert await code_of_delete(OWNER, 1) == "room_not_found"

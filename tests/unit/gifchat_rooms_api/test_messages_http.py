@@ -18,6 +18,7 @@ from gifchat_rooms_api.http.problems import answer_with_problems
 from gifchat_rooms_api.ports import Membership, RoomOccupancy
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
+from gifchat_testkit.fakes.message_log import Unreachable
 
 from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World
 
@@ -76,6 +77,15 @@ async def post(client: httpx.AsyncClient, key: str, **fields: Any) -> dict[str, 
     assert response.status_code == 201, response.text
     payload: dict[str, Any] = response.json()
     return payload
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", URL), ("DELETE", f"{URL}/1"), ("GET", LOG_URL)])
+async def test_a_read_or_a_deletion_is_unavailable_without_the_store(
+    client: httpx.AsyncClient, world: World, method: str, path: str
+) -> None:
+    world.log.faults.append(Unreachable())
+    response = await client.request(method, path, headers=as_user("owner"))
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
 
 
 async def test_a_post_and_its_retry_return_the_stored_message(client: httpx.AsyncClient) -> None:

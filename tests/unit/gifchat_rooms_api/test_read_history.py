@@ -2,12 +2,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gifchat_contracts import errors
-from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.message import Draft, LogEntry, SlowModeChange
-from gifchat_rooms_api.use_cases.read_history import After, Before, Newest, Range, ReadHistory
+from gifchat_rooms_api.ports import StoreUnavailableError
+from gifchat_rooms_api.use_cases.read_history import NEWEST, After, Before, Range, ReadHistory
 from gifchat_testkit.fakes.message_log import FakeMessageLog, Unreachable
 from gifchat_testkit.fakes.rooms import room_of
 
@@ -31,16 +30,16 @@ async def log() -> FakeMessageLog:
 async def test_the_newest_page_needs_no_second_query_for_the_head() -> None:
     log = FakeMessageLog({ROOM.room_id: ROOM.epoch})
     log.faults.extend([None, Unreachable()])
-    page = await ReadHistory(log).page(ROOM, Newest(), 50)
+    page = await ReadHistory(log).page(ROOM, NEWEST, 50)
     assert (page.head, list(page.entries)) == (0, [])
 
 
 @pytest.mark.parametrize(
     ("wanted", "limit", "seqs", "has_more"),
     [
-        (Newest(), 3, [8, 9, 10], True),
-        (Newest(), 10, list(range(1, 11)), False),
-        (Newest(), 11, list(range(1, 11)), False),
+        (NEWEST, 3, [8, 9, 10], True),
+        (NEWEST, 10, list(range(1, 11)), False),
+        (NEWEST, 11, list(range(1, 11)), False),
         (Before(8), 3, [5, 6, 7], True),
         (Before(4), 3, [1, 2, 3], False),
         (Before(1), 3, [], False),
@@ -59,7 +58,7 @@ async def test_a_page_has_the_requested_entries(
     assert (page.epoch, page.head) == (ROOM.epoch, 10)
 
 
-@pytest.mark.parametrize("wanted", [Newest(), Before(1), After(0)])
+@pytest.mark.parametrize("wanted", [NEWEST, Before(1), After(0)])
 async def test_a_page_of_an_empty_log_is_empty(wanted: Range) -> None:
     page = await ReadHistory(FakeMessageLog({})).page(ROOM, wanted, 50)
     assert (page.head, page.entries, page.has_more) == (0, [], False)
@@ -72,9 +71,8 @@ async def test_heads_are_positions(log: FakeMessageLog) -> None:
 async def test_reading_is_unavailable_without_the_store(log: FakeMessageLog) -> None:
     history = ReadHistory(log)
     log.faults.append(Unreachable())
-    with pytest.raises(Refused) as refused:
-        await history.page(ROOM, Newest(), 50)
-    assert refused.value.code is errors.UNAVAILABLE
+    with pytest.raises(StoreUnavailableError):
+        await history.page(ROOM, NEWEST, 50)
     log.faults.append(Unreachable())
-    with pytest.raises(Refused):
+    with pytest.raises(StoreUnavailableError):
         await history.heads([ROOM.room_id])

@@ -19,21 +19,16 @@ OVERHEAD_MAX_BYTES = 64 * 1024
 BODY_MAX_BYTES = limits.GIF_MAX_BYTES + OVERHEAD_MAX_BYTES
 READ_TIMEOUT_S = 60.0
 
+_FIELD_SCHEMA = {
+    "type": "string",
+    "format": "binary",
+    "description": f"GIF, PNG, JPEG or WebP, at most {limits.GIF_MAX_BYTES} bytes.",
+}
 REQUEST_BODY: dict[str, Any] = {
     "required": True,
     "content": {
         "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "properties": {
-                    FIELD: {
-                        "type": "string",
-                        "format": "binary",
-                        "description": f"GIF, PNG, JPEG or WebP, at most {limits.GIF_MAX_BYTES} bytes.",
-                    }
-                },
-                "required": [FIELD],
-            }
+            "schema": {"type": "object", "properties": {FIELD: _FIELD_SCHEMA}, "required": [FIELD]},
         }
     },
 }

@@ -1,8 +1,8 @@
 """GIFs: upload one into a room, and serve them to everyone."""
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -20,24 +20,23 @@ from gifchat_rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_ran
 from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, read_gif
 from gifchat_rooms_api.http.message_schemas import GifIdText, RoomIdText
-from gifchat_rooms_api.http.problems import problem, problems
+from gifchat_rooms_api.http.problems import MEMBER_PROBLEMS, problem, problems
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule
 from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 
 MAX_UPLOADS = 32
-"""Concurrent uploads in this process. Each holds up to two copies of 10 MiB until the GIF is stored."""
+"""Concurrent uploads in this process; further ones are refused before their bodies are read.
+
+Each holds up to two copies of 10 MiB until the GIF is stored.
+"""
 
 _UPLOAD_PROBLEMS = (
-    errors.SESSION_REQUIRED,
+    *MEMBER_PROBLEMS,
     errors.ORIGIN_REFUSED,
-    errors.ROOM_NOT_FOUND,
-    errors.NOT_A_MEMBER,
-    errors.BANNED,
-    errors.KICKED,
     errors.MUTED,
-    errors.ADMISSION_UNAVAILABLE,
     errors.RATE_LIMITED,
     errors.MALFORMED,
     errors.GIF_WRONG_TYPE,
@@ -74,7 +73,7 @@ class Upload(BaseModel):
 def gifs_router(upload: UploadGif, rooms: Rooms, *, guards: Guards, clock: Callable[[], datetime]) -> APIRouter:
     """Return the route `/rooms/{room_id}/gifs`."""
     router = APIRouter(prefix="/rooms/{room_id}/gifs", tags=["gifs"])
-    slots = _UploadSlots(MAX_UPLOADS)
+    slots = asyncio.Semaphore(MAX_UPLOADS)
 
     @router.post(
         "",
@@ -90,12 +89,11 @@ def gifs_router(upload: UploadGif, rooms: Rooms, *, guards: Guards, clock: Calla
         rule: Annotated[Rule, Depends(guards.writer_rule)],
     ) -> JSONResponse:
         """Upload a GIF, to post it with a message. A GIF that no message shows is removed after a while."""
-        room = await rooms.get(RoomId(room_id))
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        rule(room, clock())
+        rule(await existing_room(rooms, RoomId(room_id)), clock())
         await upload.count(sender.user_id, address_of(request))
-        with slots.take():
+        if slots.locked():
+            raise Refused(errors.UNAVAILABLE)
+        async with slots:
             stored = await upload.upload(await read_gif(request))
         return JSONResponse(_upload(stored), status_code=201, headers={"Location": gif_url(stored.file)})
 
@@ -130,18 +128,18 @@ def gif_files_router(gifs: OpenGif) -> APIRouter:
         if named is None:
             raise Refused(errors.GIF_NOT_FOUND)
         found = await gifs.open(GifId(named[1]), named[2])
-        headers = _SECURITY_HEADERS | {"ETag": f'"{found.digest}"', "Cache-Control": _CACHE_FOR_EVER}
+        headers = _SECURITY_HEADERS | {"ETag": f'"{found.ref.digest}"', "Cache-Control": _CACHE_FOR_EVER}
         if matches(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         if request.method != "GET" or if_range not in (None, headers["ETag"]):
             wanted = None
         try:
-            part = byte_range(wanted, found.size)
+            part = byte_range(wanted, found.ref.size)
         except UnsatisfiableRangeError:
             return problem(
                 request,
                 errors.RANGE_NOT_SATISFIABLE,
-                headers={"Content-Range": f"bytes */{found.size}", **_SECURITY_HEADERS},
+                headers={"Content-Range": f"bytes */{found.ref.size}", **_SECURITY_HEADERS},
             )
         headers |= {"Accept-Ranges": "bytes", "Content-Disposition": f'inline; filename="{file}"'}
         return _part_of(found, part, headers, body=request.method == "GET")
@@ -150,14 +148,14 @@ def gif_files_router(gifs: OpenGif) -> APIRouter:
 
 
 def _part_of(file: GifFile, part: tuple[int, int] | None, headers: dict[str, str], *, body: bool) -> Response:
-    start, stop = part or (0, file.size)
+    start, stop = part or (0, file.ref.size)
     headers["Content-Length"] = str(stop - start)
     if part is not None:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.ref.size}"
     status = 200 if part is None else 206
     if not body:
         return Response(status_code=status, headers=headers, media_type=file.content_type)
-    return StreamingResponse(file.read(start, stop), status, headers, media_type=file.content_type)
+    return StreamingResponse(file.blob.read(start, stop), status, headers, media_type=file.content_type)
 
 
 def _upload(gif: StoredGif) -> dict[str, str | int]:
@@ -172,20 +170,3 @@ def _upload(gif: StoredGif) -> dict[str, str | int]:
         "url": gif_url(gif.file),
         "still_url": still_url(gif.gif_id),
     }
-
-
-class _UploadSlots:
-    """Bounds concurrent uploads; refuses further ones before their bodies are read."""
-
-    def __init__(self, slots: int) -> None:
-        self._free = slots
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        if self._free == 0:
-            raise Refused(errors.UNAVAILABLE)
-        self._free -= 1
-        try:
-            yield
-        finally:
-            self._free += 1

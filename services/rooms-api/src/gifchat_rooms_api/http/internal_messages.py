@@ -16,7 +16,8 @@ from gifchat_rooms_api.http.messages import post, range_of
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.check_access import seated_rule
 from gifchat_rooms_api.use_cases.post_message import PostMessage
-from gifchat_rooms_api.use_cases.read_history import Newest, ReadHistory
+from gifchat_rooms_api.use_cases.read_history import NEWEST, ReadHistory
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 
 def internal_messages_router(
@@ -37,11 +38,9 @@ def internal_messages_router(
     ) -> JSONResponse:
         """Return entries after or before a seq, or the newest ones, each with the fields of a frame's header."""
         wanted = range_of(before, after)
-        if newest is not None and wanted != Newest():
+        if newest is not None and wanted != NEWEST:
             raise Refused(errors.VALIDATION_FAILED)
-        room = await rooms.get(RoomId(room_id))
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
+        room = await existing_room(rooms, RoomId(room_id))
         return JSONResponse(log_page(await history.page(room, wanted, newest or limit)))
 
     @router.post("/rooms/{room_id}/messages", status_code=201)

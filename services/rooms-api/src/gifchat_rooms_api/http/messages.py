@@ -15,39 +15,24 @@ from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
-from gifchat_rooms_api.http.problems import problems
+from gifchat_rooms_api.http.problems import BODY_PROBLEMS, MEMBER_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
 from gifchat_rooms_api.use_cases.group_commit import Rule
 from gifchat_rooms_api.use_cases.post_message import PostMessage
-from gifchat_rooms_api.use_cases.read_history import After, Before, Newest, Range, ReadHistory
+from gifchat_rooms_api.use_cases.read_history import After, Before, Range, ReadHistory
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
-_COMMON_PROBLEMS = (errors.SESSION_REQUIRED, errors.ROOM_NOT_FOUND, errors.VALIDATION_FAILED, errors.UNAVAILABLE)
-_READ_PROBLEMS = (
-    *_COMMON_PROBLEMS,
-    errors.NOT_A_MEMBER,
-    errors.BANNED,
-    errors.KICKED,
-    errors.ADMISSION_UNAVAILABLE,
-)
 _POST_PROBLEMS = (
-    *_READ_PROBLEMS,
+    *MEMBER_PROBLEMS,
+    *BODY_PROBLEMS,
     errors.MUTED,
     errors.SLOW_MODE,
     errors.RATE_LIMITED,
     errors.GIF_NOT_FOUND,
     errors.OUTCOME_UNKNOWN,
-    errors.ORIGIN_REFUSED,
-    errors.MALFORMED,
-    errors.PAYLOAD_TOO_LARGE,
 )
-_DELETE_PROBLEMS = (
-    *_COMMON_PROBLEMS,
-    errors.NOT_OWNER,
-    errors.MESSAGE_NOT_FOUND,
-    errors.OUTCOME_UNKNOWN,
-    errors.ORIGIN_REFUSED,
-)
+_DELETE_PROBLEMS = (*OWNER_PROBLEMS, errors.MESSAGE_NOT_FOUND)
 
 
 def messages_router(
@@ -72,7 +57,7 @@ def messages_router(
         """Post a text or a GIF. 201 means durably stored. Retrying with the same `client_message_id` is safe."""
         return JSONResponse(await post(post_messages, RoomId(room_id), sender, body, rule), status_code=201)
 
-    @router.get("", response_model=HistoryPage, responses=problems(*_READ_PROBLEMS))
+    @router.get("", response_model=HistoryPage, responses=problems(*MEMBER_PROBLEMS))
     async def read_messages(
         room_id: RoomIdText,
         rule: Annotated[Rule, Depends(guards.reader_rule)],
@@ -82,9 +67,7 @@ def messages_router(
     ) -> JSONResponse:
         """Read the log: the newest page, or the entries before or after a seq. Entries are in ascending order."""
         wanted = range_of(before, after)
-        room = await rooms.get(RoomId(room_id))
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
+        room = await existing_room(rooms, RoomId(room_id))
         rule(room, clock())
         return JSONResponse(history_page(await history.page(room, wanted, limit)))
 
@@ -118,10 +101,8 @@ def range_of(before: int | None, after: int | None) -> Range:
         Refused: `VALIDATION_FAILED` if both ends are given.
     """
     match before, after:
-        case None, None:
-            return Newest()
-        case int(seq), None:
-            return Before(seq)
+        case _, None:
+            return Before(before)
         case None, int(seq):
             return After(seq)
         case _:

@@ -13,18 +13,11 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import Ban, Kick, ModerationAction, Mute, Until, sanction_end
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.message_schemas import RoomIdText, UserIdText
-from gifchat_rooms_api.http.problems import problems
+from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.http.room_schemas import KickRequest, Sanction, SanctionRequest
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 
-_OWNER_PROBLEMS = (
-    errors.SESSION_REQUIRED,
-    errors.ORIGIN_REFUSED,
-    errors.ROOM_NOT_FOUND,
-    errors.NOT_OWNER,
-    errors.OUTCOME_UNKNOWN,
-)
-_SANCTION_PROBLEMS = (*_OWNER_PROBLEMS, errors.TOO_MANY_SANCTIONS, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
+_SANCTION_PROBLEMS = (*OWNER_PROBLEMS, *BODY_PROBLEMS, errors.TOO_MANY_SANCTIONS)
 
 
 def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Callable[[], datetime]) -> APIRouter:
@@ -54,7 +47,7 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
         """Remove a user from the room and keep them out."""
         return await sanction(room_id, owner, user_id, Ban(until(request)))
 
-    @router.delete("/bans/{user_id}", status_code=204, response_class=Response, responses=problems(*_OWNER_PROBLEMS))
+    @router.delete("/bans/{user_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def unban(room_id: RoomIdText, user_id: UserIdText, owner: Caller) -> None:
         """Lift a ban."""
         await moderate_user.apply(RoomId(room_id), owner, UserId(user_id), Ban(None))
@@ -69,7 +62,7 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
         """Keep a user from posting. The user can still read."""
         return await sanction(room_id, owner, user_id, Mute(until(request)))
 
-    @router.delete("/mutes/{user_id}", status_code=204, response_class=Response, responses=problems(*_OWNER_PROBLEMS))
+    @router.delete("/mutes/{user_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def unmute(room_id: RoomIdText, user_id: UserIdText, owner: Caller) -> None:
         """Lift a mute."""
         await moderate_user.apply(RoomId(room_id), owner, UserId(user_id), Mute(None))

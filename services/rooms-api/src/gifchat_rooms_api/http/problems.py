@@ -1,6 +1,7 @@
 """Problem documents (RFC 9457): answer refusals and failures with them, and describe them in the OpenAPI document."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -13,24 +14,32 @@ from gifchat_chassis.problems import MEDIA_TYPE, problem_body, problem_response
 from gifchat_contracts import errors, languages
 from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_rooms_api import metrics
-from gifchat_rooms_api.ports import OutcomeUnknownError, StoreUnavailableError
+from gifchat_rooms_api.ports import OutcomeUnknownError, PasswordsBusyError, StoreUnavailableError
 
-_BY_STATUS = {
-    400: errors.MALFORMED,
-    404: errors.NOT_FOUND,
-    405: errors.METHOD_NOT_ALLOWED,
-    413: errors.PAYLOAD_TOO_LARGE,
-}
+_BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED, 413: errors.PAYLOAD_TOO_LARGE}
+MEMBER_PROBLEMS = (
+    errors.SESSION_REQUIRED,
+    errors.ROOM_NOT_FOUND,
+    errors.NOT_A_MEMBER,
+    errors.BANNED,
+    errors.KICKED,
+    errors.ADMISSION_UNAVAILABLE,
+)
+OWNER_PROBLEMS = (
+    errors.SESSION_REQUIRED,
+    errors.ORIGIN_REFUSED,
+    errors.ROOM_NOT_FOUND,
+    errors.NOT_OWNER,
+    errors.OUTCOME_UNKNOWN,
+)
+BODY_PROBLEMS = (errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
 _SCHEMA: Mapping[str, Any] = {
     "title": "Problem",
     "description": "What went wrong and what to do about it (RFC 9457).",
     "type": "object",
     "properties": {
         "type": {"type": "string", "format": "uri", "description": "URN of the code."},
-        "title": {
-            "type": "string",
-            "description": "A sentence for people, in the language of `Accept-Language`.",
-        },
+        "title": {"type": "string", "description": "A sentence for people, in the language of `Accept-Language`."},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Stable identifier for programs."},
@@ -124,6 +133,10 @@ def answer_with_problems(app: FastAPI) -> None:
         _log.warning("outcome_unknown", error=str(error))
         return problem(request, errors.OUTCOME_UNKNOWN)
 
+    @app.exception_handler(PasswordsBusyError)
+    async def passwords_busy(request: Request, _error: PasswordsBusyError) -> Response:
+        return problem(request, errors.UNAVAILABLE, retry_after_s=2)
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         found = error.errors()
@@ -143,8 +156,7 @@ def answer_with_problems(app: FastAPI) -> None:
 
 def _violations(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return where and why the input is invalid, without the input itself, which may be a password."""
-    violations = [
+    return [
         {"where": ".".join(map(str, each["loc"])).encode("ascii", "replace").decode(), "message": each["msg"]}
-        for each in found
+        for each in islice(found, 20)
     ]
-    return violations[:20]

@@ -3,6 +3,7 @@
 A membership or a seat shows that a gateway has admitted the user (see docs/adr/0005).
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,24 +14,16 @@ from gifchat_rooms_api.domain.moderation import NO_SANCTION
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import Membership, Occupancy, OccupancyUnavailableError, Rooms, Signatures
 from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 
 @dataclass(frozen=True, slots=True)
-class _Evidence:
-    """Evidence outside the room itself that a user is a member."""
-
-    membership: Membership | None
-    seated: bool | None
-    """None if it is unknown, or does not matter."""
-
-
 class CheckAccess:
     """Makes the rules that say who may read a room's log and post into it."""
 
-    def __init__(self, rooms: Rooms, occupancy: Occupancy, signatures: Signatures) -> None:
-        self._rooms = rooms
-        self._occupancy = occupancy
-        self._signatures = signatures
+    rooms: Rooms
+    occupancy: Occupancy
+    signatures: Signatures
 
     async def reader_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
         """Return the rule under which `user_id` may read the room's log: a member who is not banned.
@@ -41,14 +34,20 @@ class CheckAccess:
             Refused: `ROOM_NOT_FOUND`.
             StoreUnavailableError: the room cannot be read.
         """
-        room = await self._rooms.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        evidence = await self._evidence(room, user_id, membership_token)
+        room = await existing_room(self.rooms, room_id)
+        membership = self.signatures.membership_of(membership_token) if membership_token else None
+        seated = None
+        if room.owner_id != user_id and not _proves(membership, room, user_id):
+            with suppress(OccupancyUnavailableError):
+                seated = (await self.occupancy.for_user(room.room_id, user_id)).seated
 
         def rule(room: Room, now: datetime) -> None:
             refuse_banned(room, user_id, now)
-            _refuse_non_member(room, user_id, evidence)
+            if room.owner_id == user_id or seated or _proves(membership, room, user_id):
+                return
+            if seated is None:
+                raise Refused(errors.ADMISSION_UNAVAILABLE)
+            raise Refused(errors.KICKED if _matches(membership, room, user_id) else errors.NOT_A_MEMBER)
 
         return rule
 
@@ -61,16 +60,6 @@ class CheckAccess:
             refuse_muted(room, user_id, now)
 
         return rule
-
-    async def _evidence(self, room: Room, user_id: UserId, membership_token: str | None) -> _Evidence:
-        membership = self._signatures.membership_of(membership_token) if membership_token else None
-        if room.owner_id == user_id or _proves(membership, room, user_id):
-            return _Evidence(membership, seated=None)
-        try:
-            occupancy = await self._occupancy.for_user(room.room_id, user_id)
-        except OccupancyUnavailableError:
-            return _Evidence(membership, seated=None)
-        return _Evidence(membership, occupancy.seated)
 
 
 def seated_rule(user_id: UserId) -> Rule:
@@ -87,13 +76,24 @@ def owner_rule(user_id: UserId) -> Rule:
     """Return the rule for entries that only the owner may write."""
 
     def rule(room: Room, now: datetime) -> None:  # noqa: ARG001 - the signature of a rule
-        require_owner(room, user_id)
+        _require_owner(room, user_id)
 
     return rule
 
 
-def require_owner(room: Room, user_id: UserId) -> None:
-    """Raise `Refused` with `NOT_OWNER` unless the user owns the room."""
+async def owned_room(rooms: Rooms, room_id: RoomId, user_id: UserId) -> Room:
+    """Return the room, if the user owns it.
+
+    Raises:
+        Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
+        StoreUnavailableError: the room cannot be read.
+    """
+    room = await existing_room(rooms, room_id)
+    _require_owner(room, user_id)
+    return room
+
+
+def _require_owner(room: Room, user_id: UserId) -> None:
     if room.owner_id != user_id:
         raise Refused(errors.NOT_OWNER)
 
@@ -108,14 +108,6 @@ def refuse_muted(room: Room, user_id: UserId, now: datetime) -> None:
     """Raise `Refused` with `MUTED` if the user is muted."""
     if room.sanctions.get(user_id, NO_SANCTION).muted(now):
         raise Refused(errors.MUTED)
-
-
-def _refuse_non_member(room: Room, user_id: UserId, evidence: _Evidence) -> None:
-    if room.owner_id == user_id or evidence.seated or _proves(evidence.membership, room, user_id):
-        return
-    if evidence.seated is None:
-        raise Refused(errors.ADMISSION_UNAVAILABLE)
-    raise Refused(errors.KICKED if _matches(evidence.membership, room, user_id) else errors.NOT_A_MEMBER)
 
 
 def _proves(membership: Membership | None, room: Room, user_id: UserId) -> bool:

@@ -1,24 +1,25 @@
 """Delete a message, as the room's owner."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.message import Deletion, Draft, deletion_key
-from gifchat_rooms_api.ports import MessageLog, OutcomeUnknownError, Rooms, StoreUnavailableError
-from gifchat_rooms_api.use_cases.check_access import owner_rule, require_owner
+from gifchat_rooms_api.ports import MessageLog, Rooms
+from gifchat_rooms_api.use_cases.check_access import owned_room, owner_rule
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 
 
+@dataclass(frozen=True, slots=True)
 class DeleteMessage:
     """Redacts a message, then appends the deletion to the room's log so that every reader learns of it."""
 
-    def __init__(self, rooms: Rooms, log: MessageLog, commit: GroupCommit, new_entry_id: Callable[[], str]) -> None:
-        self._rooms = rooms
-        self._log = log
-        self._commit = commit
-        self._new_entry_id = new_entry_id
+    rooms: Rooms
+    log: MessageLog
+    commit: GroupCommit
+    new_entry_id: Callable[[], str]
 
     async def delete(self, room_id: RoomId, user_id: UserId, seq: int) -> None:
         """Delete the message at `seq`; idempotent.
@@ -27,20 +28,14 @@ class DeleteMessage:
         appends the missing entry.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `MESSAGE_NOT_FOUND`, `UNAVAILABLE`, `OUTCOME_UNKNOWN`.
+            Refused: `MESSAGE_NOT_FOUND`; see also `owned_room` and `GroupCommit.append`.
+            StoreUnavailableError: nothing was deleted.
+            OutcomeUnknownError: the content may still be visible.
         """
-        room = await self._rooms.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        require_owner(room, user_id)
-        try:
-            redacted = await self._log.redact(room_id, seq)
-        except StoreUnavailableError as error:
-            raise Refused(errors.UNAVAILABLE) from error
-        except OutcomeUnknownError as error:
-            raise Refused(errors.OUTCOME_UNKNOWN) from error
+        await owned_room(self.rooms, room_id, user_id)
+        redacted = await self.log.redact(room_id, seq)
         if redacted is None:
             raise Refused(errors.MESSAGE_NOT_FOUND)
         deletion = Deletion(seq, redacted.draft.entry_id)
-        draft = Draft(self._new_entry_id(), user_id, deletion_key(seq), deletion)
-        await self._commit.append(room_id, draft, owner_rule(user_id))
+        draft = Draft(self.new_entry_id(), user_id, deletion_key(seq), deletion)
+        await self.commit.append(room_id, draft, owner_rule(user_id))

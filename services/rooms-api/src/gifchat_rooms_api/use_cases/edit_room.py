@@ -12,8 +12,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.domain.room import NewPassword, RoomChange
 from gifchat_rooms_api.ports import Passwords, Publisher, RoomStore
-from gifchat_rooms_api.use_cases.check_access import require_owner
-from gifchat_rooms_api.use_cases.create_room import hash_password
+from gifchat_rooms_api.use_cases.check_access import owned_room
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 
@@ -34,44 +33,41 @@ class RoomPatch:
     title: str | None = None
     max_members: int | None = None
     password: str | Unchanged | None = UNCHANGED
-    """None removes the password."""
+    """None or an empty password removes it."""
     slow_mode_s: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class EditRoom:
     """Edits rooms and publishes the result."""
 
-    def __init__(
-        self, store: RoomStore, rooms: ReadRooms, post_notice: PostNotice, publisher: Publisher, passwords: Passwords
-    ) -> None:
-        self._store = store
-        self._rooms = rooms
-        self._post_notice = post_notice
-        self._publisher = publisher
-        self._passwords = passwords
+    store: RoomStore
+    rooms: ReadRooms
+    post_notice: PostNotice
+    publisher: Publisher
+    passwords: Passwords
 
     async def edit(self, room_id: RoomId, caller: Identity, patch: RoomPatch) -> RoomPayload:
         """Apply `patch` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, or `UNAVAILABLE` if too many passwords are being hashed.
-            StoreUnavailableError: nothing was changed.
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
+            PasswordsBusyError, StoreUnavailableError: nothing was changed.
             OutcomeUnknownError: the room may be changed, but nobody was told.
         """
-        before = await self._rooms.get(room_id)
-        require_owner(before, caller.user_id)
+        before = await owned_room(self.store, room_id, caller.user_id)
         password = None
         if patch.password is not UNCHANGED:
-            password = NewPassword(await hash_password(self._passwords, patch.password))
+            password = NewPassword(await self.passwords.hash(patch.password) if patch.password else None)
         change = RoomChange(patch.title, patch.max_members, password, patch.slow_mode_s)
-        after = await self._store.change(room_id, caller.user_id, change)
+        after = await self.store.change(room_id, caller.user_id, change)
         if after is None:
             raise Refused(errors.ROOM_NOT_FOUND)
-        payload = await self._rooms.payload(after)
+        payload = await self.rooms.payload(after)
         if not change.empty:
             frame = Frame(Kind.ROOM_CHANGED, events.body(socket_events.ROOM_CHANGED, payload))
-            self._publisher.publish(keys.room_channel(room_id), frame)
-            self._publisher.publish(keys.LOBBY_CHANNEL, frame)
+            self.publisher.publish(keys.room_channel(room_id), frame)
+            self.publisher.publish(keys.LOBBY_CHANNEL, frame)
         if after.slow_mode_s != before.slow_mode_s:
-            await self._post_notice.post_slow_mode(room_id, caller.user_id, after.slow_mode_s)
+            await self.post_notice.post_slow_mode(room_id, caller.user_id, after.slow_mode_s)
         return payload

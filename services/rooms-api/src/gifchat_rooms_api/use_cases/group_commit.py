@@ -41,6 +41,7 @@ from gifchat_rooms_api.ports import (
     SeqTaken,
     StoreUnavailableError,
 )
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 MAX_BATCH = 256
 """Entries in one write: about 2 MB at most."""
@@ -162,9 +163,7 @@ class GroupCommit:
         del self._lanes[room_id]
 
     async def _commit(self, room_id: RoomId, batch: list[_PendingDraft]) -> None:
-        room = await self._rooms.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
+        room = await existing_room(self._rooms, room_id)
         now = _whole_milliseconds(self._clock())
         groups = await self._allowed(room, batch, now)
         if not groups:

@@ -20,13 +20,13 @@ from gifchat_rooms_api.ports import (
     Occupancy,
     OccupancyUnavailableError,
     Passwords,
-    PasswordsBusyError,
     Rate,
     RateLimits,
     Rooms,
     Signatures,
 )
 from gifchat_rooms_api.use_cases.check_access import refuse_banned
+from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 ATTEMPTS_PER_USER = Rate("password-user", burst=5, refill_s=12.0)
 """Per room and user: enough for a person who mistypes."""
@@ -47,45 +47,33 @@ class IssuedTicket:
     """None while the seats cannot be read."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssueTicket:
     """Checks ban, password and free seats, and signs tickets."""
 
-    def __init__(
-        self,
-        *,
-        rooms: Rooms,
-        occupancy: Occupancy,
-        grants: Grants,
-        rate_limits: RateLimits,
-        passwords: Passwords,
-        signatures: Signatures,
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._rooms = rooms
-        self._occupancy = occupancy
-        self._grants = grants
-        self._rate_limits = rate_limits
-        self._passwords = passwords
-        self._signatures = signatures
-        self._clock = clock
+    rooms: Rooms
+    occupancy: Occupancy
+    grants: Grants
+    rate_limits: RateLimits
+    passwords: Passwords
+    signatures: Signatures
+    clock: Callable[[], datetime]
 
     async def issue(self, room_id: RoomId, user: Identity, address: str, password: str | None) -> IssuedTicket:
         """Issue a ticket to `user`. Password attempts are counted by user and by `address`.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `WRONG_PASSWORD`, `TOO_MANY_ATTEMPTS`,
-                `ROOM_FULL`, or `UNAVAILABLE` if too many passwords are being checked.
-            StoreUnavailableError: the room cannot be read.
+                `ROOM_FULL`.
+            PasswordsBusyError, StoreUnavailableError: no ticket was issued.
         """
-        room = await self._rooms.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        now = self._clock()
+        room = await existing_room(self.rooms, room_id)
+        now = self.clock()
         refuse_banned(room, user.user_id, now)
         if room.password_hash is not None and user.user_id != room.owner_id:
             await self._check_password(room, room.password_hash, user, address, password)
         members = await self._refuse_full(room, user.user_id)
-        ticket = self._signatures.ticket(room_id, user.user_id, room.access_version)
+        ticket = self.signatures.ticket(room_id, user.user_id, room.access_version)
         return IssuedTicket(ticket, now + timedelta(seconds=limits.TICKET_TTL_S), room, members)
 
     async def _check_password(
@@ -97,33 +85,29 @@ class IssueTicket:
             raise Refused(errors.PASSWORD_REQUIRED)
         await self._count_attempt(ATTEMPTS_PER_USER, f"{room.room_id}:{user.user_id}")
         await self._count_attempt(ATTEMPTS_PER_ADDRESS, address)
-        try:
-            right = await self._passwords.matches(password, password_hash)
-        except PasswordsBusyError as error:
-            raise Refused(errors.UNAVAILABLE, retry_after_s=2) from error
-        if not right:
+        if not await self.passwords.matches(password, password_hash):
             raise Refused(errors.WRONG_PASSWORD)
         try:
-            await self._grants.remember(room.room_id, user.user_id, room.access_version)
+            await self.grants.remember(room.room_id, user.user_id, room.access_version)
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_remembered", room=room.room_id, error=str(error))
 
     async def _has_grant(self, room: Room, user_id: UserId) -> bool:
         """Return whether the user has a grant; False if grants cannot be read, so that the user is asked again."""
         try:
-            return await self._grants.has(room.room_id, user_id, room.access_version)
+            return await self.grants.has(room.room_id, user_id, room.access_version)
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_read", room=room.room_id, error=str(error))
             return False
 
     async def _count_attempt(self, rate: Rate, subject: str) -> None:
-        wait_s = await self._rate_limits.take(rate, subject)
+        wait_s = await self.rate_limits.take(rate, subject)
         if wait_s > 0:
             raise Refused(errors.TOO_MANY_ATTEMPTS, wait_s)
 
     async def _refuse_full(self, room: Room, user_id: UserId) -> int | None:
         try:
-            occupancy = await self._occupancy.for_user(room.room_id, user_id)
+            occupancy = await self.occupancy.for_user(room.room_id, user_id)
         except OccupancyUnavailableError:
             return None
         if occupancy.members >= room.max_members and not occupancy.seated:

@@ -4,6 +4,7 @@ One replica leads by a lease. Every job is idempotent, so two replicas may overl
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 
@@ -27,22 +28,15 @@ ROUNDS_PER_GIF_SWEEP = 15
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class Janitor:
     """Runs rounds of jobs until it is cancelled."""
 
-    def __init__(
-        self,
-        leadership: Leadership,
-        remove_room: RemoveRoom,
-        remove_unreferenced_gifs: RemoveUnreferencedGifs,
-        record_occupancy: RecordOccupancy,
-        remove_empty_rooms: RemoveEmptyRooms,
-    ) -> None:
-        self._leadership = leadership
-        self._remove_room = remove_room
-        self._remove_unreferenced_gifs = remove_unreferenced_gifs
-        self._record_occupancy = record_occupancy
-        self._remove_empty_rooms = remove_empty_rooms
+    leadership: Leadership
+    remove_room: RemoveRoom
+    remove_unreferenced_gifs: RemoveUnreferencedGifs
+    record_occupancy: RecordOccupancy
+    remove_empty_rooms: RemoveEmptyRooms
 
     async def run(self) -> None:
         """Run rounds until cancelled. The next round retries what failed.
@@ -53,7 +47,7 @@ class Janitor:
         round_number = 0
         while True:
             try:
-                if await self._leadership.acquire(LEASE_S):
+                if await self.leadership.acquire(LEASE_S):
                     await self.round(sweep_gifs=round_number % ROUNDS_PER_GIF_SWEEP == 0)
                     round_number += 1
             except StoreClosedError:
@@ -70,8 +64,8 @@ class Janitor:
         Raises:
             StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some of it was not done.
         """
-        await self._remove_room.finish_removals()
+        await self.remove_room.finish_removals()
         if sweep_gifs:
-            await self._remove_unreferenced_gifs.remove()
-        await self._record_occupancy.record()
-        await self._remove_empty_rooms.remove()
+            await self.remove_unreferenced_gifs.remove()
+        await self.record_occupancy.record()
+        await self.remove_empty_rooms.remove()

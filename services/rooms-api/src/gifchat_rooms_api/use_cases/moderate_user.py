@@ -4,6 +4,7 @@ A gateway that misses the event finds the sanction when it next reads the room.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -23,7 +24,7 @@ from gifchat_rooms_api.domain.moderation import (
     apply_action,
 )
 from gifchat_rooms_api.ports import Publisher, RoomStore
-from gifchat_rooms_api.use_cases.check_access import require_owner
+from gifchat_rooms_api.use_cases.check_access import owned_room
 
 _MAX_ATTEMPTS = 10
 """An attempt fails only if another action in the same room came first."""
@@ -31,13 +32,13 @@ _MAX_ATTEMPTS = 10
 _Code = Literal["kicked", "banned", "muted", "unbanned", "unmuted"]
 
 
+@dataclass(frozen=True, slots=True)
 class ModerateUser:
     """Applies an owner's actions against users of the owner's rooms."""
 
-    def __init__(self, store: RoomStore, publisher: Publisher, clock: Callable[[], datetime]) -> None:
-        self._store = store
-        self._publisher = publisher
-        self._clock = clock
+    store: RoomStore
+    publisher: Publisher
+    clock: Callable[[], datetime]
 
     async def apply(
         self, room_id: RoomId, owner: Identity, user_id: UserId, action: ModerationAction
@@ -50,19 +51,16 @@ class ModerateUser:
             StoreUnavailableError: nothing happened.
             OutcomeUnknownError: the sanction may be stored, but nobody was told.
         """
-        now = self._clock()
+        now = self.clock()
         for _ in range(_MAX_ATTEMPTS):
-            room = await self._store.get(room_id)
-            if room is None:
-                raise Refused(errors.ROOM_NOT_FOUND)
-            require_owner(room, owner.user_id)
+            room = await owned_room(self.store, room_id, owner.user_id)
             if user_id == owner.user_id:
                 raise Refused(errors.VALIDATION_FAILED, detail="Owners cannot moderate themselves.")
             try:
                 sanctions = apply_action(room.sanctions, user_id, action, now)
             except TooManySanctionsError as error:
                 raise Refused(errors.TOO_MANY_SANCTIONS) from error
-            if await self._store.replace_sanctions(room, sanctions):
+            if await self.store.replace_sanctions(room, sanctions):
                 return self._publish(room_id, user_id, action, now)
         raise Refused(errors.UNAVAILABLE)
 
@@ -70,7 +68,7 @@ class ModerateUser:
         code, until = _described(action, now)
         payload: SanctionPayload = {"room": room_id, "code": code, "until": until}
         frame = Frame(Kind.SANCTION, events.body(socket_events.SANCTION, payload), subject=user_id)
-        self._publisher.publish(keys.room_channel(room_id), frame)
+        self.publisher.publish(keys.room_channel(room_id), frame)
         return payload
 
 

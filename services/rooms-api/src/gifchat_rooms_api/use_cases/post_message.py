@@ -1,6 +1,7 @@
 """Post a text or a GIF into a room."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from gifchat_contracts import errors
@@ -16,24 +17,16 @@ MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
 """Protects the service: far above what a person types. Slow mode is what keeps a room readable."""
 
 
+@dataclass(frozen=True, slots=True)
 class PostMessage:
     """Posts messages through the group commit, which makes them durable, numbers them and publishes them."""
 
-    def __init__(
-        self,
-        commit: GroupCommit,
-        gifs: Gifs,
-        rate_limits: RateLimits,
-        *,
-        clock: Callable[[], datetime],
-        new_entry_id: Callable[[], str],
-    ) -> None:
-        """`rate_limits` may be local to this process, because nginx routes a room's messages to one replica."""
-        self._commit = commit
-        self._gifs = gifs
-        self._rate_limits = rate_limits
-        self._clock = clock
-        self._new_entry_id = new_entry_id
+    commit: GroupCommit
+    gifs: Gifs
+    rate_limits: RateLimits
+    """May be local to this process, because nginx routes a room's messages to one replica."""
+    clock: Callable[[], datetime]
+    new_entry_id: Callable[[], str]
 
     async def post_text(
         self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_post: Rule
@@ -56,7 +49,7 @@ class PostMessage:
             StoreUnavailableError: the GIF cannot be looked up.
         """
         # Marks the GIF as used, so that no sweep removes it before the message refers to it.
-        gif = await self._gifs.use(gif_id, self._clock())
+        gif = await self.gifs.use(gif_id, self.clock())
         if gif is None:
             raise Refused(errors.GIF_NOT_FOUND)
         content = Gif(gif.gif_id, gif.file, gif.width, gif.height)
@@ -65,12 +58,12 @@ class PostMessage:
     async def _post(
         self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_post: Rule
     ) -> ChatPayload:
-        wait_s = await self._rate_limits.take(MESSAGES_PER_USER, sender.user_id)
+        wait_s = await self.rate_limits.take(MESSAGES_PER_USER, sender.user_id)
         if wait_s > 0:
             raise Refused(errors.RATE_LIMITED, wait_s)
         message = Message(sender.color, content)
-        draft = Draft(self._new_entry_id(), sender.user_id, client_message_id, message)
-        committed = await self._commit.append(room_id, draft, may_post)
+        draft = Draft(self.new_entry_id(), sender.user_id, client_message_id, message)
+        committed = await self.commit.append(room_id, draft, may_post)
         stored = committed.entry.draft.fact
         if not isinstance(stored, Message):
             raise TypeError(f"the entry with client message id {client_message_id!r} is not a message")

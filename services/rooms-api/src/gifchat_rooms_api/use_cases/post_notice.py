@@ -1,6 +1,7 @@
 """Post a notice into a room's log: what the owner has changed."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.message import Draft, SlowModeChange, notice_key
@@ -8,12 +9,12 @@ from gifchat_rooms_api.use_cases.check_access import owner_rule
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 
 
+@dataclass(frozen=True, slots=True)
 class PostNotice:
     """Posts notices through the group commit, so that recovery covers them like messages."""
 
-    def __init__(self, commit: GroupCommit, new_entry_id: Callable[[], str]) -> None:
-        self._commit = commit
-        self._new_entry_id = new_entry_id
+    commit: GroupCommit
+    new_entry_id: Callable[[], str]
 
     async def post_slow_mode(self, room_id: RoomId, owner_id: UserId, slow_mode_s: int) -> None:
         """Tell the room that its slow mode is now `slow_mode_s` seconds.
@@ -21,6 +22,6 @@ class PostNotice:
         Raises:
             Refused: see `GroupCommit.append`. A retry after `OUTCOME_UNKNOWN` may post a second notice.
         """
-        entry_id = self._new_entry_id()
+        entry_id = self.new_entry_id()
         draft = Draft(entry_id, owner_id, notice_key(entry_id), SlowModeChange(slow_mode_s))
-        await self._commit.append(room_id, draft, owner_rule(owner_id))
+        await self.commit.append(room_id, draft, owner_rule(owner_id))

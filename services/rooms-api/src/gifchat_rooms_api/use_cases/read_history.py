@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from gifchat_contracts import errors
-from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.message import LogEntry
 from gifchat_rooms_api.domain.room import Room
-from gifchat_rooms_api.ports import MessageLog, StoreUnavailableError
+from gifchat_rooms_api.ports import MessageLog
 
 HEADS_MAX_ROOMS = 1_000
 
@@ -23,17 +22,13 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The entries before `seq`."""
+    """The entries before `seq`; None means the newest."""
 
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest entries."""
+    seq: int | None
 
 
-Range = After | Before | Newest
+NEWEST: Final = Before(None)
+Range = After | Before
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,45 +44,36 @@ class Page:
     """Whether there are entries beyond the page, in the requested direction."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReadHistory:
     """Reads only what a majority has."""
 
-    def __init__(self, log: MessageLog) -> None:
-        self._log = log
+    log: MessageLog
 
     async def page(self, room: Room, wanted: Range, limit: int) -> Page:
         """Return at most `limit` entries of `room`. The caller has checked that the reader may see them.
 
         Raises:
-            Refused: `UNAVAILABLE`.
+            StoreUnavailableError: the log cannot be read.
         """
-        try:
-            match wanted:
-                case After(seq):
-                    found = await self._log.after(room.room_id, seq, limit + 1)
-                    entries = found[:limit]
-                case Before(seq):
-                    found = await self._log.before(room.room_id, seq, limit + 1)
-                    entries = found[-limit:]
-                case Newest():
-                    found = await self._log.before(room.room_id, None, limit + 1)
-                    entries = found[-limit:]
-            if isinstance(wanted, Newest):
-                # A second query could return a head whose entry is not on this page.
-                head = entries[-1].seq if entries else 0
-            else:
-                head = await self._log.head(room.room_id)
-        except StoreUnavailableError as error:
-            raise Refused(errors.UNAVAILABLE) from error
+        match wanted:
+            case After(seq):
+                found = await self.log.after(room.room_id, seq, limit + 1)
+                entries = found[:limit]
+            case Before(seq):
+                found = await self.log.before(room.room_id, seq, limit + 1)
+                entries = found[-limit:]
+        if wanted == NEWEST:
+            # A second query could return a head whose entry is not on this page.
+            head = entries[-1].seq if entries else 0
+        else:
+            head = await self.log.head(room.room_id)
         return Page(room.room_id, room.epoch, head, entries, len(found) > limit)
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Return the positions of at most `HEADS_MAX_ROOMS` rooms; rooms that do not exist are left out.
 
         Raises:
-            Refused: `UNAVAILABLE`.
+            StoreUnavailableError: the positions cannot be read.
         """
-        try:
-            return await self._log.heads(room_ids)
-        except StoreUnavailableError as error:
-            raise Refused(errors.UNAVAILABLE) from error
+        return await self.log.heads(room_ids)

@@ -1,6 +1,7 @@
 """Read rooms: one, many, or page by page, each with its current number of members."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gifchat_contracts import errors
@@ -8,7 +9,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.domain.room import Room, fold_title, room_payload
-from gifchat_rooms_api.ports import Occupancy, OccupancyUnavailableError, RoomCursor, RoomStore, Sort
+from gifchat_rooms_api.ports import Occupancy, OccupancyUnavailableError, RoomCursor, Rooms, RoomStore, Sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +21,20 @@ class RoomsPage:
     """None on the last page."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReadRooms:
     """Reads rooms. Every method can raise `StoreUnavailableError`."""
 
-    def __init__(self, store: RoomStore, occupancy: Occupancy) -> None:
-        self._store = store
-        self._occupancy = occupancy
+    store: RoomStore
+    occupancy: Occupancy
 
     async def get(self, room_id: RoomId) -> Room:
-        """Return the room as it is stored.
-
-        Raises:
-            Refused: `ROOM_NOT_FOUND`.
-        """
-        room = await self._store.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        return room
+        """Return the room as it is stored; see `existing_room`."""
+        return await existing_room(self.store, room_id)
 
     async def find(self, room_ids: Collection[RoomId]) -> Sequence[Room]:
         """Return the rooms that exist, as they are stored."""
-        return await self._store.find(room_ids)
+        return await self.store.find(room_ids)
 
     async def payload(self, room: Room) -> RoomPayload:
         """Return the room as everybody may see it. While Redis is down, the members are the last recorded ones."""
@@ -48,22 +42,31 @@ class ReadRooms:
 
     async def payloads(self, rooms: Sequence[Room]) -> dict[RoomId, RoomPayload]:
         """Return the payload of each room, as `payload` does."""
-        members = await self._members(rooms)
+        members: Mapping[RoomId, int] = {}
+        with suppress(OccupancyUnavailableError):
+            members = await self.occupancy.members([room.room_id for room in rooms])
         return {room.room_id: room_payload(room, members.get(room.room_id)) for room in rooms}
 
     async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> RoomsPage:
         """Return the next `limit` rooms whose title contains `title_part`, ignoring case."""
-        found = await self._store.page(sort, fold_title(title_part), after, limit + 1)
+        found = await self.store.page(sort, fold_title(title_part), after, limit + 1)
         rooms = found[:limit]
         payloads = await self.payloads(rooms)
         next_cursor = _cursor_of(rooms[-1], sort) if len(found) > limit else None
         return RoomsPage(list(payloads.values()), next_cursor)
 
-    async def _members(self, rooms: Iterable[Room]) -> Mapping[RoomId, int]:
-        try:
-            return await self._occupancy.members([room.room_id for room in rooms])
-        except OccupancyUnavailableError:
-            return {}
+
+async def existing_room(rooms: Rooms, room_id: RoomId) -> Room:
+    """Return the room as it is stored.
+
+    Raises:
+        Refused: `ROOM_NOT_FOUND`.
+        StoreUnavailableError: the room cannot be read.
+    """
+    room = await rooms.get(room_id)
+    if room is None:
+        raise Refused(errors.ROOM_NOT_FOUND)
+    return room
 
 
 def _cursor_of(room: Room, sort: Sort) -> RoomCursor:

@@ -1,6 +1,7 @@
 """Copy the number of members of each room from Redis into MongoDB, for sorting and for expiring empty rooms."""
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from gifchat_contracts import keys
@@ -8,13 +9,13 @@ from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.ports import Occupancy, OccupancySnapshot, RoomStore
 
 
+@dataclass(frozen=True, slots=True)
 class RecordOccupancy:
     """Records the rooms whose number of members has changed."""
 
-    def __init__(self, store: RoomStore, occupancy: Occupancy, clock: Callable[[], datetime]) -> None:
-        self._store = store
-        self._occupancy = occupancy
-        self._clock = clock
+    store: RoomStore
+    occupancy: Occupancy
+    clock: Callable[[], datetime]
 
     async def record(self) -> None:
         """Record all changes since the last time.
@@ -22,15 +23,15 @@ class RecordOccupancy:
         Raises:
             StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some changes are not recorded.
         """
-        recorded = await self._store.occupied()
-        snapshot = await self._occupancy.snapshot()
+        recorded = await self.store.occupied()
+        snapshot = await self.occupancy.snapshot()
         changes = {
             room_id: members
             for room_id, members in _known_members(snapshot, recorded.keys()).items()
             if recorded.get(room_id, 0) != members
         }
         if changes:
-            await self._store.record_occupancy(changes, self._clock())
+            await self.store.record_occupancy(changes, self.clock())
 
 
 def _known_members(snapshot: OccupancySnapshot, recorded: Collection[RoomId]) -> dict[RoomId, int]:

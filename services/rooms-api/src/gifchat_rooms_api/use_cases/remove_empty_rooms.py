@@ -1,6 +1,7 @@
 """Remove rooms that have been empty for too long."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -13,23 +14,16 @@ ROOMS_PER_ROUND = 100
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class RemoveEmptyRooms:
     """Removes a room only if Redis confirms that it is empty at this moment."""
 
-    def __init__(
-        self,
-        store: RoomStore,
-        occupancy: Occupancy,
-        remove_room: RemoveRoom,
-        clock: Callable[[], datetime],
-        ttl_s: float,
-    ) -> None:
-        """`ttl_s` is how long a room may stay empty; 0 keeps empty rooms forever."""
-        self._store = store
-        self._occupancy = occupancy
-        self._remove_room = remove_room
-        self._clock = clock
-        self._ttl_s = ttl_s
+    store: RoomStore
+    occupancy: Occupancy
+    remove_room: RemoveRoom
+    clock: Callable[[], datetime]
+    ttl_s: float
+    """How long a room may stay empty; 0 keeps empty rooms forever."""
 
     async def remove(self) -> None:
         """Remove up to `ROOMS_PER_ROUND` rooms, those empty the longest first.
@@ -37,10 +31,10 @@ class RemoveEmptyRooms:
         Raises:
             StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some rooms were not checked.
         """
-        if not self._ttl_s:
+        if not self.ttl_s:
             return
-        empty_since = self._clock() - timedelta(seconds=self._ttl_s)
-        for room_id in await self._store.empty_since(empty_since, ROOMS_PER_ROUND):
-            certainly_empty = await self._occupancy.certainly_empty(room_id)
-            if certainly_empty and await self._remove_room.remove_if_empty(room_id, empty_since):
+        empty_since = self.clock() - timedelta(seconds=self.ttl_s)
+        for room_id in await self.store.empty_since(empty_since, ROOMS_PER_ROUND):
+            certainly_empty = await self.occupancy.certainly_empty(room_id)
+            if certainly_empty and await self.remove_room.remove_if_empty(room_id, empty_since):
                 _log.info("empty_room_removed", room=room_id)

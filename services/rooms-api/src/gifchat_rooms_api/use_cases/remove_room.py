@@ -6,6 +6,7 @@ references, so `RemoveUnreferencedGifs` removes them.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,7 +17,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.ports import MessageLog, OutcomeUnknownError, Publisher, RoomStore, StoreUnavailableError
-from gifchat_rooms_api.use_cases.check_access import require_owner
+from gifchat_rooms_api.use_cases.check_access import owned_room
 
 REMOVALS_PER_ROUND = 100
 POST_MAX = timedelta(seconds=60)
@@ -25,14 +26,14 @@ POST_MAX = timedelta(seconds=60)
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class RemoveRoom:
     """Removes rooms, tells everybody, and removes their logs."""
 
-    def __init__(self, store: RoomStore, log: MessageLog, publisher: Publisher, clock: Callable[[], datetime]) -> None:
-        self._store = store
-        self._log = log
-        self._publisher = publisher
-        self._clock = clock
+    store: RoomStore
+    log: MessageLog
+    publisher: Publisher
+    clock: Callable[[], datetime]
 
     async def remove(self, room_id: RoomId, caller: Identity) -> None:
         """Remove the room, as its owner.
@@ -42,11 +43,8 @@ class RemoveRoom:
             StoreUnavailableError: nothing was removed.
             OutcomeUnknownError: the room may be removed, but nobody was told.
         """
-        room = await self._store.get(room_id)
-        if room is None:
-            raise Refused(errors.ROOM_NOT_FOUND)
-        require_owner(room, caller.user_id)
-        if not await self._store.remove(room_id):
+        await owned_room(self.store, room_id, caller.user_id)
+        if not await self.store.remove(room_id):
             raise Refused(errors.ROOM_NOT_FOUND)
         await self._clean_up(room_id)
 
@@ -59,7 +57,7 @@ class RemoveRoom:
             StoreUnavailableError: nothing was removed.
             OutcomeUnknownError: the room may be removed, but nobody was told.
         """
-        if not await self._store.remove(room_id, empty_since=empty_since):
+        if not await self.store.remove(room_id, empty_since=empty_since):
             return False
         await self._clean_up(room_id)
         return True
@@ -72,15 +70,15 @@ class RemoveRoom:
         Raises:
             StoreUnavailableError, OutcomeUnknownError: some removals are not finished.
         """
-        for room_id in await self._store.removed_before(self._clock() - POST_MAX, REMOVALS_PER_ROUND):
-            await self._log.remove_room(room_id)
-            await self._store.finish_removal(room_id)
+        for room_id in await self.store.removed_before(self.clock() - POST_MAX, REMOVALS_PER_ROUND):
+            await self.log.remove_room(room_id)
+            await self.store.finish_removal(room_id)
 
     async def _clean_up(self, room_id: RoomId) -> None:
         frame = Frame(Kind.ROOM_REMOVED, events.body(socket_events.REMOVE_ROOM, room_id))
-        self._publisher.publish(keys.room_channel(room_id), frame)
-        self._publisher.publish(keys.LOBBY_CHANNEL, frame)
+        self.publisher.publish(keys.room_channel(room_id), frame)
+        self.publisher.publish(keys.LOBBY_CHANNEL, frame)
         try:
-            await self._log.remove_room(room_id)
+            await self.log.remove_room(room_id)
         except (StoreUnavailableError, OutcomeUnknownError) as error:
             _log.warning("log_not_removed", room=room_id, error=str(error))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
@@ -16,25 +17,16 @@ UPLOADS_PER_ADDRESS = Rate("upload-address", burst=200, refill_s=0.2)
 """Decoding is the most expensive work that a stranger can request, and all users share its queue."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UploadGif:
     """Stores each GIF once, however often it is uploaded."""
 
-    def __init__(
-        self,
-        *,
-        gifs: Gifs,
-        blobs: BlobStore,
-        decoder: GifDecoder,
-        rate_limits: RateLimits,
-        clock: Callable[[], datetime],
-        new_blob_id: Callable[[], BlobId],
-    ) -> None:
-        self._gifs = gifs
-        self._blobs = blobs
-        self._decoder = decoder
-        self._rate_limits = rate_limits
-        self._clock = clock
-        self._new_blob_id = new_blob_id
+    gifs: Gifs
+    blobs: BlobStore
+    decoder: GifDecoder
+    rate_limits: RateLimits
+    clock: Callable[[], datetime]
+    new_blob_id: Callable[[], BlobId]
 
     async def count(self, user_id: UserId, address: str) -> None:
         """Count an upload against the limits, before its body is read.
@@ -43,7 +35,7 @@ class UploadGif:
             Refused: `RATE_LIMITED`.
         """
         for rate, subject in ((UPLOADS_PER_USER, user_id), (UPLOADS_PER_ADDRESS, address)):
-            wait_s = await self._rate_limits.take(rate, subject)
+            wait_s = await self.rate_limits.take(rate, subject)
             if wait_s > 0:
                 raise Refused(errors.RATE_LIMITED, wait_s)
 
@@ -56,9 +48,9 @@ class UploadGif:
         """
         picture = await asyncio.to_thread(examine, data)
         gif = stored_gif(picture)
-        if picture.orientation == 1 and (known := await self._gifs.use(gif.gif_id, self._clock())):
+        if picture.orientation == 1 and (known := await self.gifs.use(gif.gif_id, self.clock())):
             return known
-        decoded = await self._decoder.decode(picture)
+        decoded = await self.decoder.decode(picture)
         if decoded.upright is not None:
             picture = await asyncio.to_thread(examine, decoded.upright)
             gif = stored_gif(picture)
@@ -67,17 +59,17 @@ class UploadGif:
 
     async def _store(self, gif: StoredGif, data: bytes, still: bytes) -> None:
         """Store blobs and record in the order that `ports.Gifs` requires."""
-        now = self._clock()
+        now = self.clock()
         record = GifRecord(
             gif,
-            file=BlobRef(self._new_blob_id(), len(data), gif.gif_id),
-            still=BlobRef(self._new_blob_id(), len(still), sha256(still).hexdigest()),
+            file=BlobRef(self.new_blob_id(), len(data), gif.gif_id),
+            still=BlobRef(self.new_blob_id(), len(still), sha256(still).hexdigest()),
         )
-        pending_id = await self._gifs.mark_pending(gif.gif_id, record.blob_ids, now)
-        await self._blobs.put(record.file.blob_id, data)
-        await self._blobs.put(record.still.blob_id, still)
-        kept = await self._gifs.add(record, now)
+        pending_id = await self.gifs.mark_pending(gif.gif_id, record.blob_ids, now)
+        await self.blobs.put(record.file.blob_id, data)
+        await self.blobs.put(record.still.blob_id, still)
+        kept = await self.gifs.add(record, now)
         if kept.blob_ids != record.blob_ids:
             for blob_id in record.blob_ids:
-                await self._blobs.delete(blob_id)
-        await self._gifs.clear_pending(pending_id)
+                await self.blobs.delete(blob_id)
+        await self.gifs.clear_pending(pending_id)
