@@ -45,17 +45,17 @@ def busy_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def wire(mongo_url: str, mongo_database: str, valkey: str) -> Callable[[], composition._Wired]:
+def wire(mongo_url: str, mongo_database: str, valkey: str) -> Callable[[], composition._Service]:
     """Build the service without its routes, which take longest to build."""
     settings = Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey)
-    return lambda: composition._wire(settings)
+    return lambda: composition._Service(settings)
 
 
-async def test_a_short_lifespan_under_load_leaves_no_task_behind(wire: Callable[[], composition._Wired]) -> None:
+async def test_a_short_lifespan_under_load_leaves_no_task_behind(wire: Callable[[], composition._Service]) -> None:
     lives_s = random.Random(SEED)
 
     async def live(life_s: float) -> None:
-        async with composition._lifespan(wire()):
+        async with wire().lifespan():
             await asyncio.sleep(life_s)
 
     leftovers: set[asyncio.Task[Any]] = set()
@@ -82,7 +82,7 @@ async def test_a_short_lifespan_under_load_leaves_no_task_behind(wire: Callable[
     ids=["janitor", "announce-heads", "indexes of rooms", "indexes of messages", "indexes of GIFs"],
 )
 async def test_a_loop_ends_when_its_mongodb_client_is_closed(
-    wire: Callable[[], composition._Wired], work: Callable[[composition._Wired], Coroutine[Any, Any, None]]
+    wire: Callable[[], composition._Service], work: Callable[[composition._Service], Coroutine[Any, Any, None]]
 ) -> None:
     wired = wire()
     await wired.mongo.close()

@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,9 +12,7 @@ import structlog
 from bson import ObjectId
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
-from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gifchat_chassis.background_tasks import ShutdownHook, background_tasks
@@ -29,7 +26,7 @@ from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.adapters.argon2_passwords import Argon2Passwords
 from gifchat_rooms_api.adapters.image_decoder import ImageDecoder
 from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
-from gifchat_rooms_api.adapters.mongo_connection import Document, mongo_client
+from gifchat_rooms_api.adapters.mongo_connection import mongo_client
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
 from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
@@ -46,7 +43,7 @@ from gifchat_rooms_api.http.internal_rooms import internal_rooms_router
 from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
-from gifchat_rooms_api.http.rooms import rooms_router, tickets_router
+from gifchat_rooms_api.http.rooms import rooms_router
 from gifchat_rooms_api.ports import BlobId, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
@@ -74,204 +71,172 @@ _PREPARE_RETRY_S = 1.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Wired:
-    """Everything that outlives a request, built and wired."""
-
-    mongo: AsyncMongoClient[Document]
-    redis: Redis
-    room_store: MongoRooms
-    log: MongoMessages
-    gifs: MongoGifs
-    blobs: MongoBlobs
-    publisher: RedisPublisher
-    image_decoder: ImageDecoder
-    passwords: Argon2Passwords
-    leaderships: tuple[MongoLeadership, ...]
-    guards: Guards
-    rooms: ReadRooms
-    create_room: CreateRoom
-    edit_room: EditRoom
-    remove_room: RemoveRoom
-    issue_ticket: IssueTicket
-    moderate_user: ModerateUser
-    commit: GroupCommit
-    post_message: PostMessage
-    delete_message: DeleteMessage
-    history: ReadHistory
-    upload_gif: UploadGif
-    open_gif: OpenGif
-    janitor: Janitor
-    announce_heads: AnnounceHeads
-    prepared: asyncio.Event
-    """Set once the indexes exist."""
-    failed: asyncio.Event
-    """Set if a background task died."""
-
-
 def create_app(settings: Settings) -> FastAPI:
     """Build the service as an ASGI application."""
-    wired = _wire(settings)
+    service = _Service(settings)
     app = FastAPI(
         title="GIF Chat",
         summary="Rooms, messages and GIFs over HTTP.",
         version="1",
-        lifespan=lambda _app: _lifespan(wired),
+        lifespan=lambda _app: service.lifespan(),
         openapi_url="/api/v1/openapi.json",
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    _include_routes(app, wired)
+    service.include_routes(app)
     answer_with_problems(app)
     document_problems(app)
     app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=_body_limit)
     app.add_middleware(RequestMetrics, service="rooms-api")
-    app.state.failed = wired.failed
+    app.state.failed = service.failed
     return app
 
 
-def _wire(settings: Settings) -> _Wired:
-    mongo = mongo_client(settings.mongo_url)
-    redis = redis_client(settings.redis_url, max_connections=64)
+class _Service:
+    """Everything that outlives a request, built and wired."""
 
-    room_store = MongoRooms(mongo, settings.mongo_database)
-    log = MongoMessages(mongo, settings.mongo_database)
-    gifs = MongoGifs(mongo, settings.mongo_database)
-    blobs = MongoBlobs(mongo, settings.mongo_database)
-    holder = f"{settings.node_name}.{secrets.token_hex(4)}"
-    leads_janitor, leads_heads = (
-        MongoLeadership(mongo, settings.mongo_database, task, holder) for task in ("janitor", "heads")
-    )
-    occupancy = RedisOccupancy(redis)
-    publisher = RedisPublisher(redis)
-    rate_limits = RedisRateLimits(redis, LocalRateLimits())
-    passwords = Argon2Passwords()
-    signatures = SignedTokens(settings.session_secrets)
-    image_decoder = ImageDecoder()
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.prepared = asyncio.Event()
+        """Set once the indexes exist."""
+        self.failed = asyncio.Event()
+        """Set if a background task died."""
 
-    commit = GroupCommit(room_store, log, publisher, _now)
-    access = CheckAccess(room_store, occupancy, signatures)
-    rooms = ReadRooms(room_store, occupancy)
-    remove_room = RemoveRoom(room_store, log, publisher, _now)
-    return _Wired(
-        mongo=mongo,
-        redis=redis,
-        room_store=room_store,
-        log=log,
-        gifs=gifs,
-        blobs=blobs,
-        publisher=publisher,
-        image_decoder=image_decoder,
-        passwords=passwords,
-        leaderships=(leads_janitor, leads_heads),
-        guards=Guards(signatures, access, settings.allowed_origins, settings.internal_token),
-        rooms=rooms,
-        create_room=CreateRoom(
-            store=room_store,
-            publisher=publisher,
-            passwords=passwords,
+        self.mongo = mongo_client(settings.mongo_url)
+        self.room_store = MongoRooms(self.mongo, settings.mongo_database)
+        self.log = MongoMessages(self.mongo, settings.mongo_database)
+        self.gifs = MongoGifs(self.mongo, settings.mongo_database)
+        self.blobs = MongoBlobs(self.mongo, settings.mongo_database)
+        holder = f"{settings.node_name}.{secrets.token_hex(4)}"
+        self.leaderships = leads_janitor, leads_heads = [
+            MongoLeadership(self.mongo, settings.mongo_database, task, holder) for task in ("janitor", "heads")
+        ]
+        self.redis = redis_client(settings.redis_url, max_connections=64)
+        self.occupancy = RedisOccupancy(self.redis)
+        self.publisher = RedisPublisher(self.redis)
+        self.passwords = Argon2Passwords()
+        self.image_decoder = ImageDecoder()
+
+        self.commit = GroupCommit(self.room_store, self.log, self.publisher, _now)
+        self.remove_room = RemoveRoom(self.room_store, self.log, self.publisher, _now)
+        self.janitor = Janitor(
+            leads_janitor,
+            self.remove_room,
+            RemoveUnreferencedGifs(self.gifs, self.blobs, _now, settings.unreferenced_gif_ttl),
+            RecordOccupancy(self.room_store, self.occupancy, _now),
+            RemoveEmptyRooms(self.room_store, self.occupancy, self.remove_room, _now, settings.empty_room_ttl),
+        )
+        self.announce_heads = AnnounceHeads(leads_heads, self.log, self.publisher, _now)
+
+    def include_routes(self, app: FastAPI) -> None:
+        """Build the use cases of the routes, and add the routes to `app`."""
+        signatures = SignedTokens(self.settings.session_secrets)
+        access = CheckAccess(self.room_store, self.occupancy, signatures)
+        guards = Guards(signatures, access, self.settings.allowed_origins, self.settings.internal_token)
+        rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
+        rooms = ReadRooms(self.room_store, self.occupancy)
+        create_room = CreateRoom(
+            store=self.room_store,
+            publisher=self.publisher,
+            passwords=self.passwords,
             rate_limits=rate_limits,
             clock=_now,
             new_room_id=lambda: RoomId(_new_object_id()),
-        ),
-        edit_room=EditRoom(room_store, rooms, PostNotice(commit, _new_object_id), publisher, passwords),
-        remove_room=remove_room,
-        issue_ticket=IssueTicket(
-            rooms=room_store,
-            occupancy=occupancy,
-            grants=RedisGrants(redis),
+        )
+        post_notice = PostNotice(self.commit, _new_object_id)
+        edit_room = EditRoom(self.room_store, rooms, post_notice, self.publisher, self.passwords)
+        issue_ticket = IssueTicket(
+            rooms=self.room_store,
+            occupancy=self.occupancy,
+            grants=RedisGrants(self.redis),
             rate_limits=rate_limits,
-            passwords=passwords,
+            passwords=self.passwords,
             signatures=signatures,
             clock=_now,
-        ),
-        moderate_user=ModerateUser(room_store, publisher, _now),
-        commit=commit,
-        post_message=PostMessage(commit, gifs, LocalRateLimits(), clock=_now, new_entry_id=_new_object_id),
-        delete_message=DeleteMessage(room_store, log, commit, _new_object_id),
-        history=ReadHistory(log),
-        upload_gif=UploadGif(
-            gifs=gifs,
-            blobs=blobs,
-            decoder=image_decoder,
+        )
+        moderate_user = ModerateUser(self.room_store, self.publisher, _now)
+        history = ReadHistory(self.log)
+        post_message = PostMessage(self.commit, self.gifs, LocalRateLimits(), _now, _new_object_id)
+        delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
+        upload_gif = UploadGif(
+            gifs=self.gifs,
+            blobs=self.blobs,
+            decoder=self.image_decoder,
             rate_limits=rate_limits,
             clock=_now,
             new_blob_id=lambda: BlobId(_new_object_id()),
-        ),
-        open_gif=OpenGif(gifs, blobs),
-        janitor=Janitor(
-            leads_janitor,
-            remove_room,
-            RemoveUnreferencedGifs(gifs, blobs, _now, settings.unreferenced_gif_ttl),
-            RecordOccupancy(room_store, occupancy, _now),
-            RemoveEmptyRooms(room_store, occupancy, remove_room, _now, settings.empty_room_ttl),
-        ),
-        announce_heads=AnnounceHeads(leads_heads, log, publisher, _now),
-        prepared=asyncio.Event(),
-        failed=asyncio.Event(),
-    )
+        )
 
+        ready = [Depends(self._refuse_until_prepared)]
+        public = APIRouter(prefix="/api/v1", dependencies=[Depends(guards.same_origin), *ready])
+        public.include_router(
+            rooms_router(rooms, create_room, edit_room, self.remove_room, issue_ticket, guards=guards)
+        )
+        public.include_router(moderation_router(moderate_user, guards=guards, clock=_now))
+        public.include_router(
+            messages_router(post_message, delete_message, history, self.room_store, guards=guards, clock=_now)
+        )
+        public.include_router(gifs_router(upload_gif, self.room_store, guards=guards, clock=_now))
+        internal = APIRouter(prefix="/internal/v1", dependencies=ready)
+        internal.include_router(internal_rooms_router(rooms, history, guards=guards, clock=_now))
+        internal.include_router(internal_messages_router(post_message, history, self.room_store, guards=guards))
+        app.include_router(public)
+        app.include_router(internal)
+        app.include_router(gif_files_router(OpenGif(self.gifs, self.blobs)), dependencies=ready)
+        app.router.routes.extend(health_routes(self._readiness))
 
-def _include_routes(app: FastAPI, wired: _Wired) -> None:
-    async def refuse_until_prepared() -> None:
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Connect and run the background tasks; at the exit stop them and close everything."""
+
+        async def prepare_then_clean_up() -> None:
+            await _prepare(self.room_store.create_indexes, self.log.create_indexes, self.gifs.create_indexes)
+            self.prepared.set()
+            await self.janitor.run()
+
+        async def announce_heads() -> None:
+            await self.prepared.wait()
+            await self.announce_heads.run()
+
+        async def close_passwords() -> None:
+            self.passwords.close()
+
+        shutdown_hooks: list[ShutdownHook] = [
+            *(partial(_release, leadership) for leadership in self.leaderships),
+            partial(_write_rest, self.commit),
+            self.publisher.aclose,
+            self.image_decoder.aclose,
+            close_passwords,
+            self.redis.aclose,
+            self.mongo.close,
+        ]
+        async with background_tasks([prepare_then_clean_up, announce_heads], shutdown_hooks, self.failed):
+            _log.info("started")
+            yield
+        _log.info("stopped")
+
+    async def _refuse_until_prepared(self) -> None:
         # The unique indexes guarantee the numbering, so nothing may be written before they exist.
-        if not wired.prepared.is_set():
+        if not self.prepared.is_set():
             raise Refused(errors.UNAVAILABLE)
 
-    guards, room_store = wired.guards, wired.room_store
-    ready = [Depends(refuse_until_prepared)]
+    async def _readiness(self) -> tuple[int, dict[str, str]]:
+        """Return status code and body of the readiness probe.
 
-    public = APIRouter(prefix="/api/v1", dependencies=[Depends(guards.same_origin), *ready])
-    public.include_router(
-        rooms_router(wired.rooms, wired.create_room, wired.edit_room, wired.remove_room, guards=guards)
-    )
-    public.include_router(tickets_router(wired.issue_ticket, guards=guards))
-    public.include_router(moderation_router(wired.moderate_user, guards=guards, clock=_now))
-    public.include_router(
-        messages_router(wired.post_message, wired.delete_message, wired.history, room_store, guards=guards, clock=_now)
-    )
-    public.include_router(gifs_router(wired.upload_gif, room_store, guards=guards, clock=_now))
-
-    internal = APIRouter(prefix="/internal/v1", dependencies=ready)
-    internal.include_router(internal_rooms_router(wired.rooms, wired.history, guards=guards, clock=_now))
-    internal.include_router(internal_messages_router(wired.post_message, wired.history, room_store, guards=guards))
-
-    app.include_router(public)
-    app.include_router(internal)
-    app.include_router(gif_files_router(wired.open_gif), dependencies=ready)
-    app.router.routes.extend(health_routes(lambda: _readiness(wired)))
-
-
-@asynccontextmanager
-async def _lifespan(wired: _Wired) -> AsyncIterator[None]:
-    async def prepare_then_clean_up() -> None:
-        await _prepare(wired.room_store.create_indexes, wired.log.create_indexes, wired.gifs.create_indexes)
-        wired.prepared.set()
-        await wired.janitor.run()
-
-    async def announce_heads() -> None:
-        await wired.prepared.wait()
-        await wired.announce_heads.run()
-
-    async def close_passwords() -> None:
-        wired.passwords.close()
-
-    shutdown_hooks: list[ShutdownHook] = [
-        *(partial(_release, leadership) for leadership in wired.leaderships),
-        partial(_write_rest, wired.commit),
-        wired.publisher.aclose,
-        wired.image_decoder.aclose,
-        close_passwords,
-        wired.redis.aclose,
-        wired.mongo.close,
-    ]
-    async with background_tasks([prepare_then_clean_up, announce_heads], shutdown_hooks, wired.failed):
-        _log.info("started")
-        yield
-    _log.info("stopped")
+        The service is unready without MongoDB or its indexes. Most of it works without Redis, so it then stays ready.
+        """
+        mongo_ok = redis_ok = False
+        with suppress(PyMongoError), pymongo.timeout(1.0):
+            await self.mongo.admin.command("ping")
+            mongo_ok = self.prepared.is_set()
+        with suppress(RedisError, OSError):
+            redis_ok = bool(await self.redis.ping())
+        status = "unready" if not mongo_ok else "ok" if redis_ok else "degraded"
+        body = {"status": status, "mongo": "ok" if mongo_ok else "away", "redis": "ok" if redis_ok else "away"}
+        return 200 if mongo_ok else 503, body
 
 
 async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
@@ -300,34 +265,6 @@ async def _release(leadership: MongoLeadership) -> None:
         await leadership.release()
     except StoreUnavailableError as error:
         _log.warning("leadership_not_released", error=str(error))
-
-
-async def _readiness(wired: _Wired) -> tuple[int, dict[str, str]]:
-    """Return status code and body of the readiness probe.
-
-    The service is unready without MongoDB or its indexes. Most of it works without Redis, so it then stays ready.
-    """
-    mongo_ok, redis_ok = await _mongo_answers(wired.mongo, wired.prepared), await _redis_answers(wired.redis)
-    status = "unready" if not mongo_ok else "ok" if redis_ok else "degraded"
-    body = {"status": status, "mongo": "ok" if mongo_ok else "away", "redis": "ok" if redis_ok else "away"}
-    return 200 if mongo_ok else 503, body
-
-
-async def _mongo_answers(mongo: AsyncMongoClient[Document], prepared: asyncio.Event) -> bool:
-    try:
-        with pymongo.timeout(1.0):
-            await mongo.admin.command("ping")
-    except PyMongoError:
-        return False
-    return prepared.is_set()
-
-
-async def _redis_answers(redis: Redis) -> bool:
-    try:
-        await redis.ping()
-    except (RedisError, OSError):
-        return False
-    return True
 
 
 def _body_limit(path: str) -> int:

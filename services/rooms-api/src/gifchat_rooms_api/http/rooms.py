@@ -16,7 +16,7 @@ from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.domain.room import BadTitleError, room_payload, valid_title
 from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText
-from gifchat_rooms_api.http.problems import problems
+from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.http.room_schemas import EditedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
 from gifchat_rooms_api.ports import RoomCursor, Sort
 from gifchat_rooms_api.use_cases.create_room import CreateRoom
@@ -25,14 +25,13 @@ from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 
-_BODY_PROBLEMS = (errors.SESSION_REQUIRED, errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
 _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")
 
 
 def rooms_router(
-    rooms: ReadRooms, create: CreateRoom, edit: EditRoom, remove: RemoveRoom, *, guards: Guards
+    rooms: ReadRooms, create: CreateRoom, edit: EditRoom, remove: RemoveRoom, issue: IssueTicket, *, guards: Guards
 ) -> APIRouter:
-    """Return the routes under `/rooms` for rooms themselves."""
+    """Return the routes under `/rooms` for rooms themselves and their tickets."""
     router = APIRouter(prefix="/rooms", tags=["rooms"])
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
 
@@ -40,7 +39,7 @@ def rooms_router(
         "",
         status_code=201,
         response_model=Room,
-        responses=problems(*_BODY_PROBLEMS, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN),
+        responses=problems(*BODY_PROBLEMS, errors.SESSION_REQUIRED, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN),
     )
     async def create_room(body: NewRoom, owner: Caller, request: Request) -> JSONResponse:
         """Create a room. The caller becomes its owner."""
@@ -69,46 +68,25 @@ def rooms_router(
         """Get one room."""
         return JSONResponse(await rooms.payload(await rooms.get(RoomId(room_id))))
 
-    @router.patch(
-        "/{room_id}",
-        response_model=Room,
-        responses=problems(*_BODY_PROBLEMS, errors.ROOM_NOT_FOUND, errors.NOT_OWNER, errors.OUTCOME_UNKNOWN),
-    )
+    @router.patch("/{room_id}", response_model=Room, responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS))
     async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller) -> JSONResponse:
         """Edit a room, as its owner."""
         password = body.password if "password" in body.model_fields_set else UNCHANGED
         patch = RoomPatch(body.title, body.max, password, body.slow_mode_s)
         return JSONResponse(await edit.edit(RoomId(room_id), owner, patch))
 
-    @router.delete(
-        "/{room_id}",
-        status_code=204,
-        response_class=Response,
-        responses=problems(
-            errors.SESSION_REQUIRED,
-            errors.ORIGIN_REFUSED,
-            errors.ROOM_NOT_FOUND,
-            errors.NOT_OWNER,
-            errors.OUTCOME_UNKNOWN,
-        ),
-    )
+    @router.delete("/{room_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def delete_room(room_id: RoomIdText, owner: Caller) -> None:
         """Remove a room and everything in it, as its owner."""
         await remove.remove(RoomId(room_id), owner)
-
-    return router
-
-
-def tickets_router(issue: IssueTicket, *, guards: Guards) -> APIRouter:
-    """Return the route `/rooms/{room_id}/tickets`."""
-    router = APIRouter(prefix="/rooms", tags=["rooms"])
 
     @router.post(
         "/{room_id}/tickets",
         status_code=201,
         response_model=Ticket,
         responses=problems(
-            *_BODY_PROBLEMS,
+            *BODY_PROBLEMS,
+            errors.SESSION_REQUIRED,
             errors.ROOM_NOT_FOUND,
             errors.BANNED,
             errors.PASSWORD_REQUIRED,
@@ -119,7 +97,7 @@ def tickets_router(issue: IssueTicket, *, guards: Guards) -> APIRouter:
     )
     async def issue_ticket(
         room_id: RoomIdText,
-        user: Annotated[Identity, Depends(guards.caller)],
+        user: Caller,
         request: Request,
         body: Annotated[TicketRequest | None, Body()] = None,
     ) -> JSONResponse:
