@@ -57,7 +57,7 @@ def test_base_images_are_the_same_everywhere(variable: str) -> None:
 
 
 @pytest.mark.parametrize("dockerfile", sorted(ROOT.glob("services/*/Dockerfile")), ids=lambda path: path.parent.name)
-def test_images_are_locked_small_and_not_root(dockerfile: Path) -> None:
+def test_images_install_a_lock_in_two_stages_and_run_without_root(dockerfile: Path) -> None:
     text = dockerfile.read_text()
     lock = f"requirements/{dockerfile.parent.name}.lock"
     assert text.count("FROM ") >= 2, "build in one stage and run in another"

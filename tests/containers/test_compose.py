@@ -129,7 +129,7 @@ async def test_a_message_and_a_gif_reach_everyone_on_every_gateway(stack: Compos
         assert (still.status_code, still.headers["content-type"]) == (200, "image/png")
 
 
-async def test_a_room_never_has_more_members_than_seats_over_all_gateways(stack: ComposeStack) -> None:
+async def test_a_room_never_has_more_members_than_seats_across_gateways(stack: ComposeStack) -> None:
     async with AsyncExitStack() as running:
         owner = await running.enter_async_context(visitor(stack.url))
         answer = await owner.post("/api/v1/rooms", json={"title": "둘만", "max": 2})
@@ -149,7 +149,7 @@ async def test_a_client_cannot_forge_its_address(stack: ComposeStack) -> None:
     assert "198.51.100.7" not in stack.logs("nginx", "web")
 
 
-def test_containers_have_only_what_they_need(stack: ComposeStack) -> None:
+def test_containers_have_restricted_privileges_and_resources(stack: ComposeStack) -> None:
     for container in stack.containers():
         service, host = service_of(container), container["HostConfig"]
         assert host["ReadonlyRootfs"], service
@@ -192,7 +192,7 @@ async def test_clients_of_a_restarting_gateway_rejoin_without_a_gap(stack: Compo
         people = [await enter(stack, running, room) for _ in range(6)]
         gateway = max(sockets_by_gateway(stack).items(), key=lambda entry: entry[1])[0]
 
-        # The container exits by itself, and with code 0.
+        # The gateway exits with code 0 before Docker kills it.
         stopped = await asyncio.to_thread(docker, "stop", "-t", "30", gateway)
         assert stopped.returncode == 0, stopped.stderr
         state = next(c["State"] for c in stack.containers("realtime-gateway") if c["Id"] == gateway)

@@ -78,7 +78,7 @@ async def test_permanent_channels_are_received_from_the_start(world: FeedWorld) 
     assert listener.heard.reconnected == []
 
 
-async def test_subscribing_twice_is_subscribing_once(world: FeedWorld) -> None:
+async def test_a_second_subscription_to_a_channel_is_a_no_op(world: FeedWorld) -> None:
     listener = await world.listener()
     await asyncio.gather(listener.feed.subscribe(ONE), listener.feed.subscribe(ONE))
     await listener.feed.subscribe(ONE)

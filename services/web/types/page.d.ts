@@ -1,6 +1,6 @@
 /** What the modules of a page pass to each other. */
 declare namespace Page {
-  /** Why something failed: an `ApiProblem`, a refused ack, or a code of the page's own. */
+  /** Why something failed: an `ApiProblem`, a refused ack, or one of the page's own codes. */
   interface Problem {
     code: string;
     message?: string;
@@ -38,7 +38,7 @@ declare namespace Page {
     content: Content;
   }
 
-  /** A null password: remove it. */
+  /** A null `password` removes the password. */
   interface RoomChanges {
     title?: string;
     max?: number;
@@ -74,10 +74,10 @@ declare namespace Page {
     deleted: boolean;
     text?: string | undefined;
     gif?: Gif;
-    /** Only in the log. */
+    /** Set only for messages in the log. */
     order?: number;
     seq?: number;
-    /** Only of one that is not sent. */
+    /** Set only for messages that are not sent yet. */
     percent?: number | undefined;
     failure?: Problem | undefined;
   }

@@ -111,7 +111,7 @@ declare namespace Wire {
   /** A string, or one for each plural category. */
   type Text = string | Record<string, string>;
 
-  /** The texts of one language: those of the pages by key, those of the errors by code. */
+  /** The texts of one language: page texts by key, error texts by code. */
   interface Catalogue {
     texts: Record<string, Text>;
     errors: Record<string, string>;

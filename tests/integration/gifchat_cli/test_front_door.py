@@ -200,7 +200,7 @@ def test_engine_io_works_with_and_without_a_trailing_slash(door: FrontDoor) -> N
         upgraded = door.echo(path, headers={"Connection": "Upgrade", "Upgrade": "websocket"})["headers"]
         assert upgraded["Upgrade"] == "websocket"
     for path in ("/socket.iox", "/socket.io.js", "/xsocket.io"):
-        assert door.ask(path)[0].status == 502, "web answers, and it is down in this test"
+        assert door.ask(path)[0].status == 502, "nginx asks web, which is down in this test"
 
 
 POLLING = "/socket.io/?EIO=4&transport=polling"
@@ -211,8 +211,8 @@ def test_nginx_routes_a_sid_to_its_gateway(door: FrontDoor) -> None:
     assert known == {"gateway-1", "gateway-2"}, "nginx uses both and learns their tags"
     for name, tag in TAGS.items():
         assert {door.echo(f"{POLLING}&sid={new_sid(tag)}")["name"] for _ in range(10)} == {name}
-    for nobodys in (new_sid("unknown-"), "x", "../..", "%00"):
-        assert {door.echo(f"{POLLING}&sid={nobodys}")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
+    for unknown in (new_sid("unknown-"), "x", "../..", "%00"):
+        assert {door.echo(f"{POLLING}&sid={unknown}")["name"] for _ in range(10)} == {"gateway-1", "gateway-2"}
 
 
 def test_the_affinity_cookie_holds_only_the_gateways_tag(door: FrontDoor) -> None:

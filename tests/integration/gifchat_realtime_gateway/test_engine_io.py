@@ -911,7 +911,7 @@ async def test_other_paths_are_not_served_by_the_engine(calm: World) -> None:
         assert socket.status == 400
 
 
-# ------------------------------------------------------------------------------------------------------- after all
+# --------------------------------------------------------------------------------------------------------- cleanup
 
 
 async def test_closed_sessions_leave_no_tasks_or_connections(calm: World, quick: World) -> None:

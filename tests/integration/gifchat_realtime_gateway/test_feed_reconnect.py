@@ -51,14 +51,14 @@ class Server:
         )
 
     def stop(self) -> None:
-        self.go_on()
+        self.resume()
         self._running.close()
         self._pid = 0
 
     def pause(self) -> None:
         os.kill(self._pid, signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         if self._pid:
             os.kill(self._pid, signal.SIGCONT)
 
@@ -132,7 +132,7 @@ async def test_a_hung_server_is_noticed_and_the_feed_reconnects(server: Server, 
     # Longer than several connection attempts.
     await asyncio.sleep(4)
     assert node.heard.reconnected == []
-    server.go_on()
+    server.resume()
     await within(BACK_S, lambda: len(node.heard.reconnected) == 1)
     assert set(node.heard.reconnected[0]) == {ALWAYS, ROOM}
     await node.hears_all(ALWAYS, ROOM)
@@ -141,7 +141,7 @@ async def test_a_hung_server_is_noticed_and_the_feed_reconnects(server: Server, 
 async def test_a_short_pause_of_the_server_loses_nothing(server: Server, node: Node) -> None:
     server.pause()
     await asyncio.sleep(2)
-    server.go_on()
+    server.resume()
     await node.hears_all(ALWAYS, ROOM)
     await asyncio.sleep(3)
     assert node.heard.reconnected == []

@@ -513,7 +513,7 @@ async def test_the_demo_sends_a_message_every_three_seconds(gateway: Service) ->
         assert json.loads(await other.recv()) == status
 
 
-async def test_the_lobby_is_told_about_rooms(gateway: Service, anne: Visitor) -> None:
+async def test_the_lobby_gets_changes_of_rooms(gateway: Service, anne: Visitor) -> None:
     async with socket(gateway) as visitor:
         room = await anne.create_room(title="고양이", password="meow")
         new = await visitor.wait_for("newRoom", lambda payload: payload["_id"] == room)
@@ -663,7 +663,7 @@ async def test_a_node_sheds_a_share_of_its_clients_and_continues(system: System)
                     await asyncio.sleep(0.01)
             ready = await http.get("/health/ready")
             assert (ready.status_code, ready.json()["sockets"]) == (200, 7)
-            # The sticky cookie of a moved client leads back to this node.
+            # The sticky cookie would route a moved client back to this node.
             refused = await http.get("/socket.io/?EIO=4&transport=polling")
             assert (refused.status_code, refused.json()["code"]) == (503, "node_draining")
             async with asyncio.timeout(DEADLINE_S):

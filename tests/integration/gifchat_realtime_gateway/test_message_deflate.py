@@ -61,7 +61,7 @@ async def test_clients_with_and_without_compression_get_the_same_events(world: W
                     assert json.loads((await received(client, '42["said"'))[2:]) == ["said", text]
 
 
-async def test_group_events_are_compressed_and_messages_to_one_client_are_not(world: World) -> None:
+async def test_only_group_events_are_compressed(world: World) -> None:
     async with raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as socket:
         assert f"\r\nsec-websocket-extensions: {AGREED}\r\n".encode() in socket.head
         for packet in ("40", '420["enter"]'):

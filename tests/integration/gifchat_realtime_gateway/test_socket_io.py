@@ -356,7 +356,7 @@ async def test_an_empty_ack_is_sent(inside: Client) -> None:
     assert [await inside.receive() for _ in range(3)] == ["312[]", "313[]", "314[null]"]
 
 
-async def test_a_handler_may_leave_an_event_without_an_ack(inside: Client) -> None:
+async def test_a_handler_may_send_no_ack(inside: Client) -> None:
     await inside.send('21["unanswered"]')
     await pong(inside)
 
@@ -684,7 +684,7 @@ async def test_bytes_that_are_not_http_get_400(world: World) -> None:
         assert connection.recv(20).startswith(b"HTTP/1.1 400")
 
 
-# --------------------------------------------------------------------------------------------------------- after all
+# ----------------------------------------------------------------------------------------------------------- cleanup
 
 
 async def test_closed_sessions_leave_nothing_behind(world: World) -> None:

@@ -97,7 +97,7 @@ async def test_a_new_password_voids_earlier_tickets_and_grants(anne: User, bob: 
 
 
 @pytest.mark.usefixtures("no_refills")
-async def test_attempts_per_user_and_room_are_limited_even_correct_ones(anne: User, bob: User) -> None:
+async def test_correct_and_wrong_attempts_per_user_and_room_are_limited(anne: User, bob: User) -> None:
     room, other = await anne.room(password=PASSWORD), await anne.room(password=PASSWORD)
     codes = [await code(bob, room, "wrong") for _ in range(ATTEMPTS_PER_USER.burst)]
     assert codes == ["wrong_password"] * ATTEMPTS_PER_USER.burst

@@ -1,4 +1,4 @@
-"""MongoDB details of GIF records that the ports' suite cannot see."""
+"""MongoDB details of GIF records that the suite of the port does not cover."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -158,7 +158,7 @@ async def test_unknown_routes_and_methods_are_problem_documents(api: Api, anne: 
     assert "POST" in method.headers["allow"]
 
 
-async def test_pages_list_every_room_once_newest_first(anne: User) -> None:
+async def test_pages_list_every_room_once_from_newest_to_oldest(anne: User) -> None:
     made = [(await anne.room(title=f"room {number}"))["title"] for number in range(7)]
     seen: list[str] = []
     cursor: dict[str, str] = {}

@@ -42,15 +42,15 @@ class Client:
     async def of(cls, proxy: TcpProxy) -> "Client":
         return cls(*await asyncio.open_connection("127.0.0.1", proxy.port))
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def hear(self, count: int) -> bytes:
+    async def receive(self, count: int) -> bytes:
         async with asyncio.timeout(DEADLINE_S):
             return await self.reader.readexactly(count)
 
-    async def hear_the_end(self) -> bytes:
+    async def receive_until_end(self) -> bytes:
         """Return the data before the end; raise if the end was a reset."""
         async with asyncio.timeout(DEADLINE_S):
             return await self.reader.read()
@@ -59,8 +59,8 @@ class Client:
 async def test_the_proxy_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
     data = bytes(range(256)) * 4_000
-    sending = asyncio.create_task(client.say(data))
-    assert await client.hear(len(data)) == data
+    sending = asyncio.create_task(client.send(data))
+    assert await client.receive(len(data)) == data
     await sending
     assert proxy.forwarded_bytes == {"up": len(data), "down": len(data)}
     assert (proxy.connections, proxy.accepted) == (1, 1)
@@ -70,9 +70,9 @@ async def test_the_proxy_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
 
 async def test_an_end_of_file_is_forwarded_and_the_answer_still_arrives(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
-    await client.say(b"last words")
+    await client.send(b"last words")
     client.writer.write_eof()
-    assert await client.hear_the_end() == b"last words"
+    assert await client.receive_until_end() == b"last words"
 
 
 async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None:
@@ -80,25 +80,25 @@ async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None
     client = await Client.of(proxy)
     started = time.monotonic()
     for number in range(20):
-        await client.say(bytes([number]))
+        await client.send(bytes([number]))
         await asyncio.sleep(0.005)
-    assert await client.hear(20) == bytes(range(20))
+    assert await client.receive(20) == bytes(range(20))
     assert 0.2 <= time.monotonic() - started < 1.0
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_a_stalled_direction_delivers_after_healing(proxy: TcpProxy, direction: str) -> None:
     client = await Client.of(proxy)
-    await client.say(b"a")
-    assert await client.hear(1) == b"a"
+    await client.send(b"a")
+    assert await client.receive(1) == b"a"
     proxy.stall("up" if direction == "up" else "down")
-    await client.say(b"b")
+    await client.send(b"b")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await client.reader.readexactly(1)
     assert proxy.forwarded_bytes == {"up": 1 if direction == "up" else 2, "down": 1}
     await proxy.heal()
-    assert await client.hear(1) == b"b"
+    assert await client.receive(1) == b"b"
 
 
 async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
@@ -106,7 +106,7 @@ async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
     # On a busy machine the proxy may accept so late that `cut` would miss the connection.
     await until(lambda: proxy.connections == 1)
     proxy.stall()
-    pouring = asyncio.create_task(client.say(bytes(64 * 2**20)))
+    pouring = asyncio.create_task(client.send(bytes(64 * 2**20)))
     await asyncio.wait({pouring}, timeout=0.5)
     assert not pouring.done()
     proxy.cut()
@@ -118,68 +118,68 @@ async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
 async def test_cut_resets_connections_and_accepts_new_ones(proxy: TcpProxy) -> None:
     clients = [await Client.of(proxy) for _ in range(3)]
     for client in clients:
-        await client.say(b"a")
-        await client.hear(1)
+        await client.send(b"a")
+        await client.receive(1)
     assert proxy.cut() == 3
     for client in clients:
         with pytest.raises(ConnectionResetError):
-            await client.hear_the_end()
+            await client.receive_until_end()
     again = await Client.of(proxy)
-    await again.say(b"b")
-    assert await again.hear(1) == b"b"
+    await again.send(b"b")
+    assert await again.receive(1) == b"b"
 
 
 async def test_cut_without_reset_sends_an_end_of_file(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
-    await client.say(b"a")
-    await client.hear(1)
+    await client.send(b"a")
+    await client.receive(1)
     proxy.cut(reset=False)
-    assert await client.hear_the_end() == b""
+    assert await client.receive_until_end() == b""
 
 
 async def test_refuse_keeps_connections_and_heals_on_the_same_port(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
-    await client.say(b"a")
-    await client.hear(1)
+    await client.send(b"a")
+    await client.receive(1)
     port = proxy.port
     await proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
         await Client.of(proxy)
-    await client.say(b"b")
-    assert await client.hear(1) == b"b"
+    await client.send(b"b")
+    assert await client.receive(1) == b"b"
     await proxy.heal()
     assert proxy.port == port
     again = await Client.of(proxy)
-    await again.say(b"c")
-    assert await again.hear(1) == b"c"
+    await again.send(b"c")
+    assert await again.receive(1) == b"c"
 
 
 async def test_drop_after_forwards_exactly_that_many_bytes(proxy: TcpProxy) -> None:
     client = await Client.of(proxy)
-    await client.say(b"before")
-    await client.hear(6)
+    await client.send(b"before")
+    await client.receive(6)
     proxy.drop_after(10, "down")
-    await client.say(b"0123456789abcdef")
-    assert await client.hear(10) == b"0123456789"
+    await client.send(b"0123456789abcdef")
+    assert await client.receive(10) == b"0123456789"
     with pytest.raises(ConnectionResetError):
-        await client.hear_the_end()
+        await client.receive_until_end()
     # The limit applies to each new connection, until `heal`.
     again = await Client.of(proxy)
-    await again.say(b"0123456789abcdef")
-    assert await again.hear(10) == b"0123456789"
+    await again.send(b"0123456789abcdef")
+    assert await again.receive(10) == b"0123456789"
     with pytest.raises(ConnectionResetError):
-        await again.hear_the_end()
+        await again.receive_until_end()
     await proxy.heal()
     healed = await Client.of(proxy)
-    await healed.say(b"0123456789abcdef")
-    assert await healed.hear(16) == b"0123456789abcdef"
+    await healed.send(b"0123456789abcdef")
+    assert await healed.receive(16) == b"0123456789abcdef"
 
 
 async def test_a_target_that_is_down_resets_the_client(proxy: TcpProxy) -> None:
     proxy.target_port = 1
     client = await Client.of(proxy)
     with pytest.raises(ConnectionResetError):
-        await client.hear(1)
+        await client.receive(1)
 
 
 async def test_stop_leaves_no_task_behind(echo: int) -> None:
@@ -188,7 +188,7 @@ async def test_stop_leaves_no_task_behind(echo: int) -> None:
         clients = [await Client.of(proxy) for _ in range(3)]
         proxy.stall("down")
         for client in clients:
-            await client.say(b"a")
+            await client.send(b"a")
         await until(lambda: proxy.connections == 3)
     assert proxy.connections == 0
     for client in clients:

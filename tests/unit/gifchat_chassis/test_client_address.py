@@ -25,7 +25,7 @@ PROXIES = TrustedProxies("127.0.0.1, ::1,10.0.0.0/8")
         ("unknown", "198.51.100.7", "unknown"),
     ],
 )
-def test_the_address_is_the_last_one_that_is_not_a_proxys(peer: str, forwarded_for: str | None, address: str) -> None:
+def test_the_address_is_the_last_one_outside_our_proxies(peer: str, forwarded_for: str | None, address: str) -> None:
     assert PROXIES.client_address(peer, forwarded_for) == address
 
 

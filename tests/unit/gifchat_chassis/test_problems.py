@@ -45,7 +45,7 @@ def test_a_response_lists_the_invalid_parts() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(None, "1"), (0, "1"), (0.2, "1"), (1.01, "2"), (42, "42")])
-def test_a_retry_is_whole_seconds_away_and_at_least_one(seconds: float | None, header: str) -> None:
+def test_the_retry_time_is_at_least_one_whole_second(seconds: float | None, header: str) -> None:
     assert retry_after(seconds) == header
     response = problem_response(errors.UNAVAILABLE, "en", "/x", retry_after_s=seconds)
     assert response.headers["retry-after"] == header

@@ -6,7 +6,7 @@ from gifchat_cli.kinds import Kind
 from gifchat_cli.logs import LineSplitter, Prefixes, for_terminal
 
 
-def test_lines_are_whole_for_any_chunking() -> None:
+def test_lines_are_complete_for_any_chunking() -> None:
     splitter = LineSplitter()
     assert list(splitter.feed(b"one\ntw")) == [b"one"]
     assert list(splitter.feed(b"o\n\nthree")) == [b"two", b""]

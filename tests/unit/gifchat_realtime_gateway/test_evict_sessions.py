@@ -25,7 +25,7 @@ def sanction(code: str, who: Identity) -> Frame:
     return Frame(Kind.SANCTION, body("sanction", {"room": ROOM, "code": code, "until": None}), subject=who.user_id)
 
 
-def hears(cluster: FakeCluster, stored: StoredRoom, text: str) -> None:
+def publish_message(cluster: FakeCluster, stored: StoredRoom, text: str) -> None:
     cluster.publish(stored.say(text, CARL), to=ROOM)
 
 
@@ -53,7 +53,7 @@ async def test_a_kick_or_ban_evicts_on_all_nodes_and_is_announced_once(
     tabs = [(node, (await node.enter(BOB, ROOM))[0]) for node in (nodes[0], nodes[0], nodes[1])]
     cluster.publish(sanction(code, BOB), to=ROOM)
     await settle()
-    hears(cluster, stored, "after")
+    publish_message(cluster, stored, "after")
     await settle()
     for node, tab in tabs:
         assert [payload["code"] for payload in node.received(tab, "sanction")] == [code]
@@ -154,7 +154,7 @@ async def test_a_user_who_lost_the_seat_is_told_in_their_language(cluster: FakeC
         ] * 2
         assert {refusal["message"] for refusal in refusals} == {"허용 인원을 초과했습니다.", "The room is full."}
         assert (anne.rooms, bob.rooms) == (set(), set())
-        hears(cluster, stored, "secret")
+        publish_message(cluster, stored, "secret")
         await settle()
         assert texts(here, anne) == []
 

@@ -135,18 +135,18 @@ class Client:
         self._server = server
         self._connection = server.eio.add(eio_sid, {"REMOTE_ADDR": "203.0.113.7"}, None)
 
-    async def says(self, *packets_: str | bytes) -> None:
+    async def send(self, *packets_: str | bytes) -> None:
         """Send packets; return when the server has handled them."""
         for packet in packets_:
             self._connection.receive(Action.MESSAGE, packet)
             await self._connection.wait_until_idle()
 
-    async def leaves(self) -> None:
+    async def close(self) -> None:
         """Close the connection; return when the server knows."""
         self._connection.close("transport close")
         await self._server.eio.wait_for_disconnects()
 
-    async def hears(self) -> list[str | bytes]:
+    async def received(self) -> list[str | bytes]:
         """Return what the server has sent since the last time."""
         self._connection.send("4end")
         heard: list[str | bytes] = []
@@ -191,9 +191,9 @@ async def test_the_library_calls_every_override(called: set[tuple[type, str]]) -
     server.on("connect", _accept, namespace="/")
     server.on("disconnect", _accept, namespace="/")
     client = Client(server)
-    await client.says("0", '51-["e",{"_placeholder":true,"num":0}]', b"attachment")
+    await client.send("0", '51-["e",{"_placeholder":true,"num":0}]', b"attachment")
     await server.emit("e", {"to": "all"}, namespace="/")
-    await client.leaves()
+    await client.close()
     expected = {(ours, name) for ours, names in OVERRIDDEN.items() for name in names}
     # The engine calls this one: see the next test.
     assert expected - called == {(ChatServer, "_handle_eio_message")}
@@ -218,7 +218,7 @@ async def test_a_handler_that_raises_a_type_error_is_called_once(server: ChatSer
     server.on("e", fail, namespace="/")
     server.on("connect", _accept, namespace="/")
     client = Client(server)
-    await client.says("0", '2["e"]')
+    await client.send("0", '2["e"]')
     assert len(calls) == 1
 
 
@@ -229,9 +229,9 @@ async def test_a_failing_disconnect_handler_does_not_keep_the_session(server: Ch
     server.on("connect", _accept, namespace="/")
     server.on("disconnect", fail, namespace="/")
     client = Client(server)
-    await client.says("0")
+    await client.send("0")
     assert len(server.manager.sessions("/")) == 1
-    await client.leaves()
+    await client.close()
     assert server.manager.sessions("/") == {}
 
 
@@ -242,8 +242,8 @@ async def test_the_answer_to_connect_carries_the_private_id_and_comes_before_any
 
     server.on("connect", connect, namespace="/")
     client = Client(server)
-    await client.says("0")
-    answer, event = await client.hears()
+    await client.send("0")
+    answer, event = await client.received()
     (sid,) = server.manager.sessions("/")
     assert answer == f'40{{"sid":"{sid}","pid":"private"}}'
     assert event == '42["early"]'
@@ -259,9 +259,9 @@ async def test_a_session_is_one_entry_and_is_forgotten_without_a_trace(server: C
     server.on("connect", _accept, namespace="/")
     server.on("disconnect", disconnect, namespace="/")
     client = Client(server)
-    await client.says("0")
+    await client.send("0")
     assert [list(rooms) for rooms in server.manager.rooms.values()] == [[None]]
-    await client.says("1")
+    await client.send("1")
     assert reasons == [GOODBYE]
     manager = server.manager
     assert [manager.rooms, manager.callbacks, manager.pending_connect, manager.pending_disconnect] == [{}] * 4
@@ -275,8 +275,8 @@ async def test_an_ack_reaches_the_callback_of_its_emit(server: ChatServer) -> No
 
     server.on("connect", _accept, namespace="/")
     client = Client(server)
-    await client.says("0")
+    await client.send("0")
     (sid,) = server.manager.sessions("/")
     await server.emit("question", to=sid, namespace="/", callback=answered)
-    await client.says('31["yes",2]')
+    await client.send('31["yes",2]')
     assert answers == [("yes", 2)]

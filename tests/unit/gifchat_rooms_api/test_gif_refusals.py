@@ -1,4 +1,4 @@
-"""What the walkers refuse, and with which code. Any input leads to a result or a refusal, in bounded time."""
+"""The walkers refuse bad files with a code. They handle any input in bounded time."""
 
 import struct
 import time
