@@ -6,7 +6,7 @@ DATA ?= .data
 GATEWAYS ?= 3
 ROOMS_API ?= 2
 PACKAGE ?=
-# A malicious or broken release is usually found within days, so locks leave out newer ones.
+# Malicious or broken releases are usually found within days, so `make lock` skips releases that are newer than this.
 HOLD_DAYS ?= 7
 
 BIN := .venv/bin
@@ -43,7 +43,7 @@ coverage: .venv/.dev  ## run unit, port and integration tests with branch covera
 faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
 	$(BIN)/python -m faults $(ARGS)
 
-lint: .venv/.dev .venv/.node  ## check style, types and layers (CHECKS="ruff mypy" runs these alone)
+lint: .venv/.dev .venv/.node  ## check style, types and layers (CHECKS="ruff mypy" runs only these)
 	@.ci/lint $(CHECKS)
 
 format: .venv/.dev .venv/.node  ## format Python, and the pages' scripts and styles
@@ -64,7 +64,7 @@ bench: .venv/.dev  ## compare with Node.js and stock python-socketio, and write 
 screenshots: .venv/.dev  ## retake the pictures in docs/images/ (needs Chromium)
 	SCREENSHOTS=1 $(BIN)/python -m pytest tests/e2e/test_browser.py -k screenshots
 
-lock: .venv/.created  ## resolve dependencies into requirements/*.lock (PACKAGE=name updates one, HOLD_DAYS=7 skips newer releases)
+lock: .venv/.created  ## resolve dependencies into requirements/*.lock (PACKAGE=name updates one, HOLD_DAYS=7 skips releases of the last week)
 	@test -x $(BIN)/uv || $(PIP) uv
 	@$(MAKE) --no-print-directory $(addprefix lock-,rooms-api realtime-gateway web local dev old-clients build)
 
@@ -93,8 +93,8 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 
 .venv/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "GIF Chat needs Python 3.11 or newer, and $(PYTHON) is older or missing. Install it, or name it: make $(or $(MAKECMDGOALS),up) PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@echo "Making .venv with $$($(PYTHON) --version)"
+	  echo "GIF Chat needs Python 3.11 or newer, and $(PYTHON) is older or missing. Install it, or set PYTHON: make $(or $(MAKECMDGOALS),up) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Creating .venv with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv .venv || { echo "Python's venv module is missing. On Debian: apt-get install python3-venv" >&2; exit 2; }
 	@touch $@
 
@@ -105,7 +105,7 @@ clean:  ## remove the environment, caches and the data of the embedded cluster
 	@touch $@
 
 .venv/.dev: .venv/.local requirements/dev.lock requirements/old-clients.lock testkit/pyproject.toml
-	@echo "Installing what tests need from requirements/dev.lock"
+	@echo "Installing test dependencies from requirements/dev.lock"
 	@$(PIP) --require-hashes -r requirements/dev.lock
 	@rm -rf .venv/old-clients
 	@$(PIP) --require-hashes --no-deps --target .venv/old-clients -r requirements/old-clients.lock

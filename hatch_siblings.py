@@ -1,7 +1,8 @@
 """Build hook for our wheels: copies sibling packages such as `gifchat_contracts` into the wheel.
 
-Nobody has claimed the siblings' names on a package index, so no wheel may depend on them. A `pyproject.toml` lists
-them as `siblings = ["contracts", "chassis[redis]"]`: folders of this repository, with the extras that it uses.
+The siblings are not published, so a wheel that depended on their names could get a stranger's package. Instead, a
+`pyproject.toml` lists them as `siblings = ["contracts", "chassis[redis]"]`: folders of this repository, with the
+extras that it uses.
 """
 
 import re
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parent
 def include_siblings(siblings: Iterable[str], version: str, build_data: dict[str, Any]) -> None:
     """Add the packages of `siblings` to a standard wheel.
 
-    An editable install gets none of them: it would keep a copy that hides later edits.
+    Editable installs skip this, because a copy would hide later edits.
     """
     if version != "standard":
         return
@@ -29,7 +30,7 @@ def include_siblings(siblings: Iterable[str], version: str, build_data: dict[str
 
 
 class IncludeSiblings(BuildHookInterface[Any]):
-    """Carries the siblings that the hook's configuration lists."""
+    """Includes the siblings that the hook's configuration lists."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See `BuildHookInterface`."""
