@@ -1,7 +1,7 @@
 """Make a standalone MongoDB the primary of a one-member replica set. If it already is, do nothing.
 
-Runs once, in the image of rooms-api, before rooms-api starts. So the image of MongoDB needs no shell. `MONGO_MEMBER` is
-the member's address as clients reach it, `MONGO_REPLICA_SET` the name of the set.
+Runs once in the rooms-api image, before rooms-api starts, so that the MongoDB image needs no shell. `MONGO_MEMBER` is
+the address that clients use, `MONGO_REPLICA_SET` the name of the set.
 """
 
 import logging
@@ -20,7 +20,7 @@ _log = logging.getLogger("replica-set")
 
 
 def main() -> None:
-    """Initiate, and wait until the member is a primary that takes writes."""
+    """Initiate, and wait until the member is a primary that accepts writes."""
     member = os.environ.get("MONGO_MEMBER", "mongo:27017")
     name = os.environ.get("MONGO_REPLICA_SET", "rs0")
     deadline = time.monotonic() + DEADLINE_S

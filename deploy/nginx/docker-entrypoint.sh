@@ -28,7 +28,7 @@ template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 : "${CONNECTIONS_PER_ADDRESS:=1000}"
 : "${GIF_BODY_MAX:=10304k}"
 
-# nginx does not need more here.
+# nginx needs no more than this.
 if [ "$WORKER_FILES" = unlimited ] || [ "$WORKER_FILES" -gt 65536 ]; then
   WORKER_FILES=65536
 fi
@@ -37,7 +37,7 @@ fi
 config=$RUN_DIR/nginx.conf
 script=$RUN_DIR/nginx.sed
 : >"$script"
-# shellcheck disable=SC2013,SC2016 # The names contain no spaces, and sed gets the $ as it is.
+# shellcheck disable=SC2013,SC2016 # The names contain no spaces, and sed needs a literal $.
 for name in $(grep -o '\${[A-Z][A-Z0-9_]*}' "$template" | sort -u | sed 's/[${}]//g'); do
   eval "set -- \"\${$name-}\" \"\${$name+set}\""
   if [ -z "$2" ]; then
