@@ -117,27 +117,27 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replicas(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_REPLICAS:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {MAX_REPLICAS}")
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_REPLICAS}")
     return int(text)
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
-        raise argparse.ArgumentTypeError("a port from 1 to 65535")
+        raise argparse.ArgumentTypeError("must be a port from 1 to 65535")
     return int(text)
 
 
 def _share(text: str) -> float:
     number = text.removesuffix("%")
     if not number.isdecimal() or not 1 <= int(number) <= 100:
-        raise argparse.ArgumentTypeError("a share from 1% to 100%")
+        raise argparse.ArgumentTypeError("must be a share from 1% to 100%")
     return int(number) / 100
 
 
 def _scale_target(text: str) -> tuple[str, int]:
     what, _, count = text.partition("=")
     if what not in SCALABLE:
-        raise argparse.ArgumentTypeError(f"KIND is {' or '.join(SCALABLE)}")
+        raise argparse.ArgumentTypeError(f"KIND must be {' or '.join(SCALABLE)}")
     return what, _replicas(count)
 
 
@@ -165,7 +165,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
     prefixes = Prefixes(colored=sys.stdout.isatty())
 
     def put(text: str) -> None:
-        with contextlib.suppress(BrokenPipeError):  # Nobody reads our output any more; the log files have everything.
+        with contextlib.suppress(BrokenPipeError):  # The reader closed the pipe; the log files have everything.
             print(text, flush=True)
 
     def say(sentence: str) -> None:
@@ -176,7 +176,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
             put(prefixes.line(name, text))
 
     def ignore(name: str, kind: Kind, line: str) -> None:
-        """Print nothing: in the background the log files have everything."""
+        """Print nothing: in the background, only the log files get the output."""
 
     def on_ready(processes: list[dict[str, Any]]) -> None:
         put(f"\n{render_table(processes, _UP_COLUMNS)}\n")
@@ -193,7 +193,7 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
 
 
 def _up_detached(options: argparse.Namespace, folder: DataFolder) -> int:
-    os.close(folder.lock())  # Fail early if a cluster runs already.
+    os.close(folder.lock())  # Fail early if a cluster is already running.
     log = folder.log("supervisor")
     with log.open("wb") as output:
         supervisor = subprocess.Popen(

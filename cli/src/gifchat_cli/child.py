@@ -91,7 +91,7 @@ class Child:
         self._task = asyncio.create_task(self._keep_running(), name=f"supervise {self.spec.name}")
 
     async def wait_until_settled(self) -> None:
-        """Return when the process is ready or in a crash loop, for as long as that takes."""
+        """Wait, without a timeout, until the process is ready or in a crash loop."""
         await self._settled.wait()
 
     async def stop(self) -> None:

@@ -21,20 +21,20 @@ class CrashLoops:
         self._say = say
         self._reload_nginx = reload_nginx
         self.fatal: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
-        """Done when no process of a kind can serve: the last one that entered a crash loop."""
+        """Done when no process of some kind can serve. Its result is the process that entered a crash loop last."""
 
     def on_crash_loop(self, child: Child) -> bool:
-        """Hide a crashing process. True: keep retrying it. False: no other process of its kind can serve."""
+        """Hide a crashing process. Return whether to keep restarting it: False if no other of its kind can serve."""
         self._roster.looping.add(child.spec.name)
         if self._stop_unless_served(child.spec.kind, child):
             return False
-        sentence = f"nginx skips {child.spec.name}, which is retried at least every {MAX_DELAY_S:g} s."
+        sentence = f"nginx skips {child.spec.name}, which is restarted at least every {MAX_DELAY_S:g} s."
         self._say(with_last_lines(sentence, child))
         self._reload_nginx()
         return True
 
     def on_ready(self, child: Child) -> None:
-        """Show nginx a process again that was drained or in a crash loop before this start."""
+        """Let nginx route to a process again, if it was drained or in a crash loop before this start."""
         name = child.spec.name
         recovered = name in self._roster.looping
         if not self._roster.show(name):
@@ -44,13 +44,13 @@ class CrashLoops:
         self._reload_nginx()
 
     def processes_removed(self) -> None:
-        """Check again, after processes that could serve were removed."""
+        """Stop the cluster if the removed processes were the last ones that could serve."""
         for child in self._roster.children.values():
             if child.spec.name in self._roster.looping:
                 self._stop_unless_served(child.spec.kind, child)
 
     def _stop_unless_served(self, kind: Kind, crashed: Child) -> bool:
-        """Blame `crashed` and return True if nginx can route to no process of this kind."""
+        """If nginx can route to no process of this kind, stop the cluster because of `crashed` and return True."""
         if self._roster.serving(kind):
             return False
         if not self.fatal.done():

@@ -1,4 +1,4 @@
-"""The data folder: databases, logs and secrets that outlast a run."""
+"""The data folder: databases, logs and secrets that are kept between runs."""
 
 import fcntl
 import hashlib
@@ -114,7 +114,7 @@ class DataFolder:
         return self.logs / f"{name}.log"
 
     def socket_path(self) -> Path:
-        """Return the control socket's path; one in the temporary folder if this folder's path is too long."""
+        """Return the control socket's path, in the temporary folder if this folder's path is too long."""
         here = self.path / "control.sock"
         if len(os.fsencode(here)) <= _SOCKET_PATH_MAX_BYTES:
             return here

@@ -7,7 +7,7 @@ from pathlib import Path
 from gifchat_cli.kinds import Kind
 
 MAX_BYTES = 8 * 1024 * 1024
-"""A larger log file is moved to `NAME.log.1`, which replaces the file moved before."""
+"""A larger log file is moved to `NAME.log.1`, where it replaces the previous one."""
 
 _MAX_LINE_BYTES = 16 * 1024
 _HARMLESS_IN_VALKEY = ("Memory overcommit must be enabled", "ready to exit, bye bye", "User requested shutdown")
@@ -58,7 +58,7 @@ class BoundedLog:
         self._size += len(line) + 1
 
     def close(self) -> None:
-        """Close the file; no line may follow."""
+        """Close the file. Do not write afterwards."""
         self._file.close()
 
 
@@ -68,7 +68,7 @@ def rotate(path: Path) -> None:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last `lines` lines of a log, out of its last 256 KiB."""
+    """Return the last `lines` lines of a log, but at most its last 256 KiB."""
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -78,7 +78,7 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def for_terminal(kind: Kind, line: str) -> str | None:
-    """Return the part of a log line to show while the cluster runs; None hides the line.
+    """Return what to show of a log line while the cluster runs, or None to hide it.
 
     Lines of our services and nginx's errors are shown unchanged. MongoDB and Valkey log a lot: only warnings are shown.
     """

@@ -32,21 +32,21 @@ class Roster:
         """The processes of a kind, in the order in which they started."""
         return [child for child in self.children.values() if child.spec.kind is kind]
 
-    def serving(self, kind: Kind, without: str = "") -> bool:
-        """Whether nginx can route to a process of this kind, other than `without`."""
-        return any(child.spec.name not in {without, *self.hidden} for child in self.of_kind(kind))
+    def serving(self, kind: Kind, exclude: str = "") -> bool:
+        """Whether nginx can route to a process of this kind, other than `exclude`."""
+        return any(child.spec.name not in {exclude, *self.hidden} for child in self.of_kind(kind))
 
     def others_serve(self, name: str) -> bool:
         """Whether nginx can route to another process of the same kind."""
-        return self.serving(self.children[name].spec.kind, without=name)
+        return self.serving(self.children[name].spec.kind, exclude=name)
 
-    def routed(self, without: Collection[str] = ()) -> list[ProcessSpec]:
-        """The processes that nginx may route to, other than `without`."""
-        hidden = {*without, *self.hidden}
+    def routed(self, exclude: Collection[str] = ()) -> list[ProcessSpec]:
+        """The processes that nginx may route to, other than `exclude`."""
+        hidden = {*exclude, *self.hidden}
         return [child.spec for child in self.children.values() if child.spec.name not in hidden]
 
     def named(self, what: str) -> list[str]:
-        """The names of a scalable kind, or the one process of that name.
+        """The names of all processes of a scalable kind, or the one process with that name.
 
         Raises:
             RefusedError: there is no such process.
@@ -74,7 +74,7 @@ class Roster:
         return child
 
     def show(self, name: str) -> bool:
-        """Let nginx route to a process again; False if it did so already."""
+        """Let nginx route to a process again. Return False if it already did."""
         was_hidden = name in self.hidden
         self.drained.discard(name)
         self.looping.discard(name)

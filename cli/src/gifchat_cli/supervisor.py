@@ -21,7 +21,7 @@ from gifchat_cli.servers.valkey import mark_as_new
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 180.0
-"""For all processes: longer than the times after which each of them is killed."""
+"""Longer than all stop timeouts together, after which processes are killed."""
 MAX_REPLICAS = 32
 _LOG_SIZE_CHECK_INTERVAL_S = 30.0
 
@@ -31,7 +31,7 @@ class ClusterError(Exception):
 
 
 class Supervisor:
-    """One running cluster. `on_line` gets the processes' output; `say` gets news of the cluster."""
+    """One running cluster. `on_line` gets the processes' output; `say` gets messages about the cluster."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class Supervisor:
 
     async def _scale(self, kind: Kind, count: int) -> None:
         if not 1 <= count <= MAX_REPLICAS:
-            raise RefusedError(f"A cluster has 1 to {MAX_REPLICAS} processes of a kind.")
+            raise RefusedError(f"A cluster can have 1 to {MAX_REPLICAS} processes of a kind.")
         if not self._ready:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         async with self._scaling:
@@ -197,8 +197,8 @@ class Supervisor:
             else:
                 names = {child.spec.name for child in running[count:]}
                 if self._roster.hidden.issuperset(child.spec.name for child in running[:count]):
-                    raise RefusedError("All gateways that would stay are drained: `gifchat restart gateways` first.")
-                await self._reload_nginx(without=names)
+                    raise RefusedError("All remaining gateways are drained: run `gifchat restart gateways` first.")
+                await self._reload_nginx(exclude=names)
                 await self._remove(names)
             self._folder.save_state(self._state)
 
@@ -212,10 +212,10 @@ class Supervisor:
             raise RefusedError("The cluster is not ready yet: try again in a moment.")
         roster = self._roster
         async with self._scaling:
-            # Hidden ones first: once they serve again, the last process that takes sockets can go too.
+            # Hidden processes first: once they serve again, the last serving process can be restarted too.
             for name in sorted(roster.named(what), key=lambda name: name not in roster.hidden):
                 if roster.others_serve(name):
-                    await self._reload_nginx(without={name})
+                    await self._reload_nginx(exclude={name})
                 await roster.children[name].stop()
                 roster.show(name)
                 try:
@@ -231,7 +231,7 @@ class Supervisor:
         async with self._scaling:
             gateway = self._roster.gateway(name)
             if not self._roster.others_serve(name):
-                raise RefusedError(f"{name} is the only gateway that takes sockets: `gifchat scale gateways=2` first.")
+                raise RefusedError(f"Only {name} takes sockets: run `gifchat scale gateways=2` first.")
             await self._ask(gateway, "/internal/v1/drain", {})
             self._roster.drained.add(name)
             await self._reload_nginx()
@@ -271,12 +271,12 @@ class Supervisor:
             if self._ready and not self._crash_loops.fatal.done():
                 await self._reload_nginx()
 
-    async def _reload_nginx(self, without: Collection[str] = ()) -> None:
-        """Make nginx route to all processes except hidden ones and `without`.
+    async def _reload_nginx(self, exclude: Collection[str] = ()) -> None:
+        """Make nginx route to all processes except hidden ones and `exclude`.
 
         New connections follow the new configuration; open ones stay with their old worker.
         """
-        await self._configure_nginx(self._roster.routed(without))
+        await self._configure_nginx(self._roster.routed(exclude))
         self._roster.children["nginx"].send(signal.SIGHUP)
 
     async def _configure_nginx(self, specs: Iterable[ProcessSpec]) -> None:

@@ -1,4 +1,4 @@
-"""Tables for the terminal; plain text if the output is no terminal."""
+"""Tables for the terminal; plain text if the output is not a terminal."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from rich.text import Text
 COLUMNS = ("name", "kind", "pid", "port", "state", "sockets", "restarts")
 _STYLES = {"ready": "green", "drained": "yellow", "unready": "yellow", "restarting": "yellow", "crash loop": "red"}
 _UNBOUNDED = 10_000
-"""Columns of a file or pipe: nothing is wrapped or cut."""
+"""The width for files and pipes, so that nothing is wrapped or cut."""
 
 
 def render_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = COLUMNS) -> str:

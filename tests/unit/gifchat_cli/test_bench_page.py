@@ -59,7 +59,7 @@ def test_the_page_shows_the_whole_result() -> None:
         "machine   2 × A processor, 8 GB, Linux 6.1\n"
         "cluster   2 rooms-api, 3 gateways; viewers on 3 gateways\n"
         "load      one room, one writer, 10 messages/s in total, 5 s per step\n"
-        "limit     p99 250 ms, from when a message was due to its last byte at a viewer\n"
+        "limit     p99 250 ms, from when a message was due until a viewer received its last byte\n"
         "\n"
         "viewers  messages  deliveries/s  p50 ms  p99 ms  lost  load\n"
         "   1500        50         15000    12.3    38.0     0   25%\n"

@@ -9,7 +9,7 @@ from gifchat_cli.bench import arguments
     [
         (["scale", "gateways=0"], "a number from 1 to 32"),
         (["scale", "gateways"], "a number from 1 to 32"),
-        (["scale", "webs=2"], "KIND is gateways or rooms-api"),
+        (["scale", "webs=2"], "KIND must be gateways or rooms-api"),
         (["up", "--port", "70000"], "a port from 1 to 65535"),
         (["up", "--gateways", "many"], "a number from 1 to 32"),
         (["shed", "gateway-1", "0%"], "a share from 1% to 100%"),

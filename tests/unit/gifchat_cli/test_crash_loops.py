@@ -39,7 +39,9 @@ async def world(tmp_path: Path) -> World:
 
 async def test_nginx_skips_a_crashing_process_until_it_recovers(world: World) -> None:
     assert world.crash_loops.on_crash_loop(world.first)
-    assert world.said[-1].startswith("nginx skips gateway-1, which is retried at least every 30 s.\nThe last lines of")
+    assert world.said[-1].startswith(
+        "nginx skips gateway-1, which is restarted at least every 30 s.\nThe last lines of"
+    )
     assert (world.roster.hidden, world.reloads) == ({"gateway-1"}, 1)
     world.crash_loops.on_ready(world.first)
     assert world.said[-1] == "gateway-1 is ready again."

@@ -30,7 +30,7 @@ def roster(tmp_path: Path) -> Roster:
 def test_nginx_routes_to_all_but_drained_and_looping_processes(roster: Roster) -> None:
     roster.drained.add("gateway-1")
     roster.looping.add("rooms-api-2")
-    assert [spec.name for spec in roster.routed(without={"web"})] == ["gateway-2", "rooms-api-1"]
+    assert [spec.name for spec in roster.routed(exclude={"web"})] == ["gateway-2", "rooms-api-1"]
     assert roster.show("gateway-1")
     assert not roster.show("gateway-1")
     assert {spec.name for spec in roster.routed()} == {"gateway-1", "gateway-2", "rooms-api-1", "web"}

@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_CLIENTS:
-        raise argparse.ArgumentTypeError(f"a number from 1 to {MAX_CLIENTS}")
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_CLIENTS}")
     return int(text)
 
 
@@ -66,7 +66,7 @@ def _positive(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number <= 3_600_000:
-        raise argparse.ArgumentTypeError("a number above 0")
+        raise argparse.ArgumentTypeError("must be a number above 0")
     return number
 
 

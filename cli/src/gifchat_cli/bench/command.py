@@ -127,7 +127,7 @@ def _climb(
         stop = verdict(step, plan)
         if stop is not None:
             return stop, _why(stop, step, plan)
-    raise AssertionError("the last target is the plan's max_viewers")
+    raise AssertionError("the last target is the plan's maximum")
 
 
 def _why(stop: Stop, step: Step, plan: Plan) -> str:

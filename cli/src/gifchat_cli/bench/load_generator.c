@@ -1,7 +1,7 @@
 /*
  * The load generator of `gifchat bench` and of the benchmarks: Socket.IO clients over WebSocket, in one epoll thread.
  *
- * It connects clients, joins rooms and publishes messages, to Valkey or to any server that takes the bytes. It counts
+ * It connects clients, joins rooms and publishes messages, to Valkey or to any server that accepts raw bytes. It counts
  * every delivery on every connection, checks the order, and measures the latency. It always answers pings.
  *
  *   load_generator --port P --clients FILE [--messages FILE --publish-port P] [--at-once N] [--opaque] [--path PATH]
@@ -18,8 +18,8 @@
  *   run MODE COUNT INTERVAL_US TIMEOUT_S
  *       closed: publish the next message when all clients have the last one and the interval is over
  *       open:   publish a message per interval, even if earlier ones are still in flight
- *       listen: another process publishes COUNT messages with the same numbers and stamps, in turn to the rooms from 0
- *               to the last one that has members
+ *       listen: another process publishes COUNT messages with the same numbers and stamps. It takes the rooms in turn,
+ *               from 0 to the last one that has members
  *   idle TIMEOUT_S                     answer pings
  *   drop COUNT                         close the COUNT newest clients without a closing handshake
  * The program exits at the end of its standard input, or when no command comes for MAX_LIFE_S.
@@ -292,7 +292,7 @@ static void delivery(struct client *client, uint64_t sent_us, uint32_t number, u
 static void packet(struct client *client, const unsigned char *text, size_t size, int compressed, uint64_t at_us) {
     if (client->state == JOINED) {
         if (compressed) {
-            /* The content is not read: number and time are those of the only message in flight. */
+            /* The content cannot be read, so this must be the only message in flight. */
             if (size <= OPAQUE_PING)
                 send_text(client, "3");
             else if (in_flight == 1 && run_size)
@@ -782,7 +782,7 @@ int main(int argc, char **argv) {
             die("unknown option %s", name);
     }
     if (!port || !clients_name)
-        die("--port and --clients are needed");
+        die("--port and --clients are required");
     alarm(MAX_LIFE_S);
     setvbuf(stdout, NULL, _IOLBF, 0);
     struct rlimit files;

@@ -66,7 +66,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("machine", f"{machine['cores']} × {machine['processor']}, {machine['memory']}, {machine['kernel']}"),
         ("cluster", f"{cluster}; {spread}" if cluster else spread),
         ("load", f"{rooms}, one writer, {result.rate:g} messages/s in total, {result.hold_s:g} s per step"),
-        ("limit", f"p99 {result.p99_limit_ms:g} ms, from when a message was due to its last byte at a viewer"),
+        ("limit", f"p99 {result.p99_limit_ms:g} ms, from when a message was due until a viewer received its last byte"),
     ]
 
 

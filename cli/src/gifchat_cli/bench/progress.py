@@ -32,16 +32,16 @@ class Progress:
         self._bar = None
 
     def begins(self, viewers: int) -> None:
-        """A step towards this many viewers begins."""
+        """Show that a step to this many viewers begins."""
         self._from, self._to = self._to, viewers
         self._show(f"{viewers:,} viewers connect", self._from)
 
     def part(self, share: float) -> None:
-        """This share of the step's messages is written."""
+        """Show which share of the step's messages is posted."""
         self._show(f"{self._to:,} viewers read", self._from + round((self._to - self._from) * share))
 
     def ends(self, step: Step) -> None:
-        """The step is measured."""
+        """Show the measurements of a step."""
         text = f"{step.viewers:,} viewers: p50 {step.p50_ms:.1f} ms, p99 {step.p99_ms:.1f} ms"
         if self._bar is None:
             self.say(text)

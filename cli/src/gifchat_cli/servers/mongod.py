@@ -39,7 +39,7 @@ class Mongod:
         ]
 
     def make_primary(self, timeout_s: float = 30.0) -> None:
-        """Wait for the server, make it the primary of its own replica set, and wait until it takes writes.
+        """Wait for the server, make it the primary of its own replica set, and wait until it accepts writes.
 
         May be called again, also on data written while the server used another port. Blocks.
 

@@ -13,7 +13,7 @@ _PLACEHOLDER = re.compile(r"\$\{([A-Z][A-Z0-9_]*)\}")
 
 
 def render(template: str, values: Mapping[str, str]) -> str:
-    """Replace each `${NAME}` by its value; nginx's own `$variables` stay.
+    """Replace each `${NAME}` with its value; nginx's own `$variables` stay.
 
     Raises:
         ValueError: the template has a placeholder without a value, or a value has no placeholder.
