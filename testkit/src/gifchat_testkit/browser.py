@@ -1,7 +1,7 @@
 """Real browser windows on a cluster. Each window is a new user, on a gateway that the test may choose.
 
-A window remembers what its console complains about, violations of the content security policy included: `complaints`
-must be empty at the end of a test, save what `expects` names.
+A window collects errors and warnings of its console, such as violations of the content security policy. At the end,
+`complaints` may only contain what the test allowed with `expects`.
 """
 
 import json
@@ -84,13 +84,13 @@ class Window:
         self._expected += patterns
 
     def check(self) -> None:
-        """Fail if the browser has complained.
+        """Check that the console shows no unexpected complaint.
 
         Raises:
-            AssertionError: it has.
+            AssertionError: it shows one.
         """
         unexpected = [words for words in self.complaints if not any(re.search(each, words) for each in self._expected)]
-        assert not unexpected, f"the console complains: {unexpected}"
+        assert not unexpected, f"the console shows {unexpected}"
 
     # Location
 

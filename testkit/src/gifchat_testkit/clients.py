@@ -1,4 +1,4 @@
-"""Clients for tests: a visitor with a session cookie, and a Socket.IO client that keeps what it received."""
+"""Clients for tests: a visitor with a session cookie, and a Socket.IO client that records what it receives."""
 
 import asyncio
 import contextlib
@@ -116,7 +116,7 @@ async def chat_socket(
     """Connect a `ChatSocket` that does not reconnect by itself. `browser`: it sends an `Origin`."""
     headers = {**({"Origin": url} if browser else {}), **({"Cookie": cookies} if cookies else {})}
     namespaces = [socket_events.CHAT_NAMESPACE, socket_events.LOBBY_NAMESPACE]
-    # `connect(headers=…)` would send the cookie with the first request alone, and a sid needs it in all of them.
+    # `connect(headers=…)` would send the cookie only with the first request, but every request needs it.
     async with aiohttp.ClientSession(headers=headers) as http:
         client: Any = socketio.AsyncClient(reconnection=False, http_session=http)
         socket = ChatSocket(client)
@@ -124,7 +124,7 @@ async def chat_socket(
         try:
             yield socket
         finally:
-            # A polling client closes and then waits for the answer to its poll, which may take a ping interval.
+            # After closing, a polling client waits for the answer to its poll, which may take a ping interval.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DISCONNECT_TIMEOUT_S):
                     await client.disconnect()

@@ -1,7 +1,7 @@
 """An embedded cluster for tests, started with the real command line; its processes can be killed and paused.
 
 Fixture:
-    cluster (session): an `EmbeddedCluster` that all tests share. A test that breaks more than it mends starts its own.
+    cluster (session): an `EmbeddedCluster` that all tests share. A test that would leave it broken starts its own.
 """
 
 import json
@@ -124,7 +124,7 @@ class EmbeddedCluster:
 def running_cluster(*arguments: str, env: Mapping[str, str] | None = None) -> Iterator[EmbeddedCluster]:
     """Run a new cluster until the block ends; `arguments` go to `gifchat up`.
 
-    It is not detached but a child of the tests, so that it exits with them even after a crash.
+    It is a child of the tests, not detached, so that it exits with them even after a crash.
 
     Raises:
         AssertionError: it did not get ready; the message has its output.
@@ -143,7 +143,7 @@ def running_cluster(*arguments: str, env: Mapping[str, str] | None = None) -> It
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - only one prctl call, and no option does the same
             )
         try:
             _wait_until_ready(supervisor, data, output)

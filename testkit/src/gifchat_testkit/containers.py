@@ -1,6 +1,6 @@
 """GIF Chat in containers for tests: images built from this repository, started with `docker compose`.
 
-`engine_problem` says why there can be no such test here; a test that asks for the stack is skipped with that sentence.
+`engine_problem` says why these tests cannot run on this machine. They are skipped with that reason.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ def engine_problem() -> str | None:
     for variable, default in BASE_IMAGES.items():
         image = os.environ.get(variable, default)
         if docker("image", "inspect", image).returncode != 0 and docker("pull", "--quiet", image).returncode != 0:
-            return f"no image {image}: it is not here and cannot be pulled; {variable} can name another"
+            return f"no image {image}: it is not here and cannot be pulled; set {variable} to another image"
     return None
 
 

@@ -30,7 +30,7 @@ PING_INTERVAL_S = 0.3
 PING_TIMEOUT_S = 0.2
 MAX_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 32 * 1024
-"""The kernel's send buffer. Small, so that our own limit is reached soon."""
+"""The kernel's send buffer. It is small, so that our own limit is reached soon."""
 DEADLINE_S = 10.0
 
 
@@ -209,7 +209,7 @@ class _Namespace:
 
 @contextmanager
 def served(world: World) -> Iterator[World]:
-    """Serve the world like the gateway, on a free port and in its own thread."""
+    """Serve the world as the gateway does, on a free port and in its own thread."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

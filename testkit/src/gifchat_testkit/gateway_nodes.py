@@ -53,7 +53,7 @@ class FakeNode:
 
     def __init__(self, name: str, seats: SeatStore, channels: Channels, api: FakeRoomsApi) -> None:
         self.deaf = 0
-        """How many times the canary was missed."""
+        """How often the canary was missed."""
         self.sockets = FakeSockets(late=True)
         self.rooms: dict[RoomId, HostedRoom] = {}
         self.seats = FakeSeats(
@@ -119,7 +119,7 @@ class FakeNode:
         await self.canary.run(on_deaf)
 
     def loops(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
-        """Run the gateway's background loops."""
+        """Return the gateway's background loops."""
         return [
             self._watch_canary,
             self.renew.run,

@@ -22,7 +22,7 @@ _POLL_INTERVAL_S = 0.02
 _PR_SET_PDEATHSIG = 1
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGKILL}
 _PORTS = range(12_000, 30_000)
-"""Below Linux's range for outgoing connections: such a connection could take the port of a killed server."""
+"""Below Linux's ephemeral ports: an outgoing connection could otherwise take the port of a killed server."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -64,7 +64,7 @@ class ServerProcess:
     ) -> None:
         """`probe` returns if the server is ready, else raises `NotReadyError`; it runs in a thread and may block.
 
-        `has_children`: the process is told by SIGTERM when the test is gone, so that it takes its children along.
+        `has_children`: if the tests die, the process gets SIGTERM instead of SIGKILL, so that it stops its children.
         """
         self.name = name
         self.command = list(command)
@@ -77,7 +77,7 @@ class ServerProcess:
 
     @property
     def died(self) -> bool:
-        """Whether it has exited although the test did not stop it."""
+        """Whether it has exited without being stopped by the test."""
         return self._process is not None and self._process.returncode is not None and not self._ended_by_test
 
     @property
@@ -171,7 +171,7 @@ class ServerProcess:
             raise AssertionError(f"{self.name} did not stop within {timeout_s} s\n{self.log_tail()}") from None
 
     async def ended(self, timeout_s: float) -> int:
-        """Wait until the process exits by itself, as the test has arranged; return the exit code like `terminate`.
+        """Wait until the process exits by itself, as the test intends. Return the exit code like `terminate`.
 
         Raises:
             AssertionError: it did not exit within `timeout_s`.

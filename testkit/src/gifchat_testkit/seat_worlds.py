@@ -15,7 +15,7 @@ from gifchat_realtime_gateway.ports import Seats
 from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 
 LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
-"""So long that nothing expires by itself."""
+"""Long enough that nothing expires by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class SeatWorld(Protocol):
         """Restart the server empty."""
 
     async def allow_readmission(self) -> None:
-        """Bring the recovery so near to its end that late nodes win their seats back."""
+        """Advance the recovery until late nodes can readmit their members."""
 
     async def end_recovery(self) -> None:
         """End the recovery of all partitions."""

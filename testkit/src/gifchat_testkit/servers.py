@@ -44,7 +44,7 @@ def running(name: str, command: list[str], work_dir: Path, wait_until_ready: Cal
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - only one prctl call, and no option does the same
         )
     try:
         try:

@@ -1,4 +1,4 @@
-"""A service in its own process, beside the servers that a test has started."""
+"""A service in its own process, using the servers that a test has started."""
 
 import os
 import re
@@ -85,7 +85,7 @@ def running_service(module: str, work_dir: Path, **environment: str) -> Iterator
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - one prctl call, which nothing else replaces
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - only one prctl call, and no option does the same
         )
     service = Service(module, port, log_file, process, environment)
     try:

@@ -1,4 +1,4 @@
-"""Signed tokens for tests: valid ones as the services make them, and invalid ones."""
+"""Signed tokens for tests: valid ones like those of the services, and invalid ones."""
 
 import hashlib
 import time
@@ -11,7 +11,7 @@ from gifchat_contracts.ids import RoomId, UserId
 
 
 def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.DEVELOPMENT_SECRET) -> str:
-    """Sign `content` as if `age_s` ago."""
+    """Sign `content` with a timestamp `age_s` ago."""
 
     class Past(TimestampSigner):
         def get_timestamp(self) -> int:

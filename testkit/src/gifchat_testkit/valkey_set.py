@@ -22,7 +22,7 @@ class ValkeySet:
         self.members = list(members)
         self.processes = list(processes)
         self.link = link
-        """The proxy for replication; data that does not pass it is lost in a failover."""
+        """The proxy for replication; data that it holds back is lost in a failover."""
         self.used = 0
         """The number of the server that all services use."""
 
@@ -36,7 +36,7 @@ class ValkeySet:
         """Make the other server a replica, and wait until it has everything. Blocks.
 
         Raises:
-            AssertionError: it did not within `timeout_s`.
+            AssertionError: the replica was not up to date within `timeout_s`.
         """
         self.link.target_port = self.members[self.used].port
         deadline = time.monotonic() + timeout_s

@@ -1,6 +1,6 @@
 """An event loop with a virtual clock: when it would wait for a timer, its time jumps to that timer.
 
-Code that waits for half a minute runs at once and in the same order. Only for tests without I/O.
+Code that waits for half a minute finishes at once, in the same order. Only for tests without I/O.
 """
 
 import asyncio
@@ -37,5 +37,5 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 async def settle() -> None:
-    """Run everything that needs no time; only on a `VirtualTimeLoop`."""
+    """Run everything that is ready now. Works only on a `VirtualTimeLoop`."""
     await asyncio.sleep(1e-4)

@@ -1,4 +1,4 @@
-"""Waits for conditions with a deadline, and for the time before another connection attempt."""
+"""Waits for conditions with a deadline, and computes reconnect delays."""
 
 import asyncio
 import random

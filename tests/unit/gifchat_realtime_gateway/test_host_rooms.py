@@ -46,7 +46,7 @@ async def test_concurrent_calls_open_a_room_once(cluster: FakeCluster) -> None:
     assert cluster.api.calls == {"record": 1, "newest": 1}
     assert await node.hosts.host(ROOM) is rooms[0]
     assert rooms[0].stream.position.seq == 1
-    assert CHANNEL in node.feed.heard
+    assert CHANNEL in node.feed.subscribed
 
 
 async def test_cancelling_the_first_caller_does_not_cancel_the_opening(cluster: FakeCluster) -> None:
@@ -111,7 +111,7 @@ async def test_a_room_that_does_not_exist_is_refused_and_not_subscribed(cluster:
     with pytest.raises(Refused) as refusal:
         await node.hosts.host(ROOM)
     assert refusal.value.code is errors.ROOM_NOT_FOUND
-    assert CHANNEL not in node.feed.heard
+    assert CHANNEL not in node.feed.subscribed
     assert ROOM not in node.rooms
 
     cluster.api.create(ROOM)
@@ -125,7 +125,7 @@ async def test_a_failed_opening_can_be_retried(cluster: FakeCluster, away: str, 
     cluster.set_down({away})
     outcomes = await asyncio.gather(*(node.hosts.host(ROOM) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [error] * 3
-    assert CHANNEL not in node.feed.heard
+    assert CHANNEL not in node.feed.subscribed
     cluster.set_down(())
     assert await node.hosts.host(ROOM)
 
@@ -139,10 +139,10 @@ async def test_an_empty_room_is_closed_after_a_while(cluster: FakeCluster) -> No
         await node.leave.leave(session, ROOM)
         await node.hosts.host(ROOM)
         await asyncio.sleep(LINGER_S - PERIOD_S)
-        assert CHANNEL in node.feed.heard
+        assert CHANNEL in node.feed.subscribed
         await asyncio.sleep(2 * PERIOD_S)
         assert ROOM not in node.rooms
-        assert CHANNEL not in node.feed.heard
+        assert CHANNEL not in node.feed.subscribed
 
 
 async def test_a_room_requested_while_it_closes_is_opened_again(cluster: FakeCluster) -> None:
@@ -152,7 +152,7 @@ async def test_a_room_requested_while_it_closes_is_opened_again(cluster: FakeClu
     await asyncio.sleep(LINGER_S)
     _, new = await asyncio.gather(node.hosts.tidy(), node.hosts.host(ROOM))
     assert new is node.rooms[ROOM]
-    assert CHANNEL in node.feed.heard
+    assert CHANNEL in node.feed.subscribed
     session = listen(node, new)
     await node.renew.renew()
     cluster.publish(stored.say("1", BOB), to=ROOM)

@@ -1,4 +1,4 @@
-"""The fakes of `redis_feed` and `redis_publisher`: channels in memory that a test can unplug."""
+"""The fakes of `redis_feed` and `redis_publisher`: channels in memory that a test can take down."""
 
 import asyncio
 from collections.abc import Collection
@@ -24,7 +24,7 @@ class Channels:
         """Deliver `data` to the listeners of `channel`, after everything published before."""
         self.published.append((channel, data))
         for feed in self._feeds:
-            if channel in feed.heard:
+            if channel in feed.subscribed:
                 asyncio.get_running_loop().call_soon(feed.deliver, channel, data)
 
     def go_down(self) -> None:
@@ -54,7 +54,7 @@ class FakeFeed:
         self._channels = channels
         self._listener = listener
         self._wanted = set(always)
-        self.heard: set[str] = set(always)
+        self.subscribed: set[str] = set(always)
         """The subscribed channels."""
         channels.connect(self)
 
@@ -64,26 +64,26 @@ class FakeFeed:
         if self._channels.down:
             raise FeedUnavailableError("switched off by the test")
         self._wanted.add(channel)
-        self.heard.add(channel)
+        self.subscribed.add(channel)
 
     async def unsubscribe(self, channel: str) -> None:
         """See the port."""
         self._wanted.discard(channel)
-        self.heard.discard(channel)
+        self.subscribed.discard(channel)
         await asyncio.sleep(0)
 
     def deliver(self, channel: str, data: bytes) -> None:
         """Receive a publication."""
-        if channel in self.heard:
+        if channel in self.subscribed:
             self._listener.on_data(channel, data)
 
     def lose_connection(self) -> None:
         """Lose the connection."""
-        self.heard.clear()
+        self.subscribed.clear()
 
     def reconnect(self) -> None:
         """Resubscribe to all wanted channels, and tell the listener."""
-        self.heard |= self._wanted
+        self.subscribed |= self._wanted
         self._listener.on_reconnected(frozenset(self._wanted))
 
 

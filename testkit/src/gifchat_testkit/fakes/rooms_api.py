@@ -23,7 +23,7 @@ FIRST_EPOCH = Epoch("e" * 16)
 
 @dataclass
 class StoredRoom:
-    """A room in rooms-api. A test may change it, and chooses what to publish."""
+    """A room in rooms-api. A test may change it, and decides what to publish."""
 
     room_id: RoomId
     payload: RoomPayload
