@@ -30,16 +30,16 @@ PAGE = RESULTS.parents[1] / "docs/faults.md"
 def parser() -> argparse.ArgumentParser:
     """Build the command line."""
     parser = argparse.ArgumentParser(prog="python -m faults", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=20, help="how many seeds each row runs with")
+    parser.add_argument("--seeds", type=int, default=20, help="number of seeds per row")
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--rows", nargs="*", default=[], metavar="NAME", help="names or parts of names; default: all")
-    parser.add_argument("--jobs", type=int, default=1, help="how many clusters run at the same time")
+    parser.add_argument("--jobs", type=int, default=1, help="number of clusters that run at the same time")
     parser.add_argument("--short", action="store_true", help="run the short form of each row")
     parser.add_argument("--list", action="store_true", help="list the rows, run nothing")
     parser.add_argument("--report", action="store_true", help="write the page from the summaries, run nothing")
     parser.add_argument("--raw-only", action="store_true", help="write raw runs, but no summaries and no page")
     parser.add_argument("--runs", type=Path, default=RUNS, help="folder for raw runs and the logs of failed ones")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="file of summaries, one line per row")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file with the summaries, one line per row")
     parser.add_argument("--page", type=Path, default=PAGE)
     return parser
 
@@ -63,25 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(summary.good < len(summary.seeds) for summary in finished))
 
 
-def chosen(rows: Sequence[Row], asked: Sequence[str]) -> list[Row]:
-    """Select rows by name, or by a part of a name; without `asked`, all."""
+def chosen(rows: Sequence[Row], patterns: Sequence[str]) -> list[Row]:
+    """Select the rows whose name is, or contains, one of `patterns`. Without patterns, select all rows."""
     names = {row.name for row in rows}
     return [
         row
         for row in rows
-        if not asked or any(row.name == part if part in names else part in row.name for part in asked)
+        if not patterns or any(row.name == part if part in names else part in row.name for part in patterns)
     ]
 
 
 async def _run_all(rows: Sequence[Row], options: argparse.Namespace) -> list[Summary]:
     """Run the rows, and return the summaries of those that could run."""
-    apart = [row for row in rows if options.jobs > 1 < len(rows) or (row.own_network and not network.inside())]
-    for row in apart:
+    separate = [row for row in rows if options.jobs > 1 < len(rows) or (row.own_network and not network.inside())]
+    for row in separate:
         raw_file(options.runs, row.name).unlink(missing_ok=True)
-    await _run_apart(apart, options)
+    await _run_separately(separate, options)
     runner = RowRunner(options.runs)
     try:
-        for row in sorted((row for row in rows if row not in apart), key=lambda row: repr(row.shape)):
+        for row in sorted((row for row in rows if row not in separate), key=lambda row: repr(row.shape)):
             runs = []
             for seed in range(options.first_seed, options.first_seed + options.seeds):
                 runs.append(await runner.run(row, seed, short=options.short))
@@ -92,8 +92,8 @@ async def _run_all(rows: Sequence[Row], options: argparse.Namespace) -> list[Sum
     return [summarize(raw) for row in rows if (raw := read_raw(options.runs, row.name))]
 
 
-async def _run_apart(rows: Sequence[Row], options: argparse.Namespace) -> None:
-    """Run each row in a process of its own, `--jobs` at a time."""
+async def _run_separately(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    """Run each row in its own process, `--jobs` at a time."""
     at_once = asyncio.Semaphore(options.jobs)
     common = ["--raw-only", "--runs", str(options.runs), *(["--short"] * options.short)]
     common += ["--seeds", str(options.seeds), "--first-seed", str(options.first_seed)]

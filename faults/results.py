@@ -36,7 +36,7 @@ class RawRuns:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the page needs of a row's runs, all seeds together."""
+    """A row's runs summarized over all seeds, as the page needs them."""
 
     row: str
     date: str
@@ -109,7 +109,7 @@ def summarize(raw: RawRuns) -> Summary:
 
 
 def write_raw(folder: Path, raw: RawRuns) -> None:
-    """Write a row's runs to a file of its own, so that rows can run in separate processes."""
+    """Write a row's runs to its own file, so that rows can run in separate processes."""
     folder.mkdir(parents=True, exist_ok=True)
     raw_file(folder, raw.row).write_text(json.dumps(asdict(raw), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -15,11 +15,11 @@ Figures = Mapping[str, float]
 """Name with unit (`deaf for, s`) → value; the page shows the p50 and the maximum of all runs."""
 Inject = Callable[[FaultCluster, Load, random.Random], Awaitable[Figures | None]]
 """Injects the fault, and returns the row's own figures once the cause is gone; the time to heal counts from then.
-To go on checking after that, it first calls `load.fault_over()`.
+If it keeps checking after that, it first calls `load.fault_over()`.
 
 It is called under load, at a random moment. It uses only the given random generator, gives every wait a deadline, and
-raises AssertionError if the fault did not happen as intended. `load.short` asks for a short form. The run repairs what
-is still broken at the end; a fault that must heal during the run is repaired by the row.
+raises AssertionError if the fault did not happen as intended. `load.short` asks for a short form. At the end the
+run repairs what is still broken. If a fault must end earlier, the row ends it.
 """
 
 
@@ -30,7 +30,7 @@ class Row:
     name: str
     """Short and unique, for example `gateway killed`."""
     fault: str
-    """A phrase for the page: what is done."""
+    """A phrase for the page that describes the fault."""
     inject: Inject
     shape: Shape = field(default_factory=Shape)
     load: LoadShape = field(default_factory=LoadShape)
@@ -40,7 +40,7 @@ class Row:
     catch_up_s: float = 20.0
     """How long readers and writers then have to catch up."""
     own_network: bool = False
-    """Whether it drops packets, and so needs a network namespace, see `network`."""
+    """Whether it drops packets and therefore needs a network namespace, see `network`."""
     caught_by: frozenset[str] = frozenset()
     """For a mutant: the checker must find a breach in at least one of these fields of `Verdict`."""
 
@@ -51,7 +51,7 @@ class Row:
 
 
 def slug(name: str) -> str:
-    """Return a row's name in a form for file names."""
+    """Turn a row's name into a file name."""
     return "-".join(re.findall(r"[a-z0-9]+", name.lower()))
 
 

@@ -1,4 +1,4 @@
-"""Checks for rows during a fault: what still works, what is refused with which code, and for how long."""
+"""Checks for rows during a fault: what still works, which codes refusals have, and how long errors last."""
 
 import asyncio
 from collections.abc import Sequence
@@ -74,16 +74,18 @@ async def refused_with(load: Load, readers: Sequence[Reader], code: str, timeout
         AssertionError: it did not happen within `timeout_s`, or a reader was admitted first.
     """
 
-    def told(reader: Reader) -> bool:
-        heard = codes(load, reader)
-        assert code in heard or not reader.joined.is_set(), f"{reader.name} was admitted after {heard}, without {code}"
-        return code in heard
+    def was_refused(reader: Reader) -> bool:
+        received = codes(load, reader)
+        assert code in received or not reader.joined.is_set(), (
+            f"{reader.name} was admitted after {received}, without {code}"
+        )
+        return code in received
 
     try:
-        await until(lambda: all(map(told, readers)), timeout_s, f"{code} for all", poll_interval_s=0.05)
+        await until(lambda: all(map(was_refused, readers)), timeout_s, f"{code} for all", poll_interval_s=0.05)
     except AssertionError as error:
-        heard = "; ".join(f"{reader.name}: {codes(load, reader)}" for reader in readers)
-        raise AssertionError(f"{error}; {heard}") from error
+        received = "; ".join(f"{reader.name}: {codes(load, reader)}" for reader in readers)
+        raise AssertionError(f"{error}; {received}") from error
 
 
 def codes(load: Load, reader: Reader) -> list[str]:

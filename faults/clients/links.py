@@ -32,7 +32,7 @@ class Link(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close it in the transport's own way."""
+        """Close the connection as the transport specifies."""
         ...
 
     def abort(self) -> None:

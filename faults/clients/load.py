@@ -61,7 +61,7 @@ class Load:
 
     # ------------------------------------------------------------------------------------------------ for rows
     def person(self, label: str, url: str | None = None) -> Person:
-        """Create a user; each call creates another one. `url`: a proxy before nginx."""
+        """Create a user; each call creates another one. `url`: a proxy in front of nginx."""
         session_id = f"{label}-{self.rng.getrandbits(96):024x}"
         person = Person(url or self.cluster.url, self.cluster.secret, session_id)
         self._people.append(person)
@@ -134,7 +134,7 @@ class Load:
         """Wait until all staying readers (or these) are in their rooms.
 
         Raises:
-            AssertionError: some were not within `timeout_s`.
+            AssertionError: some did not join within `timeout_s`.
         """
         waiting = list(readers) if readers is not None else self.staying()
         await until(
@@ -148,7 +148,7 @@ class Load:
         return Recorder(self.folder / f"{name}.jsonl")
 
     def fault_over(self) -> None:
-        """Start the time to heal, because the cause is gone. A row calls this if it goes on checking afterwards."""
+        """Start the time to heal, because the cause is gone. A row calls this if it keeps checking afterwards."""
         if not self._over:
             self._over = True
             self.record(records.FaultEnded(t=now()))
@@ -266,7 +266,7 @@ class Load:
                 )
 
     async def _settle_files(self, timeout_s: float = 5.0, idle_files: int = 28) -> None:
-        """Give the ends of connections the time to arrive; those to the stores are kept, as many as were needed."""
+        """Wait until the services have closed the clients' connections. They keep their connections to the stores."""
 
         def kept(node: Node) -> int:
             return sum(proxy.connections for proxy in (node.redis, node.mongo_proxy) if proxy is not None)

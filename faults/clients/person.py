@@ -14,7 +14,7 @@ class Person:
     """A user: a session cookie, and an HTTP client that keeps cookies as a browser does."""
 
     def __init__(self, url: str, secret: str, session_id: str) -> None:
-        """`url` is the address of nginx or of a proxy before it; `secret` signs sessions."""
+        """`url` is the address of nginx or of a proxy in front of it; `secret` signs sessions."""
         self.url = url
         self.session_id = session_id
         self.who = Identity.of_session(session_id)

@@ -24,8 +24,8 @@ _DURABLE = {socket_events.CHAT, socket_events.CHAT_DELETED, socket_events.NOTICE
 class Reader:
     """One user with one connection in one room.
 
-    From `begin` until `leave`, `vanish` or `finish` it reconnects through nginx whenever the connection is lost, joins
-    with its position, and reacts to refusals as their codes say.
+    It runs from `begin` until `leave`, `vanish` or `finish`. If it loses the connection, it reconnects through nginx
+    and joins with its position. It reacts to refusals as their codes say.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Reader:
         self._may_connect.set()
         self._view = 0
         self._shown: Position | None = None
-        """The end of the last view, from which history is read."""
+        """The end of the last view. History is read from here."""
         self._held: list[tuple[str, dict[str, Any]]] = []
         self._join_at: float | None = None
         self._join_id: int | None = None
@@ -272,7 +272,7 @@ class Reader:
         self._write(records.Applied(t=now(), view=view, epoch=data["epoch"], seq=data["seq"], key=key))
 
     async def _read_back(self, view: int, after: int, until: int) -> None:
-        """Read what a reset skipped over HTTP, as a user does who scrolls back."""
+        """Read over HTTP the entries that a reset skipped, like a user who scrolls back."""
         attempt = 0
         while after < until:
             attempt += 1

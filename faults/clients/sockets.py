@@ -136,7 +136,7 @@ class ChatConnection:
             await self.upgrade()
 
     def pause_reading(self) -> None:
-        """Stop reading, so that the buffers before this client fill up."""
+        """Stop reading, so that the buffers on the way to this client fill up."""
         self._reads.clear()
 
     def resume_reading(self) -> None:

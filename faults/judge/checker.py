@@ -41,7 +41,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The outcome of a run: counts of breaches, figures, and texts for the first breaches of each kind."""
+    """The outcome of a run: counts of breaches, figures, and descriptions of the first breaches of each kind."""
 
     acknowledged: int
     delivered: int

@@ -38,7 +38,10 @@ def stored_problems(logs: Mapping[str, Sequence[Record]], dump: Dump) -> Iterato
                 yield Problem("duplicated", f"{entry.key} is stored at {first} and {entry.seq}")
     for (room, _), numbers in seqs.items():
         if sorted(numbers) != list(range(1, len(numbers) + 1)):
-            yield Problem("out_of_order", f"the log of {room} has holes or doubles: {len(numbers)} to {max(numbers)}")
+            yield Problem(
+                "out_of_order",
+                f"the log of {room} has holes or duplicates: {len(numbers)} entries, last seq {max(numbers)}",
+            )
     acked: dict[tuple[str, str], records.Acked] = {}
     for ack in acked_of(logs):
         before = acked.setdefault((ack.room, ack.key), ack)

@@ -74,7 +74,7 @@ class Attempt(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acked(_At):
-    """201."""
+    """The server answered 201."""
 
     room: str
     key: str
@@ -112,14 +112,14 @@ class Begun(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected(_At):
-    """A Socket.IO session in `/chat`."""
+    """The reader opened a Socket.IO session in `/chat`."""
 
     gateway: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectFailed(_At):
-    """An attempt to connect."""
+    """An attempt to connect failed."""
 
     reason: str
 
@@ -178,7 +178,7 @@ class ViewBegan(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(_At):
-    """An entry that the reader shows; duplicates were dropped before."""
+    """An entry that the reader shows. It has dropped duplicates already."""
 
     view: int
     epoch: str

@@ -1,4 +1,4 @@
-"""Judges seats: I4 (never more than `max`), I5 (ghosts leave in time), and that a returning user keeps the seat."""
+"""Judges seats: I4 (never more than `max`, returning users keep their seat) and I5 (ghosts leave in time)."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ def over_admissions(logs: Logs) -> Iterator[Problem]:
     for (room, _, _), users in receivers.items():
         most_receivers[room] = max(most_receivers[room], len(users))
     for room, users_at_once in most_receivers.items():
-        yield from _excess(room, users_at_once, seats, "users who heard one event")
+        yield from _excess(room, users_at_once, seats, "users who received one event")
 
 
 def _excess(room: str, count: int, seats: Mapping[str, int], what: str) -> Iterator[Problem]:

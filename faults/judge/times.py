@@ -11,7 +11,7 @@ Logs = Mapping[str, Sequence[Record]]
 
 
 def resumes_s(logs: Logs) -> list[float]:
-    """Yield the seconds from each lost connection to the next join, for all readers."""
+    """Return the seconds from each lost connection to the next join, for all readers."""
     durations = []
     for log in readers_of(logs).values():
         joined, away_since = False, None

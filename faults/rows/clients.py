@@ -42,7 +42,7 @@ AT_ONCE = 8
 PING_INTERVAL_S, PING_TIMEOUT_S = 1.0, 2.0
 FAST_PINGS = {"PING_INTERVAL": f"{PING_INTERVAL_S:g}", "PING_TIMEOUT": f"{PING_TIMEOUT_S:g}"}
 NOTICED_WITHIN_S = PING_INTERVAL_S + PING_TIMEOUT_S + 0.25 + 0.5
-"""The time in docs/engine.md, and half a second for us to read it in the log."""
+"""The limit in docs/engine.md, plus half a second to find it in the log."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade", "websocket")
 TICKETS, TRIES = 5, 6
 
@@ -50,7 +50,7 @@ TICKETS, TRIES = 5, 6
 async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """Some clients of a hot room stop reading. They get a close code, and the others notice nothing.
 
-    One more stops behind nginx, where the buffers of nginx and the kernel may hide it; it reads again at the end.
+    Another client stops reading behind nginx, whose buffers may hide this from the gateway. It reads again at the end.
     """
     gateway = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     others = load.readers_on(gateway)
@@ -72,14 +72,14 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
             stopped_at, before = now(), used_bytes(gateway)
             most = before
 
-            async def told(person: Person, websocket: RawWebSocket) -> int | None:
+            async def close_code(person: Person, websocket: RawWebSocket) -> int | None:
                 """Read again after the gateway's close, before the gateway drops the connection."""
                 nonlocal most
                 await logged(gateway, rf"disconnected .*slow consumer.*user={person.who.user_id}", FILLED_WITHIN_S)
                 most = max(most, used_bytes(gateway))
                 return await websocket.closed()
 
-            codes = await asyncio.gather(*(told(person, websocket) for person, websocket in slow.items()))
+            codes = await asyncio.gather(*(close_code(person, websocket) for person, websocket in slow.items()))
             gone_at = now()
         assert codes == [SLOW_CONSUMER] * SLOW, f"closed with {codes}"
     asleep.resume_reading()
@@ -241,7 +241,7 @@ async def replayed(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
 
 
 async def ticket_of(person: Person, room: str, password: str) -> str:
-    """Ask for a ticket. All runs share one address, whose attempts are limited: wait for as long as the answer says."""
+    """Ask for a ticket. All runs share one rate-limited address, so wait as long as the answer says."""
     async with asyncio.timeout(TICKET_WITHIN_S):
         while True:
             answer = await person.http.post(f"/api/v1/rooms/{room}/tickets", json={"password": password})
@@ -252,7 +252,7 @@ async def ticket_of(person: Person, room: str, password: str) -> str:
 
 
 async def join_result(connection: ChatConnection, room: str, ticket: str | None = None) -> str:
-    """Join and return `ok` or the code."""
+    """Try to join; return `ok` or the code of the refusal."""
     wanted = await connection.emit(socket_events.JOIN, {"room": room, **({"ticket": ticket} if ticket else {})})
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         while True:
@@ -264,7 +264,7 @@ async def join_result(connection: ChatConnection, room: str, ticket: str | None 
 
 
 def pinned(person: Person, gateway: Node) -> Person:
-    """Create a user whom nginx routes to this gateway."""
+    """Make nginx route this user to the gateway."""
     person.cookies[affinity.COOKIE] = gateway.tag
     return person
 
@@ -298,14 +298,14 @@ def used_bytes(gateway: Node) -> int:
 
 @asynccontextmanager
 async def front_proxy(cluster: FaultCluster) -> AsyncIterator[tuple[TcpProxy, str]]:
-    """Start a proxy before nginx; yields it and its URL."""
+    """Start a proxy in front of nginx; yields it and its URL."""
     async with TcpProxy(int(cluster.url.rpartition(":")[2])) as proxy:
         yield proxy, f"http://{LOOPBACK}:{proxy.port}"
 
 
 async def connection_lost(*readers: Reader) -> None:
     """Wait until these readers have noticed that the connection is lost."""
-    await until(lambda: not any(reader.joined.is_set() for reader in readers), SETTLED_WITHIN_S, "the loss to be felt")
+    await until(lambda: not any(reader.joined.is_set() for reader in readers), SETTLED_WITHIN_S, "the connection loss")
 
 
 async def reconnect_without_proxy(cluster: FaultCluster, load: Load, readers: list[Reader]) -> None:

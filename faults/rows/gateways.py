@@ -35,7 +35,7 @@ IDLE_WITHIN_S = 6.0
 """The gateway keeps connections to rooms-api for four seconds."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade")
 JOINS_AT_ONCE = 15
-"""For a third of the crowd, on one of two gateways."""
+"""The most joins that one gateway gets at once in these rows."""
 PING_INTERVAL_S, PING_TIMEOUT_S, GRACE_S = 1.0, 2.0, 2.0
 FAST_PINGS = {
     "PING_INTERVAL": f"{PING_INTERVAL_S:g}",
@@ -48,7 +48,7 @@ FULL = LoadShape(readers=8, max_members=4)
 
 async def killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """SIGKILL; one of the gateway's readers never returns, so its seat becomes a ghost."""
-    # A writer would still be present, so the ghost must be a user who only reads.
+    # A user who writes would still be present, so the ghost must be one who only reads.
     writing = {writer.person for writer in load.writers}
     ghost = rng.choice([reader for reader in load.readers if reader.person not in writing])
     victim = next(gateway for gateway in cluster.gateways if gateway.name == ghost.gateway)
@@ -68,7 +68,7 @@ async def terminated(cluster: FaultCluster, load: Load, rng: random.Random) -> F
 
 
 async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """SIGSTOP in full rooms until newcomers have some of the seats, then SIGCONT: users without a seat are told so."""
+    """SIGSTOP in full rooms until newcomers have some of the seats, then SIGCONT. Users without a seat must be told."""
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     frozen = {room: [reader for reader in load.readers_on(victim) if reader.room == room] for room in load.rooms}
     taken = {room: rng.randint(1, len(readers)) for room, readers in frozen.items() if readers}
@@ -109,14 +109,14 @@ async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
 async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
     """SIGKILL; all of the gateway's clients rejoin on the others at once, with their positions.
 
-    One room was only on this gateway: the others have to open it.
+    Only this gateway hosted one of the rooms, so the others must open it.
     """
     victim = max(cluster.gateways, key=lambda gateway: len(load.readers_on(gateway)))
     room = await load.add_room()
     there = [add_reader_on(load, victim, room) for _ in range(ONLY_THERE)]
     await load.all_joined(readers=there)
     load.add_writer(there[0], 10.0)
-    await until(lambda: load.writers[-1].acknowledged, SETTLED_WITHIN_S, "a message in the room that is nowhere else")
+    await until(lambda: load.writers[-1].acknowledged, SETTLED_WITHIN_S, "a message in the new room")
     lost = load.readers_on(victim)
     reads_before = await log_reads(cluster)
     # A gateway reads the log of each room that it opens.
@@ -209,7 +209,7 @@ def used_by(gateway: Node) -> Resources:
 
 
 def add_reader_on(load: Load, gateway: Node, room: str) -> Reader:
-    """Add a reader whom nginx routes to this gateway."""
+    """Add a reader that nginx routes to this gateway."""
     person = load.person(f"newcomer-{len(load.readers)}")
     person.cookies[affinity.COOKIE] = gateway.tag
     return load.add_reader(room, person=person)

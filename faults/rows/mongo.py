@@ -77,7 +77,7 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
 
 
 async def typing_still_arrives(load: Load, seconds: float) -> None:
-    """Check for `lasts_s`, and at least once, that typing events still reach another member."""
+    """Check for `seconds`, and at least once, that typing events still reach another member."""
     senders = [reader for reader in load.readers if reader.room == load.rooms[0]]
     # The listener already has a seat, through another tab.
     receiver = await ChatConnection.open(load.same_person(senders.pop().person))

@@ -39,7 +39,7 @@ ROWS: list[Row] = [
         fault="all packets between one of three gateways and nginx or Redis are lost for longer than a lease",
         inject=partitioned,
         shape=Shape(gateways=3, gateway_env={"PING_INTERVAL": "1", "PING_TIMEOUT": "2"}),
-        # nginx tries the cookie's gateway for 2 s; on a kept connection it tries for as long as the client waits.
+        # nginx waits 2 s to connect to the cookie's gateway. On an open connection it waits as long as the client does.
         limits=Limits(resume_p99_s=10.0),
         own_network=True,
     ),

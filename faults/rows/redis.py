@@ -35,7 +35,7 @@ def crowd(load: Load, each: int) -> list[Reader]:
 
 
 async def filled(load: Load, newcomers: list[Reader]) -> None:
-    """Wait until each room is full, and the remaining newcomers are told so."""
+    """Wait until each room is full, and the remaining newcomers are refused."""
 
     def is_filled(room: str) -> bool:
         readers = [reader for reader in load.staying() if reader.room == room]

@@ -89,7 +89,7 @@ def died(point: Point) -> Inject:
             seqs = await stored(cluster, poster.room, "tail")
             assert len(seqs) == (point != "before insert"), f"died {point}, stored at {seqs}"
             if seqs:
-                # Nobody retries and nobody writes, so only a repair can bring the message to the readers.
+                # No client retries or posts, so only a repair can deliver the message.
                 figures["last message shown, s"] = await all_show(readers, seqs[0], TAIL_WITHIN_S)
             reply = await poster.until_acked("tail", "the reply never comes")
             again = await poster.until_acked("tail", "the reply never comes")

@@ -79,7 +79,7 @@ class Node:
     @property
     def mongo(self) -> TcpProxy:
         """The proxy to MongoDB; only rooms-api has one, and only with a single mongod."""
-        assert self.mongo_proxy is not None, f"{self.name} has no proxy before MongoDB"
+        assert self.mongo_proxy is not None, f"{self.name} has no proxy in front of MongoDB"
         return self.mongo_proxy
 
 
@@ -244,7 +244,7 @@ class FaultCluster:
 
     async def _gateway(self, number: int) -> Node:
         redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
-        # Rows read in the log which client was disconnected, and why.
+        # The rows look for disconnected clients and the reasons in this log.
         env = {"ROOMS_API_URL": self._nginx_config.internal_url, "LOG_LEVEL": "debug", **self.shape.gateway_env}
         return self._service(f"gateway-{number}", self.shape.gateway_module, env, redis, None)
 

@@ -36,7 +36,7 @@ POINTS: tuple[Point, ...] = ("before insert", "after insert", "after publish", "
 
 
 async def die_at(node: Node, point: Point, room: str) -> None:
-    """Make `node` kill itself when a message of `room` gets to `point`."""
+    """Make `node` kill itself when a message of `room` reaches `point`."""
     await _set(node, {"point": point, "room": room})
 
 
@@ -100,7 +100,7 @@ class Failpoints:
 
 
 class _Edge:
-    """Wraps the service: receives failpoints and holds replies back."""
+    """Wraps the service: receives failpoints and delays replies."""
 
     def __init__(self, inner: Starlette, failpoints: Failpoints) -> None:
         self.state = inner.state

@@ -1,7 +1,7 @@
 """A network namespace in which packets can be dropped (Linux, as root).
 
-A proxy can hold bytes back, but TCP still answers on both of its sides. Here packets vanish, as with a pulled cable:
-no connection is refused or reset, and TCP keeps retrying.
+A proxy can hold bytes back, but TCP still answers on both sides of it. Here packets vanish, as with a pulled cable: no
+connection is refused or reset, and TCP keeps retrying.
 """
 
 import os
