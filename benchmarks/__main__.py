@@ -18,7 +18,7 @@ CASES = {
     "hot-room": "hot_room",
     "latency": "latency",
     "memory": "memory",
-    "coming-and-going": "coming_and_going",
+    "joins-and-disconnects": "joins_and_disconnects",
     "not-hosted": "not_hosted",
     "relay": "relay",
     "post-to-delivery": "post_to_delivery",
@@ -32,7 +32,7 @@ CASES = {
 def main() -> int:
     """Run the benchmarks; return 1 if a bar is missed or a run failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--case", action="append", choices=CASES, help="run only this one; may be repeated")
+    parser.add_argument("--case", action="append", choices=CASES, help="run only this benchmark; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one short round, to check that the benchmarks work")
     parser.add_argument(
@@ -41,7 +41,7 @@ def main() -> int:
         type=Path,
         default=[],
         metavar="CHECKOUT",
-        help="also measure the gateway of another checkout, to compare before and after; keeps no figures",
+        help="also measure the gateway of another checkout, to compare before and after; results are not saved",
     )
     parser.add_argument("--report", action="store_true", help="only write README.md and the plots from results/")
     arguments = parser.parse_args()
@@ -51,8 +51,8 @@ def main() -> int:
     options = Options(1 if arguments.quick else arguments.rounds, arguments.quick, tuple(arguments.against))
     machine.raise_file_limit()
     # results/ holds full runs of this tree only.
-    kept = not options.quick and not options.checkouts
-    folder = machine.BENCHMARKS if kept else machine.BUILD / "unkept"
+    save = not options.quick and not options.checkouts
+    folder = machine.BENCHMARKS if save else machine.BUILD / "not_saved"
     (folder / "results").mkdir(parents=True, exist_ok=True)
     verdicts = []
     for case in arguments.case or CASES:

@@ -59,7 +59,7 @@ class _NoPublisher:
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure the use case in this process on the server's core, then a rooms-api there over HTTP."""
+    """Measure the use case in this process, then a rooms-api over HTTP, both on the server's core."""
     columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time per message, p50, ms"}
     result = Result("group-commit", TITLE, columns)
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)
@@ -85,10 +85,10 @@ def run(options: Options, log: Log) -> Result:
     http = "through HTTP ≥ 1.8 ×"
     result.ratio(http, "group commit, through HTTP", "counter and insert, through HTTP", "per_s", 1.8, at_most=False)
     result.notes.append(
-        f"{WRITERS} messages wait at a time at the use case, {CONNECTIONS} through HTTP. With a counter, "
-        f"{COUNTER_WRITERS} wait at the use case: more of them only block one another. Every write waits for the "
-        "journal of a majority. mongod has the other core. After each round the room's seqs are read back, and they "
-        "have no hole. The two writers run in one process."
+        f"{WRITERS} messages are in flight at the use case, {CONNECTIONS} through HTTP. With a counter, only "
+        f"{COUNTER_WRITERS} are in flight at the use case, because more would only block one another. Every write "
+        "waits for the journal of a majority. mongod has the other core. After each round the room's seqs are read "
+        "back, and there are no holes. The two writers run in one process."
     )
     return result
 
@@ -173,7 +173,7 @@ def _through_http(api: product.RoomsApi, messages: int) -> Mapping[str, float]:
 
 
 async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, float]:
-    """Use a minimal HTTP client, so that the client is not what is measured."""
+    """Post with a minimal HTTP client, so that its own cost does not distort the measurement."""
     connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(CONNECTIONS)]
     free = list(connections)
 

@@ -11,14 +11,14 @@ from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result
 
-TITLE = "Growth: gateways with disjoint rooms, CPU of all of them per message"
+TITLE = "Growth: gateways with disjoint rooms, total CPU per message"
 GATEWAYS = (1, 2, 4, 8)
 MEMBERS = 100
 EVERY_US = 5_000
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure a room of 100 on the first gateway, without the gateways' idle CPU time."""
+    """Measure a room of 100 on the first gateway, and subtract the gateways' idle CPU time."""
     result = Result("growth-gateways", TITLE, {"us": "µs of CPU per message, all gateways together"})
     result.x_axis, result.y_axis = "gateways", "µs per message, all gateways"
     with ExitStack() as stack:

@@ -8,7 +8,7 @@ from benchmarks.harness.fan_out import SETTLE_S, Log, messages_for
 from benchmarks.harness.load import load
 from benchmarks.harness.rounds import Options, Result
 
-TITLE = "Growth: members of a room, CPU per delivery"
+TITLE = "Growth: members per room, CPU per delivery"
 MEMBERS = (100, 1_000, 5_000, 20_000)
 
 

@@ -8,7 +8,7 @@ from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import load
 from benchmarks.harness.rounds import Options, Result
 
-TITLE = "Growth: rooms of a gateway, CPU per message"
+TITLE = "Growth: rooms per gateway, CPU per message"
 ROOMS = (1, 100, 1_000, 5_000, 20_000)
 EVERY_US = 1_000
 

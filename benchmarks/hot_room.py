@@ -42,7 +42,7 @@ def run(options: Options, log: Log) -> Result:
     result.ratio("≥ 35 × stock", ours, servers.STOCK.label, "per_s", 35, at_most=False)
     counts = ", ".join(f"{name}: {count}" for name, count in MESSAGES.items())
     result.notes.append(
-        "2,000 messages a second are sent to all members, until each server has been busy for some seconds "
+        "2,000 messages a second are sent to all members, enough to keep each server busy for some seconds "
         f"({counts}). All of them are delivered and counted."
     )
     return result

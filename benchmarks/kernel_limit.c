@@ -1,10 +1,10 @@
 /*
- * The kernel's limit: what a fan-out costs that does nothing but one `send` for each member.
+ * The kernel's limit: the cost of a fan-out that does nothing but one `send` per member.
  *
  *   kernel_limit PORT CONTROL_PORT
  *
- * On PORT it plays as much of a Socket.IO server as the load generator needs to join. On CONTROL_PORT it takes what is
- * to be sent: u32 room, u32 size, then the frame as it is. A room's number is the last 6 hex digits of its id.
+ * On PORT it implements only what the load generator needs from a Socket.IO server to join. On CONTROL_PORT it receives
+ * the frames to send: u32 room, u32 size, then the raw frame. A room's number is the last 6 hex digits of its id.
  */
 
 #define _GNU_SOURCE
@@ -126,7 +126,7 @@ static void fan_out(uint32_t number, const unsigned char *frame, uint32_t size) 
     struct room *room = &rooms[number % MAX_ROOMS];
     for (int at = 0; at < room->count; at++)
         if (send(room->fds[at], frame, size, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)size)
-            die("a send was not taken whole");
+            die("a send was incomplete");
 }
 
 static void from_control(int fd) {

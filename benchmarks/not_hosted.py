@@ -55,7 +55,7 @@ def _idle_share(clients: Load, seconds: float = 1.0) -> float:
 
 
 def _four_gateways(result: Result, options: Options, log: Log) -> None:
-    """Publish to the first gateway's room, with four gateways that have a room each."""
+    """Publish to the first gateway's room, while four gateways host one room each."""
     messages = options.size(5_000, 2_000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))

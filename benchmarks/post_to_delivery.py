@@ -22,9 +22,9 @@ EVERY_S = 0.05
 def run(options: Options, log: Log) -> Result:
     """Measure rooms-api, MongoDB, Valkey and a gateway together at 20 messages per second."""
     columns = {
-        "reply_p50": "POST's reply, p50, ms",
+        "reply_p50": "POST reply, p50, ms",
         "reply_p99": "p99",
-        "commit": "of that, the commit, mean, ms",
+        "commit": "of which the commit, mean, ms",
         "first_p50": "first delivery, p50, ms",
         "first_p99": "p99",
         "last_p50": "last delivery, p50, ms",

@@ -1,4 +1,4 @@
-"""What do a poll and a delivery cost that go through a gateway other than the session's?"""
+"""What do a poll and a delivery cost when they go through a gateway other than the session's?"""
 
 import asyncio
 import json
@@ -24,10 +24,10 @@ from gifchat_realtime_gateway.domain.session import EVENT_BURST
 from gifchat_realtime_gateway.engine.websocket import text_frame
 from gifchat_testkit.raw_websocket import RawWebSocket, client_frame, raw_websocket
 
-TITLE = "A relayed poll and a relayed WebSocket, beside direct ones"
+TITLE = "Relayed polls and WebSockets, compared with direct ones"
 POLLERS = 50
 EXCHANGES = EVENT_BURST - 1
-"""Messages per poller and round: the burst that the gateway allows a connection, besides opening its namespace."""
+"""Messages per poller and round: the gateway's burst limit, minus the packet that opens the namespace."""
 READERS = 100
 EVENTS = 400
 WARM_UP = 20
@@ -129,7 +129,7 @@ class Poller:
         await self.ask("POST", self.target, packet)
 
     async def exchange(self, times: int) -> None:
-        """Send `count` messages, and poll the ack of each."""
+        """Send `times` messages, and poll the ack of each."""
         for number in range(times):
             await self.post(f'42/room,{number}["probe"]')
             answer = await self.ask("GET", self.target)
@@ -167,7 +167,7 @@ async def _deliver(redis_url: str, owner: int, through: int, count: int, spent: 
                 await redis.spublish(keys.LOBBY_CHANNEL, message)
                 got = await asyncio.gather(*(reader.exactly(size) for reader in readers))
                 if not all(frame.endswith(body) for frame in got):
-                    raise RunFailed("a reader got something else")
+                    raise RunFailed("a reader received something else")
 
         await deliver(WARM_UP)
         return await _cost(partial(deliver, count), spent) / (count * READERS)

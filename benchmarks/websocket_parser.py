@@ -36,7 +36,7 @@ def ours(data: bytes) -> Callable[[], object]:
 
 
 def websockets_frames(data: bytes) -> Callable[[], object]:
-    """Only the frame parser, without the protocol object around it."""
+    """Parse with only the frame parser, without the protocol object around it."""
     reader = StreamReader()
 
     def parse() -> object:

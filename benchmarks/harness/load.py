@@ -16,7 +16,7 @@ from gifchat_contracts.ids import RoomId
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
 MAX_WARM_UP_MESSAGES = 10_000
-"""Maximum number of messages: in small rooms a message costs much more than its deliveries."""
+"""A bound for small rooms, where a message costs much more than its deliveries."""
 
 Mode = Literal["closed", "open"]
 
@@ -106,7 +106,7 @@ class Load:
         self.ask(f"drop {count}", 10.0)
 
     def warm_up(self, members: int) -> None:
-        """Run until the server has used enough CPU time for deliveries to be warm."""
+        """Run until the server has used enough CPU time to be warmed up."""
         contender = self.server.contender
         messages = max(2, round(contender.warm_up_s * 1e6 / (contender.us * members)))
         messages = min(messages, MAX_WARM_UP_MESSAGES)
@@ -158,7 +158,7 @@ def load(
 ) -> Iterator[Load]:
     """Prepare the clients of `server` without connecting them; messages go to `rooms` in turn.
 
-    `room_ids`: the ids of rooms that exist; without, the stand-in has all of them.
+    `room_ids`: the ids of existing rooms. Without them the clients use the stand-in, where every room exists.
     """
     name = f"{server.name}-{server.port}"
     clients, messages = folder / f"{name}.clients", folder / f"{name}.messages"

@@ -87,5 +87,5 @@ def facts() -> dict[str, str]:
 
 
 def load_average() -> float:
-    """Return the load of the last minute; above 1 before a run, other programs are busy."""
+    """Return the load average of the last minute. If it is above 1 before a run, other programs are busy."""
     return os.getloadavg()[0]

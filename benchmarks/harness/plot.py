@@ -14,7 +14,7 @@ TEXT = 'font-family="system-ui, sans-serif" font-size="13" fill="#24292f"'
 
 
 def bars(title: str, unit: str, rows: Mapping[str, tuple[float, float, float]]) -> str:
-    """Draw a bar per row: the median, and a line from minimum to maximum; logarithmic if rows differ much."""
+    """Draw a bar per row: the median, and a line from minimum to maximum; logarithmic if rows differ a lot."""
     medians = [median for median, _, _ in rows.values()]
     most = max(high for _, _, high in rows.values()) or 1.0
     least = min((low for _, low, _ in rows.values() if low > 0), default=most)

@@ -24,7 +24,7 @@ SESSION = "bench-owner"
 
 @contextmanager
 def mongod(folder: Path, port: int) -> Iterator[str]:
-    """Run a mongod on the load's core; yields its URL."""
+    """Run a mongod on the load generator's core; yields its URL."""
     data = folder / "mongo"
     data.mkdir()
     server = Mongod(find_mongod(), port, data)
@@ -45,7 +45,7 @@ class RoomsApi:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self) -> httpx.Client:
-        """Create a user and return the session cookie."""
+        """Return an HTTP client with the owner's session."""
         return httpx.Client(base_url=self.url, cookies={SESSION_COOKIE: session_cookie(SESSION)}, trust_env=False)
 
     def make_room(self) -> RoomId:

@@ -10,7 +10,7 @@ from benchmarks.harness import plot
 _INTRODUCTION = """# Benchmarks
 
 What a delivery, a connection and a message cost in GIF Chat, compared with Node's Socket.IO, stock python-socketio,
-and a C program that only does the sends. `make bench` writes this page.
+and a C program that only sends. `make bench` writes this page.
 
 ## How to reproduce
 
@@ -28,7 +28,7 @@ Stop your container engine first, and remove its packet-filter rules. They track
 On this machine they made a `send` a third more expensive for every server.
 
 Use a Python built with optimizations (`--enable-optimizations`), like those of distributions and container images.
-The figures come from Debian's: `make bench PYTHON=/usr/bin/python3`, if there is no `.venv` yet. With a Python built
+The figures come from Debian's: `make bench PYTHON=/usr/bin/python3`, before `.venv` exists. With a Python built
 without them, as pyenv does by default, a connect cost the Python servers 8 to 13 % more.
 
 ## How it is measured

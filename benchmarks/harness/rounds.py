@@ -20,13 +20,13 @@ class Options:
     """Other checkouts of this repository, whose gateways are measured too."""
 
     def size(self, full: int, quick: int) -> int:
-        """Return a number that is smaller in a quick run."""
+        """Return `full`, or `quick` in a quick run."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A number, measured several times."""
+    """A value, measured several times."""
 
     values: tuple[float, ...]
 
@@ -42,7 +42,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar that a figure must reach."""
+    """A limit that a figure must meet."""
 
     text: str
     value: float
@@ -51,7 +51,7 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether the figure reaches it."""
+        """Whether the figure meets it."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
 
@@ -86,7 +86,8 @@ class Result:
     def point(self, curve: str, at: int, name: str, values: Sequence[float]) -> None:
         """Add a point to a curve, and a row for it."""
         figure = Figure(tuple(values))
-        self.rows[f"{curve}, {at:,} {self.x_axis}"] = {name: figure}
+        unit = self.x_axis.removesuffix("s") if at == 1 else self.x_axis
+        self.rows[f"{curve}, {at:,} {unit}"] = {name: figure}
         self.curves.setdefault(curve, []).append((float(at), figure.median))
 
     def as_json(self, options: Options, seconds: float) -> dict[str, Any]:
@@ -118,7 +119,7 @@ Measure = Callable[[], Mapping[str, float]]
 def interleaved(
     measures: Mapping[str, Measure], rounds: int, log: Callable[[str], None]
 ) -> dict[str, dict[str, Figure]]:
-    """Run A B C, A B C, …, so that changes of the machine affect all contenders alike."""
+    """Run A B C, A B C, …, so that changes in the machine affect all contenders alike."""
     values: dict[str, dict[str, list[float]]] = {label: {} for label in measures}
     for number in range(rounds):
         for label, measure in measures.items():

@@ -1,7 +1,7 @@
-"""The contenders: how each server is started, and the form of a message on its way from Redis.
+"""The contenders: how each server is started, and the form in which it receives a message from Redis.
 
-All get the same chat event. It is published on the channel that each of them hears, so every server does what it does
-for a message that another node has sent: read it from Redis, find the members, write to each.
+All get the same chat event, on the channel that each of them subscribes to. So every server does what it does for a
+message from another node: it reads the message from Redis, finds the members, and writes to each of them.
 """
 
 import json
@@ -42,7 +42,7 @@ _SEQ_AT = 10
 
 
 def room_id(room: int) -> RoomId:
-    """Return the id of room `number`."""
+    """Return the id of a room, from its number."""
     return RoomId(f"{room + 1:024x}")
 
 
@@ -97,14 +97,14 @@ class Contender:
     health: str | None = None
     """The path to probe for readiness; None: an open port is enough."""
     opaque: bool = False
-    """Whether frames are compressed, and so are counted but not read."""
+    """Whether frames are compressed, so that they are counted but not read."""
     first_room: int = 0
-    """The number of its first room: gateways on the same Valkey need different rooms."""
+    """The number of its first room. Gateways on the same Valkey need different rooms."""
 
 
 @dataclass
 class Testbed:
-    """What the servers of a benchmark share: Valkey, a stand-in for rooms-api, ports."""
+    """What the servers of a benchmark share: Valkey, a stand-in for rooms-api, and ports."""
 
     folder: Path
     stack: ExitStack
@@ -155,7 +155,7 @@ def testbed(folder: Path) -> Iterator[Testbed]:
         yield Testbed(folder, stack, valkey, port, [valkey.port, port])
 
 
-# ------------------------------------------------------------------------------------------------------ each of them
+# ----------------------------------------------------------------------------------------------------- each contender
 
 
 def _kernel_message(room: int) -> Message:
@@ -247,7 +247,7 @@ def _stock_command(deflate: str) -> Callable[[Testbed, int, int], list[str]]:
 
 
 def _stock_channel(deflate: str) -> str:
-    """One per server, because they would receive each other's messages."""
+    """Return one channel per server. On a common channel they would receive each other's messages."""
     return f"socketio-{deflate}"
 
 
@@ -330,7 +330,7 @@ def _checkout(folder: Path, number: int) -> Contender:
     return replace(OURS, name=f"checkout-{number}", label=label, command=command, first_room=number * MAX_ROOMS)
 
 
-# ------------------------------------------------------------------------------------------------------- made at need
+# ------------------------------------------------------------------------------------------------------- on demand
 
 
 def built(source: Path) -> Path:
@@ -356,7 +356,8 @@ def write_clients(
 ) -> None:
     """Write a line per client.
 
-    `rooms` has the room of each, `numbers` what the load generator calls a room, `ids` the ids of rooms that exist.
+    `rooms` has the room of each client. `numbers` maps a room to its number in the load generator. `ids` are the ids of
+    existing rooms; without them, ids are derived from the numbers.
     """
     with file.open("w") as lines:
         for client, room in enumerate(rooms):

@@ -1,7 +1,7 @@
 """The alternative to group commit: for each message it increments a counter, then inserts the entry.
 
-The textbook's way, with the same durability: both writes wait for a majority's journal. It leaves a hole where the
-process dies between the two. As a module it is rooms-api with this in the place of its group commit.
+This is the textbook way, with the same durability: both writes wait for a majority's journal. If the process dies
+between the two, it leaves a hole. Run as a module, it is rooms-api with this class instead of group commit.
 """
 
 from collections.abc import Callable

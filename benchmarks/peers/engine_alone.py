@@ -1,6 +1,6 @@
-"""Only our engine: the Engine.IO server and client manager, and a join without any check.
+"""Only our engine: the Engine.IO server, the client manager, and a join without checks.
 
-PORT
+Environment: PORT.
 """
 
 import asyncio

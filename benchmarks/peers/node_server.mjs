@@ -1,5 +1,5 @@
 // Socket.IO for Node.js with its Redis adapter, as its documentation sets it up: namespace /chat, rooms, an ack.
-// PORT, REDIS_URL, ADAPTER (classic | sharded)
+// Environment: PORT, REDIS_URL, ADAPTER (classic | sharded).
 import { createServer } from "node:http";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createClient } from "redis";

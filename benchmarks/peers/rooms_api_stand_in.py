@@ -1,6 +1,6 @@
 """NOT rooms-api: a stand-in that answers gateways from memory, so that benchmarks measure only the gateway.
 
-Every room exists, is public, has space and an empty log. PORT
+Every room exists, is public, has free seats and an empty log. Environment: PORT.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Stock python-socketio with its Redis manager on uvicorn, as their documentation sets them up.
 
-PORT, REDIS_URL, CHANNEL, DEFLATE (1: uvicorn's default, 0: off)
+Environment: PORT, REDIS_URL, CHANNEL, DEFLATE (1: uvicorn's default, 0: off).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What do a connect with a join and the loss of 5,000 clients at once cost per client?"""
+"""What does a join cost, and what does it cost per client to lose 5,000 clients at once?"""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -11,7 +11,7 @@ from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result, interleaved
 
-TITLE = "Connects with join per second; mass disconnect"
+TITLE = "Joins per second; mass disconnects"
 CLIENTS = 5_000
 WARM_UP = 1_500
 MEMBERS = 1_000
@@ -20,17 +20,17 @@ MEMBERS = 1_000
 def run(options: Options, log: Log) -> Result:
     """Connect and join, then drop all connections and wait until the server is idle."""
     columns = {
-        "per_s": "connects with join per second",
-        "connect_us": "µs of server CPU per connect and join",
-        "p99_ms": "p99 of connect and join, ms",
+        "per_s": "joins per second",
+        "connect_us": "µs of server CPU per join",
+        "p99_ms": "p99 of a join, ms",
         "disconnect_us": "µs of server CPU per disconnect",
     }
-    result = Result("coming-and-going", TITLE, columns)
+    result = Result("joins-and-disconnects", TITLE, columns)
     count = options.size(CLIENTS, 1_000)
     warm_up = options.size(WARM_UP, 500)
 
     def measure(contender: servers.Contender, testbed: servers.Testbed) -> Mapping[str, float]:
-        # A new warm server for each round, so that leftovers of the last round are not measured.
+        # Each round has a new, warmed-up server, so that no leftovers of the last round are measured.
         of_clients = [client // MEMBERS for client in range(warm_up + count)]
         with testbed.running(contender) as server, load(server, testbed.folder, of_clients) as clients:
             clients.connect(warm_up)
@@ -52,19 +52,19 @@ def run(options: Options, log: Log) -> Result:
         measures = {each.label: partial(measure, each, testbed) for each in contenders}
         result.rows = interleaved(measures, options.rounds, log)
     engine, ours, node = servers.ENGINE.label, servers.OURS.label, servers.NODE.label
-    result.ratio("engine alone ≥ 1.1 × Node's connects (warm)", engine, node, "per_s", 1.1, at_most=False)
+    result.ratio("engine alone ≥ 1.1 × Node's joins (warm)", engine, node, "per_s", 1.1, at_most=False)
     result.ratio("with session check and admission ≥ 0.8 × Node's bare join", ours, node, "per_s", 0.8, at_most=False)
     result.bar("engine alone ≤ 60 µs per disconnect", engine, "disconnect_us", 60)
     result.notes.append(
-        f"{CLIENTS:,} clients join rooms of {MEMBERS:,}, with at most 64 handshakes at a time, after a warm-up of "
-        f"{WARM_UP:,} clients. GIF Chat's gateway does everything that the product does: it checks the session, asks "
-        "Valkey for a seat, announces the join and writes a log line. A disconnect returns the seat."
+        f"{CLIENTS:,} clients connect and join rooms of {MEMBERS:,}, with at most 64 handshakes at a time, after a "
+        f"warm-up of {WARM_UP:,} clients. GIF Chat's gateway does everything that the product does: it checks the "
+        "session, asks Valkey for a seat, announces the join and writes a log line. A disconnect returns the seat."
     )
     return result
 
 
 def _dropped(clients: Load, count: int) -> float:
-    """Drop clients; return the CPU time that the server spent on it."""
+    """Drop clients, and return the CPU time that the server spent on this."""
     pid = clients.server.pid
     before = machine.wait_until_quiet(pid)
     clients.drop(count)
