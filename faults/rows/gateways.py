@@ -103,7 +103,7 @@ async def stopped(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
     assert outside() == taken, f"{outside()} readers are outside, but {taken} seats were taken"
     # These readers would join as soon as a seat is free, and miss the messages until then.
     await asyncio.gather(*(reader.leave() for room in taken for reader in frozen[room] if not reader.joined.is_set()))
-    return {"seats free, s": free_s, "refused members told, s": told_s}
+    return {"seats free, s": free_s, "refused members notified, s": told_s}
 
 
 async def storm(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
@@ -232,11 +232,11 @@ ROWS = [
     ),
     Row(
         name="gateway stopped",
-        fault="SIGSTOP to one of three gateways in full rooms; SIGCONT once others have given some of its seats away",
+        fault="SIGSTOP to one of three gateways in full rooms; SIGCONT after newcomers have taken some of its seats",
         inject=stopped,
         shape=Shape(gateways=3),
         load=FULL,
-        # This row gives seats away on purpose.
+        # In this row, members lose seats on purpose.
         limits=Limits(seats_kept_s=None),
         settle_s=1.5,
     ),

@@ -175,7 +175,7 @@ ROWS: list[Row] = [
     ),
     Row(
         name="redis failed over",
-        fault="a replica takes over that is missing the latest seats",
+        fault="a replica without the latest seats takes over",
         inject=failed_over,
         shape=Shape(valkeys=2),
         load=ALMOST_FULL,

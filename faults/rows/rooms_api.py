@@ -139,7 +139,7 @@ async def reply_cut(cluster: FaultCluster, load: Load, rng: random.Random) -> Fi
             assert reply in (None, final), f"{final} is not {reply}"
             await history_agrees(reader, final)
     assert lost, "no reply was cut"
-    return {"lost replies": lost, "of those, messages stored": kept}
+    return {"lost replies": lost, "messages stored despite a lost reply": kept}
 
 
 ROWS = [

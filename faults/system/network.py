@@ -46,7 +46,7 @@ def lose_packets(*ports: int) -> None:
     """Drop every TCP packet to or from these ports.
 
     Raises:
-        AssertionError: this process is not in a namespace of its own.
+        AssertionError: this process is not in its own namespace.
     """
     assert inside(), "packets may only be dropped in a network namespace of our own"
     for port in ports:
