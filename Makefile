@@ -6,7 +6,7 @@ DATA ?= .data
 GATEWAYS ?= 3
 ROOMS_API ?= 2
 PACKAGE ?=
-# Malicious or broken releases are usually found within days, so `make lock` skips releases that are newer than this.
+# Malicious or broken releases are usually found within days, so `make lock` skips releases of the last HOLD_DAYS days.
 HOLD_DAYS ?= 7
 
 BIN := .venv/bin
@@ -27,7 +27,7 @@ help:  ## show this list
 up: .venv/.local  ## start the whole system on http://localhost:8080 (PORT=, DATA=, GATEWAYS=, ROOMS_API=); Ctrl-C stops it
 	@exec $(BIN)/gifchat up --port $(PORT) --data $(DATA) --gateways $(GATEWAYS) --rooms-api $(ROOMS_API)
 
-# Coverage slows tests down, so it leaves out the tests of whole systems, which have deadlines.
+# Coverage slows tests down, so `make coverage` leaves out the tests of whole systems, which have deadlines.
 COVERED := tests/unit tests/ports tests/integration
 
 test: .venv/.dev $(if $(COVERAGE),coverage)  ## run all tests (ARGS= are passed to pytest; COVERAGE=1 measures coverage too)
