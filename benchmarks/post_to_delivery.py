@@ -52,17 +52,17 @@ def run(options: Options, log: Log) -> Result:
                 replies.append(time.monotonic() - began)
                 sent += 1
                 time.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
-        heard = clients.heard(timeout_s)
+        received = clients.finish_listening(timeout_s)
         later_s, later = api.commit_seconds()
         replies.sort()
         return {
             "reply_p50": replies[len(replies) // 2] * 1e3,
             "reply_p99": replies[int(len(replies) * 0.99)] * 1e3,
             "commit": (later_s - commit_s) / (later - commits) * 1e3,
-            "first_p50": heard["first"]["p50_us"] / 1e3,
-            "first_p99": heard["first"]["p99_us"] / 1e3,
-            "last_p50": heard["last"]["p50_us"] / 1e3,
-            "last_p99": heard["last"]["p99_us"] / 1e3,
+            "first_p50": received["first"]["p50_us"] / 1e3,
+            "first_p99": received["first"]["p99_us"] / 1e3,
+            "last_p50": received["last"]["p50_us"] / 1e3,
+            "last_p99": received["last"]["p99_us"] / 1e3,
         }
 
     with ExitStack() as stack:

@@ -86,10 +86,10 @@ class Load:
         return self._checked(answer, machine.cpu_s(self.server.pid) - before)
 
     def listen(self, messages: int, timeout_s: float) -> None:
-        """Prepare for messages that another process publishes; `heard` returns the result."""
+        """Prepare for messages that another process publishes; `finish_listening` returns the result."""
         self.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
 
-    def heard(self, timeout_s: float) -> dict[str, Any]:
+    def finish_listening(self, timeout_s: float) -> dict[str, Any]:
         """Return the result of `listen`."""
         answer = self._answer(timeout_s)
         self._checked(answer, 0.0)

@@ -148,7 +148,7 @@ def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterat
 
 
 async def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
-    """Wait until `condition`, which may block, holds; clients of this process keep running.
+    """Wait until `condition` holds. It may block: it runs in a thread, so this process's clients keep running.
 
     Raises:
         AssertionError: it did not hold within `timeout_s`.

@@ -150,7 +150,7 @@ def _hint(why: str) -> str:
             "but not in production."
         )
     if "hung up" in why or "reset" in why:
-        return " See `gifchat logs nginx`: it may be out of connections or files, of which each viewer takes two."
+        return " See `gifchat logs nginx`: it may have run out of connections or files. Each viewer takes two."
     return ""
 
 

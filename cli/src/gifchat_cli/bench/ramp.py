@@ -62,7 +62,7 @@ class Step:
 
 
 def verdict(step: Step, plan: Plan) -> Stop | None:
-    """Return why this step is the last one, or None to go on. Loss takes precedence over lateness."""
+    """Return why this step is the last one, or None to continue. Loss takes precedence over lateness."""
     if not step.whole:
         return Stop.LOSS
     if step.p99_ms > plan.p99_ms:
