@@ -902,7 +902,7 @@ async def test_a_draining_node_refuses_only_new_sessions(calm: World) -> None:
 
 
 async def test_other_paths_are_not_served_by_the_engine(calm: World) -> None:
-    assert isinstance(calm.engine._polling, Polling)
+    assert isinstance(calm.engine.polling, Polling)
     async with client(calm) as http:
         assert (await http.get("/other", params=POLLING)).status_code == 404
     async with raw_websocket(calm.port, "/other") as socket:

@@ -3,7 +3,6 @@
 import gc
 import sys
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_chassis.serve import run_service, serve
@@ -35,7 +34,7 @@ async def _serve(settings: Settings) -> int:
         failed=gateway.failed,
         send_buffer_bytes=SEND_BUFFER_BYTES,
         graceful_s=GRACEFUL_S,
-        http=gateway.http_protocol(HttpToolsProtocol, WebSocketsSansIOProtocol),
+        http=gateway.http_protocol(WebSocketsSansIOProtocol),
         ws=gateway.websocket_protocol(WebSocketsSansIOProtocol),
         ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
         ws_per_message_deflate=False,

@@ -71,8 +71,8 @@ class Gateway:
     """The service: an ASGI application, its protocols for uvicorn, and a way to drain it."""
 
     app: ASGIApp
-    http_protocol: Callable[[type[asyncio.Protocol], type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
-    """Returns the value for `uvicorn.Config(http=…)`, given protocols for the application's requests and WebSockets."""
+    http_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
+    """Returns the value for `uvicorn.Config(http=…)`, given a protocol for the application's WebSockets."""
     websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
     """Returns the value for `uvicorn.Config(ws=…)`, given a protocol for the application's WebSockets."""
     drain: Callable[[], Awaitable[None]]
@@ -208,7 +208,7 @@ def create_gateway(settings: Settings) -> Gateway:
     ]
     routes = [
         # Relayed requests are the engine's, and as frequent as polling: no middleware for them.
-        Route(RELAY_PATH, server.eio.relayed_requests),
+        Route(RELAY_PATH, server.eio.polling),
         websocket_demo.route(),
         Mount("/", routes=plain_routes, middleware=[Middleware(RequestMetrics, service="realtime-gateway")]),
     ]

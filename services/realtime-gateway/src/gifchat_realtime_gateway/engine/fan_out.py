@@ -195,13 +195,10 @@ class Group:
             self._write(chunk, flush.batch)
         finally:
             # Continue even if one member fails: the room must not fall silent.
-            self._continue_flush(members, at, flush)
-
-    def _continue_flush(self, members: list[Connection], at: int, flush: _ChunkedFlush) -> None:
-        if at + CHUNK_SIZE < len(members):
-            asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK_SIZE, flush)
-        else:
-            self._finish_flush()
+            if at + CHUNK_SIZE < len(members):
+                asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK_SIZE, flush)
+            else:
+                self._finish_flush()
 
     def _finish_flush(self) -> None:
         self._flush_pending = bool(self._packets)

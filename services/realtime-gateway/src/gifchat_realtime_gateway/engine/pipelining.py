@@ -5,21 +5,16 @@ but upgrades at once: the 101 would overtake the other responses, or cut them of
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
-if TYPE_CHECKING:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-    _Base = HttpToolsProtocol
-else:
-    _Base = object
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_EARLY_BYTES = 64 * 1024
 """Limit of bytes that follow the request before the WebSocket is accepted. Well-behaved clients send none."""
 
 
-class _DeferredUpgrades(_Base):
-    """A mixin for uvicorn's HTTP protocol."""
+class DeferringHttpProtocol(HttpToolsProtocol):
+    """Uvicorn's HTTP protocol, with deferred upgrades."""
 
     _upgrade_deferred = False
     _early_bytes = b""
@@ -52,9 +47,3 @@ class _DeferredUpgrades(_Base):
         self._early_bytes += data
         if len(self._early_bytes) > MAX_EARLY_BYTES:
             self.transport.close()
-
-
-def with_deferred_upgrades(http_protocol: type[asyncio.Protocol]) -> type[asyncio.Protocol]:
-    """Return a subclass of uvicorn's HTTP protocol that defers pipelined upgrades."""
-    bases: Any = (_DeferredUpgrades, http_protocol)
-    return type("HttpWithDeferredUpgrades", bases, {})

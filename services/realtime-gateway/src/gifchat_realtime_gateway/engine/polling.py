@@ -124,7 +124,7 @@ class _Exchange:
 
 
 class Polling:
-    """Serves HTTP requests on the engine's path."""
+    """Serves HTTP requests on the engine's path; as an ASGI application, those that other nodes relay."""
 
     def __init__(self, handshake: Handshake, registry: Registry) -> None:
         self._handshake = handshake
@@ -141,7 +141,7 @@ class Polling:
         else:
             await self._serve(exchange)
 
-    async def handle_relayed(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a client's request that another node relayed."""
         exchange = _Exchange(scope, receive, send, relayed=True)
         refusal = self._handshake.refuse_unless_peer(exchange.headers)
@@ -275,19 +275,6 @@ class Polling:
         finally:
             connection.posting = False
         await exchange.answer(200, b"ok", content_type=b"text/html")
-
-
-class RelayedRequests:
-    """ASGI application for polling requests that other nodes relay.
-
-    A class, because a Starlette route treats a bound method as a request handler and not as an ASGI application.
-    """
-
-    def __init__(self, polling: Polling) -> None:
-        self._polling = polling
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._polling.handle_relayed(scope, receive, send)
 
 
 async def _close_when_disconnected(exchange: _Exchange, connection: Connection) -> None:

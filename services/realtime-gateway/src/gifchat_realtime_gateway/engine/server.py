@@ -16,8 +16,8 @@ from gifchat_realtime_gateway.engine.handshake import Handshake, parse_query
 from gifchat_realtime_gateway.engine.heartbeat import Heartbeat
 from gifchat_realtime_gateway.engine.link import WebSocketLink
 from gifchat_realtime_gateway.engine.options import EngineOptions
-from gifchat_realtime_gateway.engine.pipelining import with_deferred_upgrades
-from gifchat_realtime_gateway.engine.polling import Polling, RelayedRequests
+from gifchat_realtime_gateway.engine.pipelining import DeferringHttpProtocol
+from gifchat_realtime_gateway.engine.polling import Polling
 from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import CloseCode
 
@@ -58,8 +58,7 @@ class EngineServer:
         self._linger_deadlines: deque[tuple[float, str]] = deque()
         """When each lingering connection is dropped, with its sid."""
         self._handshake = Handshake(self, options)
-        self._polling = Polling(self._handshake, self)
-        self.relayed_requests = RelayedRequests(self._polling)
+        self.polling = Polling(self._handshake, self)
         """The ASGI application for `relay.RELAY_PATH`."""
 
     # ------------------------------------------------------------------------------------------ for the gateway
@@ -76,21 +75,18 @@ class EngineServer:
 
         return make
 
-    def http_protocol(
-        self, asgi_protocol: type[asyncio.Protocol], asgi_websocket_protocol: type[asyncio.Protocol]
-    ) -> Callable[..., asyncio.Protocol]:
-        """Return the factory for `uvicorn.Config(http=…)`.
+    def http_protocol(self, asgi_websocket_protocol: type[asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
+        """Return the factory for `uvicorn.Config(http=…)`. Uvicorn's protocol serves all other HTTP requests.
 
-        `asgi_protocol` serves all other HTTP requests, `asgi_websocket_protocol` serves WebSockets on other paths.
+        `asgi_websocket_protocol` serves WebSockets on other paths.
         """
         make_link = self.websocket_protocol(asgi_websocket_protocol)
-        make_asgi: Callable[..., asyncio.Protocol] = with_deferred_upgrades(asgi_protocol)
 
         def make(config: Any, server_state: Any, app_state: dict[str, Any], **kwargs: Any) -> asyncio.Protocol:
             return FirstRequest(
                 server_state.connections,
                 lambda: make_link(config, server_state, app_state),
-                lambda: make_asgi(config=config, server_state=server_state, app_state=app_state, **kwargs),
+                lambda: DeferringHttpProtocol(config, server_state, app_state, **kwargs),
             )
 
         return make
@@ -190,7 +186,7 @@ class EngineServer:
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a polling request. WebSockets never arrive here: `websocket_protocol` serves them."""
         if scope["type"] == "http":
-            await self._polling.handle(scope, receive, send)
+            await self.polling.handle(scope, receive, send)
 
     async def send(self, sid: str, data: str | bytes) -> None:
         """Send a message; a no-op if the connection is closed."""

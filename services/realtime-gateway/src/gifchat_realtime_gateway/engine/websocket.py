@@ -221,11 +221,11 @@ class Parser:
         )
 
     def _check_header(self, first: int, second: int) -> None:
-        if first & _RESERVED_BITS and (first & _RESERVED_BITS != self._allowed_bits or not _begins_message(first)):
+        reserved, opcode = first & _RESERVED_BITS, first & _OPCODE_BITS
+        if reserved and (reserved != self._allowed_bits or opcode not in (Opcode.TEXT, Opcode.BINARY)):
             raise _ViolationError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
         if not second & _MASK_BIT:
             raise _ViolationError(CloseCode.PROTOCOL_ERROR, "client frames must be masked")
-        opcode = first & _OPCODE_BITS
         if opcode & 0x08:
             if opcode > Opcode.PONG:
                 raise _ViolationError(CloseCode.PROTOCOL_ERROR, f"opcode {opcode}")
@@ -283,10 +283,6 @@ class Parser:
             return None
         self._closed = True
         return Closing(_close_code(payload))
-
-
-def _begins_message(first: int) -> bool:
-    return first & _OPCODE_BITS in (Opcode.TEXT, Opcode.BINARY)
 
 
 def _close_code(payload: bytes) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
@@ -97,15 +98,11 @@ class WebSocketDemo:
 
     @staticmethod
     async def _send(connection: WebSocket, text: str) -> None:
-        try:
+        # `_serve` notices when the connection is closing.
+        with suppress(WebSocketDisconnect, RuntimeError):
             await connection.send_text(text)
-        except (WebSocketDisconnect, RuntimeError):
-            # The connection is closing, and `_serve` notices.
-            return
 
 
 async def _quietly_close(connection: WebSocket) -> None:
-    try:
+    with suppress(WebSocketDisconnect, RuntimeError):
         await connection.close(1001)
-    except (WebSocketDisconnect, RuntimeError):
-        return
