@@ -62,21 +62,18 @@ class Action(Enum):
     IGNORE = auto()
 
 
+_FROM_CLIENT: Final = {
+    PacketType.MESSAGE: Action.MESSAGE,
+    PacketType.PONG: Action.PONG,
+    PacketType.CLOSE: Action.CLOSE,
+    PacketType.OPEN: Action.IGNORE,
+    PacketType.UPGRADE: Action.IGNORE,
+    PacketType.NOOP: Action.IGNORE,
+}
 _ACTIONS: Final = {
-    (Source.POST, PacketType.MESSAGE): Action.MESSAGE,
-    (Source.POST, PacketType.PONG): Action.PONG,
-    (Source.POST, PacketType.CLOSE): Action.CLOSE,
-    (Source.POST, PacketType.OPEN): Action.IGNORE,
-    (Source.POST, PacketType.UPGRADE): Action.IGNORE,
-    (Source.POST, PacketType.NOOP): Action.IGNORE,
-    (Source.WEBSOCKET, PacketType.MESSAGE): Action.MESSAGE,
-    (Source.WEBSOCKET, PacketType.PONG): Action.PONG,
-    (Source.WEBSOCKET, PacketType.CLOSE): Action.CLOSE,
-    (Source.WEBSOCKET, PacketType.OPEN): Action.IGNORE,
-    (Source.WEBSOCKET, PacketType.UPGRADE): Action.IGNORE,
-    (Source.WEBSOCKET, PacketType.NOOP): Action.IGNORE,
-    (Source.PROBING, PacketType.PING): Action.ANSWER_PROBE,
-    (Source.PROBING, PacketType.UPGRADE): Action.UPGRADE,
+    Source.POST: _FROM_CLIENT,
+    Source.WEBSOCKET: _FROM_CLIENT,
+    Source.PROBING: {PacketType.PING: Action.ANSWER_PROBE, PacketType.UPGRADE: Action.UPGRADE},
 }
 """A packet that is not in this table closes the connection, or only the WebSocket if it is probing.
 
@@ -91,7 +88,7 @@ def action_of(source: Source, packet: Packet) -> Action:
     Raises:
         InvalidPacketError: clients must not send this packet, or not from this source.
     """
-    action = _ACTIONS.get((source, packet.type))
+    action = _ACTIONS[source].get(packet.type)
     if action is None or (action is Action.ANSWER_PROBE and packet.data != PROBE):
         raise InvalidPacketError(f"{packet.type.name} from {source.name}")
     return action
