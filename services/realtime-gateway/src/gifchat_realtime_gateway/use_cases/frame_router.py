@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Collection, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -21,44 +22,35 @@ from gifchat_realtime_gateway.use_cases.tell_lobby import TellLobby
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
 class FrameRouter:
     """The feed's listener. Never blocks and never raises: slow work runs in a task, an undecodable frame is dropped."""
 
-    def __init__(
-        self,
-        rooms: Mapping[RoomId, HostedRoom],
-        fan_out: FanOut,
-        repair: RepairRooms,
-        evict: EvictSessions,
-        *,
-        lobby: TellLobby,
-        canary: Canary,
-    ) -> None:
-        """`rooms` are the rooms that this node hosts."""
-        self._rooms = rooms
-        self._fan_out = fan_out
-        self._repair = repair
-        self._evict = evict
-        self._lobby = lobby
-        self._canary = canary
-        self._held: dict[RoomId, list[bytes]] = {}
-        """Frames of rooms that are being opened."""
-        self._tasks: set[asyncio.Task[None]] = set()
+    rooms: Mapping[RoomId, HostedRoom]
+    """The rooms that this node hosts."""
+    fan_out: FanOut
+    repair: RepairRooms
+    evict: EvictSessions
+    lobby: TellLobby
+    canary: Canary
+    _held: dict[RoomId, list[bytes]] = field(default_factory=dict, init=False)
+    """Frames of rooms that are being opened."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def on_data(self, channel: str, data: bytes) -> None:
         """See `ports.FeedListener`."""
         try:
             room_id = keys.room_of_channel(channel)
             if room_id is not None:
-                room = self._rooms.get(room_id)
+                room = self.rooms.get(room_id)
                 if room is not None:
                     self._to_room(room, decode(data))
                 elif room_id in self._held:
                     self._held[room_id].append(data)
             elif channel == keys.LOBBY_CHANNEL:
-                self._lobby.receive(decode(data))
-            elif channel == self._canary.channel:
-                self._canary.heard()
+                self.lobby.receive(decode(data))
+            elif channel == self.canary.channel:
+                self.canary.heard()
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             # Other programs can write to Redis too. Repair fills the gap that a dropped frame leaves.
             metrics.BAD_FRAMES.inc()
@@ -67,7 +59,7 @@ class FrameRouter:
     def on_reconnected(self, channels: Collection[str]) -> None:
         """See `ports.FeedListener`. Any room may have missed its last message."""
         rooms = (keys.room_of_channel(channel) for channel in channels)
-        self._repair.behind(room_id for room_id in rooms if room_id is not None)
+        self.repair.behind(room_id for room_id in rooms if room_id is not None)
 
     def hold(self, room_id: RoomId) -> None:
         """Keep the frames of a room that is being opened, until `release` or `discard`."""
@@ -85,26 +77,26 @@ class FrameRouter:
 
     def _to_room(self, room: HostedRoom, frame: Frame) -> None:
         if frame.kind.durable:
-            match self._fan_out.durable(room, frame):
+            match self.fan_out.durable(room, frame):
                 case Delivery.DONE:
                     pass
                 case Delivery.GAP:
-                    self._repair.gap(room)
+                    self.repair.gap(room)
                 case Delivery.RESYNC | Delivery.NOT_SERVED:
-                    self._repair.behind([room.room_id])
+                    self.repair.behind([room.room_id])
             return
         if frame.kind is Kind.HEAD:
-            self._repair.announced(room, frame)
+            self.repair.announced(room, frame)
             return
-        self._fan_out.ephemeral(room, frame)
+        self.fan_out.ephemeral(room, frame)
         if frame.kind in (Kind.ROOM_CHANGED, Kind.ROOM_REMOVED, Kind.SANCTION):
             room.record_read_at_s = None
         if frame.kind is Kind.ROOM_REMOVED:
-            self._start(self._evict.close(room))
+            self._start(self.evict.close(room))
         if frame.kind is Kind.SANCTION:
             _, payload = json.loads(frame.body)
             if frame.subject is not None and payload["code"] in ("kicked", "banned"):
-                self._start(self._evict.unseat(room, frame.subject))
+                self._start(self.evict.unseat(room, frame.subject))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -25,32 +26,21 @@ RECORDS_PER_REQUEST = 200
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
 class HostRooms:
     """Opens a room for its first session on this node, and closes it some time after the last one left."""
 
-    def __init__(
-        self,
-        feed: Feed,
-        history: RoomHistory,
-        rooms: MutableMapping[RoomId, HostedRoom],
-        router: FrameRouter,
-        evict: EvictSessions,
-        *,
-        new_group: Callable[[], Group],
-        linger_s: float = LINGER_S,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`rooms` are the hosted rooms. Other use cases read them; only this one changes them."""
-        self._feed = feed
-        self._history = history
-        self._rooms = rooms
-        self._router = router
-        self._evict = evict
-        self._new_group = new_group
-        self._linger_s = linger_s
-        self._clock = clock
-        self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
-        self._reading: dict[HostedRoom, asyncio.Task[None]] = {}
+    feed: Feed
+    history: RoomHistory
+    rooms: MutableMapping[RoomId, HostedRoom]
+    """The hosted rooms. Other use cases read them; only this one changes them."""
+    router: FrameRouter
+    evict: EvictSessions
+    new_group: Callable[[], Group]
+    linger_s: float = LINGER_S
+    clock: Callable[[], float] = time.monotonic
+    _opening: dict[RoomId, asyncio.Task[HostedRoom]] = field(default_factory=dict, init=False)
+    _reading: dict[HostedRoom, asyncio.Task[None]] = field(default_factory=dict, init=False)
 
     async def host(self, room_id: RoomId) -> HostedRoom:
         """Return the room, and open it if necessary. Concurrent calls share one opening.
@@ -60,7 +50,7 @@ class HostRooms:
             FeedUnavailableError: the room's channel cannot be subscribed.
             HistoryUnavailableError: rooms-api is down.
         """
-        room = self._rooms.get(room_id)
+        room = self.rooms.get(room_id)
         if room is None:
             opening = self._opening.get(room_id)
             if opening is None:
@@ -69,7 +59,7 @@ class HostRooms:
                 opening.add_done_callback(lambda _task: self._opening.pop(room_id, None))
             # Shielded: the first caller may be cancelled while others still wait.
             room = await asyncio.shield(opening)
-        room.used_at_s = self._clock()
+        room.used_at_s = self.clock()
         return room
 
     async def record(self, room: HostedRoom) -> RoomRecord:
@@ -90,11 +80,11 @@ class HostRooms:
 
     async def tidy(self) -> None:
         """Close idle rooms, and reread old records, because an event about a ban may have been lost."""
-        in_use = [room for room in self._rooms.values() if room.audience]
+        in_use = [room for room in self.rooms.values() if room.audience]
         for room in in_use:
-            room.used_at_s = self._clock()
-        for room in list(self._rooms.values()):
-            if not room.audience and self._clock() - room.used_at_s >= self._linger_s:
+            room.used_at_s = self.clock()
+        for room in list(self.rooms.values()):
+            if not room.audience and self.clock() - room.used_at_s >= self.linger_s:
                 await self._close(room)
         old = [room for room in in_use if room not in self._reading and not self._is_fresh(room)]
         for at in range(0, len(old), RECORDS_PER_REQUEST):
@@ -107,45 +97,45 @@ class HostRooms:
             await self.tidy()
 
     async def _open(self, room_id: RoomId) -> HostedRoom:
-        self._router.hold(room_id)
+        self.router.hold(room_id)
         channel = keys.room_channel(room_id)
         try:
             # Subscribe first, so that nothing is missed between the read of the log and the subscription.
-            await self._feed.subscribe(channel)
-            now_s = self._clock()
+            await self.feed.subscribe(channel)
+            now_s = self.clock()
             record, page = await asyncio.gather(
-                self._history.record(room_id), self._history.newest(room_id, limits.RECENT_ON_JOIN)
+                self.history.record(room_id), self.history.newest(room_id, limits.RECENT_ON_JOIN)
             )
         except BaseException:
-            self._router.discard(room_id)
-            await self._feed.unsubscribe(channel)
+            self.router.discard(room_id)
+            await self.feed.unsubscribe(channel)
             raise
-        room = HostedRoom(room_id, record, page, self._new_group(), now_s)
-        self._rooms[room_id] = room
-        metrics.HOSTED_ROOMS.set(len(self._rooms))
-        self._router.release(room)
+        room = HostedRoom(room_id, record, page, self.new_group(), now_s)
+        self.rooms[room_id] = room
+        metrics.HOSTED_ROOMS.set(len(self.rooms))
+        self.router.release(room)
         return room
 
     async def _close(self, room: HostedRoom) -> None:
-        del self._rooms[room.room_id]
-        metrics.HOSTED_ROOMS.set(len(self._rooms))
-        await self._feed.unsubscribe(keys.room_channel(room.room_id))
+        del self.rooms[room.room_id]
+        metrics.HOSTED_ROOMS.set(len(self.rooms))
+        await self.feed.unsubscribe(keys.room_channel(room.room_id))
 
     def _is_fresh(self, room: HostedRoom) -> bool:
         read_at_s = room.record_read_at_s
-        return room not in self._reading and read_at_s is not None and self._clock() - read_at_s < RECORD_MAX_AGE_S
+        return room not in self._reading and read_at_s is not None and self.clock() - read_at_s < RECORD_MAX_AGE_S
 
     async def _read(self, room: HostedRoom) -> None:
         # Set before the request: a change during the read marks the record as outdated again.
-        room.record_read_at_s = self._clock()
+        room.record_read_at_s = self.clock()
         try:
-            room.record = await self._history.record(room.room_id)
+            room.record = await self.history.record(room.room_id)
         except BaseException:
             room.record_read_at_s = None
             raise
         finally:
             del self._reading[room]
-        await self._evict.enforce(room, room.record)
+        await self.evict.enforce(room, room.record)
 
     async def _reread(self, rooms: Sequence[HostedRoom]) -> None:
         """Reread the records of many rooms in one request."""
@@ -159,9 +149,9 @@ class HostRooms:
 
     async def _read_many(self, rooms: Sequence[HostedRoom]) -> None:
         for room in rooms:
-            room.record_read_at_s = self._clock()
+            room.record_read_at_s = self.clock()
         try:
-            records = await self._history.records([room.room_id for room in rooms])
+            records = await self.history.records([room.room_id for room in rooms])
         except BaseException:
             for room in rooms:
                 room.record_read_at_s = None
@@ -173,7 +163,7 @@ class HostRooms:
             record = records.get(room.room_id)
             if record is None:
                 room.record_read_at_s = None
-                await self._evict.close(room)
+                await self.evict.close(room)
             else:
                 room.record = record
-                await self._evict.enforce(room, record)
+                await self.evict.enforce(room, record)
