@@ -145,14 +145,7 @@ def create_gateway(settings: Settings) -> Gateway:
     check_ready = CheckReady(seats, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
     ChatNamespace(
-        server,
-        sockets=sockets,
-        signatures=signatures,
-        join=join,
-        leave=leave,
-        send=send,
-        save=save,
-        restore=restore,
+        server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send, save=save, restore=restore
     )
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)

@@ -23,19 +23,15 @@ class Ring:
         """`frames` have the seqs from `start` + 1."""
         self._capacity = capacity
         self._frames: deque[Frame] = deque(frames)
-        self._start = start
+        self.start = start
+        """The seq before the first frame."""
         self._deleted: dict[int, None] = {}
         """Seqs of deleted messages, the latest last. A frame read before the deletion may arrive after it."""
 
     @property
-    def start(self) -> int:
-        """The seq before the first frame."""
-        return self._start
-
-    @property
     def last(self) -> int:
         """The seq of the last frame."""
-        return self._start + len(self._frames)
+        return self.start + len(self._frames)
 
     @property
     def space(self) -> int:
@@ -47,7 +43,7 @@ class Ring:
         self._frames.append(frame)
         if len(self._frames) > self._capacity:
             self._frames.popleft()
-            self._start += 1
+            self.start += 1
 
     def extend_back(self, frames: Sequence[Frame]) -> None:
         """Add older frames that end where the ring starts, the newest first, as many as fit.
@@ -57,15 +53,15 @@ class Ring:
         for frame in reversed(frames):
             if len(self._frames) >= self._capacity:
                 return
-            if frame.seq == self._start:
+            if frame.seq == self.start:
                 self._frames.appendleft(self._redacted(frame))
-                self._start -= 1
+                self.start -= 1
 
     def since(self, seq: int) -> list[Frame] | None:
         """Return all frames above `seq`, or None if the ring does not reach back so far."""
-        if seq < self._start:
+        if seq < self.start:
             return None
-        return list(islice(self._frames, seq - self._start, None))
+        return list(islice(self._frames, seq - self.start, None))
 
     def newest(self, count: int) -> list[Frame]:
         """Return the last `count` frames."""
@@ -73,7 +69,7 @@ class Ring:
 
     def redact(self, seq: int) -> None:
         """Remove the content of a deleted message, so that later clients do not get it."""
-        at = seq - self._start - 1
+        at = seq - self.start - 1
         self._deleted.pop(seq, None)
         self._deleted[seq] = None
         if len(self._deleted) > self._capacity:

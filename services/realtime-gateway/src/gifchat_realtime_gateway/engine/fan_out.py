@@ -173,11 +173,7 @@ class Group:
             write_to(deflating, _join(batch.deflated), batch.packets)
 
     def _write_partial(
-        self,
-        connection: Connection,
-        batch: _Batch,
-        since: int,
-        excluded: dict[int, frozenset[Connection]],
+        self, connection: Connection, batch: _Batch, since: int, excluded: dict[int, frozenset[Connection]]
     ) -> None:
         packets = batch.packets
         indexes = [at for at in range(since, len(packets)) if connection not in excluded.get(at, _NO_CONNECTIONS)]

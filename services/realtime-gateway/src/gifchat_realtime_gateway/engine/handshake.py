@@ -201,9 +201,6 @@ class Handshake:
         options = self.options
         return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
 
-    def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        return self._proxies.client_address(peer, forwarded_for)
-
     def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | OtherNode:
         """Decide about a request for a WebSocket. `peer` is the address of the TCP connection."""
         headers, query = request.headers, request.query
@@ -258,13 +255,13 @@ class Handshake:
         """
         if self.relay is None:
             raise RuntimeError("a node without peers cannot relay")
-        address = self.client_address(peer[0] if peer else "unknown", request.headers.get("x-forwarded-for"))
+        address = self._proxies.client_address(peer[0] if peer else "unknown", request.headers.get("x-forwarded-for"))
         return self.relay.relay_websocket(tag, request.raw, address, Refusal.of(ErrorCode.SESSION_UNKNOWN).response())
 
     def environ(self, headers: Mapping[str, str], peer: str, query_string: str) -> dict[str, Any]:
         """Build the `environ` of `connect` handlers: address, query, and the headers that they use."""
         environ: dict[str, Any] = {
-            "REMOTE_ADDR": self.client_address(peer, headers.get("x-forwarded-for")),
+            "REMOTE_ADDR": self._proxies.client_address(peer, headers.get("x-forwarded-for")),
             "QUERY_STRING": query_string,
         }
         for name, key in (("cookie", "HTTP_COOKIE"), ("accept-language", "HTTP_ACCEPT_LANGUAGE")):

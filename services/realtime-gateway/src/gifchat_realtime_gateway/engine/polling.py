@@ -88,12 +88,7 @@ class _Exchange:
             pass
 
     async def answer(
-        self,
-        status: int,
-        body: bytes,
-        *,
-        content_type: bytes = _TEXT,
-        more: list[tuple[bytes, bytes]] | None = None,
+        self, status: int, body: bytes, *, content_type: bytes = _TEXT, more: list[tuple[bytes, bytes]] | None = None
     ) -> None:
         """Send the whole response. `more` adds headers."""
         headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]

@@ -182,16 +182,13 @@ class Relay:
         `refusal`, an HTTP response, if the node is unreachable.
         """
         relayed = RelayedId(f"websocket {next(self._numbers)}")
-        client_side = Side(lambda: self._forget(relayed))
+        client_side = Side(lambda: self._closers.pop(relayed, None))
         self._closers[relayed] = client_side.close
         self._on_socket()
         task = asyncio.create_task(self._join(client_side, tag, self._rewrite(request, address), refusal))
         self._join_tasks.add(task)
         task.add_done_callback(self._join_tasks.discard)
         return client_side
-
-    def _forget(self, relayed: RelayedId) -> None:
-        self._closers.pop(relayed, None)
 
     async def _join(self, client_side: Side, tag: str, request: bytes, refusal: bytes) -> None:
         node_side = Side()

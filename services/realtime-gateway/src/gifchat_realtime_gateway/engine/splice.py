@@ -15,7 +15,7 @@ class Side(asyncio.Protocol):
 
     __slots__ = ("_backlog_timer", "_early_data", "_got_eof", "_on_lost", "_other", "transport")
 
-    def __init__(self, on_lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, on_lost: Callable[[], object] = lambda: None) -> None:
         """`on_lost` is called once, when this side's connection is lost."""
         self._on_lost = on_lost
         self.transport: asyncio.Transport | None = None

@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 
 import structlog
 from prometheus_client import Counter
@@ -64,9 +63,7 @@ class WebSocketDemo:
         }
         text = json.dumps(status)
         for connection in self._connections - self._sending.keys():
-            task = asyncio.create_task(self._send(connection, text))
-            self._sending[connection] = task
-            task.add_done_callback(partial(self._sent, connection))
+            self._sending[connection] = asyncio.create_task(self._send(connection, text))
 
     async def close(self) -> None:
         """Close all connections, because the node stops. Clients may reconnect elsewhere."""
@@ -93,14 +90,13 @@ class WebSocketDemo:
             self._connections.discard(connection)
             _log.info("ws_disconnected", address=address)
 
-    def _sent(self, connection: WebSocket, _task: asyncio.Task[None]) -> None:
-        self._sending.pop(connection, None)
-
-    @staticmethod
-    async def _send(connection: WebSocket, text: str) -> None:
-        # `_serve` notices when the connection is closing.
-        with suppress(WebSocketDisconnect, RuntimeError):
-            await connection.send_text(text)
+    async def _send(self, connection: WebSocket, text: str) -> None:
+        try:
+            # `_serve` notices when the connection is closing.
+            with suppress(WebSocketDisconnect, RuntimeError):
+                await connection.send_text(text)
+        finally:
+            del self._sending[connection]
 
 
 async def _quietly_close(connection: WebSocket) -> None:

@@ -22,28 +22,19 @@ _log = structlog.get_logger(__name__)
 class Canary:
     """Publishes a frame to this node every second, and notices when the frames stop coming back."""
 
-    def __init__(
-        self,
-        publisher: Publisher,
-        channel: str,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, publisher: Publisher, channel: str, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` is monotonic."""
         self._publisher = publisher
         self.channel = channel
         self._clock = clock
         self._heard_at_s = clock()
-        self._deaf = False
-
-    @property
-    def deaf(self) -> bool:
+        self.deaf = False
         """Whether the canary's frames stopped coming back."""
-        return self._deaf
 
     def heard(self) -> None:
         """Take note that a frame came back."""
         self._heard_at_s = self._clock()
-        self._deaf = False
+        self.deaf = False
 
     async def sing(self, on_deaf: Callable[[], None]) -> None:
         """Publish once. A frame that Redis did not accept does not count: the node is not deaf then."""
@@ -54,7 +45,7 @@ class Canary:
             return
         if self._clock() - self._heard_at_s > DEAF_AFTER_S:
             _log.warning("deaf", silent_s=round(self._clock() - self._heard_at_s, 1))
-            self._deaf = True
+            self.deaf = True
             self._heard_at_s = self._clock()
             on_deaf()
 
