@@ -12,7 +12,6 @@ from typing import Any
 import socketio
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.settings import Settings
@@ -58,8 +57,8 @@ if __name__ == "__main__":
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
         loop="uvloop",
-        http=server.eio.http_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
-        ws=server.eio.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
+        http=server.eio.http_protocol,  # type: ignore[arg-type]
+        ws=server.eio.websocket_protocol,  # type: ignore[arg-type]
         access_log=False,
         log_level="warning",
     )

@@ -13,7 +13,6 @@ import uvicorn
 import uvloop
 from socketio.exceptions import ConnectionRefusedError as Refused
 from starlette.applications import Starlette
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_realtime_gateway.engine.connection import CloseReason
@@ -224,8 +223,8 @@ def served(world: World) -> Iterator[World]:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=world.engine.http_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
-            ws=world.engine.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
+            http=world.engine.http_protocol,  # type: ignore[arg-type]
+            ws=world.engine.websocket_protocol,  # type: ignore[arg-type]
             forwarded_allow_ips="127.0.0.1",
             access_log=False,
             log_config=None,

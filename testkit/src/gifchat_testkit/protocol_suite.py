@@ -17,7 +17,6 @@ import socketio
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_chassis.logs import configure_logs
 from gifchat_realtime_gateway.engine.options import EngineOptions
@@ -124,8 +123,8 @@ async def serve(engine: EngineServer, path: str, port: int) -> None:
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=engine.http_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
-            ws=engine.websocket_protocol(WebSocketsSansIOProtocol),  # type: ignore[arg-type]
+            http=engine.http_protocol,  # type: ignore[arg-type]
+            ws=engine.websocket_protocol,  # type: ignore[arg-type]
             forwarded_allow_ips="127.0.0.1",
             access_log=False,
             log_config=None,

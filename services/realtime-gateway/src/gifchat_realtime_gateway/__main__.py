@@ -3,8 +3,6 @@
 import gc
 import sys
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
 from gifchat_chassis.serve import run_service, serve
 from gifchat_contracts import limits
 from gifchat_realtime_gateway.app import create_gateway
@@ -34,8 +32,8 @@ async def _serve(settings: Settings) -> int:
         failed=gateway.failed,
         send_buffer_bytes=SEND_BUFFER_BYTES,
         graceful_s=GRACEFUL_S,
-        http=gateway.http_protocol(WebSocketsSansIOProtocol),
-        ws=gateway.websocket_protocol(WebSocketsSansIOProtocol),
+        http=gateway.http_protocol,
+        ws=gateway.websocket_protocol,
         ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
         ws_per_message_deflate=False,
     )

@@ -71,10 +71,8 @@ class Gateway:
     """The service: an ASGI application, its protocols for uvicorn, and a way to drain it."""
 
     app: ASGIApp
-    http_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
-    """Returns the value for `uvicorn.Config(http=…)`, given a protocol for the application's WebSockets."""
-    websocket_protocol: Callable[[type[asyncio.Protocol]], Callable[..., asyncio.Protocol]]
-    """Returns the value for `uvicorn.Config(ws=…)`, given a protocol for the application's WebSockets."""
+    http_protocol: Callable[..., asyncio.Protocol]
+    websocket_protocol: Callable[..., asyncio.Protocol]
     drain: Callable[[], Awaitable[None]]
     failed: asyncio.Event
     """Set when a background task died. The node then drains and exits with an error."""

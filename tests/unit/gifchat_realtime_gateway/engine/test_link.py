@@ -118,7 +118,6 @@ class Node:
 
         for event, handler in (("connect", connect), ("message", message), ("disconnect", disconnect)):
             self.engine.on(event, handler)
-        self._make = self.engine.websocket_protocol(asyncio.Protocol)
         self._open = ExitStack()
 
     async def connect(self) -> Peer:
@@ -126,7 +125,7 @@ class Node:
         self._open.enter_context(there)
         here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES // 2)
         there.setblocking(False)
-        link = self._make(None, self.state, {})
+        link = self.engine.websocket_protocol(None, self.state, {})
         assert isinstance(link, WebSocketLink)
         known = set(self.engine.connections)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: link, here)

@@ -12,9 +12,6 @@ from gifchat_contracts import limits
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.position import Position
 
-LogItem = dict[str, Any]
-"""`{"event": name, "data": payload}`, as in a page of the history."""
-
 
 class Ring:
     """The newest durable frames of a room, without a gap: all above `start`."""
@@ -129,8 +126,8 @@ def newest(ring: Ring) -> Newest:
     return Newest(ring.newest(limits.RECENT_ON_JOIN))
 
 
-def items_of(frames: Sequence[Frame]) -> list[LogItem]:
-    """Return the frames as they appear in an ack."""
+def items_of(frames: Sequence[Frame]) -> list[dict[str, Any]]:
+    """Return the frames as in an ack: a list of `{"event": name, "data": payload}`."""
     items = []
     for frame in frames:
         event, payload = json.loads(frame.body)

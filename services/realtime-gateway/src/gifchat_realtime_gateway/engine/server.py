@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, Link, State
 from gifchat_realtime_gateway.engine.first_request import FirstRequest
@@ -63,33 +64,23 @@ class EngineServer:
 
     # ------------------------------------------------------------------------------------------ for the gateway
 
-    def websocket_protocol(self, asgi_protocol: type[asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
-        """Return the factory for `uvicorn.Config(ws=…)`. `asgi_protocol` serves WebSockets on other paths."""
+    def websocket_protocol(self, config: Any, server_state: Any, app_state: dict[str, Any]) -> asyncio.Protocol:
+        """Create a protocol for `uvicorn.Config(ws=…)`. Uvicorn's own serves WebSockets on other paths."""
+        return WebSocketLink(
+            self._handshake,
+            server_state.connections,
+            lambda: WebSocketsSansIOProtocol(config, server_state, app_state),
+        )
 
-        def make(config: Any, server_state: Any, app_state: dict[str, Any]) -> asyncio.Protocol:
-            def fallback() -> asyncio.Protocol:
-                make_asgi: Callable[..., asyncio.Protocol] = asgi_protocol
-                return make_asgi(config=config, server_state=server_state, app_state=app_state)
-
-            return WebSocketLink(self._handshake, server_state.connections, fallback)
-
-        return make
-
-    def http_protocol(self, asgi_websocket_protocol: type[asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
-        """Return the factory for `uvicorn.Config(http=…)`. Uvicorn's protocol serves all other HTTP requests.
-
-        `asgi_websocket_protocol` serves WebSockets on other paths.
-        """
-        make_link = self.websocket_protocol(asgi_websocket_protocol)
-
-        def make(config: Any, server_state: Any, app_state: dict[str, Any], **kwargs: Any) -> asyncio.Protocol:
-            return FirstRequest(
-                server_state.connections,
-                lambda: make_link(config, server_state, app_state),
-                lambda: DeferringHttpProtocol(config, server_state, app_state, **kwargs),
-            )
-
-        return make
+    def http_protocol(
+        self, config: Any, server_state: Any, app_state: dict[str, Any], **kwargs: Any
+    ) -> asyncio.Protocol:
+        """Create a protocol for `uvicorn.Config(http=…)`. Uvicorn's own serves all other HTTP requests."""
+        return FirstRequest(
+            server_state.connections,
+            lambda: self.websocket_protocol(config, server_state, app_state),
+            lambda: DeferringHttpProtocol(config, server_state, app_state, **kwargs),
+        )
 
     async def run(self) -> None:
         """Send heartbeats and enforce the deadlines, until cancelled."""
