@@ -76,13 +76,14 @@ class TokenSigner(URLSafeTimedSerializer):
 class SessionReader:
     """Verifies session cookies."""
 
-    def __init__(self, session_secrets: Sequence[str]) -> None:
+    def __init__(self, session_secrets: Sequence[str], max_age_s: int = SESSION_TTL_S) -> None:
         self._signer = TokenSigner(session_secrets, SESSION_SALT)
+        self._max_age_s = max_age_s
 
     def session_of(self, cookie: str) -> str | None:
-        """Return the session id of a cookie; None if the cookie is forged or expired."""
+        """Return the session id of a cookie; None if the cookie is forged or older than `max_age_s`."""
         try:
-            session_id = self._signer.read(cookie, SESSION_TTL_S)
+            session_id = self._signer.read(cookie, self._max_age_s)
         except BadData:
             return None
         return session_id if isinstance(session_id, str) else None

@@ -6,17 +6,13 @@ The cookie holds a signed random session id. Only web issues it. rooms-api and t
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from itsdangerous import BadData
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gifchat_chassis.session_cookie import SessionReader, TokenSigner
 from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
-
-_RENEW_AFTER_S = SESSION_TTL_S / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +31,10 @@ class SessionCookies:
 
     def __init__(self, session_secrets: Sequence[str], *, secure: bool) -> None:
         """`session_secrets` go from oldest to newest. The last one signs, and all of them verify."""
-        self._newest = SessionReader(session_secrets[-1:])
-        self._all = TokenSigner(session_secrets, SESSION_SALT)
+        self._signer = TokenSigner(session_secrets, SESSION_SALT)
+        self._valid = SessionReader(session_secrets)
+        # Other valid cookies are renewed.
+        self._young = SessionReader(session_secrets[-1:], SESSION_TTL_S // 2)
         self._secure = secure
 
     def issue(self) -> Session:
@@ -45,16 +43,10 @@ class SessionCookies:
 
     def read(self, cookie: str | None) -> Session | None:
         """Return the session of a cookie, or None if it is missing, forged, expired or signed by an unknown secret."""
-        if not cookie:
+        session_id = self._valid.session_of(cookie) if cookie else None
+        if session_id is None:
             return None
-        try:
-            session_id, signed_at = self._all.read_with_time(cookie, SESSION_TTL_S)
-        except BadData:
-            return None
-        if not isinstance(session_id, str):
-            return None
-        age_s = (datetime.now(UTC) - signed_at).total_seconds()
-        if age_s > _RENEW_AFTER_S or self._newest.session_of(cookie) is None:
+        if self._young.session_of(cookie) is None:
             return self._signed(session_id)
         return Session(Identity.of_session(session_id), cookie, fresh=False)
 
@@ -64,7 +56,7 @@ class SessionCookies:
         return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
     def _signed(self, session_id: str) -> Session:
-        return Session(Identity.of_session(session_id), self._all.sign(session_id), fresh=True)
+        return Session(Identity.of_session(session_id), self._signer.sign(session_id), fresh=True)
 
 
 class Sessions:
