@@ -276,7 +276,7 @@ async def test_every_client_joins_and_chats_at_its_first_attempt(
         assert cluster.relayed() - relayed > CONNECTS / 3
 
 
-async def stays(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tuple[Driver, int]]:
+async def run_all_clients(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tuple[Driver, int]]:
     """Run all client libraries on all transports in the room; each driver's first client writes."""
     started = []
     for kinds in MIXED:
@@ -297,7 +297,7 @@ async def test_every_client_rejoins_without_a_loss_after_a_gateway_was(
     with running_cluster(mongo_url, valkey_url, tmp_path) as cluster:
         room = await cluster.create_room()
         async with AsyncExitStack() as stack:
-            drivers = await stays(cluster, stack, room)
+            drivers = await run_all_clients(cluster, stack, room)
             await until_written(cluster, room, 20)
             leaving = cluster.gateways[0]
             leaving.send(end)

@@ -159,7 +159,7 @@ const visit = async (batch) => {
 };
 
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-const told = async () => (await lines.next()).value;
+const nextLine = async () => (await lines.next()).value;
 
 const stayUntilTold = async (made) => {
   let writing = true;
@@ -173,12 +173,12 @@ const stayUntilTold = async (made) => {
   await Promise.all(made.map((client) => client.upgraded()));
   const written = write(made[0]);
   print({ ready: true });
-  await told();
+  await nextLine();
   writing = false;
   await written;
   await made[0].until("join", () => made[0].joined);
   print({ head: made[0].position.seq });
-  const head = Number(await told());
+  const head = Number(await nextLine());
   const hasAll = (client) => client.joined && client.position.seq >= head;
   await Promise.all(made.map((client) => client.until(`message ${head}`, () => hasAll(client))));
   for (const client of made) client.leave();

@@ -222,7 +222,7 @@ def report(line: dict[str, Any]) -> None:
     print(json.dumps(line), flush=True)
 
 
-async def told() -> str:
+async def next_line() -> str:
     return await asyncio.to_thread(sys.stdin.readline)
 
 
@@ -257,12 +257,12 @@ async def stay(clients: list[Client]) -> None:
 
     writing = asyncio.create_task(write())
     report({"ready": True})
-    await told()
+    await next_line()
     stopped.set()
     await writing
     await writer.until("join", lambda: writer.joined)
     report({"head": writer.position["seq"] if writer.position else 0})
-    head = int(await told())
+    head = int(await next_line())
 
     def has_all(client: Client) -> bool:
         return client.joined and client.position is not None and client.position["seq"] >= head

@@ -127,7 +127,7 @@ async def test_the_originals_events_work_through_nginx(cluster: EmbeddedCluster,
             await first.until("/chat", "connect")
             if how == "upgrade":
                 assert await first.once("", "upgrade") == "websocket"
-            await _is_member(alice, room)
+            await _wait_until_member(alice, room)
             async with original_client(cluster.url, how, cookie_header(bob), room) as second:
                 joined = await first.until("/chat", "join", user="system")
                 assert joined["chat"].endswith("님이 입장하셨습니다.")
@@ -143,7 +143,7 @@ async def test_the_originals_events_work_through_nginx(cluster: EmbeddedCluster,
             assert (await alice.delete(f"/room/{room}")).text == "ok"
 
 
-async def _is_member(client: httpx.AsyncClient, room: str) -> None:
+async def _wait_until_member(client: httpx.AsyncClient, room: str) -> None:
     """Wait until the bare `join`, which the original does not ack, has taken effect."""
     async with asyncio.timeout(DEADLINE_S):
         while (await client.get(f"/api/v1/rooms/{room}/messages")).status_code != 200:
@@ -155,7 +155,7 @@ async def test_a_guest_without_a_cookie_joins_an_open_room(cluster: EmbeddedClus
         room = await create_room(alice)
         async with original_client(cluster.url, "websocket", cookie_header(alice), room) as owner:
             await owner.until("/chat", "connect")
-            await _is_member(alice, room)
+            await _wait_until_member(alice, room)
             async with original_client(cluster.url, "websocket", None, room):
                 guest = await owner.until("/chat", "join", user="system")
                 assert guest["color"].startswith("#")
@@ -171,7 +171,7 @@ async def test_a_private_room_opens_for_the_session_that_entered_the_password(cl
         assert right.headers["location"].endswith(f"/room/{room}")
         async with original_client(cluster.url, "websocket", cookie_header(bob), room) as member:
             await member.until("/chat", "connect")
-            await _is_member(bob, room)
+            await _wait_until_member(bob, room)
             async with original_client(cluster.url, "websocket", cookie_header(eve), room) as stranger:
                 await stranger.until("/chat", "connect")
                 refused = await eve.get(f"/api/v1/rooms/{room}/messages")

@@ -43,12 +43,12 @@ async def load(tmp_path: Path) -> AsyncIterator[Load]:
 Kind = TypeVar("Kind")
 
 
-def of(load: Load, reader: Reader, kind: type[Kind]) -> list[Kind]:
+def records_of(load: Load, reader: Reader, kind: type[Kind]) -> list[Kind]:
     log = records.read(load.folder)[reader.name]
     return [record for record in log if isinstance(record, kind)]
 
 
-async def caught_up(load: Load, writer: Writer) -> None:
+async def wait_until_caught_up(load: Load, writer: Writer) -> None:
     await until(
         lambda: all(r.position and r.position.seq >= writer.acknowledged for r in load.staying()), 10.0, "the readers"
     )
@@ -79,17 +79,17 @@ async def test_clients_on_all_transports_can_pause_refresh_leave_and_vanish(load
     third.come_online()
     await load.all_joined()
     await writer.finish(10.0)
-    await caught_up(load, writer)
+    await wait_until_caught_up(load, writer)
     for reader in load.readers:
-        applied = [record.seq for record in of(load, reader, records.Applied)]
+        applied = [record.seq for record in records_of(load, reader, records.Applied)]
         assert applied == list(range(1, writer.acknowledged + 1))
-    joins = of(load, third, records.Joined)
+    joins = records_of(load, third, records.Joined)
     assert [join.recovered for join in joins] == [False, True]
     assert joins[1].items > 10
 
     await second.leave()
     await third.vanish()
-    assert [record.how for record in of(load, third, records.Stopped)] == ["vanished"]
+    assert [record.how for record in records_of(load, third, records.Stopped)] == ["vanished"]
     with pytest.raises(AssertionError, match="not within"):
         await until(lambda: load.watchers[0].members == 1, 0.3, "no seat to be freed during the grace period")
 

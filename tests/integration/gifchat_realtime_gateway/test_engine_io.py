@@ -111,12 +111,12 @@ async def websocket(world: World, sid: str = "") -> AsyncIterator[ClientConnecti
         yield socket
 
 
-async def received(socket: ClientConnection) -> str | bytes:
+async def receive(socket: ClientConnection) -> str | bytes:
     async with asyncio.timeout(DEADLINE_S):
         return await socket.recv()
 
 
-async def closed(socket: ClientConnection) -> int:
+async def close_code(socket: ClientConnection) -> int:
     """Read to the end. Returns the close code."""
     async with asyncio.timeout(DEADLINE_S):
         with contextlib.suppress(websockets.ConnectionClosed):
@@ -130,7 +130,7 @@ async def closed(socket: ClientConnection) -> int:
 async def opened(world: World) -> AsyncIterator[tuple[ClientConnection, str]]:
     """A session over WebSocket, and its sid."""
     async with websocket(world) as socket:
-        handshake = await received(socket)
+        handshake = await receive(socket)
         assert isinstance(handshake, str)
         yield socket, json.loads(handshake[1:])["sid"]
 
@@ -140,7 +140,7 @@ async def upgraded(world: World) -> AsyncIterator[tuple[ClientConnection, Poller
     """A session that was upgraded from polling to WebSocket."""
     async with polling(world) as poller, websocket(world, poller.sid) as socket:
         await socket.send("2probe")
-        assert await received(socket) == "3probe"
+        assert await receive(socket) == "3probe"
         await socket.send("5")
         yield socket, poller
 
@@ -149,7 +149,7 @@ def reason_of(world: World, sid: str) -> str | None:
     return next((call[2] for call in world.calls if call[:2] == ("disconnect", sid)), None)
 
 
-async def ended(world: World, sid: str) -> str:
+async def disconnect_reason(world: World, sid: str) -> str:
     """Return the reason that the `disconnect` handler got."""
     await until(lambda: reason_of(world, sid) is not None)
     return reason_of(world, sid) or ""
@@ -177,7 +177,7 @@ async def test_a_handshake_over_polling(quick: World) -> None:
 
 async def test_a_handshake_over_websocket(quick: World) -> None:
     async with websocket(quick) as socket:
-        check_handshake(str(await received(socket)), [])
+        check_handshake(str(await receive(socket)), [])
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ async def test_a_cancelled_poll_closes_the_session(calm: World) -> None:
         await poller.say("4note:here")
         async with poller.waiting_poll(calm) as poll:
             poll.cancel()
-            assert await ended(calm, poller.sid) == "transport close"
+            assert await disconnect_reason(calm, poller.sid) == "transport close"
         await poller.assert_gone()
 
 
@@ -409,7 +409,7 @@ async def test_a_truncated_payload_is_ignored(calm: World) -> None:
     async with polling(calm) as poller:
         await poller.say("4note:first")
         await raw_post(calm, poller, "Content-Length: 100", b"4note:second\x1e4note:th", hang_up=True)
-        assert await ended(calm, poller.sid) == "transport close"
+        assert await disconnect_reason(calm, poller.sid) == "transport close"
         assert [call[2] for call in calm.calls if call[:2] == ("note", poller.sid)] == ["first"]
         await poller.assert_gone()
 
@@ -428,13 +428,13 @@ async def test_a_payload_ends_at_its_content_length(calm: World) -> None:
 async def test_messages_over_websocket(calm: World, message: str | bytes) -> None:
     async with opened(calm) as (socket, _):
         await socket.send(message)
-        assert await received(socket) == message
+        assert await receive(socket) == message
 
 
 async def test_each_packet_has_its_own_frame(calm: World) -> None:
     async with opened(calm) as (socket, _):
         await socket.send("4many:40")
-        assert [await received(socket) for _ in range(40)] == [f"4{number}" for number in range(40)]
+        assert [await receive(socket) for _ in range(40)] == [f"4{number}" for number in range(40)]
 
 
 @pytest.mark.parametrize("text", ["abc", "", "2", "2probe", "7", "b???"])
@@ -443,8 +443,8 @@ async def test_an_invalid_packet_closes_the_websocket(calm: World, text: str) ->
         await socket.send("4note:here")
         await until(lambda: ("note", sid, "here") in calm.calls)
         await socket.send(text)
-        assert await closed(socket) == 1002
-        assert await ended(calm, sid) == "transport error"
+        assert await close_code(socket) == 1002
+        assert await disconnect_reason(calm, sid) == "transport error"
 
 
 @pytest.mark.parametrize(
@@ -504,7 +504,7 @@ async def test_many_messages_keep_their_order(calm: World) -> None:
     messages = [f"4{number}" for number in range(2_000)]
     async with opened(calm) as (socket, _), polling(calm) as poller:
         sending = asyncio.create_task(send_all(socket, messages))
-        assert [await received(socket) for _ in messages] == messages
+        assert [await receive(socket) for _ in messages] == messages
         await sending
         await poller.say(*messages)
         got: list[str] = []
@@ -521,7 +521,7 @@ async def send_all(socket: ClientConnection, messages: list[str]) -> None:
 async def test_messages_are_handled_one_at_a_time(calm: World) -> None:
     async with opened(calm) as (socket, _), polling(calm) as poller:
         await send_all(socket, ["4later:first", "4second"])
-        assert [await received(socket), await received(socket)] == ["4first", "4second"]
+        assert [await receive(socket), await receive(socket)] == ["4first", "4second"]
         await poller.say("4later:first", "4second")
         got = await poller.poll()
         while len(got) < 2:
@@ -532,13 +532,13 @@ async def test_messages_are_handled_one_at_a_time(calm: World) -> None:
 async def test_a_failing_handler_closes_only_its_connection(calm: World) -> None:
     async with opened(calm) as (socket, sid), opened(calm) as (other, _), polling(calm) as poller:
         await socket.send("4fail:on purpose")
-        await closed(socket)
-        assert await ended(calm, sid) == "transport error"
+        await close_code(socket)
+        assert await disconnect_reason(calm, sid) == "transport error"
         async with poller.waiting_poll(calm) as poll:
             await poller.post("4fail:on purpose")
             assert (await poll).text == "1"
         await other.send("4still there")
-        assert await received(other) == "4still there"
+        assert await receive(other) == "4still there"
 
 
 # --------------------------------------------------------------------------------------------------------- heartbeat
@@ -555,7 +555,7 @@ async def test_websocket_clients_are_pinged_also_after_an_upgrade(quick: World) 
     async with opened(quick) as (socket, _), upgraded(quick) as (other, _):
         for _ in range(3):
             for each in (socket, other):
-                assert await received(each) == "2"
+                assert await receive(each) == "2"
                 await each.send("3")
 
 
@@ -564,7 +564,7 @@ async def test_a_polling_client_without_pongs_is_closed(quick: World) -> None:
         await poller.say("4note:here")
         assert await poller.poll() == ["2"]
         assert (await poller.get()).status_code == 400
-        assert await ended(quick, poller.sid) == "ping timeout"
+        assert await disconnect_reason(quick, poller.sid) == "ping timeout"
         await poller.assert_gone()
 
 
@@ -578,10 +578,10 @@ async def test_a_websocket_client_without_pongs_is_closed(quick: World) -> None:
     async with opened(quick) as (socket, sid):
         await socket.send("4note:here")
         started_at_s = time.monotonic()
-        await closed(socket)
+        await close_code(socket)
         took_s = time.monotonic() - started_at_s
         assert PING_TIMEOUT_S < took_s < PING_INTERVAL_S + PING_TIMEOUT_S + LATE_S
-        assert await ended(quick, sid) == "ping timeout"
+        assert await disconnect_reason(quick, sid) == "ping timeout"
 
 
 async def test_messages_do_not_replace_pongs(quick: World) -> None:
@@ -593,7 +593,7 @@ async def test_messages_do_not_replace_pongs(quick: World) -> None:
                 await asyncio.sleep(0.05)
 
         chattering = asyncio.create_task(chatter())
-        await closed(socket)
+        await close_code(socket)
         chattering.cancel()
 
 
@@ -605,7 +605,7 @@ async def test_a_dead_connection_is_closed_in_time(quick: World) -> None:
         await socket.text("4note:here")
         took_s = await until(lambda: quick.engine.find(sid) is None)
         assert took_s < PING_INTERVAL_S + PING_TIMEOUT_S + LATE_S
-        assert await ended(quick, sid) == "ping timeout"
+        assert await disconnect_reason(quick, sid) == "ping timeout"
 
 
 # ------------------------------------------------------------------------------------------------------------- close
@@ -616,7 +616,7 @@ async def test_a_client_may_close_over_polling(calm: World) -> None:
         await poller.say("4note:last", "1", "4note:late")
         answer = await poll
         assert (answer.status_code, answer.text) == (200, "6")
-        assert await ended(calm, poller.sid) == "client disconnect"
+        assert await disconnect_reason(calm, poller.sid) == "client disconnect"
         assert [call[2] for call in calm.calls if call[:2] == ("note", poller.sid)] == ["last"]
         await poller.assert_gone()
 
@@ -624,8 +624,8 @@ async def test_a_client_may_close_over_polling(calm: World) -> None:
 async def test_a_client_may_close_over_websocket(calm: World) -> None:
     async with opened(calm) as (socket, sid):
         await send_all(socket, ["4note:last", "1", "4note:late"])
-        assert await closed(socket) == 1000
-        assert await ended(calm, sid) == "client disconnect"
+        assert await close_code(socket) == 1000
+        assert await disconnect_reason(calm, sid) == "client disconnect"
         assert [call[2] for call in calm.calls if call[:2] == ("note", sid)] == ["last"]
 
 
@@ -633,7 +633,7 @@ async def test_messages_before_a_client_left_are_handled(calm: World) -> None:
     async with opened(calm) as (socket, sid):
         await send_all(socket, ["4later:nobody", "4note:last"])
         await socket.close()
-        assert await ended(calm, sid) == "transport close"
+        assert await disconnect_reason(calm, sid) == "transport close"
         told = [entry for entry in calm.calls if entry[1] == sid]
         assert told == [("connect", sid), ("note", sid, "last"), ("disconnect", sid, "transport close")]
 
@@ -644,12 +644,12 @@ async def test_a_close_by_the_server_fails_the_poll_and_closes_the_websocket(cal
         # Not a CLOSE packet, after which python-socketio clients would not reconnect.
         answer = await poll
         assert (answer.status_code, answer.json()["code"]) == (400, 1)
-        assert await ended(calm, poller.sid) == "server disconnect"
+        assert await disconnect_reason(calm, poller.sid) == "server disconnect"
         await poller.assert_gone()
     async with opened(calm) as (socket, sid):
         await socket.send("4close")
-        assert await closed(socket) == 1001
-        assert await ended(calm, sid) == "server disconnect"
+        assert await close_code(socket) == 1001
+        assert await disconnect_reason(calm, sid) == "server disconnect"
 
 
 async def test_packets_sent_before_the_server_closes_arrive(calm: World) -> None:
@@ -660,8 +660,8 @@ async def test_packets_sent_before_the_server_closes_arrive(calm: World) -> None
         await poller.assert_gone()
     async with opened(calm) as (socket, _):
         await send_all(socket, ["4many:3", "4close"])
-        assert [await received(socket) for _ in range(3)] == ["40", "41", "42"]
-        await closed(socket)
+        assert [await receive(socket) for _ in range(3)] == ["40", "41", "42"]
+        await close_code(socket)
 
 
 async def connection_ends(world: World, sid: str) -> None:
@@ -675,13 +675,13 @@ async def test_a_lost_tcp_connection_closes_the_session(calm: World) -> None:
         await socket.text("4note:here")
         await until(lambda: ("note", sid, "here") in calm.calls)
         socket.abort()
-        assert await ended(calm, sid) in ("transport close", "transport error")
+        assert await disconnect_reason(calm, sid) in ("transport close", "transport error")
     async with raw_websocket(calm.port, WEBSOCKET) as socket:
         _, handshake = await socket.frame()
         sid = json.loads(handshake[1:])["sid"]
         await socket.text("4note:here")
         socket.half_close()
-        assert await ended(calm, sid) == "transport close"
+        assert await disconnect_reason(calm, sid) == "transport close"
         await socket.ended()
 
 
@@ -699,25 +699,25 @@ async def test_a_session_is_upgraded(calm: World) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         async with poller.waiting_poll(calm) as poll:
             await socket.send("2probe")
-            assert await received(socket) == "3probe"
+            assert await receive(socket) == "3probe"
             answer = await poll
             assert (answer.status_code, answer.text) == (200, "6")
         assert await poller.poll() == ["6"], "a poll during the switch returns at once"
         await socket.send("5")
         await socket.send("4hello")
-        assert await received(socket) == "4hello", "nothing precedes it"
+        assert await receive(socket) == "4hello", "nothing precedes it"
         assert calm.engine.transport(poller.sid) == "websocket"
 
 
 async def test_polling_after_an_upgrade_is_refused_and_changes_nothing(calm: World) -> None:
     async with upgraded(calm) as (socket, poller):
         await socket.send("4hello")
-        assert await received(socket) == "4hello"
+        assert await receive(socket) == "4hello"
         assert (await poller.get()).status_code == 400
         assert (await poller.post("4a")).status_code == 400
         await assert_closed_at_once(calm, poller.sid)
         await socket.send("4still there")
-        assert await received(socket) == "4still there"
+        assert await receive(socket) == "4still there"
 
 
 async def assert_closed_at_once(world: World, sid: str) -> None:
@@ -731,10 +731,10 @@ async def test_a_second_websocket_during_an_upgrade_is_closed(calm: World) -> No
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         await assert_closed_at_once(calm, poller.sid)
         await socket.send("2probe")
-        assert await received(socket) == "3probe"
+        assert await receive(socket) == "3probe"
         await assert_closed_at_once(calm, poller.sid)
         await send_all(socket, ["5", "4hello"])
-        assert await received(socket) == "4hello"
+        assert await receive(socket) == "4hello"
 
 
 async def test_a_burst_during_an_upgrade_arrives_once_and_in_order(calm: World) -> None:
@@ -743,12 +743,12 @@ async def test_a_burst_during_an_upgrade_arrives_once_and_in_order(calm: World) 
         polls = asyncio.create_task(poll_until_noop(poller, got))
         await poller.say("4many:300")
         await socket.send("2probe")
-        assert await received(socket) == "3probe"
+        assert await receive(socket) == "3probe"
         await poller.say("4a")
         await polls
         await send_all(socket, ["5", "4b"])
         while got[-1:] != ["4b"]:
-            got.append(str(await received(socket)))
+            got.append(str(await receive(socket)))
         assert got == [*(f"4{number}" for number in range(300)), "4a", "4b"]
 
 
@@ -764,7 +764,7 @@ async def poll_until_noop(poller: Poller, got: list[str]) -> None:
 async def test_a_websocket_without_a_probe_is_closed_and_polling_continues(calm: World, packet: str | bytes) -> None:
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         await socket.send(packet)
-        assert await closed(socket) == 1002
+        assert await close_code(socket) == 1002
         async with poller.waiting_poll(calm) as poll:
             await poller.say("4hello")
             assert (await poll).text == "4hello"
@@ -776,7 +776,7 @@ async def test_polling_continues_if_the_websocket_closes_before_the_upgrade(calm
         async with websocket(calm, poller.sid) as socket:
             if probed:
                 await socket.send("2probe")
-                assert await received(socket) == "3probe"
+                assert await receive(socket) == "3probe"
         connection = calm.engine.find(poller.sid)
         assert connection is not None
         await until(lambda: connection.state.name == "POLLING")
@@ -785,15 +785,15 @@ async def test_polling_continues_if_the_websocket_closes_before_the_upgrade(calm
             assert (await poll).text == "4hello"
         async with websocket(calm, poller.sid) as socket:
             await socket.send("2probe")
-            assert await received(socket) == "3probe"
+            assert await receive(socket) == "3probe"
             await send_all(socket, ["5", "4again"])
-            assert await received(socket) == "4again"
+            assert await receive(socket) == "4again"
 
 
 async def test_an_idle_probing_websocket_is_closed(calm: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "PROBE_TIMEOUT_S", 0.1)
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
-        assert await closed(socket) == 1001
+        assert await close_code(socket) == 1001
         await poller.say("4hello")
         assert await poller.poll() == ["4hello"]
 
@@ -803,11 +803,11 @@ async def test_a_closed_session_is_not_upgraded(calm: World, probed: bool) -> No
     async with polling(calm) as poller, websocket(calm, poller.sid) as socket:
         if probed:
             await socket.send("2probe")
-            assert await received(socket) == "3probe"
+            assert await receive(socket) == "3probe"
         await poller.say("1")
         await poller.assert_gone()
         await socket.send("5" if probed else "2probe")
-        assert await closed(socket) == 1002
+        assert await close_code(socket) == 1002
         assert calm.engine.find(poller.sid) is None
 
 
@@ -815,11 +815,11 @@ async def test_a_connection_without_a_namespace_is_closed() -> None:
     with served(engine_world(ping_interval_s=25.0, namespace_timeout_s=0.1)) as world:
         async with opened(world) as (silent, _), opened(world) as (speaks, _), polling(world) as poller:
             await speaks.send("4hello")
-            assert await received(speaks) == "4hello"
-            assert await closed(silent) == 1001
+            assert await receive(speaks) == "4hello"
+            assert await close_code(silent) == 1001
             await connection_ends(world, poller.sid)
             await speaks.send("4still there")
-            assert await received(speaks) == "4still there"
+            assert await receive(speaks) == "4still there"
 
 
 # -------------------------------------------------------------------------------------- origins, addresses, draining
@@ -896,7 +896,7 @@ async def test_a_draining_node_refuses_only_new_sessions(calm: World) -> None:
             await poller.say("4hello")
             assert await poller.poll() == ["4hello"]
             await socket.send("4hello")
-            assert await received(socket) == "4hello"
+            assert await receive(socket) == "4hello"
         finally:
             calm.draining = False
 

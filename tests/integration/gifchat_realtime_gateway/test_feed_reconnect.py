@@ -82,7 +82,7 @@ class Node:
         async with contextlib.aclosing(RedisPublisher(self.redis)) as publisher:
             await publisher.publish(channel, EVENT)
 
-    async def hears_all(self, *channels: str) -> None:
+    async def wait_for_frames(self, *channels: str) -> None:
         for channel in channels:
             before = len(self.heard.on(channel))
             await self.publish(channel)
@@ -121,7 +121,7 @@ async def test_a_lost_connection_is_reopened_at_once(node: Node) -> None:
         await node.redis.client_kill_filter(_type="pubsub")
         await within(BACK_S, lambda times=times: len(node.heard.reconnected) == times)  # type: ignore[misc]
         assert set(node.heard.reconnected[-1]) == {ALWAYS, ROOM}
-        await node.hears_all(ALWAYS, ROOM)
+        await node.wait_for_frames(ALWAYS, ROOM)
     assert node.feed.hears
     assert len(await node.redis.client_list(_type="pubsub")) == 1, "the old connections are closed"
 
@@ -135,14 +135,14 @@ async def test_a_hung_server_is_noticed_and_the_feed_reconnects(server: Server, 
     server.resume()
     await within(BACK_S, lambda: len(node.heard.reconnected) == 1)
     assert set(node.heard.reconnected[0]) == {ALWAYS, ROOM}
-    await node.hears_all(ALWAYS, ROOM)
+    await node.wait_for_frames(ALWAYS, ROOM)
 
 
 async def test_a_short_pause_of_the_server_loses_nothing(server: Server, node: Node) -> None:
     server.pause()
     await asyncio.sleep(2)
     server.resume()
-    await node.hears_all(ALWAYS, ROOM)
+    await node.wait_for_frames(ALWAYS, ROOM)
     await asyncio.sleep(3)
     assert node.heard.reconnected == []
     assert node.feed.hears
@@ -154,7 +154,7 @@ async def test_the_feed_reconnects_after_a_restart_of_the_server(server: Server,
     await asyncio.sleep(3)
     server.start()
     await within(BACK_S, lambda: len(node.heard.reconnected) == 1)
-    await node.hears_all(ALWAYS, ROOM)
+    await node.wait_for_frames(ALWAYS, ROOM)
 
 
 async def test_a_subscription_waits_while_the_server_is_briefly_down(server: Server, node: Node) -> None:
@@ -164,7 +164,7 @@ async def test_a_subscription_waits_while_the_server_is_briefly_down(server: Ser
     await asyncio.sleep(0.3)
     server.start()
     await subscribing
-    await node.hears_all(ALWAYS, ROOM, OTHER_ROOM)
+    await node.wait_for_frames(ALWAYS, ROOM, OTHER_ROOM)
 
 
 async def test_a_cancelled_subscription_does_not_delay_the_others(server: Server, node: Node) -> None:
@@ -177,7 +177,7 @@ async def test_a_cancelled_subscription_does_not_delay_the_others(server: Server
     await within(BACK_S, lambda: node.feed.hears)
     assert set(node.heard.reconnected[0]) == {ALWAYS, ROOM}
     await node.publish(OTHER_ROOM)
-    await node.hears_all(ALWAYS, ROOM)
+    await node.wait_for_frames(ALWAYS, ROOM)
     assert node.heard.on(OTHER_ROOM) == []
 
 
@@ -243,7 +243,7 @@ async def test_unsubscribing_during_a_resubscription_does_not_delay_other_channe
             await subscribing
         await within(BACK_S, lambda: feed.hears)
         assert [set(channels) for channels in heard.reconnected] == [{ALWAYS, ROOM}]
-        await Node(redis, feed, heard).hears_all(ALWAYS, ROOM)
+        await Node(redis, feed, heard).wait_for_frames(ALWAYS, ROOM)
 
 
 async def test_a_subscription_lost_on_the_server_is_detected_and_restored(node: Node) -> None:
@@ -267,7 +267,7 @@ async def test_a_subscription_lost_on_the_server_is_detected_and_restored(node: 
         await within(NOTICED_S, lambda: watch.deaf)
         await within(BACK_S, lambda: len(node.heard.reconnected) == 1)
         await within(BACK_S, lambda: not watch.deaf)
-        await node.hears_all(ALWAYS, ROOM, canary)
+        await node.wait_for_frames(ALWAYS, ROOM, canary)
     finally:
         await cancel_until_done(watching)
         await publisher.aclose()

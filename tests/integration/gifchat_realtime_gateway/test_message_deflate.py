@@ -28,22 +28,22 @@ def world() -> Iterator[World]:
 
 
 @asynccontextmanager
-async def inside(world: World, compression: str | None) -> AsyncIterator[ClientConnection]:
+async def joined_client(world: World, compression: str | None) -> AsyncIterator[ClientConnection]:
     """A client of another implementation that has joined the namespace and its group."""
     async with websockets.connect(f"ws://127.0.0.1:{world.port}{TARGET}", compression=compression) as socket:
         assert [extension.name for extension in socket.protocol.extensions] == (
             ["permessage-deflate"] if compression else []
         )
-        await received(socket, "0")
+        await receive(socket, "0")
         await socket.send("40")
-        await received(socket, "40")
-        await received(socket, '42["auth"')
+        await receive(socket, "40")
+        await receive(socket, '42["auth"')
         await socket.send('420["enter"]')
-        await received(socket, "430[true]")
+        await receive(socket, "430[true]")
         yield socket
 
 
-async def received(socket: ClientConnection, start: str) -> str:
+async def receive(socket: ClientConnection, start: str) -> str:
     async with asyncio.timeout(DEADLINE_S):
         text = await socket.recv()
     assert isinstance(text, str)
@@ -53,12 +53,14 @@ async def received(socket: ClientConnection, start: str) -> str:
 
 async def test_clients_with_and_without_compression_get_the_same_events(world: World) -> None:
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(inside(world, how)) for how in ("deflate", None, "deflate", None)]
+        clients = [
+            await stack.enter_async_context(joined_client(world, how)) for how in ("deflate", None, "deflate", None)
+        ]
         for speaker in clients[:2]:
             for text in (LONG, "short", "가" * 200):
                 await speaker.send(f'42["say","{text}"]')
                 for client in clients:
-                    assert json.loads((await received(client, '42["said"'))[2:]) == ["said", text]
+                    assert json.loads((await receive(client, '42["said"'))[2:]) == ["said", text]
 
 
 async def test_only_group_events_are_compressed(world: World) -> None:
@@ -89,7 +91,7 @@ async def test_decompression_is_limited_per_turn_and_does_not_block_others(world
     message = client_frame(1, deflate(b'42["message","' + b"x" * 60_000 + b'"]'), reserved=4)
     async with (
         raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as flood,
-        inside(world, None) as other,
+        joined_client(world, None) as other,
     ):
         sid = json.loads((await flood.frame())[1][1:])["sid"]
         await flood.text("40")
@@ -99,7 +101,7 @@ async def test_decompression_is_limited_per_turn_and_does_not_block_others(world
         await flood.send(message * 2_000)
         await until(lambda: len(connection._inbox or ()) > 32)
         await other.send('42["message","?"]')
-        await received(other, '42["message-back","?"]')
+        await receive(other, '42["message-back","?"]')
         assert len(connection._inbox or ()) < 40
         flood.abort()
 
@@ -113,7 +115,7 @@ async def test_an_upgraded_connection_may_use_compression(world: World) -> None:
         assert not connection.deflates
         async with websockets.connect(f"ws://127.0.0.1:{world.port}{TARGET}&sid={sid}") as socket:
             await socket.send("2probe")
-            await received(socket, "3probe")
+            await receive(socket, "3probe")
             await socket.send("5")
             await until(lambda: connection.deflates)
 

@@ -20,13 +20,13 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 CHANGING_NUMBERS = {"/metrics"}
 
 
-def taken() -> dict[str, set[str]]:
+def allowed_methods() -> dict[str, set[str]]:
     """Methods by path. The engine's route lists none, because the engine checks methods itself."""
 
-    async def made() -> Any:
+    async def create() -> Any:
         return create_gateway(Settings()).app
 
-    bundle = asyncio.run(made())
+    bundle = asyncio.run(create())
     assert isinstance(bundle, ClientBundle)
     routes = [*bundle._routes.values(), *bundle._app.other_asgi_app.routes]  # type: ignore[attr-defined]
     [mount] = [route for route in routes if isinstance(route, Mount)]
@@ -35,7 +35,7 @@ def taken() -> dict[str, set[str]]:
     return {route.path: route.methods for route in routes if isinstance(route, Route) and route.methods}
 
 
-TAKEN = taken()
+ALLOWED = allowed_methods()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str) -> tuple
     return answer.status, {name.lower(): value for name, value in answer.getheaders() if name.lower() != "date"}, body
 
 
-@pytest.mark.parametrize("path", [path for path, methods in TAKEN.items() if "GET" in methods])
+@pytest.mark.parametrize("path", [path for path, methods in ALLOWED.items() if "GET" in methods])
 def test_head_returns_the_headers_of_get_without_a_body(connection: http.client.HTTPConnection, path: str) -> None:
     for _ in range(2):
         status, headers, body = ask(connection, "GET", path)
@@ -73,12 +73,12 @@ def test_head_returns_the_headers_of_get_without_a_body(connection: http.client.
             assert of_head == headers
 
 
-@pytest.mark.parametrize("path", TAKEN)
+@pytest.mark.parametrize("path", ALLOWED)
 def test_a_405_lists_every_method_of_the_path(connection: http.client.HTTPConnection, path: str) -> None:
-    for method in METHODS - TAKEN[path]:
+    for method in METHODS - ALLOWED[path]:
         status, headers, _ = ask(connection, method, path)
         assert status == 405, method
-        assert set(headers["allow"].split(", ")) == TAKEN[path], method
+        assert set(headers["allow"].split(", ")) == ALLOWED[path], method
 
 
 def test_head_of_an_unknown_path_is_404(connection: http.client.HTTPConnection) -> None:

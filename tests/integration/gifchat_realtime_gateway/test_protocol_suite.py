@@ -99,7 +99,7 @@ async def http(where: Harness) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def opened(where: Harness, client: httpx.AsyncClient) -> str:
+async def open_session(where: Harness, client: httpx.AsyncClient) -> str:
     """Open a session over polling. Returns the target of its requests."""
     answer = await client.get(where.polling)
     return f"{where.polling}&sid={json.loads(answer.text[1:])['sid']}"
@@ -126,7 +126,7 @@ async def test_the_open_packet_has_the_given_arguments(protocol: str, request: p
 
 async def test_the_engine_io_server_echoes_messages(engine_io: Harness) -> None:
     async with http(engine_io) as client:
-        session = await opened(engine_io, client)
+        session = await open_session(engine_io, client)
         assert (await client.post(session, content="4hello\x1ebAQIDBA==")).text == "ok"
         assert (await client.get(session)).text == "4hello\x1ebAQIDBA=="
 
@@ -157,7 +157,7 @@ async def test_open_upgrade_and_noop_are_ignored(engine_io: Harness, packet: str
         await websocket.text("4hello")
         assert await next_message(websocket) == (1, b"4hello")
     async with http(engine_io) as client:
-        session = await opened(engine_io, client)
+        session = await open_session(engine_io, client)
         assert (await client.post(session, content=f"{packet}\x1e4hello")).text == "ok"
         assert (await client.get(session)).text == "4hello"
 
@@ -169,7 +169,7 @@ async def test_a_base64_text_message_is_a_binary_message(engine_io: Harness, pac
         await websocket.text(packet)
         assert await next_message(websocket) == (2, b"\xff\xef\x01\x02")
     async with http(engine_io) as client:
-        session = await opened(engine_io, client)
+        session = await open_session(engine_io, client)
         await client.post(session, content=packet)
         assert (await client.get(session)).text == "b/+8BAg=="
 
@@ -183,14 +183,14 @@ async def test_a_client_without_binary_frames_gets_base64(engine_io: Harness) ->
 
 async def test_an_invalid_engine_io_packet_closes_the_session_immediately(engine_io: Harness) -> None:
     async with http(engine_io) as client:
-        session = await opened(engine_io, client)
+        session = await open_session(engine_io, client)
         assert (await client.post(session, content="abc")).status_code == 400
         assert (await client.get(session)).status_code == 400
 
 
 async def test_after_an_invalid_socket_io_packet_the_next_poll_gets_close(socket_io: Harness) -> None:
     async with http(socket_io) as client:
-        session = await opened(socket_io, client)
+        session = await open_session(socket_io, client)
         assert (await client.post(session, content="4abc")).status_code == 200
         answer = await client.get(session)
         assert (answer.status_code, answer.text) == (200, "1")
@@ -235,7 +235,7 @@ async def test_other_paths_are_refused_without_a_log_line(socket_io: Harness) ->
 
 async def test_a_second_websocket_is_accepted_and_closed(engine_io: Harness) -> None:
     async with http(engine_io) as client:
-        session = (await opened(engine_io, client)).replace("polling", "websocket")
+        session = (await open_session(engine_io, client)).replace("polling", "websocket")
         async with raw_websocket(engine_io.port, session) as first:
             async with raw_websocket(engine_io.port, session) as second:
                 assert (second.status, await second.closed()) == (101, 1005)
@@ -312,7 +312,7 @@ async def body_and_next_head(websocket: RawWebSocket) -> tuple[bytes, bytes]:
 
 async def test_a_poll_is_answered_before_a_pipelined_upgrade(engine_io: Harness) -> None:
     async with http(engine_io) as client:
-        session = await opened(engine_io, client)
+        session = await open_session(engine_io, client)
         upgrade = session.replace("polling", "websocket")
         async with pipelined(engine_io, session, upgrade=upgrade) as websocket:
             assert websocket.status == 200
@@ -364,7 +364,7 @@ class WaitingUpgrade:
 async def waiting_upgrade(where: Harness, more: str = "") -> AsyncIterator[WaitingUpgrade]:
     """`more` is added to the query of the upgrade."""
     async with http(where) as client:
-        session = await opened(where, client)
+        session = await open_session(where, client)
         reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
         waiting = WaitingUpgrade(client, session, reader, writer)
         try:

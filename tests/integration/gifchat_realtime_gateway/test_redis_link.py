@@ -40,7 +40,7 @@ async def test_a_lost_link_says_why_and_sends_nothing(valkey: str) -> None:
     assert replies == [b"OK"]
 
 
-async def test_it_uses_the_database_and_refuses_wrong_credentials(valkey: str) -> None:
+async def test_a_link_uses_the_database_and_credentials_of_the_url(valkey: str) -> None:
     replies: asyncio.Queue[Any] = asyncio.Queue()
     link = await connect(server_of(valkey.rsplit("/", 1)[0] + "/3"), replies.put_nowait)
     link.send("CLIENT", "INFO")

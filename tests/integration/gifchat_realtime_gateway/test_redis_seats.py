@@ -282,7 +282,7 @@ async def test_after_a_flush_seats_are_restored_and_never_exceed_the_max(redis: 
     outcomes: set[str] = set()
     seen: list[int] = []
 
-    async def knock() -> bool:
+    async def try_to_join() -> bool:
         admissions = await asyncio.gather(
             *(
                 nodes[number % 3].admit(room_id, who, max_members=max_members, ticket_id=None)
@@ -294,12 +294,12 @@ async def test_after_a_flush_seats_are_restored_and_never_exceed_the_max(redis: 
         return "room_full" in outcomes
 
     await redis.flushall()
-    assert not await knock()
+    assert not await try_to_join()
     assert outcomes == {"recovering"}
     for node in nodes:
         for lost in await node.renew():
             await node.restore(lost, node.held(lost))
-    await until(knock)
+    await until(try_to_join)
     assert outcomes == {"recovering", "room_full"}
     assert seen[-1] == max(seen) == max_members
     await assert_consistent(redis, room_id)

@@ -70,7 +70,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def opened(http: aiohttp.ClientSession, gateway: Service, **headers: str) -> str:
+async def open_session(http: aiohttp.ClientSession, gateway: Service, **headers: str) -> str:
     """Open a polling session on this gateway. Returns its sid."""
     async with http.get(gateway.url + POLLING, headers=headers) as answer:
         sid: str = json.loads((await answer.text())[1:])["sid"]
@@ -103,7 +103,7 @@ async def test_a_polling_session_is_served_by_every_gateway(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, three = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     assert await post(http, two, sid, "40/room,") == (200, "ok")
     status, packets = await get(http, three, sid)
     assert status == 200
@@ -120,7 +120,7 @@ async def test_overlapping_relayed_polls_close_the_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, three = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     polls = [asyncio.create_task(get(http, gateway, sid)) for gateway in (two, three)]
     answers = await asyncio.gather(*polls)
     assert sorted(status for status, _ in answers) == [200, 400]
@@ -131,7 +131,7 @@ async def test_a_client_that_disconnects_from_a_relayed_poll_ends_its_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await get(http, two, sid)
@@ -144,11 +144,11 @@ async def test_an_oversized_or_truncated_relayed_post_ends_the_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     assert (await post(http, two, sid, "4" + "x" * 70_000))[0] == 413
     assert (await post(http, one, sid, "3"))[0] == 400
 
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     _, writer = await asyncio.open_connection(LOOPBACK, two.port)
     writer.write(f"POST {POLLING}&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n4half".encode())
     await writer.drain()
@@ -166,7 +166,7 @@ async def test_a_session_of_a_dead_node_is_unknown_at_once(
 ) -> None:
     one = gateways[0]
     with running_service("gifchat_realtime_gateway", tmp_path, NODE_NAME="relay-killed", **environment) as killed:
-        sid = await opened(http, killed)
+        sid = await open_session(http, killed)
         assert await post(http, one, sid, "3") == (200, "ok")
         waiting = asyncio.create_task(get(http, one, sid))
         await asyncio.sleep(0.1)
@@ -192,7 +192,7 @@ async def test_an_upgrade_through_another_gateway_carries_text_and_bytes_both_wa
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, three = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     assert await post(http, three, sid, "40/room,") == (200, "ok")
     async with upgrading(two, sid) as line:
         await line.send("2probe")
@@ -215,7 +215,7 @@ async def test_aborting_a_relayed_websocket_ends_the_session_and_leaks_nothing(
 ) -> None:
     one, two, _ = gateways
     before = await sockets(http, one)
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     async with upgrading(two, sid) as line:
         await line.send("2probe")
         assert await line.recv() == "3probe"
@@ -243,7 +243,7 @@ async def test_a_stopping_gateway_ends_what_it_relays_and_stops_in_time(
 ) -> None:
     one = gateways[0]
     with running_service("gifchat_realtime_gateway", tmp_path, NODE_NAME="relay-stops", **environment) as stops:
-        upgraded, polled = await opened(http, one), await opened(http, one)
+        upgraded, polled = await open_session(http, one), await open_session(http, one)
         async with upgrading(stops, upgraded) as line:
             await line.send("2probe")
             assert await line.recv() == "3probe"
@@ -266,7 +266,7 @@ async def test_only_gateways_may_use_the_relay_path(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service], authorization: str
 ) -> None:
     one = gateways[0]
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     headers = {"Authorization": authorization} if authorization else {}
     for method in ("GET", "POST"):
         async with http.request(
@@ -289,7 +289,7 @@ async def test_a_relayed_request_opens_no_session_and_is_not_relayed_again(
     headers = {"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}
     async with http.get(f"{one.url}{RELAY_PATH}?EIO=4&transport=polling", headers=headers) as answer:
         assert answer.status == 400
-    sid = await opened(http, two)
+    sid = await open_session(http, two)
     async with http.get(f"{one.url}{RELAY_PATH}?EIO=4&transport=polling&sid={sid}", headers=headers) as answer:
         assert (answer.status, await answer.json()) == (400, UNKNOWN)
     url = one.url.replace("http", "ws", 1)
@@ -364,7 +364,7 @@ async def test_relaying_continues_while_redis_is_down_and_after_it_returns_empty
                 stack.enter_context(running_service("gifchat_realtime_gateway", tmp_path, NODE_NAME=name, **settings))
                 for name in ("down-1", "down-2")
             )
-            sid = await opened(http, one)
+            sid = await open_session(http, one)
             assert await post(http, two, sid, "3") == (200, "ok")
         began = time.monotonic()
         while time.monotonic() - began < 12.0:
@@ -375,7 +375,7 @@ async def test_relaying_continues_while_redis_is_down_and_after_it_returns_empty
             while time.monotonic() - began < 5.0:
                 assert await post(http, two, sid, "3") == (200, "ok")
                 await asyncio.sleep(0.1)
-            late = await opened(http, two)
+            late = await open_session(http, two)
             assert await post(http, one, late, "3") == (200, "ok")
 
 
@@ -393,7 +393,7 @@ async def test_a_sid_needs_the_session_that_opened_it(
     one = gateways[0]
     asked = gateways[0] if way == "directly" else gateways[1]
     session_id = secrets.token_hex(16)
-    sid = await opened(http, one, Cookie=cookie(session_id))
+    sid = await open_session(http, one, Cookie=cookie(session_id))
     for wrong in ({"Cookie": cookie("another")}, {"Cookie": f"{SESSION_COOKIE}=forged"}, {}):
         for status, body in (await get(http, asked, sid, **wrong), await post(http, asked, sid, "3", **wrong)):
             assert (status, json.loads(body)) == (403, FORBIDDEN)
@@ -413,7 +413,7 @@ async def test_a_sid_opened_without_a_session_accepts_any_session(
     http: aiohttp.ClientSession, gateways: tuple[Service, Service, Service]
 ) -> None:
     one, two, _ = gateways
-    sid = await opened(http, one)
+    sid = await open_session(http, one)
     assert await post(http, two, sid, "3", Cookie=cookie("one")) == (200, "ok")
     assert await post(http, one, sid, "3", Cookie=cookie("another")) == (200, "ok")
     assert await post(http, one, sid, "3") == (200, "ok")

@@ -450,10 +450,10 @@ async def test_the_server_may_close_the_connection(world: World, client: Client)
     await client.send('2["close"]')
     await client.closed()
     for namespace, sid in sids.items():
-        await until(lambda namespace=namespace, sid=sid: told_end(world, namespace, sid) == ["server disconnect"])  # type: ignore[misc]
+        await until(lambda namespace=namespace, sid=sid: end_reasons(world, namespace, sid) == ["server disconnect"])  # type: ignore[misc]
 
 
-def told_end(world: World, namespace: str, sid: str) -> list[str]:
+def end_reasons(world: World, namespace: str, sid: str) -> list[str]:
     return [call[3] for call in world.calls if call[:3] == ("disconnect", namespace, sid)]
 
 
@@ -461,14 +461,14 @@ async def test_every_namespace_handles_the_disconnect_once(world: World) -> None
     async with connected(world, "websocket") as client:
         sids = {namespace: await enter(client, namespace) for namespace in ("/", "/custom")}
     for namespace, sid in sids.items():
-        await until(lambda namespace=namespace, sid=sid: told_end(world, namespace, sid) == ["transport close"])  # type: ignore[misc]
+        await until(lambda namespace=namespace, sid=sid: end_reasons(world, namespace, sid) == ["transport close"])  # type: ignore[misc]
 
 
 async def test_an_event_before_the_client_left_is_handled(world: World) -> None:
     async with connected(world, "websocket") as client:
         sid = await enter(client)
         await client.send('2["later",0.05,"x"]', '2["nothing"]')
-    await until(lambda: told_end(world, "/", sid) != [])
+    await until(lambda: end_reasons(world, "/", sid) != [])
     assert [call[0] for call in world.calls if call[2] == sid] == ["connect", "nothing", "disconnect"]
 
 
@@ -537,7 +537,7 @@ async def test_a_malformed_packet_closes_the_connection(
         sid = await enter(client)
         await client.send(packet)
         await client.closed()
-        await until(lambda: told_end(world, "/", sid) == ["transport error"])
+        await until(lambda: end_reasons(world, "/", sid) == ["transport error"])
     assert "message_handler_failed" not in capsys.readouterr().out, "a client error must not be logged as ours"
 
 

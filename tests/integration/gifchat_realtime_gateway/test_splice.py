@@ -29,7 +29,7 @@ class Ends:
 
 
 @asynccontextmanager
-async def joined(first: bytes = b"") -> AsyncIterator[Ends]:
+async def spliced(first: bytes = b"") -> AsyncIterator[Ends]:
     """A client and a server with a relay between them, which sends `first` to the server."""
     loop = asyncio.get_running_loop()
     lost = asyncio.Event()
@@ -60,7 +60,7 @@ async def joined(first: bytes = b"") -> AsyncIterator[Ends]:
 
 @pytest.fixture
 async def ends() -> AsyncIterator[Ends]:
-    async with joined(b"first,") as ends:
+    async with spliced(b"first,") as ends:
         yield ends
 
 

@@ -28,7 +28,7 @@ async def anne(api: Api) -> User:
     return await api.user("anne")
 
 
-async def there(user: User, *rooms: dict[str, Any]) -> list[bool]:
+async def rooms_exist(user: User, *rooms: dict[str, Any]) -> list[bool]:
     return [(await user.http.get(f"/rooms/{room['_id']}")).status_code == 200 for room in rooms]
 
 
@@ -38,10 +38,10 @@ async def test_an_empty_room_is_removed_after_its_ttl_with_its_log(janitor: Roun
     lobby = await api.listen(keys.LOBBY_CHANNEL)
     api.clock.forward(seconds=TTL_S - 10)
     await janitor.whole()
-    assert await there(anne, room) == [True]
+    assert await rooms_exist(anne, room) == [True]
     api.clock.forward(seconds=20)
     await janitor.whole()
-    assert await there(anne, room) == [False]
+    assert await rooms_exist(anne, room) == [False]
     frame = await lobby.next()
     assert (frame.kind, frame.body) == (Kind.ROOM_REMOVED, f'["removeRoom","{room["_id"]}"]'.encode())
     assert await api.database["messages"].count_documents({}) == 0
@@ -53,15 +53,15 @@ async def test_the_ttl_starts_when_the_last_member_leaves(janitor: Rounds, api: 
     await janitor.whole()
     api.clock.forward(seconds=2 * TTL_S)
     await janitor.whole()
-    assert await there(anne, room) == [True]
+    assert await rooms_exist(anne, room) == [True]
     await api.leave_seats(room)
     await janitor.whole()
     api.clock.forward(seconds=TTL_S - 10)
     await janitor.whole()
-    assert await there(anne, room) == [True]
+    assert await rooms_exist(anne, room) == [True]
     api.clock.forward(seconds=20)
     await janitor.whole()
-    assert await there(anne, room) == [False]
+    assert await rooms_exist(anne, room) == [False]
 
 
 async def test_a_returning_member_restarts_the_ttl(janitor: Rounds, api: Api, anne: User) -> None:
@@ -73,7 +73,7 @@ async def test_a_returning_member_restarts_the_ttl(janitor: Rounds, api: Api, an
     await janitor.whole()
     api.clock.forward(seconds=20)
     await janitor.whole()
-    assert await there(anne, room) == [True]
+    assert await rooms_exist(anne, room) == [True]
 
 
 async def test_no_room_is_removed_while_redis_is_recovering(janitor: Rounds, api: Api, anne: User) -> None:
@@ -82,13 +82,13 @@ async def test_no_room_is_removed_while_redis_is_recovering(janitor: Rounds, api
     await api.redis.delete(keys.generation(partition))
     api.clock.forward(seconds=2 * TTL_S)
     await janitor.whole()
-    assert await there(anne, room) == [True], "Redis came back empty"
+    assert await rooms_exist(anne, room) == [True], "Redis came back empty"
     await api.redis.set(keys.generation(partition), 2**45)
     await janitor.whole()
-    assert await there(anne, room) == [True], "the gateways are still re-registering seats"
+    assert await rooms_exist(anne, room) == [True], "the gateways are still re-registering seats"
     await api.redis.set(keys.generation(partition), 0)
     await janitor.whole()
-    assert await there(anne, room) == [False]
+    assert await rooms_exist(anne, room) == [False]
 
 
 async def test_ttl_0_keeps_empty_rooms(janitor: Rounds, start_api: StartApi) -> None:
@@ -97,7 +97,7 @@ async def test_ttl_0_keeps_empty_rooms(janitor: Rounds, start_api: StartApi) -> 
     room = await anne.room()
     api.clock.forward(days=365)
     await janitor.whole()
-    assert await there(anne, room) == [True]
+    assert await rooms_exist(anne, room) == [True]
 
 
 async def test_rooms_are_sorted_by_members_even_while_redis_is_down(

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.servers
 MADE_UP = "BREW"
 
 
-def taken() -> dict[str, set[str]]:
+def allowed_methods() -> dict[str, set[str]]:
     """The methods of every path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(create_app(Settings()).routes):
@@ -29,7 +29,7 @@ def taken() -> dict[str, set[str]]:
     return found
 
 
-TAKEN = taken()
+ALLOWED = allowed_methods()
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ async def filled(api: Api) -> tuple[httpx.AsyncClient, dict[str, Any]]:
     return client, names
 
 
-@pytest.mark.parametrize("path", [path for path, methods in TAKEN.items() if "GET" in methods])
+@pytest.mark.parametrize("path", [path for path, methods in ALLOWED.items() if "GET" in methods])
 async def test_head_has_the_headers_of_get_and_no_body(
     filled: tuple[httpx.AsyncClient, dict[str, Any]], path: str
 ) -> None:
@@ -58,12 +58,12 @@ async def test_head_has_the_headers_of_get_and_no_body(
         assert head.headers == got.headers
 
 
-@pytest.mark.parametrize("path", TAKEN)
+@pytest.mark.parametrize("path", ALLOWED)
 async def test_a_405_lists_every_method_of_the_path(
     filled: tuple[httpx.AsyncClient, dict[str, Any]], path: str
 ) -> None:
     client, names = filled
-    methods = TAKEN[path] | ({"HEAD"} if "GET" in TAKEN[path] else set())
+    methods = ALLOWED[path] | ({"HEAD"} if "GET" in ALLOWED[path] else set())
     for method in METHODS - methods | {MADE_UP}:
         answer = await client.request(method, path.format(**names))
         assert answer.status_code == 405, method

@@ -54,7 +54,7 @@ class Room:
         answer = await self.bob.http.get(f"{self.url}/messages", headers=self.headers)
         return answer.json()["code"] if answer.is_error else None
 
-    async def told(self) -> tuple[str | None, dict[str, Any]]:
+    async def next_event(self) -> tuple[str | None, dict[str, Any]]:
         frame = await self.channel.next()
         assert frame.kind == Kind.SANCTION
         name, payload = json.loads(frame.body)
@@ -80,7 +80,7 @@ async def test_a_ban_keeps_a_user_out_and_is_published(api: Api, room: Room, ann
         "code": "banned",
         "until": sanction["until"],
     }
-    assert await room.told() == (
+    assert await room.next_event() == (
         room.user_id,
         {"room": room.room_id, "code": "banned", "until": sanction["until"]},
     )
@@ -113,7 +113,7 @@ async def test_a_muted_user_can_read_but_not_post(api: Api, room: Room, anne: Us
 async def test_a_kicked_user_can_come_back(api: Api, room: Room, anne: User) -> None:
     answer = await anne.http.post(f"{room.url}/kicks", json={"user_id": room.user_id})
     assert (answer.status_code, answer.content) == (204, b"")
-    subject, payload = await room.told()
+    subject, payload = await room.next_event()
     assert (subject, payload["code"]) == (room.user_id, "kicked")
     assert (await room.post_code(), await room.read_code()) == ("kicked", "kicked")
     assert (await room.bob.http.post(f"{room.url}/tickets")).status_code == 201
@@ -125,7 +125,7 @@ async def test_concurrent_actions_all_apply(room: Room, anne: User) -> None:
     users = [f"{number:024x}" for number in range(1, 6)]
     answers = await asyncio.gather(*(anne.http.put(f"{room.url}/mutes/{user_id}") for user_id in users))
     assert [answer.status_code for answer in answers] == [200] * 5
-    told = {(await room.told())[0] for _ in users}
+    told = {(await room.next_event())[0] for _ in users}
     assert told == set(users)
 
 

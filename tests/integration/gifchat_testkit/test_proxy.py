@@ -39,7 +39,7 @@ class Client:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def of(cls, proxy: TcpProxy) -> "Client":
+    async def connect(cls, proxy: TcpProxy) -> "Client":
         return cls(*await asyncio.open_connection("127.0.0.1", proxy.port))
 
     async def send(self, data: bytes) -> None:
@@ -57,7 +57,7 @@ class Client:
 
 
 async def test_the_proxy_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     data = bytes(range(256)) * 4_000
     sending = asyncio.create_task(client.send(data))
     assert await client.receive(len(data)) == data
@@ -69,7 +69,7 @@ async def test_the_proxy_forwards_both_ways_and_counts(proxy: TcpProxy) -> None:
 
 
 async def test_an_end_of_file_is_forwarded_and_the_answer_still_arrives(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     await client.send(b"last words")
     client.writer.write_eof()
     assert await client.receive_until_end() == b"last words"
@@ -77,7 +77,7 @@ async def test_an_end_of_file_is_forwarded_and_the_answer_still_arrives(proxy: T
 
 async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None:
     proxy.delay(0.1)
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     started = time.monotonic()
     for number in range(20):
         await client.send(bytes([number]))
@@ -88,7 +88,7 @@ async def test_delay_keeps_the_order_and_the_throughput(proxy: TcpProxy) -> None
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 async def test_a_stalled_direction_delivers_after_healing(proxy: TcpProxy, direction: str) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     await client.send(b"a")
     assert await client.receive(1) == b"a"
     proxy.stall("up" if direction == "up" else "down")
@@ -102,7 +102,7 @@ async def test_a_stalled_direction_delivers_after_healing(proxy: TcpProxy, direc
 
 
 async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     # On a busy machine the proxy may accept so late that `cut` would miss the connection.
     await until(lambda: proxy.connections == 1)
     proxy.stall()
@@ -116,7 +116,7 @@ async def test_a_stall_blocks_a_client_that_sends_much(proxy: TcpProxy) -> None:
 
 
 async def test_cut_resets_connections_and_accepts_new_ones(proxy: TcpProxy) -> None:
-    clients = [await Client.of(proxy) for _ in range(3)]
+    clients = [await Client.connect(proxy) for _ in range(3)]
     for client in clients:
         await client.send(b"a")
         await client.receive(1)
@@ -124,13 +124,13 @@ async def test_cut_resets_connections_and_accepts_new_ones(proxy: TcpProxy) -> N
     for client in clients:
         with pytest.raises(ConnectionResetError):
             await client.receive_until_end()
-    again = await Client.of(proxy)
+    again = await Client.connect(proxy)
     await again.send(b"b")
     assert await again.receive(1) == b"b"
 
 
 async def test_cut_without_reset_sends_an_end_of_file(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     await client.send(b"a")
     await client.receive(1)
     proxy.cut(reset=False)
@@ -138,24 +138,24 @@ async def test_cut_without_reset_sends_an_end_of_file(proxy: TcpProxy) -> None:
 
 
 async def test_refuse_keeps_connections_and_heals_on_the_same_port(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     await client.send(b"a")
     await client.receive(1)
     port = proxy.port
     await proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
-        await Client.of(proxy)
+        await Client.connect(proxy)
     await client.send(b"b")
     assert await client.receive(1) == b"b"
     await proxy.heal()
     assert proxy.port == port
-    again = await Client.of(proxy)
+    again = await Client.connect(proxy)
     await again.send(b"c")
     assert await again.receive(1) == b"c"
 
 
 async def test_drop_after_forwards_exactly_that_many_bytes(proxy: TcpProxy) -> None:
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     await client.send(b"before")
     await client.receive(6)
     proxy.drop_after(10, "down")
@@ -164,20 +164,20 @@ async def test_drop_after_forwards_exactly_that_many_bytes(proxy: TcpProxy) -> N
     with pytest.raises(ConnectionResetError):
         await client.receive_until_end()
     # The limit applies to each new connection, until `heal`.
-    again = await Client.of(proxy)
+    again = await Client.connect(proxy)
     await again.send(b"0123456789abcdef")
     assert await again.receive(10) == b"0123456789"
     with pytest.raises(ConnectionResetError):
         await again.receive_until_end()
     await proxy.heal()
-    healed = await Client.of(proxy)
+    healed = await Client.connect(proxy)
     await healed.send(b"0123456789abcdef")
     assert await healed.receive(16) == b"0123456789abcdef"
 
 
 async def test_a_target_that_is_down_resets_the_client(proxy: TcpProxy) -> None:
     proxy.target_port = 1
-    client = await Client.of(proxy)
+    client = await Client.connect(proxy)
     with pytest.raises(ConnectionResetError):
         await client.receive(1)
 
@@ -185,7 +185,7 @@ async def test_a_target_that_is_down_resets_the_client(proxy: TcpProxy) -> None:
 async def test_stop_leaves_no_task_behind(echo: int) -> None:
     before = asyncio.all_tasks()
     async with TcpProxy(echo) as proxy:
-        clients = [await Client.of(proxy) for _ in range(3)]
+        clients = [await Client.connect(proxy) for _ in range(3)]
         proxy.stall("down")
         for client in clients:
             await client.send(b"a")

@@ -40,11 +40,11 @@ class World:
         self.refused: dict[RoomId, str] = {}
         self.admitted = Admitted(now() - timedelta(minutes=1), 1)
 
-    def was_in(self, rooms: Mapping[RoomId, Position | None], *, ended: bool = True) -> SavedSession:
+    def saved_session(self, rooms: Mapping[RoomId, Position | None], *, ended: bool = True) -> SavedSession:
         kept = {room_id: SavedRoom(self.admitted, position) for room_id, position in rooms.items()}
         return SavedSession("old", ANNE, False, TAG, ended, kept)
 
-    async def back(self, saved: SavedSession, positions: Mapping[RoomId, Position] | None = None) -> Session:
+    async def reconnect(self, saved: SavedSession, positions: Mapping[RoomId, Position] | None = None) -> Session:
         """Reconnect as Anne, and restore the session."""
         session = self.node.session(ANNE)
         await self.restore.restore(session, saved, positions or {}, self._refuse)
@@ -67,13 +67,13 @@ async def world(cluster: FakeCluster) -> AsyncIterator[World]:
 
 
 async def test_a_restored_session_is_in_its_rooms(world: World) -> None:
-    session = await world.back(world.was_in({ROOM: None, OTHER_ROOM: None}))
+    session = await world.reconnect(world.saved_session({ROOM: None, OTHER_ROOM: None}))
     assert session.rooms == {ROOM, OTHER_ROOM}
     assert world.refused == {}
 
 
 async def test_a_restored_session_gets_missed_messages_and_then_live_ones(cluster: FakeCluster, world: World) -> None:
-    session = await world.back(world.was_in({ROOM: world.at(1)}))
+    session = await world.reconnect(world.saved_session({ROOM: world.at(1)}))
     cluster.publish(world.stored.say("4", BOB), to=ROOM)
     await settle()
     assert world.texts(session) == ["2", "3", "4"]
@@ -81,14 +81,14 @@ async def test_a_restored_session_gets_missed_messages_and_then_live_ones(cluste
 
 
 async def test_the_clients_position_overrides_the_saved_one(world: World) -> None:
-    session = await world.back(world.was_in({ROOM: world.at(1)}), {ROOM: world.at(2)})
+    session = await world.reconnect(world.saved_session({ROOM: world.at(1)}), {ROOM: world.at(2)})
     assert world.texts(session) == ["3"]
 
 
 @pytest.mark.parametrize("seq", [None, 1])
 async def test_without_a_valid_position_the_client_gets_resync(world: World, seq: int | None) -> None:
     position = None if seq is None else Position(Epoch("f" * 16), seq)
-    session = await world.back(world.was_in({ROOM: position}))
+    session = await world.reconnect(world.saved_session({ROOM: position}))
     assert world.texts(session) == []
     resync = {"room": ROOM, "position": world.at(3).as_json()}
     assert world.node.received(session, "resync") == [resync]
@@ -96,40 +96,40 @@ async def test_without_a_valid_position_the_client_gets_resync(world: World, seq
 
 async def test_a_room_that_refuses_the_session_does_not_affect_the_others(world: World) -> None:
     world.stored.banned_until[ANNE.user_id] = FOREVER
-    session = await world.back(world.was_in({ROOM: None, OTHER_ROOM: None}))
+    session = await world.reconnect(world.saved_session({ROOM: None, OTHER_ROOM: None}))
     assert session.rooms == {OTHER_ROOM}
     assert world.refused == {ROOM: "banned"}
 
 
 async def test_only_a_kick_after_the_admission_counts(world: World) -> None:
     world.stored.kicked_at[ANNE.user_id] = world.admitted.at - timedelta(seconds=1)
-    assert (await world.back(world.was_in({ROOM: None}))).rooms == {ROOM}
+    assert (await world.reconnect(world.saved_session({ROOM: None}))).rooms == {ROOM}
     world.stored.kicked_at[ANNE.user_id] = world.admitted.at + timedelta(seconds=1)
-    kicked = world.was_in({ROOM: None})
+    kicked = world.saved_session({ROOM: None})
     world.node.rooms[ROOM].record = world.stored.record()
-    assert (await world.back(kicked)).rooms == set()
+    assert (await world.reconnect(kicked)).rooms == set()
     assert world.refused == {ROOM: "kicked"}
 
 
 async def test_a_private_room_needs_no_ticket_unless_its_password_changed(world: World) -> None:
     world.stored.payload["private"] = True
-    assert (await world.back(world.was_in({ROOM: None}))).rooms == {ROOM}
+    assert (await world.reconnect(world.saved_session({ROOM: None}))).rooms == {ROOM}
     world.stored.access_version = 2
     world.node.rooms[ROOM].record = world.stored.record()
-    assert (await world.back(world.was_in({ROOM: None}))).rooms == set()
+    assert (await world.reconnect(world.saved_session({ROOM: None}))).rooms == set()
     assert world.refused == {ROOM: "password_required"}
 
 
 async def test_a_session_that_never_ended_is_restored_only_while_its_node_is_remembered(world: World) -> None:
-    living = world.was_in({ROOM: None}, ended=False)
+    live = world.saved_session({ROOM: None}, ended=False)
     for remembered in (True, False):
         world.store.remembered = {TAG} if remembered else set()
-        await world.saved.save([ToSave(Pid("pid"), living, 60.0)])
+        await world.saved.save([ToSave(Pid("pid"), live, 60.0)])
         taken = await world.restore.take(Pid("pid"), ANNE.user_id, guest=False)
-        assert taken == (living if remembered else None)
+        assert taken == (live if remembered else None)
 
 
 async def test_an_ended_session_is_restored_although_its_node_is_forgotten(world: World) -> None:
-    ended = replace(world.was_in({ROOM: world.at(2)}), ended=True)
+    ended = replace(world.saved_session({ROOM: world.at(2)}), ended=True)
     await world.saved.save([ToSave(Pid("pid"), ended, 60.0)])
     assert await world.restore.take(Pid("pid"), ANNE.user_id, guest=False) == ended

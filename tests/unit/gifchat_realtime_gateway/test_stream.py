@@ -52,7 +52,7 @@ def test_the_feed_and_the_log_merge_into_one_stream(feed: list[int], log: list[i
     assert delivered(Stream(Position(EPOCH, 0)), mixed) == list(range(1, LAST + 1))
 
 
-def test_each_outcome() -> None:
+def test_receive_distinguishes_duplicates_gaps_and_deliveries() -> None:
     stream = Stream(Position(EPOCH, 4))
     assert stream.receive(frame(4)) is Outcome.DUPLICATE
     assert stream.receive(frame(7)) is Outcome.GAP
@@ -172,7 +172,7 @@ class StreamModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_flight)
     @rule(which=st.integers(0, 20))
-    def get_lost(self, which: int) -> None:
+    def lose_a_frame(self, which: int) -> None:
         del self.in_flight[which % len(self.in_flight)]
 
     @rule()

@@ -30,7 +30,7 @@ class Published:
     def publish(self, channel: str, frame: Frame) -> None:
         self.frames.append((channel, frame))
 
-    def taken(self) -> dict[str, int]:
+    def take_heads(self) -> dict[str, int]:
         frames, self.frames = self.frames, []
         assert all(frame.kind is Kind.HEAD and frame.epoch == EPOCH and frame.body == b"" for _, frame in frames)
         return {channel: frame.seq for channel, frame in frames}
@@ -55,12 +55,12 @@ async def test_heads_of_recently_active_rooms_are_announced_repeatedly(world: Wo
     await write(log, ROOM, 1, START - timedelta(seconds=20))
     await write(log, OTHER, 1, START - timedelta(seconds=40))
     await announce.announce()
-    assert published.taken() == {keys.room_channel(ROOM): 1}
+    assert published.take_heads() == {keys.room_channel(ROOM): 1}
     await write(log, ROOM, 2, START)
     for _ in range(3):
         now[0] += timedelta(seconds=1)
         await announce.announce()
-        assert published.taken() == {keys.room_channel(ROOM): 2}
+        assert published.take_heads() == {keys.room_channel(ROOM): 2}
 
 
 async def test_a_quiet_room_is_no_longer_announced(world: World) -> None:
@@ -69,7 +69,7 @@ async def test_a_quiet_room_is_no_longer_announced(world: World) -> None:
     announced = []
     for _ in range(int((ACTIVE_FOR + OVERLAP).total_seconds()) + 2):
         await announce.announce()
-        announced.append(bool(published.taken()))
+        announced.append(bool(published.take_heads()))
         now[0] += timedelta(seconds=1)
     assert announced == sorted(announced, reverse=True)
     assert not announced[-1]
@@ -86,4 +86,4 @@ async def test_a_round_catches_up_on_failed_rounds(world: World) -> None:
         with pytest.raises(StoreUnavailableError):
             await announce.announce()
     await announce.announce()
-    assert published.taken() == {keys.room_channel(ROOM): 1}
+    assert published.take_heads() == {keys.room_channel(ROOM): 1}

@@ -47,13 +47,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(params=CASES, ids=str)
-def made(request: pytest.FixtureRequest) -> tuple[str, bytes]:
+def sample(request: pytest.FixtureRequest) -> tuple[str, bytes]:
     extension, options = CASES[request.param]
     return extension, picture(extension, **options)
 
 
-def test_a_walker_measures_the_same_as_pillow(made: tuple[str, bytes]) -> None:
-    extension, data = made
+def test_a_walker_measures_the_same_as_pillow(sample: tuple[str, bytes]) -> None:
+    extension, data = sample
     found = examine(data)
     with Image.open(BytesIO(data)) as image:
         assert (found.width, found.height) == image.size
@@ -61,16 +61,16 @@ def test_a_walker_measures_the_same_as_pillow(made: tuple[str, bytes]) -> None:
     assert found.format is Format(extension)
 
 
-def test_cleaning_removes_metadata_and_keeps_the_pixels(made: tuple[str, bytes]) -> None:
-    _, data = made
+def test_cleaning_removes_metadata_and_keeps_the_pixels(sample: tuple[str, bytes]) -> None:
+    _, data = sample
     clean = examine(data).data
     assert pixels(clean) == pixels(data)
     for secret in (SECRET, b"photographer", b"Exif", b"eXIf", b"XMP"):
         assert secret not in clean
 
 
-def test_cleaning_is_idempotent(made: tuple[str, bytes]) -> None:
-    clean = examine(made[1]).data
+def test_cleaning_is_idempotent(sample: tuple[str, bytes]) -> None:
+    clean = examine(sample[1]).data
     assert examine(clean).data == clean
 
 

@@ -32,7 +32,7 @@ def fastapi() -> FastAPI:
     return app
 
 
-def taken() -> dict[str, set[str]]:
+def allowed_methods() -> dict[str, set[str]]:
     """The methods of every path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(fastapi().routes):
@@ -42,14 +42,14 @@ def taken() -> dict[str, set[str]]:
     return {**found, STATIC: {"GET"}}
 
 
-TAKEN = taken()
+ALLOWED = allowed_methods()
 
 
 def url(path: str) -> str:
     return path.format(room_id="1" * 24, version="x")
 
 
-@pytest.mark.parametrize("path", [path for path, methods in TAKEN.items() if "GET" in methods])
+@pytest.mark.parametrize("path", [path for path, methods in ALLOWED.items() if "GET" in methods])
 async def test_head_has_the_headers_of_get_and_no_body(alice: httpx.AsyncClient, path: str) -> None:
     await alice.get("/")
     got, head = await alice.get(url(path)), await alice.head(url(path))
@@ -59,9 +59,9 @@ async def test_head_has_the_headers_of_get_and_no_body(alice: httpx.AsyncClient,
         assert head.headers == got.headers
 
 
-@pytest.mark.parametrize("path", TAKEN)
+@pytest.mark.parametrize("path", ALLOWED)
 async def test_a_405_lists_every_method_of_the_path(alice: httpx.AsyncClient, path: str) -> None:
-    methods = TAKEN[path] | ({"HEAD"} if "GET" in TAKEN[path] else set())
+    methods = ALLOWED[path] | ({"HEAD"} if "GET" in ALLOWED[path] else set())
     wrong = METHODS - methods | {MADE_UP}
     for method in wrong:
         answer = await alice.request(method, url(path), headers={"accept": "application/json"})

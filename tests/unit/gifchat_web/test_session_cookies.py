@@ -83,8 +83,8 @@ def test_other_services_can_read_the_cookie() -> None:
 
 def test_scripts_and_other_sites_cannot_use_the_cookie() -> None:
     for secure in (False, True):
-        baker = SessionCookies([NEW], secure=secure)
-        morsel = SimpleCookie(baker.set_cookie_header(baker.issue()))["gifchat_session"]
+        session_cookies = SessionCookies([NEW], secure=secure)
+        morsel = SimpleCookie(session_cookies.set_cookie_header(session_cookies.issue()))["gifchat_session"]
         assert morsel["httponly"]
         assert (morsel["samesite"], morsel["path"], bool(morsel["secure"])) == ("Lax", "/", secure)
 

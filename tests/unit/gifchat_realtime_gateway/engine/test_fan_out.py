@@ -40,13 +40,13 @@ class Member(Sink):
         self.writes += 1
 
 
-def of(*members: Member) -> list[Connection]:
+def as_connections(*members: Member) -> list[Connection]:
     return cast("list[Connection]", list(members))
 
 
 def group_of(*members: Member) -> Group:
     group = Group(FlushScheduler())
-    for connection in of(*members):
+    for connection in as_connections(*members):
         group.add(connection)
     return group
 
@@ -84,7 +84,7 @@ async def test_packets_of_one_turn_are_one_write() -> None:
 async def test_a_packet_for_an_empty_group_is_dropped() -> None:
     group, member = Group(FlushScheduler()), Member()
     group.send(b"4a")
-    group.add(*of(member))
+    group.add(*as_connections(member))
     await turn()
     assert member.got == []
 
@@ -93,9 +93,9 @@ async def test_a_late_joiner_gets_only_later_packets() -> None:
     first, second, third = Member(), Member(), Member()
     group = group_of(first)
     group.send(b"4a")
-    group.add(*of(second))
+    group.add(*as_connections(second))
     group.send(b"4b")
-    group.add(*of(third))
+    group.add(*as_connections(third))
     await turn()
     group.send(b"4c")
     await turn()
@@ -106,7 +106,7 @@ async def test_adding_a_member_twice_changes_nothing() -> None:
     member = Member()
     group = group_of(member)
     group.send(b"4a")
-    group.add(*of(member))
+    group.add(*as_connections(member))
     await turn()
     assert member.got == ["4a"]
 
@@ -115,20 +115,20 @@ async def test_a_leaver_gets_no_pending_packets() -> None:
     first, second = Member(), Member()
     group = group_of(first, second)
     group.send(b"4a")
-    group.discard(*of(second))
+    group.discard(*as_connections(second))
     group.send(b"4b")
     await turn()
     assert (first.got, second.got) == (["4a", "4b"], [])
-    group.discard(*of(second))
+    group.discard(*as_connections(second))
 
 
 async def test_a_rejoiner_gets_only_packets_after_it_rejoined() -> None:
     member, other = Member(), Member()
     group = group_of(member, other)
     group.send(b"4a")
-    group.discard(*of(member))
+    group.discard(*as_connections(member))
     group.send(b"4b")
-    group.add(*of(member))
+    group.add(*as_connections(member))
     group.send(b"4c")
     await turn()
     assert (member.got, other.got) == (["4c"], ["4a", "4b", "4c"])
@@ -137,10 +137,10 @@ async def test_a_rejoiner_gets_only_packets_after_it_rejoined() -> None:
 async def test_excluded_members_get_the_other_packets() -> None:
     first, second, stranger = Member(), Member(), Member()
     group = group_of(first, second)
-    group.send(b"4a", exclude=of(first))
+    group.send(b"4a", exclude=as_connections(first))
     group.send(b"4b")
-    group.send(b"4c", exclude=of(second, stranger))
-    group.send(b"4d", exclude=of(first, second))
+    group.send(b"4c", exclude=as_connections(second, stranger))
+    group.send(b"4d", exclude=as_connections(first, second))
     await turn()
     assert (first.got, second.got, stranger.got) == (["4b", "4c"], ["4a", "4b"], [])
 
@@ -149,8 +149,8 @@ async def test_an_excluded_late_joiner_gets_only_later_packets_for_it() -> None:
     first, second = Member(), Member()
     group = group_of(first)
     group.send(b"4a")
-    group.add(*of(second))
-    group.send(b"4b", exclude=of(second))
+    group.add(*as_connections(second))
+    group.send(b"4b", exclude=as_connections(second))
     group.send(b"4c")
     await turn()
     assert (first.got, second.got) == (["4a", "4b", "4c"], ["4c"])
@@ -197,10 +197,10 @@ async def test_members_may_join_and_leave_between_chunks() -> None:
     group = group_of(*members)
     group.send(b"4a")
     await turn()
-    group.discard(*of(leaves))
-    group.discard(*of(returns))
-    group.add(*of(returns))
-    group.add(*of(comes))
+    group.discard(*as_connections(leaves))
+    group.discard(*as_connections(returns))
+    group.add(*as_connections(returns))
+    group.add(*as_connections(comes))
     for _ in range(4):
         await turn()
     assert [member.got for member in members] == [["4a"]] * 4 + [[], []]
@@ -246,17 +246,17 @@ def test_after_any_joins_and_leaves_each_member_gets_its_packets(steps: list[tup
                     if not member.inside:
                         member.inside, member.stay = True, member.stay + 1
                         member.due[member.stay] = []
-                    group.add(*of(member))
+                    group.add(*as_connections(member))
                 case "go":
                     members[value].inside = False
-                    group.discard(*of(members[value]))
+                    group.discard(*as_connections(members[value]))
                 case "send":
                     packet = f"4{sent}"
                     sent += 1
                     for number, member in enumerate(members):
                         if member.inside and number not in value:
                             member.due[member.stay].append(packet)
-                    group.send(packet.encode(), exclude=of(*(members[number] for number in value)))
+                    group.send(packet.encode(), exclude=as_connections(*(members[number] for number in value)))
                 case "turn":
                     await turn()
         for _ in range(40):
@@ -438,7 +438,7 @@ def test_bytes_that_the_kernel_does_not_accept_go_to_the_link(streams: list[Stre
 def test_a_connection_without_direct_writes_gets_packets_through_its_queue(sockets: list[Socket]) -> None:
     member = Member()
     data = text_frame(b"4a")
-    assert write_to([*cast("list[Connection]", sockets), *of(member)], data, [b"4a"]) == 4
+    assert write_to([*cast("list[Connection]", sockets), *as_connections(member)], data, [b"4a"]) == 4
     assert member.got == ["4a"]
     assert [each.writes() for each in sockets] == [[data]] * 3
 
@@ -447,7 +447,11 @@ def test_the_loop_reports_incomplete_writes(loop: WriteLoop, streams: list[Strea
     whole, full, broken = streams
     full.fill()
     broken.there.close()
-    connections = [*cast("list[Connection]", [whole, full, broken]), *of(Member()), cast("Connection", whole)]
+    connections = [
+        *cast("list[Connection]", [whole, full, broken]),
+        *as_connections(Member()),
+        cast("Connection", whole),
+    ]
     assert loop(connections, b"4a") == [(1, 0), (2, write_loop.BROKEN), (3, write_loop.NOT_WRITABLE)]
     assert whole.read() == b"4a4a"
     assert loop([], b"4a") == []
