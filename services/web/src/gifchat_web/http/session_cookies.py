@@ -43,7 +43,9 @@ class SessionCookies:
 
     def read(self, cookie: str | None) -> Session | None:
         """Return the session of a cookie, or None if it is missing, forged, expired or signed by an unknown secret."""
-        session_id = self._valid.session_of(cookie) if cookie else None
+        if not cookie:
+            return None
+        session_id = self._valid.session_of(cookie)
         if session_id is None:
             return None
         if self._young.session_of(cookie) is None:
