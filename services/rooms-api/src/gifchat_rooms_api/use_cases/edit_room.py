@@ -1,8 +1,6 @@
 """Edit a room's title, capacity, password or slow mode, as its owner."""
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final
+from dataclasses import dataclass, replace
 
 from gifchat_contracts import errors, events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind
@@ -17,26 +15,6 @@ from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 
 
-class Unchanged(Enum):
-    """The password stays as it is; None would remove it."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED: Final = Unchanged.UNCHANGED
-
-
-@dataclass(frozen=True, slots=True)
-class RoomPatch:
-    """The changes that an owner asks for; None leaves a field unchanged."""
-
-    title: str | None = None
-    max_members: int | None = None
-    password: str | Unchanged | None = UNCHANGED
-    """None or an empty password removes it."""
-    slow_mode_s: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class EditRoom:
     """Edits rooms and publishes the result."""
@@ -47,8 +25,12 @@ class EditRoom:
     publisher: Publisher
     passwords: Passwords
 
-    async def edit(self, room_id: RoomId, caller: Identity, patch: RoomPatch) -> RoomPayload:
-        """Apply `patch` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
+    async def edit(
+        self, room_id: RoomId, caller: Identity, change: RoomChange, new_password: str | None
+    ) -> RoomPayload:
+        """Apply `change` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
+
+        If `new_password` is None, the password stays; if it is empty, the room becomes public.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
@@ -56,10 +38,9 @@ class EditRoom:
             OutcomeUnknownError: the room may be changed, but nobody was told.
         """
         before = await owned_room(self.store, room_id, caller.user_id)
-        password = None
-        if patch.password is not UNCHANGED:
-            password = NewPassword(await self.passwords.hash(patch.password) if patch.password else None)
-        change = RoomChange(patch.title, patch.max_members, password, patch.slow_mode_s)
+        if new_password is not None:
+            password_hash = await self.passwords.hash(new_password) if new_password else None
+            change = replace(change, password=NewPassword(password_hash))
         after = await self.store.change(room_id, caller.user_id, change)
         if after is None:
             raise Refused(errors.ROOM_NOT_FOUND)
