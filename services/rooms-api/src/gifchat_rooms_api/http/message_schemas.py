@@ -13,27 +13,21 @@ from gifchat_contracts import limits
 from gifchat_rooms_api.domain.message import payload_of, valid_text
 from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
-_ROOM = "65f0c0ffee0123456789abcd"
-_USER = "940711f9d7f81caa95f84290"
-_EPOCH = "0123456789abcdef"
-_MESSAGE = "65f0c0ffee00000000000001"
-_KEY = "0b8f6a4e-0000-4000-8000-000000000001"
-_AT = "2026-01-02T03:04:05.678Z"
 _GIF = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-RoomIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_ROOM])]
-UserIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=[_USER])]
-EpochText = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=[_EPOCH])]
+RoomIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["65f0c0ffee0123456789abcd"])]
+UserIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["940711f9d7f81caa95f84290"])]
+EpochText = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$", examples=["0123456789abcdef"])]
 ColorText = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", examples=["#86362d"])]
-Moment = Annotated[str, Field(description="ISO 8601 in UTC, with milliseconds.", examples=[_AT])]
+Moment = Annotated[str, Field(description="ISO 8601 in UTC, with milliseconds.", examples=["2026-01-02T03:04:05.678Z"])]
+EntryId = Annotated[str, Field(examples=["65f0c0ffee00000000000001"])]
 Seq = Annotated[int, Field(ge=1, description="Number of the entry in its room.", examples=[1])]
 ClientMessageId = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="The sender's idempotency key. A retry with the same key returns the message stored first.",
-        examples=[_KEY],
+        examples=["0b8f6a4e-0000-4000-8000-000000000001"],
     ),
 ]
 MessageText = Annotated[
@@ -51,19 +45,21 @@ GifIdText = Annotated[
 ]
 
 
-class PostText(BaseModel):
-    """A text message."""
+class StrictModel(BaseModel):
+    """A request body: unknown fields are refused, and values are not converted."""
 
-    model_config = _STRICT
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class PostText(StrictModel):
+    """A text message."""
 
     client_message_id: ClientMessageId
     text: MessageText
 
 
-class PostGif(BaseModel):
+class PostGif(StrictModel):
     """A message with an uploaded GIF."""
-
-    model_config = _STRICT
 
     client_message_id: ClientMessageId
     gif: GifIdText
@@ -83,10 +79,8 @@ class RelayGif(PostGif):
     color: ColorText
 
 
-class RoomsQuery(BaseModel):
+class RoomsQuery(StrictModel):
     """A query for many rooms at once."""
-
-    model_config = _STRICT
 
     rooms: list[RoomIdText] = Field(max_length=HEADS_MAX_ROOMS)
 
@@ -100,43 +94,40 @@ class GifInfo(BaseModel):
     height: int = Field(examples=[240])
 
 
-class Chat(BaseModel):
-    """Event `chat`: a message with `chat` or `gif`, or neither if the owner deleted it."""
+class LogEvent(BaseModel):
+    """An entry of a room's log."""
 
-    id: str = Field(alias="_id", examples=[_MESSAGE])
     room: RoomIdText
     epoch: EpochText
     seq: Seq
+    createdAt: Moment  # noqa: N815 - the original's name
+
+
+class Chat(LogEvent):
+    """Event `chat`: a message with `chat` or `gif`, or neither if the owner deleted it."""
+
+    id: EntryId = Field(alias="_id")
     user: ColorText
     user_id: UserIdText
     chat: str | None = Field(default=None, examples=["안녕하세요"])
     gif: str | None = Field(default=None, description="File name; served at `/gif/<file name>`.")
     gif_info: GifInfo | None = None
     deleted: Literal[True] | None = None
-    createdAt: Moment  # noqa: N815 - the original's name
     client_message_id: ClientMessageId
 
 
-class ChatDeleted(BaseModel):
+class ChatDeleted(LogEvent):
     """Event `chatDeleted`: the owner deleted the message at `target_seq`."""
 
-    room: RoomIdText
-    epoch: EpochText
-    seq: Seq
     target_seq: Seq
-    target_id: str = Field(examples=[_MESSAGE])
-    createdAt: Moment  # noqa: N815 - the original's name
+    target_id: EntryId
 
 
-class Notice(BaseModel):
+class Notice(LogEvent):
     """Event `notice`: a change by the owner."""
 
-    room: RoomIdText
-    epoch: EpochText
-    seq: Seq
     code: Literal["slow_mode_changed"]
     slow_mode_s: int = Field(ge=0, examples=[30])
-    createdAt: Moment  # noqa: N815 - the original's name
 
 
 class ChatItem(BaseModel):

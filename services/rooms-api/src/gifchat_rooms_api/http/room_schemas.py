@@ -6,14 +6,12 @@ their models only describe them in the OpenAPI document.
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from gifchat_contracts import limits
 from gifchat_rooms_api.domain.moderation import SANCTION_MAX_S
 from gifchat_rooms_api.domain.room import valid_password, valid_title
-from gifchat_rooms_api.http.message_schemas import ColorText, Moment, RoomIdText, UserIdText
-
-_STRICT = ConfigDict(extra="forbid", strict=True)
+from gifchat_rooms_api.http.message_schemas import ColorText, Moment, RoomIdText, StrictModel, UserIdText
 
 Title = Annotated[
     str,
@@ -54,20 +52,16 @@ SlowMode = Annotated[
 ]
 
 
-class NewRoom(BaseModel):
+class NewRoom(StrictModel):
     """A room to create."""
-
-    model_config = _STRICT
 
     title: Title
     max: MaxMembers = limits.ROOM_MAX_DEFAULT
     password: Password | None = None
 
 
-class EditedRoom(BaseModel):
+class EditedRoom(StrictModel):
     """Changes to a room. Omitted fields stay unchanged."""
-
-    model_config = _STRICT
 
     title: Title | None = None
     max: MaxMembers | None = None
@@ -78,10 +72,8 @@ class EditedRoom(BaseModel):
     slow_mode_s: SlowMode | None = None
 
 
-class TicketRequest(BaseModel):
+class TicketRequest(StrictModel):
     """A request for a ticket."""
-
-    model_config = _STRICT
 
     password: Annotated[
         Password | None,
@@ -89,18 +81,14 @@ class TicketRequest(BaseModel):
     ] = None
 
 
-class KickRequest(BaseModel):
+class KickRequest(StrictModel):
     """The user to kick."""
-
-    model_config = _STRICT
 
     user_id: UserIdText
 
 
-class SanctionRequest(BaseModel):
+class SanctionRequest(StrictModel):
     """The duration of a ban or mute."""
-
-    model_config = _STRICT
 
     seconds: Annotated[
         int | None, Field(ge=1, le=SANCTION_MAX_S, description="Null or omitted means forever.", examples=[600])
