@@ -32,14 +32,10 @@ class OutcomeUnknownError(Exception):
 
 
 class Rooms(Protocol):
-    """Looks up a room."""
+    """Looks up a room; raises `StoreUnavailableError`."""
 
     async def get(self, room_id: RoomId) -> Room | None:
-        """Return the room as a majority of the replica set has it now, or None if it does not exist.
-
-        Raises:
-            StoreUnavailableError: the room cannot be read.
-        """
+        """Return the room as a majority of the replica set has it now, or None if it does not exist."""
 
 
 Sort = Literal["newest", "members"]
@@ -73,10 +69,9 @@ class RoomStore(Rooms, Protocol):
         """
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        """Apply `change` atomically; a new password raises the access version.
+        """Apply `change` atomically, and return the changed room, or None if `owner_id` owns no such room.
 
-        Returns:
-            The changed room, or None if `owner_id` owns no such room.
+        A new password raises the access version.
         """
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
@@ -85,10 +80,7 @@ class RoomStore(Rooms, Protocol):
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
         """Remove the room and record, in the same transaction, that its log is still to be removed.
 
-        With `empty_since`, remove it only if it is recorded as empty since then or longer.
-
-        Returns:
-            False if nothing was removed.
+        With `empty_since`, remove it only if it is recorded as empty since then or longer. False if it stays.
         """
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
@@ -111,23 +103,19 @@ class RoomStore(Rooms, Protocol):
 
 
 class Leadership(Protocol):
-    """Elects the replica that does a task which only one replica should do."""
+    """Elects the replica that does a task which only one replica should do.
+
+    Both methods raise `StoreUnavailableError`. A lead that is not released ends when its time is up.
+    """
 
     async def acquire(self, ttl_s: float) -> bool:
         """Take or renew the lead for `ttl_s` seconds from now; False if another replica leads.
 
         By the store's clock at most one replica leads, provided that each stops acting when its time is up.
-
-        Raises:
-            StoreUnavailableError: the store cannot say who leads.
         """
 
     async def release(self) -> None:
-        """Give up the lead if this replica has it.
-
-        Raises:
-            StoreUnavailableError: the lead ends when its time is up.
-        """
+        """Give up the lead if this replica has it."""
 
 
 # ------------------------------------------------------------------------------------------- seats and admission
@@ -203,11 +191,7 @@ class RateLimits(Protocol):
     """Token buckets that all replicas share. While the store is down, each replica uses its own."""
 
     async def take(self, rate: Rate, subject: str) -> float:
-        """Take one token from the bucket of `subject`.
-
-        Returns:
-            0.0 if a token was taken, otherwise the seconds until the next token.
-        """
+        """Take one token from the bucket of `subject`: return 0.0, or the seconds until there is one."""
 
 
 class PasswordsBusyError(Exception):
@@ -278,7 +262,8 @@ class MessageLog(Protocol):
     """The rooms' logs.
 
     (room, seq) and (room, user, key) are unique. Everything that a method returns is journaled on a majority and
-    survives a failover. Every method raises `StoreUnavailableError`.
+    survives a failover. Every method raises `StoreUnavailableError`. `append`, `redact` and `remove_room` also raise
+    `OutcomeUnknownError`: all, some or none of it may have happened.
     """
 
     async def head(self, room_id: RoomId) -> int:
@@ -288,9 +273,6 @@ class MessageLog(Protocol):
         """Store `entries` in order and stop at the first that conflicts.
 
         Not atomic, but the stored entries are always a prefix of `entries`, even after a failure.
-
-        Raises:
-            OutcomeUnknownError: the number of stored entries is unknown.
         """
 
     async def find(
@@ -304,11 +286,7 @@ class MessageLog(Protocol):
         """Return when each user last posted a message after `since`; users who did not are left out."""
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
-        """Remove text and GIF from the message at `seq`; idempotent. None if `seq` has no message.
-
-        Raises:
-            OutcomeUnknownError: the content may still be visible.
-        """
+        """Remove text and GIF from the message at `seq`; idempotent. None if `seq` has no message."""
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
         """Return the first `limit` entries above `seq`, in ascending order."""
@@ -323,11 +301,7 @@ class MessageLog(Protocol):
         """Return the rooms with an entry made at `moment` or later, by the writers' clocks."""
 
     async def remove_room(self, room_id: RoomId) -> None:
-        """Remove all entries of a room that no longer exists.
-
-        Raises:
-            OutcomeUnknownError: some entries may be left.
-        """
+        """Remove all entries of a room that no longer exists."""
 
 
 class Publisher(Protocol):
@@ -376,8 +350,7 @@ class Blob(Protocol):
     def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` up to `stop` in pieces. Call it once.
 
-        Raises:
-            StoreUnavailableError: the blob cannot be read, or ends before `stop`.
+        Raises `StoreUnavailableError` if the blob cannot be read, or ends before `stop`.
         """
 
 
@@ -458,8 +431,7 @@ class Gifs(Protocol):
     async def add(self, record: GifRecord, now: datetime) -> GifRecord:
         """Add `record` unless the GIF has one, and mark the GIF as used at `now`, or fail within 5 seconds.
 
-        Returns:
-            The record that is kept: that of the first upload, if several add the same GIF.
+        Return the record that is kept: that of the first upload, if several add the same GIF.
         """
 
     async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
@@ -474,8 +446,7 @@ class Gifs(Protocol):
     async def mark_pending(self, gif_id: GifId, blob_ids: Sequence[BlobId], now: datetime) -> str:
         """Record that these blobs are about to be stored or deleted, or fail within 5 seconds.
 
-        Returns:
-            The id to clear it by.
+        Return the id for `clear_pending`.
         """
 
     async def clear_pending(self, pending_id: str) -> None:
