@@ -8,8 +8,6 @@ import asyncio
 import struct
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -56,7 +54,7 @@ class ImageDecoder:
         self._limits = limits or DecoderLimits()
         self._command = command
         self._slots = asyncio.Semaphore(self._limits.at_once)
-        self._waiting = 0
+        self._pictures = 0
         self._reaping: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -65,22 +63,14 @@ class ImageDecoder:
             await asyncio.wait(set(self._reaping))
 
     async def decode(self, picture: Picture) -> DecodedPicture:
-        async with self._slot():
-            return await self._decode(picture)
-
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._slots.locked() and self._waiting >= self._limits.waiting:
+        if self._pictures >= self._limits.at_once + self._limits.waiting:
             raise Refused(errors.UNAVAILABLE)
-        self._waiting += 1
+        self._pictures += 1
         try:
-            await self._slots.acquire()
+            async with self._slots:
+                return await self._decode(picture)
         finally:
-            self._waiting -= 1
-        try:
-            yield
-        finally:
-            self._slots.release()
+            self._pictures -= 1
 
     async def _decode(self, picture: Picture) -> DecodedPicture:
         arguments = (picture.format.value, picture.frames, picture.orientation, STILL_MAX_SIDE)
