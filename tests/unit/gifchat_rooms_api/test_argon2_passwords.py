@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -9,10 +9,10 @@ from gifchat_rooms_api.ports import PasswordsBusyError
 
 
 @pytest.fixture
-def passwords() -> Iterator[Argon2Passwords]:
+async def passwords() -> AsyncIterator[Argon2Passwords]:
     made = Argon2Passwords(workers=2, max_waiting=3)
     yield made
-    made.close()
+    await made.aclose()
 
 
 async def test_only_the_password_matches_its_hash(passwords: Argon2Passwords) -> None:

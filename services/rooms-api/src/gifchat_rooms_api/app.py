@@ -139,35 +139,20 @@ class _Service:
         rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
         rooms = ReadRooms(self.room_store, self.occupancy)
         create_room = CreateRoom(
-            store=self.room_store,
-            publisher=self.publisher,
-            passwords=self.passwords,
-            rate_limits=rate_limits,
-            clock=_now,
-            new_room_id=lambda: RoomId(_new_object_id()),
+            self.room_store, self.publisher, self.passwords, rate_limits, _now, lambda: RoomId(_new_object_id())
         )
         post_notice = PostNotice(self.commit, _new_object_id)
         edit_room = EditRoom(self.room_store, rooms, post_notice, self.publisher, self.passwords)
+        grants = RedisGrants(self.redis)
         issue_ticket = IssueTicket(
-            rooms=self.room_store,
-            occupancy=self.occupancy,
-            grants=RedisGrants(self.redis),
-            rate_limits=rate_limits,
-            passwords=self.passwords,
-            signatures=signatures,
-            clock=_now,
+            self.room_store, self.occupancy, grants, rate_limits, self.passwords, signatures, _now
         )
         moderate_user = ModerateUser(self.room_store, self.publisher, _now)
         history = ReadHistory(self.log)
         post_message = PostMessage(self.commit, self.gifs, LocalRateLimits(), _now, _new_object_id)
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(
-            gifs=self.gifs,
-            blobs=self.blobs,
-            decoder=self.image_decoder,
-            rate_limits=rate_limits,
-            clock=_now,
-            new_blob_id=lambda: BlobId(_new_object_id()),
+            self.gifs, self.blobs, self.image_decoder, rate_limits, _now, lambda: BlobId(_new_object_id())
         )
 
         ready = [Depends(self._refuse_until_prepared)]
@@ -201,15 +186,12 @@ class _Service:
             await self.prepared.wait()
             await self.announce_heads.run()
 
-        async def close_passwords() -> None:
-            self.passwords.close()
-
         shutdown_hooks: list[ShutdownHook] = [
             *(partial(_release, leadership) for leadership in self.leaderships),
             partial(_write_rest, self.commit),
             self.publisher.aclose,
             self.image_decoder.aclose,
-            close_passwords,
+            self.passwords.aclose,
             self.redis.aclose,
             self.mongo.close,
         ]

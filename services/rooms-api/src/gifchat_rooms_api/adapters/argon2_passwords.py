@@ -35,7 +35,7 @@ class Argon2Passwords:
     async def matches(self, password: str, password_hash: str) -> bool:
         return await self._run(lambda: self._matches(password, password_hash))
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Stop the threads and drop the waiting hashes."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 

@@ -140,15 +140,6 @@ def _blob_ref(document: Document) -> BlobRef:
 
 def _record(document: Document) -> GifRecord:
     file = _blob_ref(document["file"])
-    return GifRecord(
-        gif=StoredGif(
-            gif_id=GifId(document["_id"]),
-            format=Format(document["format"]),
-            size=file.size,
-            width=int(document["width"]),
-            height=int(document["height"]),
-            frames=int(document["frames"]),
-        ),
-        file=file,
-        still=_blob_ref(document["still"]),
-    )
+    width, height, frames = (int(document[name]) for name in ("width", "height", "frames"))
+    gif = StoredGif(GifId(document["_id"]), Format(document["format"]), file.size, width, height, frames)
+    return GifRecord(gif, file, _blob_ref(document["still"]))

@@ -231,16 +231,9 @@ def _document(room: ObjectId, entry: LogEntry) -> Document:
 
 
 def _entry(document: Document) -> LogEntry:
-    return LogEntry(
-        seq=int(document["seq"]),
-        created_at=utc(document["created_at"]),
-        draft=Draft(
-            entry_id=str(document["_id"]),
-            user_id=UserId(document["user_id"]),
-            key=document["client_message_id"],
-            fact=_fact(document),
-        ),
-    )
+    user_id, key = UserId(document["user_id"]), document["client_message_id"]
+    draft = Draft(str(document["_id"]), user_id, key, _fact(document))
+    return LogEntry(int(document["seq"]), utc(document["created_at"]), draft)
 
 
 def _fact(document: Document) -> Fact:

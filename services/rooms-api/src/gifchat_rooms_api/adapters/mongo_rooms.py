@@ -78,13 +78,10 @@ class MongoRooms:
             return [_room(document) async for document in cursor]
 
     async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        to_set: Document = {}
+        fields = {"title": change.title, "max": change.max_members, "slow_mode_s": change.slow_mode_s}
+        to_set: Document = {name: value for name, value in fields.items() if value is not None}
         if change.title is not None:
-            to_set |= {"title": change.title, "title_folded": fold_title(change.title)}
-        if change.max_members is not None:
-            to_set["max"] = change.max_members
-        if change.slow_mode_s is not None:
-            to_set["slow_mode_s"] = change.slow_mode_s
+            to_set["title_folded"] = fold_title(change.title)
         update: Document = {}
         if change.password is not None:
             to_set["password_hash"] = change.password.password_hash

@@ -105,11 +105,5 @@ def examine(data: bytes) -> Picture:
 
 def stored_gif(picture: Picture) -> StoredGif:
     """Return the description of `picture`."""
-    return StoredGif(
-        gif_id=GifId(sha256(picture.data).hexdigest()),
-        format=picture.format,
-        size=len(picture.data),
-        width=picture.width,
-        height=picture.height,
-        frames=picture.frames,
-    )
+    gif_id = GifId(sha256(picture.data).hexdigest())
+    return StoredGif(gif_id, picture.format, len(picture.data), picture.width, picture.height, picture.frames)

@@ -41,15 +41,12 @@ def internal_rooms_router(
         found = await rooms.find([RoomId(room_id) for room_id in query.rooms])
         positions = await history.heads([room.room_id for room in found])
         payloads, now = await rooms.payloads(found), clock()
-        return JSONResponse(
-            {
-                "records": {
-                    room.room_id: _record(room, payloads[room.room_id], positions[room.room_id], now)
-                    for room in found
-                    if room.room_id in positions
-                }
-            }
-        )
+        records = {
+            room.room_id: _record(room, payloads[room.room_id], positions[room.room_id], now)
+            for room in found
+            if room.room_id in positions
+        }
+        return JSONResponse({"records": records})
 
     return router
 

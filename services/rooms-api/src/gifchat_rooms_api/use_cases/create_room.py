@@ -17,7 +17,7 @@ ROOMS_PER_USER = Rate("room-user", burst=60, refill_s=1.0)
 ROOMS_PER_ADDRESS = Rate("room-address", burst=600, refill_s=0.05)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CreateRoom:
     """Creates rooms."""
 

@@ -18,7 +18,8 @@ them later.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -255,7 +256,8 @@ class GroupCommit:
         except OutcomeUnknownError as error:
             _log.warning("outcome_unknown", room=room_id, entries=len(drafts), error=str(error))
             unanswered = [draft for draft in drafts if _identity(draft) not in settled]
-            settled |= await self._look_up(room_id, unanswered)
+            with suppress(StoreUnavailableError):
+                settled |= await self._log.find(room_id, {_identity(draft) for draft in unanswered})
             failed = {_identity(draft): errors.OUTCOME_UNKNOWN for draft in unanswered}
         return failed | settled
 
@@ -288,16 +290,6 @@ class GroupCommit:
                     pass
                 case other:
                     assert_never(other)
-        self._cache_head(room_id, head)
-
-    async def _look_up(self, room_id: RoomId, drafts: Sequence[Draft]) -> Mapping[_Identity, LogEntry]:
-        """Return the drafts that are stored although the write was not confirmed. Others may still be stored later."""
-        try:
-            return await self._log.find(room_id, {_identity(draft) for draft in drafts})
-        except StoreUnavailableError:
-            return {}
-
-    def _cache_head(self, room_id: RoomId, head: int) -> None:
         self._heads[room_id] = head
         while len(self._heads) > MAX_CACHED_HEADS:
             self._heads.popitem(last=False)

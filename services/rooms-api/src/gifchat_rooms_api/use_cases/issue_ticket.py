@@ -47,7 +47,7 @@ class IssuedTicket:
     """None while the seats cannot be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class IssueTicket:
     """Checks ban, password and free seats, and signs tickets."""
 

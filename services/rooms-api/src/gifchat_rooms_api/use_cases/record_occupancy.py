@@ -1,12 +1,11 @@
 """Copy the number of members of each room from Redis into MongoDB, for sorting and for expiring empty rooms."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from gifchat_contracts import keys
-from gifchat_contracts.ids import RoomId
-from gifchat_rooms_api.ports import Occupancy, OccupancySnapshot, RoomStore
+from gifchat_rooms_api.ports import Occupancy, RoomStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +25,10 @@ class RecordOccupancy:
         recorded = await self.store.occupied()
         snapshot = await self.occupancy.snapshot()
         changes = {
-            room_id: members
-            for room_id, members in _known_members(snapshot, recorded.keys()).items()
-            if recorded.get(room_id, 0) != members
+            room_id: snapshot.members.get(room_id, 0)
+            for room_id in {*snapshot.members, *recorded}
+            if keys.partition_of(room_id) in snapshot.settled
+            and snapshot.members.get(room_id, 0) != recorded.get(room_id, 0)
         }
         if changes:
             await self.store.record_occupancy(changes, self.clock())
-
-
-def _known_members(snapshot: OccupancySnapshot, recorded: Collection[RoomId]) -> dict[RoomId, int]:
-    """Return the members of every room that has or had any, in settled partitions."""
-    return {
-        room_id: snapshot.members.get(room_id, 0)
-        for room_id in {*snapshot.members, *recorded}
-        if keys.partition_of(room_id) in snapshot.settled
-    }

@@ -17,7 +17,7 @@ UPLOADS_PER_ADDRESS = Rate("upload-address", burst=200, refill_s=0.2)
 """Decoding is the most expensive work that a stranger can request, and all users share its queue."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class UploadGif:
     """Stores each GIF once, however often it is uploaded."""
 
