@@ -270,7 +270,9 @@ async def test_every_client_joins_and_chats_at_its_first_attempt(
         assert [text for _, text in log if text in own] == own
         received = [(seq, text) for seq, text in report["received"]]
         first = received[0][0]
-        assert received == log[first - 1 : first - 1 + len(received)], f"{report['client']} missed or reordered some"
+        assert received == log[first - 1 : first - 1 + len(received)], (
+            f"{report['client']} missed or reordered messages"
+        )
     if transports != "websocket":
         # Two of three requests reach a node that does not hold the session; each client sends at least one upgrade.
         assert cluster.relayed() - relayed > CONNECTS / 3
@@ -289,7 +291,7 @@ async def run_all_clients(cluster: Cluster, stack: AsyncExitStack, room: str) ->
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["drained", "killed"])
-async def test_every_client_rejoins_without_a_loss_after_a_gateway_was(
+async def test_every_client_rejoins_without_a_loss_after_a_gateway_is_gone(
     mongo_url: str, valkey_url: str, tmp_path: Path, request: pytest.FixtureRequest, end: signal.Signals
 ) -> None:
     for kind in {kind for kinds in MIXED for kind in kinds}:

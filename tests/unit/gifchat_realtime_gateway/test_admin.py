@@ -113,7 +113,7 @@ async def test_requests_without_the_token_are_refused(
     assert node.begun == []
 
 
-async def test_a_token_may_contain_any_letters(node: Node) -> None:
+async def test_a_token_may_contain_any_characters(node: Node) -> None:
     async with client(node, "토큰") as http:
         assert (await http.post(DRAIN)).status_code == 202
 
