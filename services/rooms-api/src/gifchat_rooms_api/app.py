@@ -11,7 +11,6 @@ import pymongo
 import structlog
 from bson import ObjectId
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.routing import APIRoute
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
@@ -44,7 +43,7 @@ from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
 from gifchat_rooms_api.http.rooms import rooms_router
-from gifchat_rooms_api.ports import BlobId, StoreClosedError, StoreUnavailableError
+from gifchat_rooms_api.ports import BlobId, Leadership, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
@@ -83,7 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
+        generate_unique_id_function=lambda route: route.name,
     )
     service.include_routes(app)
     answer_with_problems(app)
@@ -111,9 +110,8 @@ class _Service:
         self.gifs = MongoGifs(self.mongo, settings.mongo_database)
         self.blobs = MongoBlobs(self.mongo, settings.mongo_database)
         holder = f"{settings.node_name}.{secrets.token_hex(4)}"
-        self.leaderships = leads_janitor, leads_heads = [
-            MongoLeadership(self.mongo, settings.mongo_database, task, holder) for task in ("janitor", "heads")
-        ]
+        leads_janitor = MongoLeadership(self.mongo, settings.mongo_database, "janitor", holder)
+        leads_heads = MongoLeadership(self.mongo, settings.mongo_database, "heads", holder)
         self.redis = redis_client(settings.redis_url, max_connections=64)
         self.occupancy = RedisOccupancy(self.redis)
         self.publisher = RedisPublisher(self.redis)
@@ -187,7 +185,8 @@ class _Service:
             await self.announce_heads.run()
 
         shutdown_hooks: list[ShutdownHook] = [
-            *(partial(_release, leadership) for leadership in self.leaderships),
+            partial(_release, self.janitor.leadership),
+            partial(_release, self.announce_heads.leadership),
             partial(_write_rest, self.commit),
             self.publisher.aclose,
             self.image_decoder.aclose,
@@ -242,7 +241,7 @@ async def _write_rest(commit: GroupCommit) -> None:
         _log.warning("stopped_with_unwritten_messages")
 
 
-async def _release(leadership: MongoLeadership) -> None:
+async def _release(leadership: Leadership) -> None:
     try:
         await leadership.release()
     except StoreUnavailableError as error:
@@ -260,7 +259,3 @@ def _now() -> datetime:
 
 def _new_object_id() -> str:
     return str(ObjectId())
-
-
-def _operation_id(route: APIRoute) -> str:
-    return route.name
