@@ -34,13 +34,11 @@ from gifchat_rooms_api.domain.message import (
 from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken
 
 COLLECTION = "messages"
-SEQ_INDEX = "room_seq"
-KEY_INDEX = "room_user_key"
 INDEXES = [
-    IndexModel([("room", 1), ("seq", -1)], name=SEQ_INDEX, unique=True),
+    IndexModel([("room", 1), ("seq", -1)], name="room_seq", unique=True),
     IndexModel(
         [("room", 1), ("user_id", 1), ("client_message_id", 1)],
-        name=KEY_INDEX,
+        name="room_user_key",
         unique=True,
         partialFilterExpression={"client_message_id": {"$exists": True}},
     ),

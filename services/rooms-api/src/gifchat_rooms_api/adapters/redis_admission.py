@@ -23,7 +23,6 @@ class RedisGrants:
     """`ports.Grants` on Redis or Valkey."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._redis = redis
 
     async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
@@ -61,7 +60,6 @@ class RedisRateLimits:
     """`ports.RateLimits` on Redis or Valkey; falls back to `LocalRateLimits` while it is down."""
 
     def __init__(self, redis: Redis, local: LocalRateLimits) -> None:
-        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._take = redis.register_script(
             (files("gifchat_rooms_api.adapters") / "lua" / "take_token.lua").read_text(encoding="utf-8")
         )

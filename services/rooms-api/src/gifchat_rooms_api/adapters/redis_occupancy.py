@@ -16,7 +16,6 @@ class RedisOccupancy:
     """`ports.Occupancy` on Redis or Valkey."""
 
     def __init__(self, redis: Redis) -> None:
-        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._redis = redis
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:

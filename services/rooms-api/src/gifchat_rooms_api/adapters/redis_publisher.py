@@ -8,7 +8,6 @@ as a gap and reads them from rooms-api.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Iterable
 
 import structlog
 from redis.asyncio import Redis
@@ -34,7 +33,6 @@ class RedisPublisher:
     """
 
     def __init__(self, redis: Redis, max_queued: int = MAX_QUEUED) -> None:
-        """`redis` needs a `socket_timeout`, so that a server that stops answering shows as an error."""
         self._redis = redis
         self._max_queued = max_queued
         self._queue: deque[tuple[str, bytes]] = deque()
@@ -64,7 +62,8 @@ class RedisPublisher:
             except (RedisError, OSError) as error:
                 _log.warning("publish_failed", error=str(error), queued=len(self._queue) + len(batch))
             finally:
-                self._put_back(unsent)
+                self._queue.extendleft(reversed(unsent))
+                self._drop_oldest()
             if unsent:
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 backoff_s = min(MAX_BACKOFF_S, backoff_s * 2)
@@ -82,10 +81,6 @@ class RedisPublisher:
                 _log.warning("publish_refused", error=str(reply), queued=len(self._queue) + len(batch) - sent)
                 return batch[sent:]
         return []
-
-    def _put_back(self, unsent: Iterable[tuple[str, bytes]]) -> None:
-        self._queue.extendleft(reversed(list(unsent)))
-        self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         while len(self._queue) > self._max_queued:
