@@ -24,6 +24,7 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
     """Return the moderation routes under `/rooms/{room_id}`."""
     router = APIRouter(prefix="/rooms/{room_id}", tags=["moderation"])
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
+    Duration = Annotated[SanctionRequest | None, Body()]  # noqa: N806 - a type
 
     def until(request: SanctionRequest | None) -> Until:
         return sanction_end(None if request is None else request.seconds, clock())
@@ -38,12 +39,7 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
         await moderate_user.apply(RoomId(room_id), owner, UserId(request.user_id), Kick())
 
     @router.put("/bans/{user_id}", response_model=Sanction, responses=problems(*_SANCTION_PROBLEMS))
-    async def ban(
-        room_id: RoomIdText,
-        user_id: UserIdText,
-        owner: Caller,
-        request: Annotated[SanctionRequest | None, Body()] = None,
-    ) -> JSONResponse:
+    async def ban(room_id: RoomIdText, user_id: UserIdText, owner: Caller, request: Duration = None) -> JSONResponse:
         """Remove a user from the room and keep them out."""
         return await sanction(room_id, owner, user_id, Ban(until(request)))
 
@@ -53,12 +49,7 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
         await moderate_user.apply(RoomId(room_id), owner, UserId(user_id), Ban(None))
 
     @router.put("/mutes/{user_id}", response_model=Sanction, responses=problems(*_SANCTION_PROBLEMS))
-    async def mute(
-        room_id: RoomIdText,
-        user_id: UserIdText,
-        owner: Caller,
-        request: Annotated[SanctionRequest | None, Body()] = None,
-    ) -> JSONResponse:
+    async def mute(room_id: RoomIdText, user_id: UserIdText, owner: Caller, request: Duration = None) -> JSONResponse:
         """Keep a user from posting. The user can still read."""
         return await sanction(room_id, owner, user_id, Mute(until(request)))
 

@@ -65,20 +65,18 @@ class EditedRoom(StrictModel):
 
     title: Title | None = None
     max: MaxMembers | None = None
-    password: Annotated[
-        Password | None,
-        Field(description="Null removes it. Any change invalidates earlier tickets and accepted passwords."),
-    ] = None
+    password: Password | None = Field(
+        default=None, description="Null removes it. Any change invalidates earlier tickets and accepted passwords."
+    )
     slow_mode_s: SlowMode | None = None
 
 
 class TicketRequest(StrictModel):
     """A request for a ticket."""
 
-    password: Annotated[
-        Password | None,
-        Field(description="Password of a private room. The owner needs none. Others need it once in 12 hours."),
-    ] = None
+    password: Password | None = Field(
+        default=None, description="Password of a private room. The owner needs none. Others need it once in 12 hours."
+    )
 
 
 class KickRequest(StrictModel):
