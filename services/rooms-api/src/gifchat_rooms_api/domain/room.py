@@ -41,11 +41,6 @@ class Room:
     sanctions_version: int = 0
     """Rises with every change of `sanctions`, so that concurrent changes do not undo each other."""
 
-    @property
-    def private(self) -> bool:
-        """Whether the room has a password."""
-        return self.password_hash is not None
-
 
 @dataclass(frozen=True, slots=True)
 class NewPassword:
@@ -111,7 +106,7 @@ def room_payload(room: Room, members: int | None = None) -> RoomPayload:
         "_id": room.room_id,
         "title": room.title,
         "max": room.max_members,
-        "private": room.private,
+        "private": room.password_hash is not None,
         "owner": room.owner_color,
         "owner_id": room.owner_id,
         "slow_mode_s": room.slow_mode_s,

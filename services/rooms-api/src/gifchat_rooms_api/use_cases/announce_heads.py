@@ -7,6 +7,7 @@ died after its commit and before its publish.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -28,19 +29,17 @@ OVERLAP = timedelta(seconds=15)
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
 class AnnounceHeads:
     """One replica announces at a time, by a lease. Two may overlap for a moment without harm."""
 
-    def __init__(
-        self, leadership: Leadership, log: MessageLog, publisher: Publisher, clock: Callable[[], datetime]
-    ) -> None:
-        self._leadership = leadership
-        self._log = log
-        self._publisher = publisher
-        self._clock = clock
-        self._active: dict[RoomId, datetime] = {}
-        """When each room was last found active."""
-        self._read_at: datetime | None = None
+    leadership: Leadership
+    log: MessageLog
+    publisher: Publisher
+    clock: Callable[[], datetime]
+    _active: dict[RoomId, datetime] = field(init=False, default_factory=dict)
+    """When each room was last found active."""
+    _read_at: datetime | None = field(init=False, default=None)
 
     async def run(self) -> None:
         """Announce every `PERIOD_S` until cancelled.
@@ -50,7 +49,7 @@ class AnnounceHeads:
         """
         while True:
             try:
-                if await self._leadership.acquire(LEASE_S):
+                if await self.leadership.acquire(LEASE_S):
                     await self.announce()
                 else:
                     self._read_at = None
@@ -68,14 +67,14 @@ class AnnounceHeads:
         Raises:
             StoreUnavailableError: the log cannot be read; the next round catches up.
         """
-        now = self._clock()
+        now = self.clock()
         since = now - ACTIVE_FOR if self._read_at is None else self._read_at - OVERLAP
-        for room_id in await self._log.written_since(since):
+        for room_id in await self.log.written_since(since):
             self._active[room_id] = now
         self._read_at = now
         self._active = {room_id: at for room_id, at in self._active.items() if now - at < ACTIVE_FOR}
         rooms = list(self._active)
         for at in range(0, len(rooms), HEADS_MAX_ROOMS):
-            for room_id, position in (await self._log.heads(rooms[at : at + HEADS_MAX_ROOMS])).items():
+            for room_id, position in (await self.log.heads(rooms[at : at + HEADS_MAX_ROOMS])).items():
                 frame = Frame(Kind.HEAD, b"", position.epoch, position.seq)
-                self._publisher.publish(keys.room_channel(room_id), frame)
+                self.publisher.publish(keys.room_channel(room_id), frame)

@@ -76,7 +76,8 @@ def owner_rule(user_id: UserId) -> Rule:
     """Return the rule for entries that only the owner may write."""
 
     def rule(room: Room, now: datetime) -> None:  # noqa: ARG001 - the signature of a rule
-        _require_owner(room, user_id)
+        if room.owner_id != user_id:
+            raise Refused(errors.NOT_OWNER)
 
     return rule
 
@@ -89,13 +90,9 @@ async def owned_room(rooms: Rooms, room_id: RoomId, user_id: UserId) -> Room:
         StoreUnavailableError: the room cannot be read.
     """
     room = await existing_room(rooms, room_id)
-    _require_owner(room, user_id)
-    return room
-
-
-def _require_owner(room: Room, user_id: UserId) -> None:
     if room.owner_id != user_id:
         raise Refused(errors.NOT_OWNER)
+    return room
 
 
 def refuse_banned(room: Room, user_id: UserId, now: datetime) -> None:

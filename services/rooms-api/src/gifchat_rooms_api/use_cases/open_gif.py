@@ -8,8 +8,6 @@ from gifchat_contracts.ids import GifId
 from gifchat_rooms_api.domain.gif import Format
 from gifchat_rooms_api.ports import Blob, BlobRef, BlobStore, Gifs
 
-STILL_EXTENSION = "still.png"
-
 
 @dataclass(frozen=True, slots=True)
 class GifFile:
@@ -37,7 +35,7 @@ class OpenGif:
         record = await self.gifs.get(gif_id)
         if record is None:
             raise Refused(errors.GIF_NOT_FOUND)
-        if extension == STILL_EXTENSION:
+        if extension == "still.png":
             content_type, ref = Format.PNG.content_type, record.still
         elif extension == record.gif.format.value:
             content_type, ref = record.gif.format.content_type, record.file
