@@ -30,7 +30,7 @@ async def bob(api: Api) -> User:
 
 
 class Room:
-    """A room of Anne's that Bob is in."""
+    """Anne's room, with Bob as a member."""
 
     def __init__(self, api: Api, anne: User, bob: User, room: dict[str, Any], channel: Listener) -> None:
         self.anne, self.bob, self.channel = anne, bob, channel

@@ -45,7 +45,7 @@ for (const file of readdirSync(I18N).filter((name) => name.endsWith(".json"))) {
   });
 
   // domain/fill_in.py has the same rule for the server's templates.
-  test(`${file}: "one" for 1 and "other" for the rest is the rule of the language`, () => {
+  test(`${file}: the plural rule is "one" for 1 and "other" for the rest`, () => {
     for (let count = 0; count <= 1_000; count += 1) {
       assert.equal(rules.select(count), count === 1 && categories.includes("one") ? "one" : "other");
     }
