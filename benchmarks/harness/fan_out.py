@@ -40,7 +40,7 @@ def connected_loads(
 
 
 def messages_for(clients: Load, members: int, seconds: float) -> int:
-    """Return how many messages keep the server busy for about that long."""
+    """Return how many messages keep the server busy for about `seconds`."""
     return max(3, round(seconds * 1e6 / (clients.server.contender.us * members)))
 
 

@@ -16,7 +16,7 @@
  * Commands on standard input, one per line; each is answered by one line of JSON on standard output:
  *   connect COUNT TIMEOUT_S            connect the next COUNT clients, at most `at-once` of them at a time
  *   run MODE COUNT INTERVAL_US TIMEOUT_S
- *       closed: publish the next message when all clients have the last one and the interval is over
+ *       closed: publish the next message after the interval, once all clients have the last one
  *       open:   publish a message per interval, even if earlier ones are still in flight
  *       listen: another process publishes COUNT messages with the same numbers and stamps. It takes the rooms in turn,
  *               from 0 to the last one that has members
