@@ -216,7 +216,7 @@ class _Service:
         with suppress(RedisError, OSError):
             redis_ok = bool(await self.redis.ping())
         status = "unready" if not mongo_ok else "ok" if redis_ok else "degraded"
-        body = {"status": status, "mongo": "ok" if mongo_ok else "away", "redis": "ok" if redis_ok else "away"}
+        body = {"status": status, "mongo": "ok" if mongo_ok else "down", "redis": "ok" if redis_ok else "down"}
         return 200 if mongo_ok else 503, body
 
 
