@@ -29,6 +29,10 @@ export default [
   },
   { files: ["services/web/**/*.js"], languageOptions: { globals: globals.browser } },
   {
+    files: ["benchmarks/peers/original/public/*.js"],
+    languageOptions: { globals: { ...globals.browser, io: "readonly" } },
+  },
+  {
     files: ["tests/**/*.mjs", "benchmarks/**/*.mjs", "*.js"],
     languageOptions: { globals: globals.node },
     rules: { "no-console": "off" },
