@@ -22,6 +22,8 @@ CASES = {
     "not-hosted": "not_hosted",
     "relay": "relay",
     "post-to-delivery": "post_to_delivery",
+    "message": "message",
+    "visitor": "visitor",
     "group-commit": "group_commit",
     "growth-members": "growth_of_members",
     "growth-rooms": "growth_of_rooms",

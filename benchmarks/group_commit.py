@@ -66,7 +66,7 @@ def run(options: Options, log: Log) -> Result:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
         testbed = stack.enter_context(servers.testbed(folder))
-        mongo_url = stack.enter_context(product.mongod(folder, testbed.port()))
+        mongo_url = stack.enter_context(product.mongod(folder, testbed.port())).url
         grouped = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.SERVER_CORE))
         textbook = stack.enter_context(
             product.rooms_api(testbed, mongo_url, machine.SERVER_CORE, "benchmarks.peers.counter_and_insert")

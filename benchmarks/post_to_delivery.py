@@ -68,7 +68,7 @@ def run(options: Options, log: Log) -> Result:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
         testbed = stack.enter_context(servers.testbed(folder))
-        mongo_url = stack.enter_context(product.mongod(folder, testbed.port()))
+        mongo_url = stack.enter_context(product.mongod(folder, testbed.port())).url
         api = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.LOAD_CORE))
         room_id = api.make_room()
         gateway = testbed.start(servers.OURS, rooms_api_port=api.port)

@@ -89,10 +89,12 @@ class Load:
         """Prepare for messages that another process publishes; `finish_listening` returns the result."""
         self.ask(f"run listen {messages} 0 {timeout_s}", 0.0)
 
-    def finish_listening(self, timeout_s: float) -> dict[str, Any]:
-        """Return the result of `listen`."""
+    def finish_listening(self, timeout_s: float, *, in_order: bool = True) -> dict[str, Any]:
+        """Return the result of `listen`. Pass `in_order=False` if several messages were posted at the same time."""
         answer = self._answer(timeout_s)
-        self._checked(answer, 0.0)
+        self._checked(answer if in_order else {**answer, "out_of_order": 0}, 0.0)
+        if answer["last"]["count"] != answer["published"]:
+            raise RunFailed(f"{self.server.name}: a message is missing or was delivered twice: {answer}")
         return answer
 
     def idle(self, seconds: float) -> None:

@@ -35,6 +35,7 @@ from gifchat_testkit.tokens import session_cookie
 
 EVENT = "chat"
 KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
+ORIGINAL = machine.PEERS / "original" / "app.mjs"
 MAX_ROOMS = 1_000_000
 """More than any benchmark uses."""
 _SEQ_AT = 10
@@ -109,6 +110,7 @@ class Testbed:
     folder: Path
     stack: ExitStack
     valkey: Valkey
+    valkey_pid: int
     rooms_api_port: int
     taken: list[int] = field(default_factory=list)
 
@@ -139,7 +141,7 @@ def testbed(folder: Path) -> Iterator[Testbed]:
     """Start a new Valkey and the stand-in."""
     with ExitStack() as stack:
         valkey = Valkey(find_valkey_server(), choose_port(None, []), folder)
-        stack.enter_context(
+        valkey_pid = stack.enter_context(
             running("valkey", machine.pinned(machine.LOAD_CORE, valkey.command()), folder, valkey.wait_until_ready)
         )
         mark_as_new(valkey.url)
@@ -152,7 +154,7 @@ def testbed(folder: Path) -> Iterator[Testbed]:
             ),
         )
         stack.enter_context(running("rooms-api-stand-in", stand_in, folder, partial(wait_for, port)))
-        yield Testbed(folder, stack, valkey, port, [valkey.port, port])
+        yield Testbed(folder, stack, valkey, valkey_pid, port, [valkey.port, port])
 
 
 # ----------------------------------------------------------------------------------------------------- each contender
@@ -317,6 +319,25 @@ STOCK_DEFLATE = Contender(
 )
 
 
+def original(mongo_url: str) -> Contender:
+    """The tutorial's chat in one process, with a database of its own. Nobody publishes to it from outside."""
+
+    def command(_testbed: Testbed, port: int, _control: int) -> list[str]:
+        database = _in_database(mongo_url, f"original_{port}")
+        environment = {"PORT": str(port), "MONGO_URL": database, "NODE_ENV": "production"}
+        return with_environment(environment, ["node", str(node_app(ORIGINAL))])
+
+    def message(_room: int) -> Message:
+        raise RuntimeError("messages reach the original by its own POST")
+
+    return Contender("original", "the original", 16, message, command)
+
+
+def _in_database(mongo_url: str, name: str) -> str:
+    address, _, options = mongo_url.partition("/?")
+    return f"{address}/{name}?{options}"
+
+
 def checkouts(folders: Sequence[Path]) -> list[Contender]:
     """Return the gateways of other checkouts, each run in its own checkout's environment."""
     return [_checkout(folder, number) for number, folder in enumerate(folders, start=1)]
@@ -342,6 +363,13 @@ def built(source: Path) -> Path:
         subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(made), str(source)], check=True)
         made.replace(program)
     return program
+
+
+def node_app(app: Path) -> Path:
+    """Return a Node.js program that has a folder of its own, with its packages installed."""
+    if not (app.parent / "node_modules").exists():
+        subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=app.parent, check=True)
+    return app
 
 
 def node_peer() -> Path:
