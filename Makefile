@@ -88,7 +88,7 @@ system:  ## install the system packages that tests and linters use (Debian and U
 clean:  ## remove the environment, caches and the data of the embedded cluster
 	@if [ -x $(BIN)/gifchat ]; then $(BIN)/gifchat down --data $(DATA); fi
 	rm -f services/realtime-gateway/src/gifchat_realtime_gateway/engine/_write_loop.*.so
-	rm -rf .venv $(DATA) faults/runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* node_modules tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules
+	rm -rf .venv $(DATA) faults/runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* node_modules tests/e2e/node_modules benchmarks/build benchmarks/peers/node_modules benchmarks/peers/original/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.created:
