@@ -1,1 +1,1 @@
-"""The microservice chassis: what every service process needs and no service is about."""
+"""The microservice chassis: code that every service process shares."""

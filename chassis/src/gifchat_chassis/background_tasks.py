@@ -1,4 +1,4 @@
-"""Background tasks of a service: run them while it serves, then cancel them and close what they used."""
+"""Run a service's background tasks while it serves, then cancel them and run its shutdown hooks."""
 
 import asyncio
 import os
@@ -20,9 +20,9 @@ _log = structlog.get_logger(__name__)
 async def background_tasks(
     tasks: Iterable[Task], shutdown_hooks: Sequence[ShutdownHook], failed: asyncio.Event
 ) -> AsyncIterator[None]:
-    """Run `tasks`, which never end by themselves; at the exit cancel them, then call `shutdown_hooks` in order.
+    """Run `tasks`, which should never end. On exit, cancel them, then call `shutdown_hooks` in order.
 
-    If a task ends all the same, the service is broken: this sets `failed` and stops the process with SIGTERM.
+    If a task does end, the service is broken: this function sets `failed` and stops the process with SIGTERM.
     Every hook runs, even if an earlier one raises; the last error is raised at the end.
     """
     stopping = False

@@ -1,4 +1,4 @@
-"""The client's address behind trusted proxies, and the part of it that rate limits count by."""
+"""Find the client's address behind trusted proxies, and the key that rate limits use for it."""
 
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -14,7 +14,7 @@ def trusted_networks(proxies: str) -> list[IPv4Network | IPv6Network]:
 
 
 class TrustedProxies:
-    """Finds the client's address in `X-Forwarded-For`, which only our own proxies are trusted to write."""
+    """Finds the client's address in `X-Forwarded-For`. Trusts only what our own proxies wrote there."""
 
     def __init__(self, proxies: str) -> None:
         """`proxies`: see `trusted_networks`."""
@@ -40,7 +40,7 @@ class TrustedProxies:
 
 
 def rate_limit_key(host: str) -> str:
-    """Return what rate limits count by: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the key for rate limits: an IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -1,10 +1,10 @@
-"""The bearer token with which services of this system prove themselves to one another."""
+"""The bearer token with which our services authenticate to each other."""
 
 import hmac
 
 
 class InternalToken:
-    """One token. Comparing takes the same time wherever the first difference is."""
+    """One token, compared in constant time."""
 
     def __init__(self, token: str) -> None:
         self.authorization = f"Bearer {token}"

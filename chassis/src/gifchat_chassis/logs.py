@@ -1,4 +1,4 @@
-"""Structured logs: one shape for all lines, those of the libraries included."""
+"""Structured logs: one format for all lines, including those of libraries."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ import structlog
 
 
 class _BestEffortStream:
-    """A stream for log lines. If a line cannot be written (a full disk, a closed pipe), it is lost, as in `logging`."""
+    """A stream for log lines. Drops a line that it cannot write (a full disk, a closed pipe), as `logging` does."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -24,7 +24,7 @@ class _BestEffortStream:
             self._file.flush()
 
 
-# structlog's own renderer makes an encoder for each line.
+# structlog's own renderer creates an encoder for each line.
 _encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
 
 
@@ -37,7 +37,7 @@ def _encode(_logger: object, _method: str, line: Any) -> bytes:
 
 
 def configure_logs(level: str, log_format: str, node_name: str) -> None:
-    """Send all logs to stdout, as JSON or for people. No line may hold a URL with its query."""
+    """Send all logs to stdout, as JSON or as readable text. Never log a URL with its query."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -52,7 +52,7 @@ def configure_logs(level: str, log_format: str, node_name: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
-    # Our own lines bypass `logging`, which costs four times as much: the gateway logs every client that connects.
+    # Our own lines bypass `logging`, which costs four times as much. Some lines are logged for every connection.
     structlog.configure(
         processors=[*shared, *last, _encode],
         logger_factory=structlog.BytesLoggerFactory(_BestEffortStream(sys.stdout.buffer)),  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The origin check: pages of other sites may neither open sockets nor change state."""
+"""The origin check: pages of other sites may not open sockets or change state."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 

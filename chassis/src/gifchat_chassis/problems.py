@@ -14,7 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 def problem_body(code: ErrorCode, language: Language, path: str, detail: str | None = None) -> dict[str, Any]:
-    """Return the members of the document for `code`; `detail` is the code's text if nothing else is known."""
+    """Return the members of the document for `code`; `detail` defaults to the code's text."""
     text = code.text(language)
     return {
         "type": f"urn:gifchat:error:{code.code}",

@@ -1,4 +1,4 @@
-"""Connections to Redis: the pool, its timeouts, and how a lost connection shows."""
+"""Connections to Redis: the pool, its timeouts, and the error for a lost connection."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,9 +13,9 @@ TIMEOUT_S = 1.0
 
 
 def redis_client(url: str, *, max_connections: int) -> Redis:
-    """Return a client; it connects when it is used.
+    """Return a client that connects on first use.
 
-    A person waits for each command, so a stale connection costs one more attempt, and there is no other retry.
+    It retries once, in case a pooled connection was stale. More retries would keep a user waiting.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -32,7 +32,7 @@ def redis_client(url: str, *, max_connections: int) -> Redis:
 def telling_loss(base: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return `base` with redis-py's `ConnectionError` for a write on a closed transport.
 
-    uvloop raises `RuntimeError` there, which neither redis-py's retries nor the adapters take for a lost connection.
+    uvloop raises `RuntimeError` there. Neither redis-py nor our adapters recognise that as a lost connection.
     """
 
     class TellingConnection(base):  # type: ignore[misc, valid-type]

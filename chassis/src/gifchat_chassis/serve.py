@@ -18,7 +18,7 @@ from gifchat_chassis.logs import configure_logs
 from gifchat_chassis.settings import AnySettings, ServiceSettings, load_settings
 
 BACKLOG = 4_096
-"""Connections that the kernel accepts before the process does."""
+"""Connections that the kernel queues until the process accepts them."""
 _log = structlog.get_logger(__name__)
 
 
@@ -55,7 +55,7 @@ async def serve(
         uvicorn.Config(
             app,
             proxy_headers=True,
-            # As networks, because uvicorn ignores `10.0.0.1/8`, which has host bits set.
+            # Normalize the networks, because uvicorn ignores those with host bits set, such as `10.0.0.1/8`.
             forwarded_allow_ips=[str(network) for network in trusted_networks(settings.forwarded_allow_ips)],
             access_log=False,
             log_config=None,
@@ -98,7 +98,7 @@ def run_service(
     If the address is not available, the exit code is 1; for invalid settings see `load_settings`.
     """
     settings = load_settings(name, read_settings)
-    # Before the event loop handles signals, SIGTERM ends the process: a requested stop is not a failure.
+    # Until the event loop handles signals, SIGTERM exits with 0, because a requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
     try:

@@ -1,4 +1,4 @@
-"""Signed tokens, the session cookie first of all: one set of secrets, and a salt for each purpose."""
+"""The session cookie and other signed tokens. They share the secrets, and each purpose has its own salt."""
 
 import hmac
 import json
@@ -16,7 +16,7 @@ _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class _Hmac(SigningAlgorithm):
-    """HMAC-SHA256 that copies a state made once for each key: `hmac.digest` looks its parts up in each call."""
+    """HMAC-SHA256 with one cached state per key, which is faster than calling `hmac.digest`."""
 
     def __init__(self) -> None:
         self._keyed: dict[bytes, hmac.HMAC] = {}
@@ -32,15 +32,15 @@ class _Hmac(SigningAlgorithm):
 
 
 class TokenSigner(URLSafeTimedSerializer):
-    """Signs and reads the tokens of one purpose; all services read them alike.
+    """Signs and reads tokens for one purpose, in the same way in every service.
 
-    For each token itsdangerous would make a signer, derive its key, and try to compress a payload too short for that.
-    A gateway reads one token and writes one for each join.
+    For each token, itsdangerous would create a signer, derive its key, and try to compress a short payload.
+    That is too slow for gateways, which read and write a token for each join.
     """
 
     def __init__(self, session_secrets: Sequence[str], salt: str) -> None:
         """The last of `session_secrets` signs; all of them verify."""
-        # What `key_derivation="hmac"` derives from them.
+        # The same keys that `key_derivation="hmac"` would derive.
         derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
         super().__init__(derived)
         self._signer = TimestampSigner(derived, salt=salt, key_derivation="none", algorithm=_Hmac())

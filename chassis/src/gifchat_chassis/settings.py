@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
     node_name: NodeName
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Minimum log level.")
     log_format: Literal["console", "json"] = Field(
-        default="json", description="`json` writes one JSON object per line, `console` lines for people."
+        default="json", description="`json` writes one JSON object per line; `console` writes readable text."
     )
     environment: Literal["development", "production"] = Field(
         default="development", description="In production the service refuses to start with a default secret."

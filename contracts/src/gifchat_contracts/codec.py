@@ -88,7 +88,7 @@ _KINDS = {int(kind): (kind, kind.positioned) for kind in Kind}
 
 
 class BadFrameError(ValueError):
-    """Undecodable frame: the bytes are not a frame of a version that this code reads."""
+    """Undecodable frame: the bytes are malformed, or in a version that this code does not know."""
 
 
 def encode(frame: Frame) -> bytes:

@@ -1,4 +1,4 @@
-"""A user's public identity: an id and a colour, both derived one way from the session id.
+"""A user's public identity: an id and a colour, both irreversibly derived from the session id.
 
 The session id is the secret in the signed cookie. It never leaves the services.
 """

@@ -9,16 +9,16 @@ RoomId = NewType("RoomId", str)
 """24 lower-case hex digits: the text form of a MongoDB ObjectId, as in the original's URLs."""
 
 UserId = NewType("UserId", str)
-"""24 lower-case hex digits, derived one way from the session id (see `identity.user_id_of`)."""
+"""24 lower-case hex digits, irreversibly derived from the session id (see `identity.user_id_of`)."""
 
 NodeId = NewType("NodeId", str)
 """One running gateway process. The id is new at each start, so a restarted node never inherits old seats."""
 
 Epoch = NewType("Epoch", str)
-"""16 lower-case hex digits: the identity of a room's numbering."""
+"""16 lower-case hex digits that identify one numbering of a room's log."""
 
 Pid = NewType("Pid", str)
-"""A session's private id, in Socket.IO's word: 20 characters. A client that knows it can restore the session."""
+"""A session's private id (Socket.IO's `pid`): 20 characters. A client that knows it can restore the session."""
 
 GifId = NewType("GifId", str)
 """64 lower-case hex digits: the SHA-256 of the stored bytes."""

@@ -51,14 +51,14 @@ def room_of_channel(channel: str) -> RoomId | None:
 
 
 def generation(partition: int) -> str:
-    """String: until when the partition is recovering, in milliseconds of Redis time. Missing: Redis restarted empty."""
+    """String: when the partition's recovery ends, in milliseconds of Redis time. Missing: Redis restarted empty."""
     return f"{partition_prefix(partition)}generation"
 
 
 def server(partition: int) -> str:
-    """String: `<run id>|<milliseconds of Redis time>`, the server that has the partition and since when.
+    """String: `<run id>|<milliseconds of Redis time>`: the server that has the partition, and when it took over.
 
-    If another server has the partition now, it may lack the last seats, so the partition recovers.
+    A server that takes over may lack the last seats, so the partition recovers.
     """
     return f"{partition_prefix(partition)}server"
 

@@ -1,4 +1,4 @@
-"""The languages that people can choose, and which of them a request asks for.
+"""The supported languages, and the choice of one for a request.
 
 To add a language, add its tag to `Language`, its error texts as `texts/<tag>.py`, and its page texts as
 `services/web/src/gifchat_web/i18n/<tag>.json`.
@@ -12,16 +12,16 @@ Language = Literal["en", "ko"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
 DEFAULT_LANGUAGE: Final[Language] = "en"
-"""The language for requests that ask for none of ours."""
+"""The language for requests that ask for no supported language."""
 
 
 def is_language(value: object) -> TypeGuard[Language]:
-    """Whether `value` is the tag of a language that we have."""
+    """Whether `value` is the tag of a supported language."""
     return value in LANGUAGES
 
 
 def language_of(accept_language: str | None) -> Language:
-    """Return the language of ours that an `Accept-Language` header prefers (RFC 9110, 12.5.4), or the default."""
+    """Return the supported language that `Accept-Language` prefers (RFC 9110, 12.5.4), or the default."""
     best, best_weight = DEFAULT_LANGUAGE, 0.0
     for part in (accept_language or "").split(","):
         tag, _, parameters = part.strip().partition(";")

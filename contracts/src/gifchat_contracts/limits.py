@@ -39,9 +39,9 @@ LEASE_TTL_S = 10.0
 LEASE_RENEW_S = 3.0
 SEAT_GRACE_S = 10.0
 READMISSION_S = 1.5
-"""The last part of a recovery: nodes whose leases expired get their seats back before new users can take them."""
+"""The last part of a recovery, in which nodes with expired leases get seats back before new users are admitted."""
 RECOVERING_S = LEASE_TTL_S + 1.0 + READMISSION_S
 """How long new users cannot enter after Redis restarted empty.
 
-During a lease and a margin, nodes with valid leases register their seats. `READMISSION_S` follows.
+For one lease and a margin, nodes with valid leases register their seats. Then `READMISSION_S` begins.
 """

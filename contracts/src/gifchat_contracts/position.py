@@ -1,4 +1,4 @@
-"""A position, which says how far a reader has got in a room: (epoch, seq)."""
+"""A position: how far a reader has read in a room, as (epoch, seq)."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -6,7 +6,7 @@ from typing import Self
 from gifchat_contracts.ids import Epoch, is_epoch
 
 MAX_SEQ = 2**53 - 1
-"""The largest integer up to which JavaScript counts exactly."""
+"""JavaScript's `Number.MAX_SAFE_INTEGER`."""
 
 
 @dataclass(frozen=True, slots=True)
