@@ -1,1 +1,1 @@
-"""Rooms, messages, GIFs and moderation: the REST service that alone writes to MongoDB."""
+"""Rooms, messages, GIFs and moderation over REST. Only this service writes to MongoDB."""

@@ -29,7 +29,7 @@ def mongo_client(url: str) -> AsyncMongoClient[Document]:
 
 
 def majority_database(client: AsyncMongoClient[Document], name: str) -> AsyncDatabase[Document]:
-    """Return the database with reads of what a majority has, and writes that a majority has journaled."""
+    """Return the database with majority reads, and with writes journaled on a majority."""
     return client.get_database(
         name, read_concern=ReadConcern("majority"), write_concern=WriteConcern(w="majority", j=True)
     )

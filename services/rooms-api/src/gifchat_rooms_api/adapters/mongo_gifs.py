@@ -76,7 +76,7 @@ class MongoGifs:
     async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
         """See `ports.Gifs`.
 
-        Marking shown GIFs as used means that each is looked up only once per lifetime of an unused GIF.
+        Marks GIFs that a message shows as used, so that the next sweeps do not look them up again.
         """
         pipeline: list[Document] = [
             {"$match": {"last_used_at": {"$lt": unused_since}}},

@@ -71,7 +71,7 @@ class RedisPublisher:
                 backoff_s = FIRST_BACKOFF_S
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        """Publish `batch`; return the frames from the first one on that Redis refused."""
+        """Publish `batch`; return the first frame that Redis refused and all later ones."""
         pipeline = self._redis.pipeline(transaction=False)
         for channel, data in batch:
             pipeline.execute_command("SPUBLISH", channel, data)

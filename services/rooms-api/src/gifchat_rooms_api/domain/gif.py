@@ -16,7 +16,7 @@ STILL_MAX_SIDE = 480
 """The longer side of the still first frame, in pixels."""
 
 IN_FLIGHT_MAX = timedelta(minutes=1)
-"""Upper bound on the time from the first to the last write of an upload or a post. Sweeps spare what is younger."""
+"""Upper bound on the time from the first to the last write of an upload or a post. Sweeps skip anything younger."""
 
 
 class Format(Enum):
@@ -42,7 +42,7 @@ class Picture:
     height: int
     frames: int
     orientation: int
-    """1–8 as in EXIF. Other than 1, the picture must be rotated, because its EXIF data is removed."""
+    """1–8 as in EXIF. Unless it is 1, the picture must be rotated, because its EXIF data is removed."""
     data: bytes
 
 

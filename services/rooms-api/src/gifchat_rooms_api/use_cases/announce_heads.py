@@ -1,6 +1,6 @@
 """Announce the heads of recently active rooms to the gateways, every second.
 
-A gateway notices a lost event when the next one of the room arrives. A room's last event has no next one, so the
+A gateway notices a lost event when the next one of the room arrives. No event follows a room's last one, so the
 announced head reveals its loss. Active rooms are found in the log by time. This includes entries of a replica that
 died after its commit and before its publish.
 """
@@ -22,7 +22,7 @@ PERIOD_S = 1.0
 LEASE_S = 2.0
 """After it, another replica takes over."""
 ACTIVE_FOR = timedelta(seconds=30)
-"""How long a room's head is announced after its last entry. No gateway is cut off for longer without noticing."""
+"""How long a room's head is announced after its last entry. A gateway that is cut off for longer notices by itself."""
 OVERLAP = timedelta(seconds=15)
 """An entry gets its time before a majority has it, from a clock that may differ from ours."""
 

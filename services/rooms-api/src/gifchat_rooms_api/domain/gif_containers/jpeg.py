@@ -23,8 +23,8 @@ _END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 def walk(data: bytes) -> Walked:
     """Measure a JPEG and drop EXIF, XMP, comments, thumbnails, and any bytes after the end of the image.
 
-    A process that browsers do not show (lossless, arithmetic, hierarchical) is broken.
-    More than `MAX_SCANS` scans are too many pixels.
+    A process that browsers do not show (lossless, arithmetic, hierarchical) counts as broken.
+    More than `MAX_SCANS` scans count as too many pixels.
     """
     cursor = Cursor(data, len(_START_OF_IMAGE))
     clean = bytearray(_START_OF_IMAGE)
