@@ -47,13 +47,13 @@ class RoomsApi(Protocol):
         """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""
 
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
-        """Ask whether the caller may enter now, in the order: no such room, password, full.
+        """Ask whether the caller may enter now. The checks run in this order: the room exists, password, free seat.
 
         After the right password rooms-api lets this session in without one for twelve hours.
         """
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
-        """Post a text once, even if a try fails. Return when it is stored."""
+        """Post a text exactly once, even if an attempt fails. Return when it is stored."""
 
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
@@ -61,4 +61,4 @@ class RoomsApi(Protocol):
         """Stream a multipart body to rooms-api as it arrives. The file is in the field `gif`."""
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
-        """Post an uploaded GIF once, even if a try fails. Return when it is stored."""
+        """Post an uploaded GIF exactly once, even if an attempt fails. Return when it is stored."""

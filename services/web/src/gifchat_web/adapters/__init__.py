@@ -1,1 +1,1 @@
-"""The ports, implemented with a technology each."""
+"""The ports, implemented over HTTP."""

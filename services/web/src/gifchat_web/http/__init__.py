@@ -1,1 +1,1 @@
-"""The routes and what wraps them: pages, forms, the session, static files and headers."""
+"""The routes and middleware: pages, forms, the session, static files and headers."""

@@ -1,4 +1,4 @@
-"""Reads from a request who asks, and about which room."""
+"""Reads the caller and the room id from a request."""
 
 from starlette.requests import Request
 
@@ -10,7 +10,7 @@ from gifchat_web.ports import Caller
 
 
 def caller_of(request: Request) -> Caller:
-    """Return the user on whose behalf rooms-api is asked."""
+    """Return the user on whose behalf we call rooms-api."""
     address = request.client.host if request.client else ""
     return Caller(request.state.session.cookie, address, language_for(request))
 

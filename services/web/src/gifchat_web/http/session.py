@@ -1,4 +1,4 @@
-"""`/api/v1/session`, the one route of the API that web answers, because web issues the sessions."""
+"""`/api/v1/session`, the only API route that web answers, because web issues the sessions."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from gifchat_web.http.session_cookies import Session
 
 
 def session_router() -> APIRouter:
-    """Build the route that tells clients without a page who they are."""
+    """Build the route that tells API clients who they are."""
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/api/v1/session", methods=["GET", "POST"])

@@ -75,7 +75,7 @@ class Sessions:
         if scope["type"] != "http" or scope["path"].startswith(self._without):
             await self._app(scope, receive, send)
             return
-        # Read as rooms-api and the gateways read it, whatever else the header holds.
+        # Parse it like rooms-api and the gateways do, even if the rest of the header is malformed.
         cookies = cookie_parser("; ".join(Headers(scope=scope).getlist("cookie")))
         session = self._cookies.read(cookies.get(SESSION_COOKIE)) or self._cookies.issue()
         scope.setdefault("state", {})["session"] = session

@@ -18,10 +18,10 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class HashedFiles(StaticFiles):
-    """Serves a folder, and files that were made at the start. Browsers keep a file if its URL has the current hash."""
+    """Serves a folder and files generated at startup. Browsers cache a file if its URL has the current hash."""
 
     def __init__(self, folder: Path = FOLDER, made: Mapping[str, bytes] | None = None) -> None:
-        """`made` are the contents of JSON files by path."""
+        """`made`: contents of the generated JSON files, by path."""
         super().__init__(directory=folder)
         self._made = made or {}
         self.version = _hash_of(folder, self._made)
@@ -33,11 +33,11 @@ class HashedFiles(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
-        """Return the file, or 304, and for how long browsers may keep it."""
+        """Return the file, or 304, with its cache lifetime."""
         return self._kept(super().file_response(full_path, stat_result, scope, status_code), scope)
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return the answer for a path: a file that was made, or one of the folder."""
+        """Return the answer for a path: a generated file, or one from the folder."""
         if path in self._made and scope["method"] in ("GET", "HEAD"):
             return self._kept(Response(self._made[path], media_type="application/json"), scope)
         return await super().get_response(path, scope)

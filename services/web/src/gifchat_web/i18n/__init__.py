@@ -24,7 +24,7 @@ def script_file(language: Language) -> str:
 
 
 def script_files() -> dict[str, bytes]:
-    """Return those files by path. Each holds the texts of the pages and of the errors in one language."""
+    """Return the scripts' text files by path. Each holds the page texts and error texts of one language."""
     return {
         script_file(language): json.dumps(
             {"texts": dict(catalogue(language)), "errors": dict(ERROR_TEXTS[language])},
