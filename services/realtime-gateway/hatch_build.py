@@ -1,4 +1,4 @@
-"""Builds the write loop in C if there is a compiler, and copies the siblings into the wheel.
+"""Builds the write loop in C if there is a compiler, and copies the sibling packages into the wheel.
 
 Without a compiler the gateway uses its write loop in Python.
 """

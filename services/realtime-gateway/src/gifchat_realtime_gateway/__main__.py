@@ -14,14 +14,14 @@ GRACEFUL_S = 5
 GC_THRESHOLD = 50_000
 """New objects that trigger a search for garbage cycles (Python's default is 700).
 
-Each connection keeps some dozens of objects. With the default, a storm of joins would scan them again and again. At
+Each connection keeps dozens of objects. With the default, a burst of joins would scan them repeatedly. At
 3,000 connections that takes a fifth of a join's CPU time.
 """
 
 
 async def _serve(settings: Settings) -> int:
     gateway = create_gateway(settings)
-    # Objects that exist now stay, so the collector need not scan them again.
+    # Existing objects live until exit, so the collector need not scan them again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)

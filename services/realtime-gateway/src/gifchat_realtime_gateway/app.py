@@ -198,7 +198,7 @@ def create_gateway(settings: Settings) -> Gateway:
         *admin_routes(drain_all, drain.shed, settings.internal_token),
     ]
     routes = [
-        # Relayed requests are the engine's, and as frequent as polling: no middleware for them.
+        # Relayed requests bypass the middleware, because they are as frequent as polls.
         Route(RELAY_PATH, server.eio.polling),
         websocket_demo.route(),
         Mount("/", routes=plain_routes, middleware=[Middleware(RequestMetrics, service="realtime-gateway")]),

@@ -160,7 +160,7 @@ class FeedUnavailableError(Exception):
 
 
 class FeedListener(Protocol):
-    """What a feed calls. Neither method blocks or raises."""
+    """Callbacks of a feed. Neither method blocks or raises."""
 
     def on_data(self, channel: str, data: bytes) -> None:
         """Take one published message."""
@@ -254,7 +254,7 @@ class Signatures(Protocol):
 
 
 class Sockets(Protocol):
-    """Writes to the clients of this node. Never blocks, never raises. Skips clients that have gone."""
+    """Writes to the clients of this node. Never blocks, never raises. Skips disconnected clients."""
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
         """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""

@@ -1,1 +1,1 @@
-"""The ports on their technologies."""
+"""The ports, implemented on Redis, rooms-api and signed tokens."""

@@ -1,7 +1,7 @@
 """Subscribe to channels over a connection of our own, with sharded pub/sub.
 
-redis-py's PubSub reconnects silently and waits without a deadline. This feed sends a PING after a silence and gives the
-connection up if no answer comes. It tells its listener about each new connection, because messages were lost.
+redis-py's PubSub reconnects silently and waits without a deadline. This feed sends a PING after a silence, and
+reconnects if no answer comes. It tells its listener about each new connection, because messages may have been lost.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError
 LOOK_EVERY_S = 0.25
 PING_AFTER_S = 1.5
 DEAD_AFTER_S = 4.0
-"""A silent partition shows within 5 s."""
+"""The feed detects a silent network partition within 5 s."""
 SUBSCRIBE_TIMEOUT_S = 3.0
 MIN_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
-"""Members receive events again within 2 s of Redis' return: one to reconnect, one to read what was missed."""
+"""Members get events again within 2 s after Redis is back: 1 s to reconnect, 1 s to read missed events."""
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +88,7 @@ class RedisFeed:
             self._connection.send("SUNSUBSCRIBE", channel)
 
     def restart(self) -> None:
-        """Drop the connection and make a new one, because this one is deaf."""
+        """Drop the connection and open a new one, because this one delivers nothing."""
         if self._connection is not None:
             self._connection.fail("given up")
 

@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 
 
 class RedisLink(asyncio.Protocol):
-    """A TCP link in RESP 2 that hands on every reply in the turn of the event loop that read it.
+    """A RESP 2 link over TCP. It passes on each reply in the same event loop turn that read it.
 
     In redis-py each reply passes through a stream, a task and a timeout. That costs three times as much as everything
     else that a gateway does with the reply.
@@ -25,7 +25,7 @@ class RedisLink(asyncio.Protocol):
         self.heard_at_s = clock()
         """When the last bytes arrived."""
         self.lost: asyncio.Future[OSError] = asyncio.get_running_loop().create_future()
-        """Done with the reason when the link is lost."""
+        """Resolves to the reason when the link is lost."""
 
     def send(self, *command: str | bytes | int) -> None:
         """Send a command; a no-op on a lost link."""
@@ -33,7 +33,7 @@ class RedisLink(asyncio.Protocol):
             self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stub allows one word
 
     def fail(self, why: str) -> None:
-        """Give the link up. Replies that still arrive are dropped."""
+        """Close the link. Later replies are dropped."""
         if not self.lost.done():
             self.lost.set_result(OSError(why))
         if self._transport is not None:
@@ -48,7 +48,7 @@ class RedisLink(asyncio.Protocol):
         replies = self._replies
         try:
             replies.feed(data)
-            # False: the rest of a reply is still to come. RESP 2 has no booleans.
+            # hiredis returns False for an incomplete reply. RESP 2 has no booleans.
             while (reply := replies.gets()) is not False and not self.lost.done():
                 self.on_reply(reply)
         except hiredis.ProtocolError as error:
@@ -104,5 +104,5 @@ def _introduction(like: AbstractConnection) -> Iterable[tuple[str, ...]]:
         yield ("AUTH", like.username, like.password) if like.username else ("AUTH", like.password)
     if like.db:
         yield ("SELECT", str(like.db))
-    # The link sends commands only after the server has answered: a server that can read but not answer would run them.
+    # Wait for an answer before sending commands: a server whose replies are lost would still run them.
     yield ("PING",)

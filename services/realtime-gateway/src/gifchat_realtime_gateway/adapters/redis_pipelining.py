@@ -1,6 +1,6 @@
 """Pipelining: send commands over one connection without waiting for earlier replies.
 
-redis-py uses one connection per command, or one pipeline for commands that are known together. A storm of joins fits
+redis-py uses one connection per command, or one pipeline for commands that are known together. A burst of joins fits
 neither: it is hundreds of scripts from unrelated callers.
 """
 
@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from gifchat_realtime_gateway.adapters.redis_link import RedisLink, connect
 
 MAX_IN_FLIGHT = 256
-"""More commands wait. A script takes about 50 µs, and a long queue would look like a silent server."""
+"""Further commands wait. A script takes about 50 µs, and a long queue would look like a silent server."""
 TIMEOUT_S = 1.0
 
 Word = str | bytes | int
@@ -42,7 +42,7 @@ class Pipelining:
         """Send a command and return the reply, as hiredis reads it.
 
         The command may still run after the caller was cancelled. If the connection breaks before the reply, the command
-        is sent again. With `once` it is not, because it must not run twice.
+        is sent again. With `once` it is not sent again, because it must not run twice.
 
         Raises:
             RedisError: the server refuses the command, is down, or does not answer within `TIMEOUT_S`.

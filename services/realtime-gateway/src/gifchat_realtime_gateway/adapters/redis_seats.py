@@ -31,7 +31,7 @@ USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
 """An older ticket is refused as expired anyway. The extra seconds allow for clocks that differ."""
 
 MAX_CONCURRENT_CALLS = 32
-"""More calls wait. An exhausted connection pool raises, and a storm of joins must not look like a fault."""
+"""Further calls wait. Otherwise a burst of joins would exhaust the connection pool, which then raises errors."""
 
 Seat = tuple[RoomId, UserId]
 
@@ -58,7 +58,7 @@ class _Turn:
     __slots__ = ("_lock", "_seat", "_turns", "_unsettled", "_users")
 
     def __init__(self, seat: Seat, turns: "dict[Seat, _Turn]", unsettled: set[Seat]) -> None:
-        """The turn is in `turns` while somebody has it or waits for it."""
+        """The turn is in `turns` while a caller holds it or waits for it."""
         self._seat = seat
         self._turns = turns
         self._unsettled = unsettled
@@ -124,7 +124,7 @@ class RedisSeats:
         )
         self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._pipelining = Pipelining(redis)
-        # A joining crowd asks for the same keys again and again.
+        # A burst of joins asks for the same keys repeatedly.
         self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()

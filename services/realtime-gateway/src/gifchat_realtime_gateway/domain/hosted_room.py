@@ -24,7 +24,7 @@ class Deliver(NamedTuple):
 
 
 class Outcome(Enum):
-    """What else can happen to a frame."""
+    """Why a frame is not delivered now."""
 
     DUPLICATE = auto()
     """The frame was delivered before or is held."""
@@ -88,7 +88,7 @@ class Group(Protocol):
     def add(self, sid: str) -> None:
         """Add a session; a no-op if it is not connected.
 
-        A session that is in the group already starts anew. It does not receive events that are queued.
+        A session that is already in the group is added again. It does not receive queued events.
         """
 
     def discard(self, sid: str) -> None:

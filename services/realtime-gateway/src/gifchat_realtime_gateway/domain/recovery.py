@@ -112,7 +112,7 @@ class Wanting(Enum):
 
 
 def recover(ring: Ring, at: Position, seen: Position | None) -> Recovered | Newest | Wanting:
-    """Return what a client gets that has seen everything up to `seen` (None: nothing), of a room at `at`."""
+    """Return the events for a client that has seen everything up to `seen` (None: nothing). The room is at `at`."""
     if seen is None or seen.epoch != at.epoch:
         return Newest(ring.newest(limits.RECENT_ON_JOIN))
     if seen.seq > at.seq:

@@ -13,7 +13,7 @@ from gifchat_realtime_gateway.domain.session import Session
 
 
 class Forever(Enum):
-    """The end of a ban that does not end."""
+    """The end of a permanent ban."""
 
     FOREVER = "forever"
 
@@ -23,7 +23,7 @@ FOREVER: Final = Forever.FOREVER
 
 @dataclass(frozen=True, slots=True)
 class RoomRecord:
-    """The hosting record: a room as rooms-api has it, and who may be in it."""
+    """The hosting record: a room and its bans and kicks, as stored by rooms-api."""
 
     room: RoomPayload
     epoch: Epoch

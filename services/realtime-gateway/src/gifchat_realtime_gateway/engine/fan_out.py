@@ -80,7 +80,7 @@ class _ChunkedFlush(NamedTuple):
 
     batch: _Batch
     done: Collection[Connection]
-    """Members that get a part of the batch only, and already got it."""
+    """Members that get only a part of the batch and already have it."""
     membership_version: int
     """The group's version when the flush began."""
 
@@ -120,7 +120,7 @@ class Group:
             self._late_joiners[connection] = len(self._packets)
 
     def discard(self, connection: Connection) -> None:
-        """Remove a member; a no-op if it is none. It gets no more packets, not even pending ones."""
+        """Remove a member; a no-op if it is not one. It gets no more packets, not even pending ones."""
         if self._members.pop(connection, None) is not None:
             self._membership_version += 1
         self._late_joiners.pop(connection, None)

@@ -184,15 +184,15 @@ class Handshake:
         return Refusal.with_problem(errors.INTERNAL_ONLY, RELAY_PATH)
 
     def serves(self, request: Request) -> bool:
-        """Whether the engine serves the path: its own and all below it, like the published server, or the relay's."""
+        """Whether the engine serves the path: the relay's, or its own with all subpaths, like the published server."""
         return f"{request.path}/".startswith(self._path) or request.path == RELAY_PATH
 
     def origin_allowed(self, origins: Sequence[str]) -> bool:
-        """Whether a page may connect whose request has these `Origin` headers."""
+        """Whether a request with these `Origin` headers may connect."""
         return origin_allowed(origins, self._allowed_origins)
 
     def refuse_while_draining(self) -> Refusal | None:
-        """Return a 503 while this node drains, at which nginx tries the next node; otherwise None."""
+        """Return a 503 while this node drains, so that nginx tries the next node; otherwise None."""
         if not self.options.draining():
             return None
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})

@@ -21,7 +21,7 @@ from gifchat_realtime_gateway.engine.sid import tag_of
 from gifchat_realtime_gateway.engine.splice import Side
 
 RELAY_PATH: Final = "/internal/v1/engine.io/"
-"""Path of relayed requests. The first door answers 404 to everything below `/internal`."""
+"""Path of relayed requests. nginx answers 404 to everything below `/internal`."""
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 4.0
 """Shorter than the 5 s after which uvicorn closes idle connections, so no request is sent on a closing one."""

@@ -1,6 +1,6 @@
 """Engine.IO session ids (`sid`): random, and on a node with peers prefixed with the node's tag.
 
-Any node reads from the tag which node holds the session. The tag is a digest of the node id, which is new at each
+The tag tells every node which node holds the session. The tag is a digest of the node id, which is new at each
 start. So it reveals no address, and a restarted node has another tag.
 """
 

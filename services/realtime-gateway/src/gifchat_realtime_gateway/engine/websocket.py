@@ -25,7 +25,7 @@ _MAX_CONTROL_BYTES: Final = 125
 _MIN_DEFLATE_BYTES: Final = 64
 """Bytes. Shorter messages hardly shrink."""
 _MAX_INFLATED_PER_TURN: Final = 256 * 1024
-"""Bytes that may be decompressed before the loop's next turn: as much as one read gives of plain messages."""
+"""Bytes that may be decompressed in one loop turn: as much as one read returns without compression."""
 
 
 class Opcode(IntEnum):

@@ -12,7 +12,7 @@
 #define NOT_WRITABLE (-1)
 #define BROKEN (-2)
 
-/* In a large room the loop waits for memory as much as for the kernel. So the loop needs one field of a connection only,
+/* In a large room, cache misses cost as much time as system calls. So the loop reads only one field of a connection,
    and prefetches it this many connections ahead. */
 #define PREFETCH_DISTANCE 4
 

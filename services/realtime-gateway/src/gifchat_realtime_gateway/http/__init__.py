@@ -1,1 +1,1 @@
-"""HTTP: probes, numbers, and the plain WebSocket."""
+"""HTTP: routes for operators, the client bundle, and the plain WebSocket."""

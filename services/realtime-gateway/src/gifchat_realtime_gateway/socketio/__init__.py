@@ -1,1 +1,1 @@
-"""Socket.IO: the edge that clients talk to."""
+"""Socket.IO: the namespaces and events that clients use."""

@@ -1,4 +1,4 @@
-"""Every use of python-socketio's insides. All other modules use its public API. Its types are in `stubs/socketio/`.
+"""Every use of python-socketio's internals. All other modules use its public API. Its types are in `stubs/socketio/`.
 
 `test_overrides.py` fails when an installed release no longer calls what is overridden here, or changes its parameters.
 """
@@ -37,7 +37,7 @@ RESERVED_EVENTS = frozenset(
 )
 """Event names that clients may not send, as in the published server. They would call the connection's own handlers."""
 GOODBYE = "client namespace disconnect"
-"""Why a session ended whose client left the namespace, in the published server's words."""
+"""The published server's reason for a session that ends because its client left the namespace."""
 _OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
 _NO_SESSIONS: Mapping[str, str] = {}
@@ -46,7 +46,7 @@ _log = structlog.get_logger(__name__)
 
 
 class _Json:
-    """What packets are encoded with. `json.dumps` would make an encoder for each packet."""
+    """Encodes the JSON of packets. `json.dumps` would create an encoder for each packet."""
 
     @staticmethod
     def dumps(data: Any, separators: tuple[str, str]) -> str:  # noqa: ARG004 - python-socketio passes what we use
@@ -55,7 +55,7 @@ class _Json:
 
 
 class Packet(LibraryPacket):
-    """A Socket.IO packet that reads what clients send by the rules of the protocol.
+    """A Socket.IO packet that accepts only what the protocol allows clients to send.
 
     Raises:
         ValueError: the client may not send this packet.
@@ -189,7 +189,7 @@ class ChatServer(AsyncServer):
         try:
             return await _called(handler, *arguments)
         except Exception:
-            # The boundary of a namespace: the session ends all the same, and the other namespaces learn of it.
+            # The boundary of a namespace: the session ends anyway, and the other namespaces are told.
             _log.exception("disconnect_handler_failed", namespace=namespace)
 
     async def _send_packet(self, eio_sid: str, pkt: Packet) -> None:
@@ -283,7 +283,7 @@ class ChatServer(AsyncServer):
 
 
 async def _called(handler: EventHandler, *arguments: Any) -> Any:
-    """Return what the handler returns, or None if something that it awaited was cancelled, but not its own task."""
+    """Return the handler's result. None if something that it awaited was cancelled, but not the current task."""
     try:
         return await handler(*arguments)
     except asyncio.CancelledError:

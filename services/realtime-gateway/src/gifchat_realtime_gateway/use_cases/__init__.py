@@ -1,1 +1,1 @@
-"""What the gateway does, on ports."""
+"""The use cases of the gateway, on top of the ports."""

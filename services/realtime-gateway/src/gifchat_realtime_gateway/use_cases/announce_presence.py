@@ -70,7 +70,7 @@ class AnnouncePresence:
             await self.flush()
 
     def _one_by_one(self, room_id: RoomId, occupancy: int) -> bool:
-        """Whether to announce a change at once. Not while an older, merged change of the room waits to be sent."""
+        """Whether to announce a change at once. False while an older, merged change of the room waits to be sent."""
         return tier_of(occupancy) is Tier.ONE_BY_ONE and room_id not in self._presence
 
     async def _publish_presence(self, payload: PresencePayload) -> bool:

@@ -14,7 +14,7 @@ from gifchat_realtime_gateway.ports import Publisher, PublishFailedError
 
 PERIOD_S = 1.0
 DEAF_AFTER_S = 3.5
-"""With one more period, deafness shows within 5 s, also on a busy node."""
+"""Plus one period, so a deaf node is detected within 5 s, even if it is busy."""
 
 _log = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ class Canary:
         """Whether the canary's frames stopped coming back."""
 
     def heard(self) -> None:
-        """Take note that a frame came back."""
+        """Record that a frame came back."""
         self._heard_at_s = self._clock()
         self.deaf = False
 
     async def sing(self, on_deaf: Callable[[], None]) -> None:
-        """Publish once. A frame that Redis did not accept does not count: the node is not deaf then."""
+        """Publish once. A frame that Redis rejects does not count, because it cannot come back."""
         try:
             await self._publisher.publish(self.channel, Frame(Kind.CANARY, b""))
         except PublishFailedError:

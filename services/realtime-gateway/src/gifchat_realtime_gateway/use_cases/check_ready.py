@@ -9,7 +9,7 @@ Status = Literal["ok", "draining", "deaf", "recovering"]
 
 
 class CheckReady:
-    """A node is ready while it hears its channels, does not drain, and can admit users.
+    """A node is ready if its subscriptions work, it is not draining, and it can admit users.
 
     A node that starts with an empty Redis cannot admit users for a while. A node that was ready once stays ready if
     Redis restarts empty: moving its clients would not help them.

@@ -69,7 +69,7 @@ class DrainNode:
         connections = list(self._connections.connections())
         random.shuffle(connections)
         await self._move(connections)
-        # Clients that were let in before the drain began may have connected after the list was made.
+        # Clients accepted before the drain began may have connected after the list was made.
         await asyncio.gather(*map(self._connections.close_connection, self._connections.connections()))
         try:
             await self._seats.release_node()

@@ -64,7 +64,7 @@ class EvictSessions:
             await self.announce.left(room.room_id, who, departure.occupancy)
 
     async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
-        """End the sessions of banned and kicked users. The event that said so may have been lost."""
+        """End the sessions of banned and kicked users, because the event of a sanction may have been lost."""
         now = self.clock()
         gone: dict[UserId, Literal["banned", "kicked"]] = {}
         for session in room.audience.sessions():

@@ -122,6 +122,6 @@ class FanOut:
             _, payload = json.loads(frame.body)
             room.ring.redact(payload["target_seq"])
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            # The frame is delivered all the same, so that it does not hold up later ones.
+            # The frame counts as delivered, so that it does not hold up later ones.
             metrics.BAD_FRAMES.inc()
             _log.warning("not_redacted", room=room.room_id, seq=frame.seq, error=repr(error))

@@ -156,7 +156,7 @@ class JoinRoom:
         if room.record.banned(session.who.user_id, self.clock()):
             await self.leave.leave(session, room.room_id)
             raise Refused(errors.BANNED)
-        # No `await` below this line: the session must hear the next event that the room receives.
+        # No `await` below this line: the session must get the next event that the room receives.
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
         if not self.seats.holds(room.room_id, session.who.user_id):

@@ -64,7 +64,7 @@ class RenewLeases:
         self._timer = LeaseTimer(lease_ttl_s, clock())
         self._awaiting: set[RoomId] = set()
         self._ask_again_at_s = math.inf
-        """When Redis, while it recovers, lets a late node ask for its seats."""
+        """When a late node may ask for its seats again during a recovery."""
 
     @property
     def seats_valid(self) -> bool:

@@ -54,7 +54,7 @@ class RepairRooms:
         self._start(room, GAP_DELAY_S)
 
     def behind(self, room_ids: Iterable[RoomId]) -> None:
-        """Ask for the heads of these rooms soon, because they may have missed events, the last one included."""
+        """Ask for the heads of these rooms soon, because they may have missed events, even their last one."""
         self._behind.update(room_ids)
         self._wake.set()
 
@@ -64,7 +64,7 @@ class RepairRooms:
             self._compare(room.room_id, Position(frame.epoch, frame.seq), GAP_DELAY_S)
 
     async def reach(self, room: HostedRoom, seq: int) -> None:
-        """Return when the room has reached `seq`, or turns out not to have it. Concurrent callers share one read.
+        """Wait until the room has reached `seq`, or its log turns out to lack it. Concurrent callers share one read.
 
         Raises:
             HistoryUnavailableError: rooms-api is down.

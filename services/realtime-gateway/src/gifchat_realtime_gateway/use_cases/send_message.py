@@ -31,7 +31,7 @@ class SendMessage:
     """Monotonic, in seconds."""
 
     async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
-        """Post the message. All members get it through the room's channel, the sender too.
+        """Post the message. All members, including the sender, get it through the room's channel.
 
         Raises:
             Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api.

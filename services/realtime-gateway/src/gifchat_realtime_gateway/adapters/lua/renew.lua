@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Renew a node's leases in one partition. Allowed while Redis is full: an entry that exists only gets a new score.
+-- Renew a node's leases in one partition. Allowed while Redis is full: only scores of existing entries change.
 --
 -- An expired lease that was not swept is renewed too, because all its seats are still counted.
 --

@@ -15,7 +15,7 @@ local function members_key(room) return PREFIX .. 'room:' .. room .. ':members' 
 local function nodes_key(room) return PREFIX .. 'room:' .. room .. ':nodes' end
 local function sessions_key(room, node) return PREFIX .. 'room:' .. room .. ':node:' .. node end
 
--- Whether no node was heard for half a recovery although nodes hold leases: they were cut off, which is not dead.
+-- Whether no node has called for half a recovery although nodes hold leases. Such nodes were cut off, but are alive.
 local function all_were_cut_off(recovering_ms)
   local heard_ms = tonumber(redis.call('GET', PREFIX .. 'heard'))
   if not heard_ms or NOW - heard_ms > recovering_ms / 10 then
@@ -85,7 +85,7 @@ local function forget_node_without_sessions(room, node)
   if redis.call('EXISTS', sessions_key(room, node)) == 0 then forget_node(room, node) end
 end
 
--- Register that a node has sessions of the user: for an existing seat one more node holds it, else take a seat.
+-- Register that a node has sessions of the user. If the user has a seat, count one more node; otherwise take a seat.
 -- The caller has checked that a seat is free.
 local function hold_seat(room, node, user, color, sessions)
   local nodes = seat_of(room, user)
