@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
-from gifchat_rooms_api.domain.room import NewPassword, Room, RoomChange
+from gifchat_rooms_api.domain.room import NewPassword, Room, RoomPatch
 from gifchat_rooms_api.ports import RoomCursor, StoreUnavailableError
 from gifchat_testkit.fakes.rooms import OWNER, room_of
 
@@ -58,14 +58,14 @@ async def test_a_room_comes_back_unchanged(rooms: MongoRooms) -> None:
 
 async def test_only_a_new_password_raises_the_access_version(rooms: MongoRooms) -> None:
     new = await added(rooms)
-    changed = await rooms.change(new.room_id, OWNER, RoomChange(title="b", max_members=50, slow_mode_s=3))
+    changed = await rooms.change(new.room_id, OWNER, RoomPatch(title="b", max_members=50, slow_mode_s=3))
     assert changed == replace(new, title="b", max_members=50, slow_mode_s=3)
     for version, password in ((2, NewPassword("hash")), (3, NewPassword(None))):
-        changed = await rooms.change(new.room_id, OWNER, RoomChange(password=password))
+        changed = await rooms.change(new.room_id, OWNER, RoomPatch(password=password))
         assert changed is not None
         assert (changed.access_version, changed.password_hash) == (version, password.password_hash)
-    assert await rooms.change(new.room_id, ANNE, RoomChange(title="mine")) is None
-    assert await rooms.change(new.room_id, ANNE, RoomChange()) is None
+    assert await rooms.change(new.room_id, ANNE, RoomPatch(title="mine")) is None
+    assert await rooms.change(new.room_id, ANNE, RoomPatch()) is None
 
 
 async def test_only_one_of_two_concurrent_sanction_updates_succeeds(rooms: MongoRooms) -> None:

@@ -9,7 +9,7 @@ from gifchat_rooms_api.domain.room import (
     BadPasswordError,
     BadTitleError,
     NewPassword,
-    RoomChange,
+    RoomPatch,
     fold_title,
     room_payload,
     valid_password,
@@ -68,9 +68,9 @@ def test_folding_is_idempotent() -> None:
 
 
 def test_only_a_change_without_fields_is_empty() -> None:
-    assert RoomChange().empty
-    assert not RoomChange(slow_mode_s=0).empty
-    assert not RoomChange(password=NewPassword(None)).empty
+    assert RoomPatch().empty
+    assert not RoomPatch(slow_mode_s=0).empty
+    assert not RoomPatch(password=NewPassword(None)).empty
 
 
 def test_the_payload_has_only_public_fields() -> None:

@@ -11,7 +11,7 @@ from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.gif import Picture, StoredGif
 from gifchat_rooms_api.domain.message import LogEntry
 from gifchat_rooms_api.domain.moderation import Sanction
-from gifchat_rooms_api.domain.room import Room, RoomChange
+from gifchat_rooms_api.domain.room import Room, RoomPatch
 
 # --------------------------------------------------------------------------------------------------- the database
 
@@ -68,8 +68,8 @@ class RoomStore(Rooms, Protocol):
         The order is total. A room that exists throughout and keeps its sort key appears on exactly one page.
         """
 
-    async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        """Apply `change` atomically, and return the changed room, or None if `owner_id` owns no such room.
+    async def change(self, room_id: RoomId, owner_id: UserId, patch: RoomPatch) -> Room | None:
+        """Apply `patch` atomically, and return the changed room, or None if `owner_id` owns no such room.
 
         A new password raises the access version.
         """

@@ -19,7 +19,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction, Until
-from gifchat_rooms_api.domain.room import Room, RoomChange, fold_title
+from gifchat_rooms_api.domain.room import Room, RoomPatch, fold_title
 from gifchat_rooms_api.ports import RoomCursor, Sort
 
 COLLECTION = "rooms"
@@ -77,14 +77,14 @@ class MongoRooms:
             cursor = self._rooms.find(query).sort([(field, -1), ("_id", -1)]).limit(limit)
             return [_room(document) async for document in cursor]
 
-    async def change(self, room_id: RoomId, owner_id: UserId, change: RoomChange) -> Room | None:
-        fields = {"title": change.title, "max": change.max_members, "slow_mode_s": change.slow_mode_s}
+    async def change(self, room_id: RoomId, owner_id: UserId, patch: RoomPatch) -> Room | None:
+        fields = {"title": patch.title, "max": patch.max_members, "slow_mode_s": patch.slow_mode_s}
         to_set: Document = {name: value for name, value in fields.items() if value is not None}
-        if change.title is not None:
-            to_set["title_folded"] = fold_title(change.title)
+        if patch.title is not None:
+            to_set["title_folded"] = fold_title(patch.title)
         update: Document = {}
-        if change.password is not None:
-            to_set["password_hash"] = change.password.password_hash
+        if patch.password is not None:
+            to_set["password_hash"] = patch.password.password_hash
             update["$inc"] = {"access_version": 1}
         if to_set:
             update["$set"] = to_set

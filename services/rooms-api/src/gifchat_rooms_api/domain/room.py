@@ -50,7 +50,7 @@ class NewPassword:
 
 
 @dataclass(frozen=True, slots=True)
-class RoomChange:
+class RoomPatch:
     """An owner's changes to a room; None leaves a field unchanged."""
 
     title: str | None = None
@@ -61,7 +61,7 @@ class RoomChange:
     @property
     def empty(self) -> bool:
         """Whether nothing changes."""
-        return self == RoomChange()
+        return self == RoomPatch()
 
 
 def valid_title(raw: str) -> str:

@@ -13,7 +13,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.room import BadTitleError, RoomChange, room_payload, valid_title
+from gifchat_rooms_api.domain.room import BadTitleError, RoomPatch, room_payload, valid_title
 from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, problems
@@ -71,9 +71,9 @@ def rooms_router(
     @router.patch("/{room_id}", response_model=Room, responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS))
     async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller) -> JSONResponse:
         """Edit a room, as its owner."""
-        change = RoomChange(body.title, body.max, slow_mode_s=body.slow_mode_s)
+        patch = RoomPatch(body.title, body.max, slow_mode_s=body.slow_mode_s)
         new_password = (body.password or "") if "password" in body.model_fields_set else None
-        return JSONResponse(await edit.edit(RoomId(room_id), owner, change, new_password))
+        return JSONResponse(await edit.edit(RoomId(room_id), owner, patch, new_password))
 
     @router.delete("/{room_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def delete_room(room_id: RoomIdText, owner: Caller) -> None:

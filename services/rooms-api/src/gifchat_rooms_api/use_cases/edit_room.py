@@ -8,7 +8,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
-from gifchat_rooms_api.domain.room import NewPassword, RoomChange
+from gifchat_rooms_api.domain.room import NewPassword, RoomPatch
 from gifchat_rooms_api.ports import Passwords, Publisher, RoomStore
 from gifchat_rooms_api.use_cases.check_access import owned_room
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
@@ -25,10 +25,8 @@ class EditRoom:
     publisher: Publisher
     passwords: Passwords
 
-    async def edit(
-        self, room_id: RoomId, caller: Identity, change: RoomChange, new_password: str | None
-    ) -> RoomPayload:
-        """Apply `change` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
+    async def edit(self, room_id: RoomId, caller: Identity, patch: RoomPatch, new_password: str | None) -> RoomPayload:
+        """Apply `patch` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
 
         If `new_password` is None, the password stays; if it is empty, the room becomes public.
 
@@ -40,12 +38,12 @@ class EditRoom:
         before = await owned_room(self.store, room_id, caller.user_id)
         if new_password is not None:
             password_hash = await self.passwords.hash(new_password) if new_password else None
-            change = replace(change, password=NewPassword(password_hash))
-        after = await self.store.change(room_id, caller.user_id, change)
+            patch = replace(patch, password=NewPassword(password_hash))
+        after = await self.store.change(room_id, caller.user_id, patch)
         if after is None:
             raise Refused(errors.ROOM_NOT_FOUND)
         payload = await self.rooms.payload(after)
-        if not change.empty:
+        if not patch.empty:
             frame = Frame(Kind.ROOM_CHANGED, events.body(socket_events.ROOM_CHANGED, payload))
             self.publisher.publish(keys.room_channel(room_id), frame)
             self.publisher.publish(keys.LOBBY_CHANNEL, frame)
