@@ -30,12 +30,23 @@ def test_the_example_shows_the_default(name: str) -> None:
 OF_THE_IMAGE = {"HOST", "PORT", "NODE_NAME"}
 OF_ONE_REPLICA = {"RELAY_ADDRESS"}
 """Each replica detects its own value."""
+SERVICES = [("rooms-api", RoomsApiSettings), ("realtime-gateway", GatewaySettings), ("web", WebSettings)]
 
 
-@pytest.mark.parametrize(
-    ("service", "settings"),
-    [("rooms-api", RoomsApiSettings), ("realtime-gateway", GatewaySettings), ("web", WebSettings)],
-)
+@pytest.mark.parametrize(("service", "settings"), SERVICES)
+def test_compose_has_the_defaults_of_the_settings(
+    service: str, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = {name.upper() for name in settings.model_fields} & USED.keys() - OF_THE_IMAGE - {"ALLOWED_ORIGINS"}
+    for name in shared:
+        monkeypatch.setenv(name, USED[name])
+    read = settings()
+    assert {name: getattr(read, name.lower()) for name in shared} == {
+        name: settings.model_fields[name.lower()].default for name in shared
+    }
+
+
+@pytest.mark.parametrize(("service", "settings"), SERVICES)
 def test_compose_passes_every_setting(service: str, settings: type[BaseSettings]) -> None:
     common = COMPOSE[COMPOSE.index("x-settings:") : COMPOSE.index("\nservices:")]
     own = re.split(r"(?m)^  (?=\S)", COMPOSE[COMPOSE.index("\nservices:") :])
