@@ -156,7 +156,7 @@ class ChatNamespace:
     async def _answer(self, handle: Callable[[Session, Any], Awaitable[Ack]], sid: str, *data: Any) -> Ack:
         session = self._sessions.get(sid)
         if session is None:
-            return refused_ack(Refused(errors.UNAVAILABLE), "en")
+            return refused_ack(Refused(errors.UNAVAILABLE), languages.DEFAULT_LANGUAGE)
         if session.budget.spent:
             return refused_ack(Refused(errors.RATE_LIMITED, 1.0), session.language)
         try:
