@@ -105,24 +105,24 @@ class RoomStore(Rooms, Protocol):
 class Leadership(Protocol):
     """Elects the replica that does a task which only one replica should do.
 
-    Both methods raise `StoreUnavailableError`. A lead that is not released ends when its time is up.
+    Both methods raise `StoreUnavailableError`. Leadership that is not released ends when its time is up.
     """
 
     async def acquire(self, ttl_s: float) -> bool:
-        """Take or renew the lead for `ttl_s` seconds from now; False if another replica leads.
+        """Take or renew leadership for `ttl_s` seconds from now; False if another replica leads.
 
         By the store's clock at most one replica leads, provided that each stops acting when its time is up.
         """
 
     async def release(self) -> None:
-        """Give up the lead if this replica has it."""
+        """Give up leadership if this replica has it."""
 
 
 # ------------------------------------------------------------------------------------------- seats and admission
 
 
 class OccupancyUnavailableError(Exception):
-    """Nobody can say now who is in which room."""
+    """The seats cannot be read now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +375,7 @@ class BlobStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BlobRef:
-    """Refers to a blob from a GIF's record."""
+    """A GIF record's reference to a blob."""
 
     blob_id: BlobId
     size: int
@@ -415,7 +415,7 @@ class Gifs(Protocol):
     - Upload: `mark_pending`, put both blobs, `add` the record, `clear_pending`.
     - Removal: `mark_pending`, `remove` the record, delete both blobs, `clear_pending`.
 
-    No record is dangling, because a record exists only while its blobs do. No blob is orphaned for good, because
+    No record is dangling, because a record exists only while its blobs do. No blob stays orphaned, because
     `stale_pending` finds the blobs of an interrupted upload or removal. An upload ends within
     `domain.gif.IN_FLIGHT_MAX`, so older pending blobs belong to no running upload.
 

@@ -107,7 +107,7 @@ def valid_text(raw: str) -> Text:
 
     Raises:
         BadTextError: the text is blank, is longer than `TEXT_MAX_CHARS`, or contains a control character other than
-            newline and tab, or a lone surrogate (which UTF-8 cannot encode).
+            newline and tab, or a lone surrogate.
     """
     text = raw.replace("\r\n", "\n")
     if not text.strip():

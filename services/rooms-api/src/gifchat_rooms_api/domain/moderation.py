@@ -31,7 +31,7 @@ class TooManySanctionsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sanction:
-    """The sanctions in force against one user."""
+    """The current sanctions against one user."""
 
     banned_until: Until | None = None
     muted_until: Until | None = None

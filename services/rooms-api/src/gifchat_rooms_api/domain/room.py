@@ -96,7 +96,7 @@ def valid_password(raw: str) -> str:
 
 
 def fold_title(title: str) -> str:
-    """Return the form of a title that searches compare: case and compatible forms of a character do not matter."""
+    """Return the title in the form that searches compare, which ignores case and compatible character forms."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold())
 
 

@@ -31,7 +31,7 @@ from gifchat_rooms_api.use_cases.read_rooms import existing_room
 ATTEMPTS_PER_USER = Rate("password-user", burst=5, refill_s=12.0)
 """Per room and user: enough for a person who mistypes."""
 ATTEMPTS_PER_ADDRESS = Rate("password-address", burst=30, refill_s=3.0)
-"""Per address, because a guesser can make any number of sessions. A school behind one address still gets in."""
+"""Per address, because an attacker can create any number of sessions. Enough for a school behind one address."""
 
 _log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from gifchat_contracts import limits
 
 MAX_READS = 200_000
-"""Reads per walk; the largest real pictures need a few thousand. It bounds the time that a hostile file can take."""
+"""Reads per walk; the largest real pictures need a few thousand. Limits the time that a hostile file can take."""
 
 
 class BrokenError(ValueError):
@@ -25,7 +25,7 @@ class Walked:
     frames: int
     """Pictures that a decoder must decode; 1 for a still picture."""
     orientation: int
-    """1–8, from the EXIF data that the walker dropped: how to rotate the pixels. 1: not at all."""
+    """1–8, from the EXIF data that the walker dropped: how to rotate the pixels. 1 means no rotation."""
     clean: bytes
     """The picture with only the blocks that are needed to show it."""
 
@@ -86,7 +86,7 @@ class PixelBudget:
         self.grow(width, height)
 
     def grow(self, width: int, height: int) -> None:
-        """Grow the canvas to at least this size. All frames so far then count as that large."""
+        """Grow the canvas to at least this size. All earlier frames then count as that large."""
         self.width = max(self.width, width)
         self.height = max(self.height, height)
         if max(self.width, self.height) > limits.GIF_MAX_SIDE:
