@@ -33,7 +33,7 @@ MEMBERSHIP_TTL_S = 12 * 3_600
 PRESENCE_ONE_BY_ONE_MEMBERS = 100
 """Up to this many members, joins and exits are announced one by one, and typing is forwarded."""
 PRESENCE_DIFFERENCE_MEMBERS = 1_000
-"""Up to this many members, the room hears once a second who joined and left. Above, it hears only the count."""
+"""Up to this many members, the room is told each second who joined and left. A larger room gets only the count."""
 
 LEASE_TTL_S = 10.0
 LEASE_RENEW_S = 3.0

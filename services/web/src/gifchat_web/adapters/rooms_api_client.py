@@ -1,4 +1,4 @@
-"""rooms-api over HTTP."""
+"""Call rooms-api over HTTP."""
 
 import asyncio
 import json
