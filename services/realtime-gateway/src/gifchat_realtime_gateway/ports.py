@@ -97,7 +97,7 @@ class Seats(Protocol):
         """Whether the user has given the room's password of this `access_version`."""
 
     async def recovering_for_s(self) -> float:
-        """Return how long some partition still recovers; 0 if none does. Starts the recovery of unmarked partitions."""
+        """Return the time until all partitions have recovered; 0 if they have. Starts the recovery of unmarked ones."""
 
     async def release_node(self) -> None:
         """Start the grace of every seat of this node, because the node stops."""
@@ -163,17 +163,17 @@ class FeedListener(Protocol):
     """Callbacks of a feed. Neither method blocks or raises."""
 
     def on_data(self, channel: str, data: bytes) -> None:
-        """Take one published message."""
+        """Handle one published message."""
 
     def on_reconnected(self, channels: Collection[str]) -> None:
-        """Learn that these channels are subscribed again and that messages published meanwhile were lost."""
+        """Called when these channels are subscribed again. Messages published in between were lost."""
 
 
 class Feed(Protocol):
     """Subscribes to channels. Delivers at most once, in the order of publishing while the connection lasts.
 
-    After a lost connection the feed subscribes to all channels again and tells its listener. Messages published
-    meanwhile are lost, and the listener has to find out which.
+    After a lost connection the feed subscribes to all channels again and calls its listener. Messages published
+    in between are lost, and the listener has to find out which.
     """
 
     async def subscribe(self, channel: str) -> None:

@@ -1,8 +1,8 @@
 """Seats in Redis or Valkey: one Lua script per decision, all keys of a room and its partition in one slot.
 
 A script receives the number of a user's sessions on this node. It does not count up or down, so running it twice after
-a lost reply changes nothing. For that, the scripts of one user must run in order, so they take turns. If the outcome of
-a script is unknown, the next renewal corrects Redis.
+a lost reply changes nothing. This works only in order, so the scripts of one user take turns. If the outcome
+of a script is unknown, the next renewal corrects Redis.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeat
 from gifchat_realtime_gateway.ports import SeatsUnavailableError
 
 USED_TICKET_KEPT_S = limits.TICKET_TTL_S + 5
-"""An older ticket is refused as expired anyway. The extra seconds allow for clocks that differ."""
+"""An older ticket is refused as expired anyway. The extra seconds allow for clock skew."""
 
 MAX_CONCURRENT_CALLS = 32
 """Further calls wait. Otherwise a burst of joins would exhaust the connection pool, which then raises errors."""

@@ -84,7 +84,7 @@ class _Change:
     names_complete: bool = True
 
     def add(self, later: "_Change") -> None:
-        """Add a later change, in place. A user who came and left again, or left and returned, does not show."""
+        """Add a later change, in place. A user who came and left again, or left and returned, cancels out."""
         self.members = later.members
         _move(later.joined, self.joined, self.left)
         _move(later.left, self.left, self.joined)

@@ -92,7 +92,7 @@ class Group(Protocol):
         """
 
     def discard(self, sid: str) -> None:
-        """Remove a session. It receives nothing more, not even events that are queued."""
+        """Remove a session. It receives no more events, not even queued ones."""
 
     def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
         """Write one event, the ready JSON `["event",payload]`, to all but `exclude`. Never blocks, never raises."""
@@ -116,7 +116,7 @@ class Audience:
         self._sids.setdefault(session.who.user_id, set()).add(session.sid)
 
     def discard(self, session: Session) -> None:
-        """Remove a session. It receives nothing more."""
+        """Remove a session. It receives no more events."""
         if self._sessions.pop(session.sid, None) is None:
             return
         self._group.discard(session.sid)

@@ -36,8 +36,8 @@ class Departure:
     color: str
     """`#rrggbb`; empty if `absent`."""
     outcome: Literal["held", "grace", "gone", "absent"]
-    """`held`: other sessions keep the seat. `grace`: it is kept for a while. `gone`: this call freed it and must be
-    announced. `absent`: there was no seat; the call that freed it announced it.
+    """`held`: other sessions keep the seat. `grace`: it is kept for a while. `gone`: this call freed it, so announce
+    it. `absent`: there was no seat; the call that freed it announced it.
     """
     occupancy: int
 

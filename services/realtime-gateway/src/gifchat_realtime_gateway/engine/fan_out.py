@@ -1,8 +1,8 @@
 """Send one event to many connections: encode it once, frame it once, and write it in a tight loop.
 
 Write combining: a group writes its packets at the end of the event loop's turn. Packets of the same turn become one
-write per member. A lone packet still leaves in its turn. In a hot room the loop is late, more packets are
-combined, and the cost of a delivery falls.
+write per member. A lone packet still leaves in its turn. In a busy room turns take longer, so more packets are
+combined and each delivery costs less.
 """
 
 import asyncio

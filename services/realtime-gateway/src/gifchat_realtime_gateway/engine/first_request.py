@@ -1,9 +1,9 @@
 """Route a new TCP connection by its first request: to a WebSocket link, or to uvicorn.
 
 Nearly every connection requests one of the engine's WebSockets, in plain headers that arrive in one read. Those go
-straight to the link. Through uvicorn the request would be parsed, serialized and parsed again, and HTTP objects would
-be created: a sixth of what opening a connection costs the engine. Every other request goes to uvicorn, whose `ws=` hook
-returns WebSocket requests to the link. So the pattern can be as narrow as safety demands.
+straight to the link. Through uvicorn the request would be parsed, serialized and parsed again, with HTTP objects in
+between. That is a sixth of the engine's cost of opening a connection. Every other request goes to uvicorn, whose `ws=`
+hook returns WebSocket requests to the link. So the pattern can be strict.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 `FirstRequest` or uvicorn hands the connection over.
 
 The write rule: while the transport's buffer is empty, frames are written directly to the socket. What the kernel does
-not accept goes to the transport, and so does everything after it until the buffer is empty: a direct write would
+not accept goes to the transport. Later frames do too until the buffer is empty, because a direct write would
 overtake buffered data. The 101 response follows the same rule, because uvloop sends buffered data only at the end of
 the loop's turn.
 """

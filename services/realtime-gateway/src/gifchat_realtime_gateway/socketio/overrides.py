@@ -65,7 +65,7 @@ class Packet(LibraryPacket):
 
     @classmethod
     def data_is_binary(cls, data: Any) -> bool:  # noqa: ARG003
-        """Return False without walking through the data; `encode` finds out."""
+        """Return False without searching the data; `encode` detects bytes."""
         return False
 
     def encode(self) -> str | list[str | bytes]:

@@ -33,7 +33,7 @@ class LeaveRoom:
         await self.give_back(session, room_id)
 
     async def give_back(self, session: Session, room_id: RoomId) -> None:
-        """Give back the session's seat."""
+        """Release the session's seat."""
         try:
             departure = await self._seats.leave(room_id, session.who.user_id)
         except SeatsUnavailableError as error:

@@ -1,4 +1,4 @@
-"""Pass on what members send over a socket: messages to rooms-api, typing events to the room."""
+"""Forward what members send over a socket: messages to rooms-api, typing events to the room."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

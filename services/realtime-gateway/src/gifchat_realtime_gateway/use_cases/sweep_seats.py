@@ -9,7 +9,7 @@ from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
 PERIOD_S = 0.75
-"""Members of a dead node are gone within a lease and one second, including the time of the sweep."""
+"""Members of a dead node are removed within a lease and one second, including the time of the sweep."""
 
 _log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ PERIOD_S = 1.0
 
 
 class TellLobby:
-    """Passes on the events of the lobby's channel, and merges the occupancies of all nodes to one event a period."""
+    """Forwards the events of the lobby's channel, and merges all nodes' occupancies into one event per period."""
 
     def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom]) -> None:
         self._sockets = sockets
@@ -24,7 +24,7 @@ class TellLobby:
         self._occupancy = OccupancyMerge()
 
     def receive(self, frame: Frame) -> None:
-        """Pass on one frame of the lobby's channel.
+        """Forward one frame of the lobby's channel.
 
         Raises:
             ValueError: the frame is undecodable, or its kind does not belong on this channel.

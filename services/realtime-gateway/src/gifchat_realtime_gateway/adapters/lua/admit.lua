@@ -8,7 +8,7 @@
 --       11 how long a used ticket is kept, ms
 -- RETURNS  { 'admitted' | 'room_full' | 'recovering' | 'ticket_used', members, arrived (1 or 0),
 --            ms until new users are admitted, the node's lease was lost (1 or 0), { gone, … } as counted(),
---            since when which server has the partition }
+--            which server has the partition, and since when }
 
 local room, node, user, color = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local max_members, sessions, lease_ms = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7])

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Tell whether the partition recovers. A partition without a marker starts to recover.
+-- Return whether the partition is recovering. A partition without a marker starts to recover.
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 recovering time, ms

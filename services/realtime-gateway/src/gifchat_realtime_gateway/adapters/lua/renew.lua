@@ -5,7 +5,7 @@
 --
 -- KEYS  1–4 the partition's (seats.lua)
 -- ARGV  1 node   2 lease, ms   3 recovering time, ms   4… rooms
--- RETURNS  { since when which server has the partition, rooms without a lease of the node … }
+-- RETURNS  { which server has the partition and since when, rooms without a lease of the node … }
 
 local node, lease_ms = ARGV[1], tonumber(ARGV[2])
 local _, since = recovering_for(tonumber(ARGV[3]))

@@ -24,7 +24,7 @@ local function all_were_cut_off(recovering_ms)
   return heard_ms and NOW - heard_ms > recovering_ms / 2 and redis.call('ZCARD', LEASES) > 0
 end
 
--- Return the milliseconds that the partition still recovers, and which server has it since when (`keys.server`).
+-- Return the milliseconds until the partition has recovered, and the value of `keys.server`.
 -- A recovery starts in three cases. The marker is missing, because Redis restarted empty. Another server has the
 -- partition: a replica or a dump on disk may lack the last admissions. All nodes were cut off: they need time to renew.
 local function recovering_for(recovering_ms)
