@@ -36,6 +36,16 @@ def test_nginx_accepts_the_embedded_variant(tmp_path: Path) -> None:
     assert all(f"server 127.0.0.1:{port} " in config for port in GATEWAYS)
 
 
+def test_a_new_configuration_leaves_alone_the_file_that_nginx_is_reading(tmp_path: Path) -> None:
+    nginx = embedded(tmp_path)
+    nginx.write_config(Upstreams(gateways=GATEWAYS, rooms_api=[40_003], web=[40_004]))
+    before = nginx.config.read_text()
+    with nginx.config.open() as reader:
+        nginx.write_config(Upstreams(gateways=GATEWAYS[:1], rooms_api=[40_003], web=[40_004]))
+        assert reader.read() == before
+    assert nginx.config.read_text() != before
+
+
 def test_nginx_accepts_the_container_variant(tmp_path: Path) -> None:
     nginx = embedded(tmp_path)
     nginx.write_config(Upstreams(gateways=GATEWAYS, rooms_api=[40_003], web=[40_004]))

@@ -76,7 +76,9 @@ class Nginx:
         """Render the template for `upstreams`, and create the folders that it names."""
         for folder in ("temp", "cache"):
             (self.work_dir / folder).mkdir(parents=True, exist_ok=True)
-        self.config.write_text(render(self.template.read_text(), self.values(upstreams)))
+        draft = self.config.with_suffix(".new")
+        draft.write_text(render(self.template.read_text(), self.values(upstreams)))
+        draft.replace(self.config)  # An earlier reload may still be reading the file.
 
     def values(self, upstreams: Upstreams) -> dict[str, str]:
         """Return a value for every placeholder of the template."""
