@@ -370,7 +370,7 @@ def test_a_bench_reports_its_viewers_and_leaves_nothing_behind(cluster: Embedded
     assert all(0 < step["p50_ms"] <= step["p99_ms"] for step in result["steps"])
     assert rooms_of_a_bench(cluster) == []
 
-    page = cluster.gifchat("bench", "--url", cluster.url, "--step", "5", "--hold", "0.5", "--p99", "0.001")
+    page = cluster.gifchat("bench", "--step", "5", "--hold", "0.5", "--p99", "0.001")
     assert "The cluster did not hold the first step." in page
     assert "Stopped: at 5 viewers p99 was" in page
     assert f"Again: gifchat bench --url {cluster.url} --rate 10 --p99 0.001 --step 5" in page

@@ -17,7 +17,7 @@ from gifchat_cli.bench.generator import GeneratorError
 from gifchat_cli.bench.progress import Progress
 from gifchat_cli.bench.ramp import Plan, Step, Stop, held, verdict
 from gifchat_cli.bench.visitor import BadAddressError, FrontDoor
-from gifchat_cli.control import NotRunningError, call
+from gifchat_cli.control import Answer, NotRunningError, call
 from gifchat_cli.data_folder import DataFolder
 
 _EXIT_OK, _EXIT_FAILED, _EXIT_INTERRUPTED = 0, 1, 130
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         PrerequisiteError: the load generator cannot be built.
     """
+    options.url = options.url or _embedded_cluster(options.data).get("url", DEFAULT_URL)
     try:
         address = _address(options.url)
         with FrontDoor(options.url) as door:
@@ -156,17 +157,22 @@ def _hint(why: str) -> str:
 
 def _cluster(data: Path, address: Address) -> dict[str, int] | None:
     """Count the processes of the data folder's embedded cluster, if the bench measured that cluster."""
-    try:
-        status = call(DataFolder(data).socket_path(), {"command": "status"})
-    except NotRunningError:
-        return None
-    if not address.ip.startswith("127.") or urlsplit(status["url"]).port != address.port:
+    status = _embedded_cluster(data)
+    if not status or not address.ip.startswith("127.") or urlsplit(status["url"]).port != address.port:
         return None
     counts: dict[str, int] = {}
     for process in status["processes"]:
         if process["ready"] and process["kind"] in ("gateway", "rooms-api"):
             counts[process["kind"]] = counts.get(process["kind"], 0) + 1
     return counts
+
+
+def _embedded_cluster(data: Path) -> Answer:
+    """Return the status of the data folder's embedded cluster, or nothing if it does not run."""
+    try:
+        return call(DataFolder(data).socket_path(), {"command": "status"})
+    except NotRunningError:
+        return {}
 
 
 def _repeat_command(options: argparse.Namespace) -> str:
