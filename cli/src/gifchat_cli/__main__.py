@@ -46,22 +46,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_FAILED
     except NotRunningError:
         print(
-            f"GIF Chat is not running on the data folder {options.data}: start it with `gifchat up`.", file=sys.stderr
+            f"GIF Chat is not running on the data folder {options.data}: "
+            "start it with `gifchat up`, or name another folder with --data DIR.",
+            file=sys.stderr,
         )
         return EXIT_FAILED
     return code
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="gifchat", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="gifchat", description="Run the whole system on this machine, without Docker."
+    )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--data", type=Path, default=Path(".data"), metavar="DIR", help="data folder (default: .data)")
 
     up = commands.add_parser("up", parents=[data], help="start the cluster; Ctrl-C stops it")
-    up.add_argument("--gateways", type=_replicas, default=_DEFAULT.gateways, metavar="N")
-    up.add_argument("--rooms-api", type=_replicas, default=_DEFAULT.rooms_api, metavar="N")
+    up.add_argument(
+        "--gateways", type=_replicas, default=_DEFAULT.gateways, metavar="N", help="number of gateways (default: 3)"
+    )
+    up.add_argument(
+        "--rooms-api", type=_replicas, default=_DEFAULT.rooms_api, metavar="N", help="number of rooms-api (default: 2)"
+    )
     up.add_argument("--port", type=_port, default=_DEFAULT.port, metavar="P", help="public port (default: 8080)")
     up.add_argument("--detach", action="store_true", help="return when everything is ready; `gifchat down` stops it")
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
@@ -109,15 +117,23 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=_bench)
 
     logs = commands.add_parser("logs", parents=[data], help="print the log of one process")
-    logs.add_argument("name", metavar="NAME", help="a name from `gifchat status`, nginx-access or supervisor")
-    logs.add_argument("-n", "--lines", type=int, default=200, metavar="N", help="number of lines (default: 200)")
+    logs.add_argument(
+        "name", metavar="NAME", help="a name from `gifchat status`, nginx-access, or supervisor (`up --detach`)"
+    )
+    logs.add_argument("-n", "--lines", type=_lines, default=200, metavar="N", help="number of lines (default: 200)")
     logs.set_defaults(run=_logs)
     return parser
 
 
 def _replicas(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_REPLICAS:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_REPLICAS}")
+        raise argparse.ArgumentTypeError(f"N must be a number from 1 to {MAX_REPLICAS}")
+    return int(text)
+
+
+def _lines(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number above 0")
     return int(text)
 
 
@@ -144,7 +160,7 @@ def _scale_target(text: str) -> tuple[str, int]:
 def _restart_target(text: str) -> str:
     kind, _, number = text.rpartition("-")
     if text not in SCALABLE and not (kind in SCALABLE.values() and number.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{' or '.join(SCALABLE)}, or the name of one, for example gateway-2")
+        raise argparse.ArgumentTypeError(f"must be {' or '.join(SCALABLE)}, or the name of one, for example gateway-2")
     return text
 
 
@@ -293,7 +309,7 @@ def _logs(options: argparse.Namespace) -> int:
     names = sorted(path.stem for path in folder.logs.glob("*.log"))
     if options.name not in names:
         known = ", ".join(names) or "none yet"
-        print(f"There is no log named {options.name}; logs: {known}.", file=sys.stderr)
+        print(f"There is no log named {options.name} in {folder.logs}; logs: {known}.", file=sys.stderr)
         return EXIT_FAILED
     print("\n".join(tail(folder.log(options.name), options.lines)))
     return EXIT_OK

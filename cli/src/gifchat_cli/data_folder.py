@@ -71,7 +71,7 @@ class DataFolder:
             os.close(descriptor)
             raise PrerequisiteError(
                 f"GIF Chat is already running on the data folder {self.path}: "
-                "stop it with `gifchat down`, or start a second one with --data DIR."
+                f"stop it with `gifchat down --data {self.path}`, or start a second one with --data DIR."
             ) from error
         return descriptor
 

@@ -20,6 +20,7 @@ from gifchat_cli.bench import arguments
         (["bench", "--rate", "nan"], "a number above 0"),
         (["bench", "--max", "60001"], "a number from 1 to 60000"),
         (["bench", "--step", "0"], "a number from 1 to 60000"),
+        (["logs", "web", "-n", "-3"], "a number above 0"),
         (["dance"], "invalid choice"),
     ],
 )
