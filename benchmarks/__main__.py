@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks.harness import machine, report
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Options, Result
 
 CASES = {
@@ -60,7 +60,7 @@ def main() -> int:
     for case in arguments.case or CASES:
         try:
             result, record = _measure(case, options)
-        except RunFailed as failure:
+        except RunFailedError as failure:
             _say(f"  FAILED  {failure}")
             verdicts.append(f"FAILED   {case}")
             continue

@@ -19,7 +19,7 @@ from pymongo import AsyncMongoClient
 
 from benchmarks.harness import machine, product, servers
 from benchmarks.harness.fan_out import Log
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Options, Result, interleaved
 from benchmarks.peers.counter_and_insert import CounterAndInsert
 from gifchat_chassis.settings import DEVELOPMENT_TOKEN
@@ -156,7 +156,7 @@ async def _many(write: Callable[[int], Coroutine[Any, Any, None]], numbers: rang
 async def _check(mongo: Mongo, database: str, room_id: RoomId, messages: int) -> None:
     found = mongo[database]["messages"].find({"room": ObjectId(room_id)}, {"_id": 0, "seq": 1}).sort("seq", 1)
     if [each["seq"] async for each in found] != list(range(1, messages + 1)):
-        raise RunFailed("the room's seqs have holes")
+        raise RunFailedError("the room's seqs have holes")
 
 
 # --------------------------------------------------------------------------------------------------- through HTTP
@@ -195,7 +195,7 @@ async def _post_all(port: int, room_id: RoomId, numbers: range) -> tuple[float, 
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 201"):
-            raise RunFailed(answer.decode())
+            raise RunFailedError(answer.decode())
         length = next(line for line in answer.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.partition(b":")[2]))
         free.append((reader, writer))

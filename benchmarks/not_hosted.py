@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.harness import machine, servers
 from benchmarks.harness.fan_out import SETTLE_S, Log
-from benchmarks.harness.load import Load, RunFailed, load
+from benchmarks.harness.load import Load, RunFailedError, load
 from benchmarks.harness.rounds import Options, Result, interleaved
 
 TITLE = "A message for a room that is not hosted"
@@ -29,7 +29,7 @@ def run(options: Options, log: Log) -> Result:
         idle = _idle_share(clients)
         run = clients.run("open", messages, EVERY_US)
         if run.deliveries != messages // ROOMS:
-            raise RunFailed(f"{run.deliveries} deliveries")
+            raise RunFailedError(f"{run.deliveries} deliveries")
         return {"us": max(0.0, run.server_cpu_s - idle * run.seconds) * 1e6 / messages}
 
     with ExitStack() as stack:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from benchmarks.harness import machine, servers
 from benchmarks.harness.fan_out import Log
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Figure, Options, Result, interleaved
 from gifchat_contracts import events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind, encode
@@ -111,7 +111,7 @@ class Poller:
         await poller.post("40/room,")
         connected = await poller.ask("GET", poller.target)
         if not connected.startswith("40/room,"):
-            raise RunFailed(connected)
+            raise RunFailedError(connected)
         return poller
 
     async def ask(self, method: str, target: str, body: str = "") -> str:
@@ -122,7 +122,7 @@ class Poller:
         length_line = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         answer = (await self._reader.readexactly(int(length_line.partition(b":")[2]))).decode()
         if not head.startswith(b"HTTP/1.1 200"):
-            raise RunFailed(f"{head.decode()}{answer}")
+            raise RunFailedError(f"{head.decode()}{answer}")
         return answer
 
     async def post(self, packet: str) -> None:
@@ -134,7 +134,7 @@ class Poller:
             await self.post(f'42/room,{number}["probe"]')
             answer = await self.ask("GET", self.target)
             if not answer.startswith(f'43/room,{number}[{{"ok":true'):
-                raise RunFailed(answer)
+                raise RunFailedError(answer)
 
     def close(self) -> None:
         self._writer.close()
@@ -167,7 +167,7 @@ async def _deliver(redis_url: str, owner: int, through: int, count: int, spent: 
                 await redis.spublish(keys.LOBBY_CHANNEL, message)
                 got = await asyncio.gather(*(reader.exactly(size) for reader in readers))
                 if not all(frame.endswith(body) for frame in got):
-                    raise RunFailed("a reader received something else")
+                    raise RunFailedError("a reader received something else")
 
         await deliver(WARM_UP)
         return await _cost(partial(deliver, count), spent) / (count * READERS)
@@ -179,10 +179,10 @@ async def _upgraded(stack: AsyncExitStack, owner: int, through: int) -> RawWebSo
     target = poller.target.replace("transport=polling", "transport=websocket")
     socket = await stack.enter_async_context(raw_websocket(through, target))
     if socket.status != 101:
-        raise RunFailed(f"no upgrade: {socket.head!r}")
+        raise RunFailedError(f"no upgrade: {socket.head!r}")
     await socket.text("2probe")
     if await socket.frame() != (1, b"3probe"):
-        raise RunFailed("the probe was not answered")
+        raise RunFailedError("the probe was not answered")
     await socket.send(client_frame(1, b"5"))
     poller.close()
     return socket

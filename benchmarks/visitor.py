@@ -15,7 +15,7 @@ import uvloop
 
 from benchmarks.harness import http_load, machine, product, servers
 from benchmarks.harness.fan_out import Log
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.original import Original
 from benchmarks.harness.rounds import Options, Result, interleaved
 from gifchat_contracts.identity import SESSION_COOKIE
@@ -98,7 +98,7 @@ def _of_ours(
     list_page = runner.run(_answer(nginx.port, http_load.request("GET", "/", {})))
     files = [found.decode() for found in dict.fromkeys(_FILE.findall(list_page.body))]
     if not files:
-        raise RunFailed("the list of rooms names no files")
+        raise RunFailedError("the list of rooms names no files")
 
     def asks(path: str) -> list[bytes]:
         return [http_load.request("GET", path, {"cookie": next(cookies)}) for _ in range(visits)]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 
 Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -37,7 +37,7 @@ async def send(
     `per_s`: start so many a second, whether the ones before are answered or not; None: as fast as they are answered.
 
     Raises:
-        RunFailed: an answer has another status.
+        RunFailedError: an answer has another status.
     """
     lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
     try:
@@ -50,7 +50,7 @@ async def send(
 def _expect(status: int) -> Callable[[Answer], None]:
     def check(answer: Answer) -> None:
         if answer.status != status:
-            raise RunFailed(f"{answer.status} in place of {status}: {answer.body[:400]!r}")
+            raise RunFailedError(f"{answer.status} in place of {status}: {answer.body[:400]!r}")
 
     return check
 

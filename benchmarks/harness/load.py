@@ -21,7 +21,7 @@ MAX_WARM_UP_MESSAGES = 10_000
 Mode = Literal["closed", "open"]
 
 
-class RunFailed(Exception):  # noqa: N818 - a run that must not be counted
+class RunFailedError(Exception):
     """A message was lost or out of order, or a client was lost."""
 
 
@@ -75,7 +75,7 @@ class Load:
         before = machine.cpu_s(self.server.pid)
         answer = self.ask(f"connect {count} {timeout_s}", timeout_s)
         if answer["joined"] != count:
-            raise RunFailed(f"{self.server.name}: {answer['joined']} of {count} clients have joined: {answer['why']}")
+            raise RunFailedError(f"{self.server.name}: {answer['joined']} of {count} clients joined: {answer['why']}")
         cpu_s = machine.cpu_s(self.server.pid) - before
         return Arrival(count, answer["seconds"], cpu_s, answer["took"]["p50_us"], answer["took"]["p99_us"])
 
@@ -94,14 +94,14 @@ class Load:
         answer = self._answer(timeout_s)
         self._checked(answer if in_order else {**answer, "out_of_order": 0}, 0.0)
         if answer["last"]["count"] != answer["published"]:
-            raise RunFailed(f"{self.server.name}: a message is missing or was delivered twice: {answer}")
+            raise RunFailedError(f"{self.server.name}: a message is missing or was delivered twice: {answer}")
         return answer
 
     def idle(self, seconds: float) -> None:
         """Only answer pings."""
         answer = self.ask(f"idle {seconds}", seconds)
         if answer["lost_clients"]:
-            raise RunFailed(f"{self.server.name}: {answer['lost_clients']} clients are lost: {answer['why']}")
+            raise RunFailedError(f"{self.server.name}: {answer['lost_clients']} clients are lost: {answer['why']}")
 
     def drop(self, count: int) -> None:
         """Close connections without a handshake."""
@@ -123,7 +123,7 @@ class Load:
         ):
             lines = self.server.log.read_text(errors="replace").splitlines()
             tail = "\n".join(line[:400] for line in lines if '"connected"' not in line and '"disconnected"' not in line)
-            raise RunFailed(f"{self.server.name}: {answer}\n{tail[-4_000:]}")
+            raise RunFailedError(f"{self.server.name}: {answer}\n{tail[-4_000:]}")
         return Run(
             messages=answer["published"],
             deliveries=answer["delivered"],
@@ -145,7 +145,7 @@ class Load:
         try:
             return self._generator.answer(timeout_s)
         except GeneratorError as error:
-            raise RunFailed(f"{self.server.name}: {error}") from error
+            raise RunFailedError(f"{self.server.name}: {error}") from error
 
 
 @contextmanager

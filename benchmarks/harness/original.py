@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from benchmarks.harness.http_load import exchange, request
-from benchmarks.harness.load import RunFailed
+from benchmarks.harness.load import RunFailedError
 from gifchat_contracts.ids import RoomId
 
 
@@ -31,7 +31,7 @@ class Original:
         for _ in range(rooms):
             created = await exchange(line, request("POST", "/room", headers, form))
             if created.status != 302:
-                raise RunFailed(f"the original made no room: {created}")
+                raise RunFailedError(f"the original made no room: {created}")
         line[1].close()
         return cls(RoomId(created.headers["location"].removeprefix("/room/")), cookies)
 
