@@ -32,7 +32,6 @@ MODULE = "faults.system.failing_rooms_api"
 PATH = "/failpoints"
 
 Point = Literal["before insert", "after insert", "after publish", "before reply"]
-POINTS: tuple[Point, ...] = ("before insert", "after insert", "after publish", "before reply")
 
 
 async def die_at(node: Node, point: Point, room: str) -> None:
