@@ -43,11 +43,16 @@ def descendants(pid: int) -> set[int]:
     return found - {pid}
 
 
-def is_running(pid: int) -> bool:
+def state_of(pid: int) -> str:
+    """Return the state that /proc shows, such as S (sleeping) or T (stopped); X if there is no such process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return "X"
+
+
+def is_running(pid: int) -> bool:
+    return state_of(pid) not in "ZX"
 
 
 def wait_until_none_runs(pids: set[int]) -> None:
@@ -198,6 +203,14 @@ def test_the_status_shows_every_process(cluster: EmbeddedCluster) -> None:
     assert all(process["ready"] and is_running(process["pid"]) for process in processes.values())
     assert "gateway-3" in cluster.gifchat("status")
     assert cluster.gifchat("logs", "gateway-1")
+
+
+def test_a_paused_process_continues_with_the_same_pid(cluster: EmbeddedCluster) -> None:
+    pid = cluster.processes()["gateway-1"]["pid"]
+    with cluster.paused("gateway-1"):
+        block_until(lambda: state_of(pid) == "T", "the pause of gateway-1")
+    block_until(lambda: state_of(pid) in "RS", "the end of the pause")
+    assert cluster.wait_for("gateway-1", lambda process: process["ready"])["pid"] == pid
 
 
 async def test_the_password_in_a_link_reaches_no_log(cluster: EmbeddedCluster) -> None:

@@ -22,7 +22,6 @@ from testcontainers.compose import DockerCompose
 from gifchat_cli.ports import free_port
 
 ROOT = Path(__file__).parents[3]
-BUILT_SERVICES = ("rooms-api", "realtime-gateway", "web", "nginx")
 BASE_IMAGES = {
     "PYTHON_IMAGE": "python:3.11-slim",
     "NGINX_IMAGE": "nginx:1.31",
