@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 class _Service:
-    """Everything that outlives a request, built and wired."""
+    """The objects that outlive a request."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -173,7 +173,7 @@ class _Service:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Connect and run the background tasks; at the exit stop them and close everything."""
+        """Connect and run the background tasks; on exit, stop them and close everything."""
 
         async def prepare_then_clean_up() -> None:
             await _prepare(self.room_store.create_indexes, self.log.create_indexes, self.gifs.create_indexes)

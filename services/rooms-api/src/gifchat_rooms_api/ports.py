@@ -103,7 +103,7 @@ class RoomStore(Rooms, Protocol):
 
 
 class Leadership(Protocol):
-    """Elects the replica that does a task which only one replica should do.
+    """Elects the one replica that runs a task.
 
     Both methods raise `StoreUnavailableError`. Leadership that is not released ends when its time is up.
     """
@@ -335,7 +335,7 @@ class GifDecoder(Protocol):
         """Decode every frame.
 
         Raises:
-            Refused: `GIF_BROKEN` if a frame does not decode or exceeds its resources. `UNAVAILABLE` if too many
+            Refused: `GIF_BROKEN` if a frame does not decode or exceeds its resource limits. `UNAVAILABLE` if too many
                 pictures are waiting or this machine is overloaded.
         """
 
