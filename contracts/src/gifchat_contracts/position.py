@@ -17,15 +17,15 @@ class Position:
     seq: int
 
     def as_json(self) -> dict[str, str | int]:
-        """Return `{"epoch": "<16 hex>", "seq": <int>}`, the shape on every wire."""
+        """Return `{"epoch": "<16 hex>", "seq": <int>}`, the form in every event and API."""
         return {"epoch": self.epoch, "seq": self.seq}
 
     @classmethod
     def from_json(cls, value: object) -> Self:
-        """Parse the shape that `as_json` returns.
+        """Parse what `as_json` returns.
 
         Raises:
-            ValueError: `value` has another shape.
+            ValueError: `value` has another form.
         """
         match value:
             case {"epoch": str(epoch), "seq": int(seq)} if (
