@@ -56,7 +56,7 @@ class RoomRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """A part of a room's log without gaps, in rising order."""
+    """A contiguous part of a room's log, in ascending order."""
 
     epoch: Epoch
     head: int

@@ -85,7 +85,7 @@ class ChatNamespace:
             self._save.track(session, pid, guest=environ[_IS_GUEST])
             if saved is not None:
                 self._restoring[sid] = (saved, request.positions)
-        # Debug level: a reconnecting crowd must not flood the log.
+        # Debug level: a burst of reconnects must not flood the log.
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
     async def _take(self, request: Restore, environ: dict[str, Any]) -> tuple[Pid, SavedSession | None]:

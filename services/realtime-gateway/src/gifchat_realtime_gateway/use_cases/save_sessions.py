@@ -19,7 +19,7 @@ from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import SavedSessions, ToSave
 
 SAVE_EVERY_S = 0.02
-"""Minimum time between two batches. A single change is saved at once, a crowd's changes together."""
+"""Minimum time between two batches. A single change is saved at once, a burst of changes together."""
 SESSIONS_PER_BATCH = 500
 LOOK_EVERY_S = 60.0
 """How often to look for sessions that must be saved again."""
@@ -39,7 +39,7 @@ class _Tracked:
 
 
 class SaveSessions:
-    """Saves in batches, so that a joining crowd costs a few pipelines a second."""
+    """Saves in batches, so that a burst of joins costs only a few pipelines a second."""
 
     def __init__(
         self,
