@@ -80,7 +80,7 @@ class Link(Protocol):
         """Write whole frames, in order. Never blocks."""
 
     def write_remainder(self, data: bytes) -> None:
-        """Write the rest of frames of which the kernel accepted only a part on `direct_fd`."""
+        """Write the part of a direct write (see `direct_fd`) that the kernel did not accept."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame and close the WebSocket. The connection gets no further calls."""

@@ -22,7 +22,7 @@ class CatchUp:
         self._reading: dict[Hashable, asyncio.Task[list[Frame]]] = {}
 
     async def collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
-        """Return what follows `seen`, the last position that the client saw, up to the room's position on return.
+        """Return what the client missed since `seen` (None: a new client), up to the room's position on return.
 
         The caller must add the client to the audience before it awaits anything else. Later events then follow without
         a gap.
