@@ -85,9 +85,9 @@ def test_the_result_is_valid_json() -> None:
 def test_without_a_terminal_each_step_prints_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress(2_000)
     with progress.shown():
-        progress.begins(1_500)
+        progress.begin_step(1_500)
         progress.part(0.5)
-        progress.ends(STEP)
+        progress.end_step(STEP)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "1,500 viewers: p50 12.3 ms, p99 38.0 ms\n")
 
@@ -105,9 +105,9 @@ def test_a_terminal_shows_a_progress_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delenv("NO_COLOR", raising=False)
     progress = Progress(2_000)
     with progress.shown():
-        progress.begins(1_500)
+        progress.begin_step(1_500)
         progress.say("A sentence with [brackets].")
-        progress.ends(STEP)
+        progress.end_step(STEP)
     assert "1,500 viewers: p50 12.3 ms" in shown.getvalue()
     assert "A sentence with [brackets]." in shown.getvalue()
     assert "\x1b[" in shown.getvalue()

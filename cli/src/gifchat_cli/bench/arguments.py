@@ -12,7 +12,9 @@ DEFAULT_STEP, DEFAULT_MAX, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add all arguments except the data folder."""
-    parser.add_argument("--url", help=f"address of the cluster (default: the one on the data folder, or {DEFAULT_URL})")
+    parser.add_argument(
+        "--url", help=f"address of the cluster (default: the one that uses the data folder, or {DEFAULT_URL})"
+    )
     parser.add_argument(
         "--room-size", type=_count, metavar="N", help="viewers in each room (default: all viewers in one room)"
     )

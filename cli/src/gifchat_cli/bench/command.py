@@ -116,7 +116,7 @@ def _climb(
 ) -> tuple[Stop, str]:
     """Grow the audience step by step until a step fails or is the last one."""
     for target in plan.targets():
-        progress.begins(target)
+        progress.begin_step(target)
         try:
             viewers.grow_to(target)
             step = viewers.write(options.rate, options.hold, progress.part)
@@ -124,7 +124,7 @@ def _climb(
             why = str(error).rstrip(".")
             return Stop.REFUSED, f"at {viewers.viewers:,} of {target:,} viewers, {why}.{_hint(why)}"
         steps.append(step)
-        progress.ends(step)
+        progress.end_step(step)
         stop = verdict(step, plan)
         if stop is not None:
             return stop, _why(stop, step, plan)

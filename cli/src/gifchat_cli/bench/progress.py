@@ -31,7 +31,7 @@ class Progress:
             yield
         self._bar = None
 
-    def begins(self, viewers: int) -> None:
+    def begin_step(self, viewers: int) -> None:
         """Show that a step to this many viewers begins."""
         self._from, self._to = self._to, viewers
         self._show(f"{viewers:,} viewers connect", self._from)
@@ -40,7 +40,7 @@ class Progress:
         """Show which share of the step's messages is posted."""
         self._show(f"{self._to:,} viewers read", self._from + round((self._to - self._from) * share))
 
-    def ends(self, step: Step) -> None:
+    def end_step(self, step: Step) -> None:
         """Show the measurements of a step."""
         text = f"{step.viewers:,} viewers: p50 {step.p50_ms:.1f} ms, p99 {step.p99_ms:.1f} ms"
         if self._bar is None:
