@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import datetime
 
 import structlog
-from prometheus_client import Counter
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -16,8 +15,8 @@ from gifchat_chassis.problems import problem_response
 from gifchat_contracts import errors
 from gifchat_contracts.events import timestamp
 from gifchat_contracts.socket_events import NEWS_PERIOD_S
+from gifchat_realtime_gateway import metrics
 
-MESSAGES = Counter("gateway_ws_messages", "Messages received on /ws.")
 POLICY_VIOLATION = 1008
 CLOSE_TIMEOUT_S = 2.0
 
@@ -84,7 +83,7 @@ class WebSocketDemo:
         self._connections.add(connection)
         try:
             while (await connection.receive())["type"] != "websocket.disconnect":
-                MESSAGES.inc()
+                metrics.WS_MESSAGES.inc()
                 _log.debug("ws_message", address=address)
         finally:
             self._connections.discard(connection)

@@ -5,14 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from prometheus_client import Counter
 
 from gifchat_contracts.events import body
 from gifchat_contracts.socket_events import DEMO_NAMESPACE, NEWS, NEWS_PERIOD_S, NEWS_TEXT, REPLY
+from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.socketio.environ import address_of
 from gifchat_realtime_gateway.socketio.overrides import ChatServer
-
-REPLIES = Counter("gateway_demo_replies", "Events `reply` in the demo namespace.")
 
 _log = structlog.get_logger(__name__)
 
@@ -40,4 +38,4 @@ class DemoNamespace:
         _log.info("demo_disconnected", sid=sid, reason=reason)
 
     async def _on_reply(self, _sid: str, *_data: Any) -> None:
-        REPLIES.inc()
+        metrics.DEMO_REPLIES.inc()
