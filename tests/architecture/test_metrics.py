@@ -23,20 +23,7 @@ def test_operators_find_every_named_metric() -> None:
 
 
 def test_metrics_are_defined_where_contributors_look() -> None:
-    found = subprocess.run(
-        [
-            "git",
-            "grep",
-            "-lE",
-            "^from prometheus_client.*(Counter|Gauge|Histogram)",
-            "--",
-            "chassis",
-            "services",
-            "cli",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    pattern = "^from prometheus_client.*(Counter|Gauge|Histogram)"
+    grep = ["git", "grep", "-lE", pattern, "--", "chassis", "services", "cli"]
+    found = subprocess.run(grep, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert {Path(path).name for path in found} == {Path(str(module.__file__)).name for module in MODULES}
