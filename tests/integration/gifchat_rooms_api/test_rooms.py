@@ -89,6 +89,7 @@ async def test_an_invalid_room_is_refused_and_the_problem_says_where(anne: User,
     answer = await anne.http.post("/rooms", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
     assert all(each["where"].startswith("body") for each in answer.json()["errors"])
+    assert not any("Value error" in each["message"] for each in answer.json()["errors"])
 
 
 async def test_a_refusal_does_not_echo_the_input(anne: User) -> None:

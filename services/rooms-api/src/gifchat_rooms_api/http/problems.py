@@ -157,6 +157,9 @@ def answer_with_problems(app: FastAPI) -> None:
 def _violations(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return where and why the input is invalid, without the input itself, which may be a password."""
     return [
-        {"where": ".".join(map(str, each["loc"])).encode("ascii", "replace").decode(), "message": each["msg"]}
+        {
+            "where": ".".join(map(str, each["loc"])).encode("ascii", "replace").decode(),
+            "message": each["msg"].removeprefix("Value error, "),
+        }
         for each in islice(found, 20)
     ]
