@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gifchat_contracts import errors, keys
+from gifchat_contracts import errors, keys, limits
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import RoomId, is_room_id
 
@@ -71,7 +71,7 @@ async def test_a_password_is_stored_only_as_a_hash(api: Api, anne: User) -> None
         {"title": "   "},
         {"title": "a\x00b"},
         {"title": "a\nb"},
-        {"title": "x" * 81},
+        {"title": "x" * (limits.TITLE_MAX_CHARS + 1)},
         {"title": 5},
         {"title": {"$gt": ""}},
         {"title": "a", "max": 1},
@@ -191,7 +191,7 @@ async def test_titles_are_searched_literally_in_any_case(anne: User) -> None:
         {"limit": 101},
         {"limit": "x"},
         {"sort": "oldest"},
-        {"q": "x" * 81},
+        {"q": "x" * (limits.TITLE_MAX_CHARS + 1)},
         {"q": "a\x00"},
         {"cursor": "x"},
         {"cursor": "bmV3ZXN0OjE6MQ"},
