@@ -12,7 +12,7 @@ TITLE = "Overloaded hot room of 1,000: deliveries per second"
 MEMBERS = 1_000
 EVERY_US = 500
 MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name: 40}
-"""Enough to keep each server busy for some seconds."""
+"""Enough messages to keep each server busy for some seconds."""
 
 
 def run(options: Options, log: Log) -> Result:
@@ -42,7 +42,7 @@ def run(options: Options, log: Log) -> Result:
     result.ratio("≥ 35 × stock", ours, servers.STOCK.label, "per_s", 35, at_most=False)
     counts = ", ".join(f"{name}: {count}" for name, count in MESSAGES.items())
     result.notes.append(
-        "2,000 messages a second are sent to all members, enough to keep each server busy for some seconds "
+        "2,000 messages a second are sent to all members. Each server gets enough messages to be busy for some seconds "
         f"({counts}). All of them are delivered and counted."
     )
     return result

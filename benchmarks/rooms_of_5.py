@@ -45,9 +45,9 @@ def run(options: Options, log: Log) -> Result:
     result.ratio("≤ Node / 2.3", servers.OURS.label, servers.NODE.label, "us", 1 / 2.3)
     result.notes.append(
         "All rooms at once: the server is busy, and no two messages go to the same room, so no writes are "
-        "combined. The bar applies to this column. As in the measurements that set the bar, the kernel's part of a "
-        "message costs five times its part of a delivery. In the other columns, a server sleeps and wakes for each "
-        "message and finds its caches cold. This costs the kernel-limit program 15 to 20 µs more, and a gateway 30 to "
-        "40 µs. Pings and leases continue meanwhile and take a larger share."
+        "combined. The bar applies to this column. A message takes five sends, as in the measurements that set the "
+        "bar. In the other columns, a server sleeps and wakes for each message and finds its caches cold. This costs "
+        "the kernel-limit program 15 to 20 µs more, and a gateway 30 to 40 µs. Pings and leases continue meanwhile and "
+        "take a larger share."
     )
     return result

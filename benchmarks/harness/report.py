@@ -21,7 +21,7 @@ make bench                                          # everything; keep the machi
 .venv/bin/python -m benchmarks --report             # only writes this page, from results/
 ```
 
-You need Linux, gcc, Node.js 18 or newer with npm, and `taskset` (util-linux). Node's packages are installed at first
+You need Linux, gcc, Node.js 18 or newer with npm, and `taskset` (util-linux). Node's packages are installed on first
 use, from their lock file.
 
 Stop your container engine first, and remove its packet-filter rules. They track every connection, loopback included.

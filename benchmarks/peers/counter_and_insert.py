@@ -1,7 +1,7 @@
 """The alternative to group commit: for each message it increments a counter, then inserts the entry.
 
 This is the textbook way, with the same durability: both writes wait for a majority's journal. If the process dies
-between the two, it leaves a hole. Run as a module, it is rooms-api with this class instead of group commit.
+between the two, it leaves a hole. Running this module starts rooms-api with this class instead of group commit.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from gifchat_rooms_api.use_cases.group_commit import Committed, Rule
 
 
 class CounterAndInsert:
-    """The part of `GroupCommit` that messages need."""
+    """Implements the part of `GroupCommit` that messages need."""
 
     def __init__(self, rooms: Rooms, log: MongoMessages, publisher: Publisher, clock: Callable[[], datetime]) -> None:
         self._rooms = rooms
@@ -46,7 +46,7 @@ class CounterAndInsert:
             {"_id": ObjectId(room_id)}, {"$inc": {"seq": 1}}, upsert=True, return_document=ReturnDocument.AFTER
         )
         if counter is None:
-            raise RuntimeError("an upsert returns a document")
+            raise RuntimeError("the upsert returned no document")
         entry = LogEntry(int(counter["seq"]), now.replace(microsecond=now.microsecond // 1000 * 1000), draft)
         await self._log.append(room_id, [entry])
         self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
