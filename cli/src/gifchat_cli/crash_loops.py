@@ -21,7 +21,7 @@ class CrashLoops:
         self._say = say
         self._reload_nginx = reload_nginx
         self.fatal: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
-        """Done when no process of some kind can serve. Its result is the process that entered a crash loop last."""
+        """Done when a kind has no process left that can serve. Its result is a process of this kind in a crash loop."""
 
     def on_crash_loop(self, child: Child) -> bool:
         """Hide a crashing process. Return whether to keep restarting it: False if no other of its kind can serve."""
