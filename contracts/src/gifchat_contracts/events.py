@@ -43,7 +43,7 @@ class ChatPayload(TypedDict):
 
 
 class ChatDeletedPayload(TypedDict):
-    """Event `chatDeleted`: the message at `target_seq` is gone."""
+    """Event `chatDeleted`: the message at `target_seq` was deleted."""
 
     room: RoomId
     epoch: Epoch
@@ -145,7 +145,7 @@ def exit_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayloa
 
 
 def body(event: str, payload: object) -> bytes:
-    """Return the JSON `["event",payload]`: compact, in UTF-8, without escaped characters.
+    """Return the JSON `["event",payload]`: compact, in UTF-8, with non-ASCII characters unescaped.
 
     Raises:
         ValueError: a number in the payload is not finite, so JSON cannot hold it.
