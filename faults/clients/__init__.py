@@ -1,1 +1,1 @@
-"""The load: readers and writers that write records of what they see."""
+"""The load: readers and writers that record what they see."""

@@ -1,4 +1,4 @@
-"""The load of a run: rooms, readers, writers and watchers, which connect through nginx and write records."""
+"""The load of a run: rooms, readers, writers and watchers, which connect through nginx and record what they see."""
 
 import asyncio
 import random
@@ -148,7 +148,7 @@ class Load:
         return Recorder(self.folder / f"{name}.jsonl")
 
     def fault_over(self) -> None:
-        """Start the time to heal, because the cause is gone. A row calls this if it keeps checking afterwards."""
+        """Record that the cause is gone; the time to heal counts from here. A row calls this if it keeps checking."""
         if not self._over:
             self._over = True
             self.record(records.FaultEnded(t=now()))
@@ -175,11 +175,11 @@ class Load:
         )
 
     async def finish_writing(self, timeout_s: float) -> None:
-        """Start no new messages, and wait until all are acknowledged or given up after `timeout_s`."""
+        """Stop posting, and wait until every message is acknowledged, or given up after `timeout_s`."""
         await asyncio.gather(*(writer.finish(timeout_s) for writer in self.writers))
 
     async def catch_up(self, timeout_s: float) -> None:
-        """Wait until all staying readers that joined a room have all of its entries, or until `timeout_s` is over.
+        """Wait up to `timeout_s` until all staying readers that joined a room have all of its entries.
 
         The checker reports entries that are still missing.
         """
@@ -197,7 +197,7 @@ class Load:
             return
 
     async def ghosts_gone(self, timeout_s: float) -> None:
-        """Wait until no room has more members than staying users, or until `timeout_s` is over."""
+        """Wait up to `timeout_s` until no room has more members than staying users."""
 
         def gone(watcher: Watcher) -> bool:
             users = {reader.person.who.user_id for reader in self.staying() if reader.room == watcher.room}
