@@ -44,11 +44,11 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Readmission:
-    """The answer to a late node that asks for its seats."""
+    """The answer to a late node that asks for its seats back."""
 
     outcome: Literal["readmitted", "recovering"]
     refused: Collection[UserId]
-    """Users for whom there is no seat any more."""
+    """Users for whom no seat is left."""
     occupancy: int
     retry_after_s: float | None = None
     """If `recovering`: when to ask again."""
@@ -117,8 +117,8 @@ class HeldSeats:
 class LeaseTimer:
     """How long the node may rely on its seats, on a monotonic clock in seconds.
 
-    The lease counts from before the renewal was sent. Redis counts from when it ran, which is later. So a node stops
-    relying on a seat before any other node can sweep it.
+    The node counts from when it sends a renewal. Redis counts from when it runs the renewal, which is later. So a node
+    stops relying on a seat before any other node can sweep it.
     """
 
     def __init__(self, ttl_s: float, now_s: float) -> None:
@@ -130,5 +130,5 @@ class LeaseTimer:
         self._renewed_at_s = max(self._renewed_at_s, sent_at_s)
 
     def valid(self, now_s: float) -> bool:
-        """Whether no other node can have swept this node's seats by `now_s`."""
+        """Whether the lease is valid at `now_s`: until it ends, no other node can sweep this node's seats."""
         return now_s - self._renewed_at_s < self._ttl_s

@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class EvictSessions:
-    """Ends sessions in a room. An evicted client stays connected and learns the reason."""
+    """Takes sessions out of a room. An evicted client stays connected and learns the reason."""
 
     sockets: Sockets
     rooms: Mapping[RoomId, HostedRoom]
@@ -45,7 +45,7 @@ class EvictSessions:
                 self._take_out(room, user_id, errors.ROOM_FULL)
 
     async def unseat(self, room: HostedRoom, user_id: UserId) -> None:
-        """End the sessions of a kicked or banned user on this node, and free the seat at once.
+        """Evict a kicked or banned user's sessions on this node, and free the seat at once.
 
         Every node with sessions of the user does this. One of them frees the seat and announces it.
         """
@@ -64,7 +64,7 @@ class EvictSessions:
             await self.announce.left(room.room_id, who, departure.occupancy)
 
     async def enforce(self, room: HostedRoom, record: RoomRecord) -> None:
-        """End the sessions of banned and kicked users, because the event of a sanction may have been lost."""
+        """Evict banned and kicked users who are still in the room, because their sanction event may have been lost."""
         now = self.clock()
         gone: dict[UserId, Literal["banned", "kicked"]] = {}
         for session in room.audience.sessions():
@@ -78,10 +78,10 @@ class EvictSessions:
             await self.unseat(room, user_id)
 
     async def close(self, room: HostedRoom) -> None:
-        """Tell the sessions of a removed room, and take them out of it."""
+        """Tell the sessions that the room was removed, and take them out of it."""
         self.announce.forget(room.room_id)
         sessions = room.audience.sessions()
-        # Not through the group: it drops queued events for sessions that leave it.
+        # Do not send through the group: it drops queued events for sessions that leave it.
         sids = [session.sid for session in sessions]
         self.sockets.deliver(sids, body(socket_events.REMOVE_ROOM, room.room_id))
         for session in sessions:
