@@ -3,8 +3,8 @@
 -- saved session is small, expires, and usually replaces an earlier version.
 --
 -- KEYS  1 the saved session, a hash
--- ARGV  1 Socket.IO sid   2 1: this session takes over the id   3 user   4 1: a guest   5 content
---       6 time to live, ms; 0: delete it
+-- ARGV  1 Socket.IO sid   2 '1': this session takes over the id   3 user   4 '1': the user is a guest
+--       5 content   6 time to live, ms; '0': delete it
 -- RETURNS  1 if it was saved or deleted, 0 if the id belongs to another session
 
 local owner = redis.call('HGET', KEYS[1], 'sid')

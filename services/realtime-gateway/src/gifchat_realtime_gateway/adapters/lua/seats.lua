@@ -99,7 +99,7 @@ local function hold_seat(room, node, user, color, sessions)
   redis.call('HSET', sessions_key(room, node), user, sessions)
 end
 
--- Register that a node has no session of the user any more. Return 'held', 'grace', 'gone' or 'absent', and the colour.
+-- Register that a node no longer has a session of the user. Return 'held', 'grace', 'gone' or 'absent', and the colour.
 local function let_go(room, node, user, grace_ms)
   local nodes, color = seat_of(room, user)
   local known = redis.call('HDEL', sessions_key(room, node), user) == 1
