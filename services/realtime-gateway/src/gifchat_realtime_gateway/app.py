@@ -1,4 +1,4 @@
-"""The composition root: builds and wires everything. Building does no I/O; the lifespan starts and stops the tasks."""
+"""The composition root: builds and wires everything. Building connects to nothing; the lifespan runs the tasks."""
 
 import asyncio
 import time
@@ -75,7 +75,7 @@ class Gateway:
     websocket_protocol: Callable[..., asyncio.Protocol]
     drain: Callable[[], Awaitable[None]]
     failed: asyncio.Event
-    """Set when a background task died. The node then drains and exits with an error."""
+    """Set when a background task has died. The node then drains and exits with an error."""
 
 
 def create_gateway(settings: Settings) -> Gateway:

@@ -1,7 +1,7 @@
 """Put a reconnecting client back into the rooms of its last session, on any gateway.
 
-The official client sends the private id (`pid`) of its last session when it reconnects. It gets the events after its
-position: the position that it sends, or else the last one that its old gateway wrote to it.
+The official client sends the private id (`pid`) of its last session when it reconnects. It gets the events after the
+position that it sends. If it sends none, it gets those after the last event that its old gateway wrote to it.
 """
 
 from collections.abc import Callable, Mapping
