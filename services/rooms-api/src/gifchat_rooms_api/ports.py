@@ -80,7 +80,7 @@ class RoomStore(Rooms, Protocol):
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
         """Remove the room and record, in the same transaction, that its log is still to be removed.
 
-        With `empty_since`, remove it only if it is recorded as empty since then or longer. False if it stays.
+        With `empty_since`, remove it only if it is recorded as empty since then or earlier. False if it stays.
         """
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
@@ -99,7 +99,7 @@ class RoomStore(Rooms, Protocol):
         """
 
     async def empty_since(self, moment: datetime, limit: int) -> Sequence[RoomId]:
-        """Return rooms recorded as empty since `moment` or longer, the longest first."""
+        """Return rooms recorded as empty since `moment` or earlier, longest empty first."""
 
 
 class Leadership(Protocol):
@@ -136,7 +136,7 @@ class RoomOccupancy:
 
 @dataclass(frozen=True, slots=True)
 class OccupancySnapshot:
-    """The number of members of all rooms."""
+    """The number of members of each room."""
 
     members: Mapping[RoomId, int]
     """Leaves out rooms without members."""
@@ -154,7 +154,7 @@ class Occupancy(Protocol):
         """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""
 
     async def snapshot(self) -> OccupancySnapshot:
-        """Return the members of all rooms. Each partition is read atomically, one after the other."""
+        """Return the number of members of each room. Partitions are read one after the other, each atomically."""
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
         """Return whether nobody has a seat in the room and its partition is settled."""
@@ -191,7 +191,7 @@ class RateLimits(Protocol):
     """Token buckets that all replicas share. While the store is down, each replica uses its own."""
 
     async def take(self, rate: Rate, subject: str) -> float:
-        """Take one token from the bucket of `subject`: return 0.0, or the seconds until there is one."""
+        """Take a token from the bucket of `subject` and return 0.0; if it is empty, return the seconds to wait."""
 
 
 class PasswordsBusyError(Exception):
@@ -199,13 +199,13 @@ class PasswordsBusyError(Exception):
 
 
 class Passwords(Protocol):
-    """Hashes passwords slowly. Both methods raise `PasswordsBusyError`."""
+    """Hashes passwords, slowly on purpose. Both methods raise `PasswordsBusyError`."""
 
     async def hash(self, password: str) -> str:
         """Return a salted hash that includes its parameters."""
 
     async def matches(self, password: str, password_hash: str) -> bool:
-        """Return whether the hash belongs to this password."""
+        """Return whether the password matches the hash."""
 
 
 @dataclass(frozen=True, slots=True)

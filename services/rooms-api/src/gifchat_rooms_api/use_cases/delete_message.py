@@ -24,7 +24,7 @@ class DeleteMessage:
     async def delete(self, room_id: RoomId, user_id: UserId, seq: int) -> None:
         """Delete the message at `seq`; idempotent.
 
-        Redacts first: if this process dies in between, nobody can read the content any more, and the next attempt
+        Redacts first: if this process dies in between, nobody can read the content, and the next attempt
         appends the missing entry.
 
         Raises:

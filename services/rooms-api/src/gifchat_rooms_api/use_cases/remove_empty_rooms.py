@@ -26,7 +26,7 @@ class RemoveEmptyRooms:
     """How long a room may stay empty; 0 keeps empty rooms forever."""
 
     async def remove(self) -> None:
-        """Remove up to `ROOMS_PER_ROUND` rooms, those empty the longest first.
+        """Remove up to `ROOMS_PER_ROUND` rooms, longest empty first.
 
         Raises:
             StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some rooms were not checked.

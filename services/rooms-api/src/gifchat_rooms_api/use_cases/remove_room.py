@@ -49,7 +49,7 @@ class RemoveRoom:
         await self._clean_up(room_id)
 
     async def remove_if_empty(self, room_id: RoomId, empty_since: datetime) -> bool:
-        """Remove the room if it is recorded as empty since `empty_since` or longer; False if it stays.
+        """Remove the room if it is recorded as empty since `empty_since` or earlier; False if it stays.
 
         The caller has checked that the room is empty at this moment.
 
