@@ -37,7 +37,7 @@ class MongoBlobs:
                 return None
 
     async def delete(self, blob_id: BlobId) -> None:
-        # Not through the bucket: it raises an error if the upload stopped before the file's entry was written.
+        # Do not delete through the bucket: it raises an error if an upload stopped before it wrote the file's entry.
         with repeatable(PUT_TIMEOUT_S):
             await self._database[f"{BUCKET}.files"].delete_one({"_id": ObjectId(blob_id)})
             await self._database[f"{BUCKET}.chunks"].delete_many({"files_id": ObjectId(blob_id)})

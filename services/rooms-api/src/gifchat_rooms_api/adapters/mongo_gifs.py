@@ -70,13 +70,13 @@ class MongoGifs:
                 return_document=ReturnDocument.AFTER,
             )
         if kept is None:
-            raise RuntimeError("an upsert returns a document")
+            raise RuntimeError("the upsert returned no document")
         return _record(kept)
 
     async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
         """See `ports.Gifs`.
 
-        Marks GIFs that a message shows as used, so that the next sweeps do not look them up again.
+        If a message shows a GIF, marks the GIF as used, so that the next sweeps do not look it up again.
         """
         pipeline: list[Document] = [
             {"$match": {"last_used_at": {"$lt": unused_since}}},

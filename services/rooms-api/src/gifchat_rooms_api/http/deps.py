@@ -43,7 +43,7 @@ class Guards:
         self._internal_token = InternalToken(internal_token)
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
-        """Return the identity of the session cookie, or refuse with `SESSION_REQUIRED`."""
+        """Return the caller's identity from the session cookie, or refuse with `SESSION_REQUIRED`."""
         session_id = self._signatures.session_of(cookie) if cookie else None
         if session_id is None:
             raise Refused(errors.SESSION_REQUIRED)

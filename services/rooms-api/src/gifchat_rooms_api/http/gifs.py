@@ -30,7 +30,7 @@ from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 MAX_UPLOADS = 32
 """Concurrent uploads in this process; further ones are refused before their bodies are read.
 
-Each holds up to two copies of 10 MiB until the GIF is stored.
+Each holds up to two copies of the file, 10 MiB each, until the GIF is stored.
 """
 
 _UPLOAD_PROBLEMS = (
