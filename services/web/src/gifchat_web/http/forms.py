@@ -1,4 +1,4 @@
-"""Reads the bodies of forms: urlencoded, or JSON as the original's scripts sent it."""
+"""Reads form bodies: urlencoded, or JSON as the original's scripts sent it."""
 
 import json
 import math
@@ -52,7 +52,8 @@ def check_gif_upload(request: Request) -> str:
     """Return the `Content-Type` of a GIF upload, with its boundary.
 
     Raises:
-        Refused: `MALFORMED` if it is not multipart, `GIF_TOO_LARGE` if its `Content-Length` is too large.
+        Refused: `MALFORMED` if it is not multipart or its `Content-Length` is not a number, `GIF_TOO_LARGE` if its
+            `Content-Length` is too large.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -62,7 +63,7 @@ def check_gif_upload(request: Request) -> str:
 
 
 def check_length(request: Request, max_bytes: int, code: ErrorCode) -> None:
-    """Refuse with `code` a body whose `Content-Length` is above `max_bytes`."""
+    """Raise `Refused` with `code` if the `Content-Length` is above `max_bytes`."""
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
         raise Refused(errors.MALFORMED)

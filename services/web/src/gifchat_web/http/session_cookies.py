@@ -1,4 +1,4 @@
-"""The session cookie, which identifies a browser from its first page on.
+"""The session cookie, which identifies a browser from its first page onwards.
 
 The cookie holds a signed random session id. Only web issues it. rooms-api and the gateways verify it.
 """
@@ -17,13 +17,13 @@ from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser."""
+    """A browser's session."""
 
     identity: Identity
     cookie: str
     """The signed value, as web sends it to rooms-api."""
     fresh: bool
-    """Whether the answer must set `cookie`: the browser has none, or an aging one, or one with an old secret."""
+    """Whether the response must set `cookie`: the browser has none, an aging one, or one signed with an old secret."""
 
 
 class SessionCookies:
@@ -33,7 +33,7 @@ class SessionCookies:
         """`session_secrets` go from oldest to newest. The last one signs, and all of them verify."""
         self._signer = TokenSigner(session_secrets, SESSION_SALT)
         self._valid = SessionReader(session_secrets)
-        # Other valid cookies are renewed.
+        # A valid cookie that this reader rejects is renewed.
         self._young = SessionReader(session_secrets[-1:], SESSION_TTL_S // 2)
         self._secure = secure
 
@@ -65,7 +65,7 @@ class Sessions:
     """ASGI middleware that stores the `Session` in `scope["state"]["session"]` and gives new browsers their cookie."""
 
     def __init__(self, app: ASGIApp, cookies: SessionCookies, without: Sequence[str]) -> None:
-        """Paths that start with one of `without` have no session, such as files and probes."""
+        """Paths that start with one of `without`, such as files and probes, get no session."""
         self._app = app
         self._cookies = cookies
         self._without = tuple(without)
@@ -75,7 +75,7 @@ class Sessions:
         if scope["type"] != "http" or scope["path"].startswith(self._without):
             await self._app(scope, receive, send)
             return
-        # Parse it like rooms-api and the gateways do, even if the rest of the header is malformed.
+        # rooms-api and the gateways use this parser too. It finds our cookie even in a malformed header.
         cookies = cookie_parser("; ".join(Headers(scope=scope).getlist("cookie")))
         session = self._cookies.read(cookies.get(SESSION_COOKIE)) or self._cookies.issue()
         scope.setdefault("state", {})["session"] = session
