@@ -8,7 +8,7 @@ from zlib import crc32
 from PIL import Image
 
 FORMATS = {"gif": "GIF", "png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
-"""Pillow's names by the extension of stored files."""
+"""Pillow's format names, by the file extension that we store."""
 
 
 def picture(extension: str, width: int = 40, height: int = 30, frames: int = 1, **options: Any) -> bytes:
@@ -57,7 +57,7 @@ def exif_with_orientation(orientation: int) -> bytes:
 
 
 def _frame(width: int, height: int, index: int) -> Image.Image:
-    """Create a picture with four different quarters, so that a rotation is visible."""
+    """Create an asymmetric picture, so that every rotation is visible."""
     image = Image.new("RGB", (width, height), (200, 40 + index * 20 % 200, 40))
     image.paste((30, 60, 220), (width // 2, 0, width, height // 2))
     image.paste((240, 240, 10 + index * 7 % 200), (0, height // 2, width // 4, height))

@@ -14,7 +14,7 @@ async def until(
     what: str = "the condition",
     poll_interval_s: float = 0.005,
 ) -> float:
-    """Return as soon as `condition()` is true, with the seconds that this took.
+    """Wait until `condition()` is true, and return how many seconds this took.
 
     Raises:
         AssertionError: `what` did not happen within `timeout_s`.
