@@ -44,7 +44,7 @@ class OriginalClient:
         self.seen: list[dict[str, Any]] = []
 
     async def until(self, namespace: str, event: str, **fields: Any) -> Any:
-        """Return the data of the next matching event. Skipped events are kept in `seen`."""
+        """Return the data of the next matching event. Every event is kept in `seen`."""
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             while line := await self._process.stdout.readline():
