@@ -57,7 +57,7 @@ def run(options: Options, log: Log) -> Result:
     result.bar("engine alone ≤ 60 µs per disconnect", engine, "disconnect_us", 60)
     result.notes.append(
         f"{CLIENTS:,} clients connect and join rooms of {MEMBERS:,}, with at most 64 handshakes at a time, after a "
-        f"warm-up of {WARM_UP:,} clients. GIF Chat's gateway does everything that the product does: it checks the "
+        f"warm-up of {WARM_UP:,} clients. GIF Chat's gateway does all the work of the product. It checks the "
         "session, asks Valkey for a seat, announces the join and writes a log line. A disconnect returns the seat."
     )
     return result
