@@ -1,7 +1,7 @@
 """Remove a room with its log.
 
 The store removes the room and records that its log is still to be removed, in one transaction. The log is removed at
-once, and again by `finish_removals` when no message to the room can be in flight any more. The room's GIFs lose their
+once, and again by `finish_removals` when no message to the room can still be in flight. The room's GIFs lose their
 references, so `RemoveUnreferencedGifs` removes them.
 """
 
