@@ -38,8 +38,8 @@ without them, as pyenv does by default, a connect cost the Python servers 8 to 1
   `gifchat bench` uses. It counts every delivery on every connection and checks the order. **A run with a missing,
   duplicated or reordered delivery fails.** It also reports how busy it was.
 - All servers get the same chat event from a real Valkey, as if another node had sent it. Each gets it on its own
-  channel and in its own format. GIF Chat's gateway is the shipped product: sessions, admission and leases in Valkey, ordering, the
-  ring for returning clients, metrics, logs. Where rooms-api is not the question, [a
+  channel and in its own format. GIF Chat's gateway is the shipped product: sessions, admission and leases in Valkey,
+  ordering, the ring for returning clients, metrics, logs. Where rooms-api is not the question, [a
   stand-in](peers/rooms_api_stand_in.py) provides its records.
 - The most reliable figure is the server's CPU time per delivery, measured by the kernel for all threads of the
   process, user and system. Wall-clock times depend more on the machine.
