@@ -1,4 +1,4 @@
-"""One Engine.IO connection: over polling, over a WebSocket, or upgrading from the first to the second.
+"""One Engine.IO connection: over polling, over a WebSocket, or upgrading from polling to a WebSocket.
 
 An idle connection has no task. Received messages wait in an inbox; one task handles them in order and ends when the
 inbox is empty.
@@ -16,11 +16,11 @@ from gifchat_realtime_gateway.engine.websocket import CloseCode, Opcode, frame, 
 from gifchat_realtime_gateway.engine.write_loop import Sink
 
 MAX_POLLED_PACKETS = 16
-"""Packets in one polling response. python-engineio clients refuse more."""
+"""Limit of packets in one polling response. python-engineio clients refuse more."""
 MAX_OUTBOX_BYTES = 1024 * 1024
-"""Bytes that may wait for a polling client. Above this it is a slow consumer."""
+"""Limit of data that waits for a polling client; text counts in characters. Above this it is a slow consumer."""
 MAX_INBOX_MESSAGES = 32
-"""Messages that may wait in the inbox. Above this the gateway stops reading from the client."""
+"""Messages that may wait in the inbox. Above this the gateway pauses the WebSocket, or delays the POST's response."""
 
 
 class CloseReason:
@@ -43,9 +43,9 @@ _SHOULD_RECONNECT = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.S
 
 
 class State(Enum):
-    """The transport that packets to the client take (protocol section "Upgrade"), or how far the connection has ended.
+    """Which transport carries packets to the client (protocol section "Upgrade"), or whether the connection has ended.
 
-    POLLING → PROBING → SWITCHING → WEBSOCKET; a failed probe leads back to POLLING. Any of them can end.
+    POLLING → PROBING → SWITCHING → WEBSOCKET; a failed probe returns to POLLING. A connection can end in any of them.
     """
 
     POLLING = auto()
@@ -89,10 +89,10 @@ class Link(Protocol):
         """Stop reading until `resume_reading`."""
 
     def resume_reading(self) -> None:
-        """Read again."""
+        """Resume reading."""
 
     def direct_fd(self) -> int:
-        """Return the file descriptor for direct writes; -1 while buffered data must be sent first."""
+        """Return the file descriptor for direct writes; -1 while direct writes are not allowed."""
 
 
 class Owner(Protocol):
@@ -134,7 +134,7 @@ class Connection(Sink):
     )
 
     def __init__(self, sid: str, owner: Owner, environ: dict[str, Any], link: Link | None = None) -> None:
-        """`environ` describes the request to `connect` handlers. With `link` the connection starts as a WebSocket."""
+        """`environ` describes the request for `connect` handlers. With `link`, the connection starts as a WebSocket."""
         self.sid = sid
         self.environ = environ
         self.link = link
@@ -154,9 +154,9 @@ class Connection(Sink):
         self.last_relayed_poll: str | None = None
         """The query parameter `t` of the last poll if another node relayed it."""
         self.session: dict[str, Any] | None = None
-        """What `socketio.AsyncServer.save_session` stores; None until the `connect` handler has been called."""
+        """What `socketio.AsyncServer.save_session` stores; None until the `connect` handler is called."""
         self.session_id: str | None = None
-        """The user's session that opened the connection. Every later request must carry it."""
+        """Id of the user's session in the polling request that opened the connection. Later requests must carry it."""
         self._owner = owner
         self._outbox: deque[str | bytes] | None = None
         self._outbox_bytes = 0
@@ -191,7 +191,7 @@ class Connection(Sink):
             self._enqueue(packet)
 
     def send_frame(self, data: bytes, packets: Sequence[bytes]) -> None:
-        """Write the frames `data`; a polling client gets `packets`, the same content in UTF-8, instead."""
+        """Write the frames `data`. A polling client gets `packets` instead, which have the same content in UTF-8."""
         if self.link is not None:
             self.link.write(data)
         elif self.state not in _ENDED:
@@ -222,9 +222,11 @@ class Connection(Sink):
     async def poll(self) -> list[str | bytes]:
         """Return the waiting packets, at most `MAX_POLLED_PACKETS`. Waits until there is at least one.
 
+        Returns only NOOP if a WebSocket is taking over and no packet waits, or if it has taken over.
+
         Raises:
             OverlappingPollError: another poll is waiting.
-            ConnectionClosedError: the server closed the connection, and the client should reconnect.
+            ConnectionClosedError: the connection is closed, and no packet is left.
         """
         if self._poll_waiter is not None:
             raise OverlappingPollError
@@ -251,11 +253,11 @@ class Connection(Sink):
     # --------------------------------------------------------------------------------------------------- upgrading
 
     def start_probe(self) -> None:
-        """Note that a WebSocket wants to take over. The caller allows only one at a time."""
+        """Record that a WebSocket wants to take over. The caller allows only one at a time."""
         self.state = State.PROBING
 
     def probe_answered(self) -> None:
-        """Return the waiting poll, so that the client can send UPGRADE over the WebSocket.
+        """Answer the waiting poll, so that the client can send UPGRADE over the WebSocket.
 
         Raises:
             InvalidPacketError: the connection is not probing.
@@ -306,7 +308,7 @@ class Connection(Sink):
                 raise protocol.InvalidPacketError("only the link handles an upgrade")
 
     async def wait_for_inbox_space(self) -> None:
-        """Wait until the inbox has space for more messages."""
+        """Wait until the inbox is empty, if it holds more than `MAX_INBOX_MESSAGES`."""
         while self._inbox and len(self._inbox) > MAX_INBOX_MESSAGES and self._inbox_task is not None:
             await asyncio.wait({self._inbox_task})
 

@@ -1,7 +1,7 @@
-"""permessage-deflate (RFC 7692) without context takeover, as values. No I/O.
+"""permessage-deflate (RFC 7692) without context takeover. No I/O.
 
 A broadcast is compressed once for all its readers, so it cannot depend on what one of them received before. The server
-therefore keeps no context and asks clients to keep none. That also saves two windows of memory for each connection.
+therefore keeps no context and asks clients to keep none. That also saves two windows of memory per connection.
 Section numbers in parentheses are RFC 7692's.
 """
 
@@ -16,10 +16,10 @@ _SERVER_WINDOW: Final = "server_max_window_bits"
 _CLIENT_WINDOW: Final = "client_max_window_bits"
 _WINDOW_BITS: Final = 15
 _SYNC_TAIL: Final = b"\x00\x00\xff\xff"
-"""The end of a sync flush. Senders remove it (7.2.1), receivers append it again (7.2.2)."""
+"""The end of a sync flush. Senders remove it (7.2.1), and receivers append it again (7.2.2)."""
 _QUOTED_NUMBER: Final = re.compile(r'="([0-9]+)"')
 _FINAL_TAIL: Final = b"\x00" + _SYNC_TAIL
-"""The unused bytes after a message whose last block is marked final, which is allowed (7.2.3.4)."""
+"""The bytes left over after a message whose last block is marked final. Such blocks are allowed (7.2.3.4)."""
 
 
 class InvalidDeflateError(ValueError):
@@ -33,8 +33,8 @@ class TooLargeError(ValueError):
 def negotiate(offers: str, user_agent: str = "") -> str | None:
     """Return the answer to `Sec-WebSocket-Extensions` (5.1, 7.1); None if no offer is acceptable.
 
-    All clients get the same bytes, so an offer that asks the server for a smaller window is declined. So are WebKit's
-    offers (Safari, and every browser on iOS): WebKit was seen keeping its context after agreeing not to.
+    All clients get the same bytes, so an offer that asks the server for a smaller window is declined. WebKit's offers
+    (Safari, and every browser on iOS) are declined too: WebKit kept its context after agreeing not to.
     """
     offers = _QUOTED_NUMBER.sub(r"=\1", offers)
     if '"' in offers or ("AppleWebKit/" in user_agent and "Chrome/" not in user_agent):

@@ -1,8 +1,8 @@
 """Send one event to many connections: encode it once, frame it once, and write it in a tight loop.
 
 Write combining: a group writes its packets at the end of the event loop's turn. Packets of the same turn become one
-write per member. A lone packet still leaves in its turn. In a busy room turns take longer, so more packets are
-combined and each delivery costs less.
+write per member. A single packet is still sent in the same turn. In a busy room, turns take longer, so more packets
+are combined and each delivery costs less.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def write_to(connections: list[Connection], data: bytes, packets: Sequence[bytes
             connection.send_frame(data, packets)
         elif sent != BROKEN and connection.link is not None:
             connection.link.write_remainder(data[sent:] if sent else data)
-        # Nothing to do for a broken socket: its transport notices and closes the connection.
+        # Nothing to do for a broken socket: its transport notices the error and closes the connection.
     return len(connections)
 
 
@@ -55,7 +55,7 @@ class FlushScheduler:
 
 
 class _Batch:
-    """Packets that are written together. Compressed once for all members, and only if a member accepts it."""
+    """Packets that are written together. They are compressed at most once, and only if a member accepts compression."""
 
     __slots__ = ("_deflated", "frames", "packets")
 
@@ -80,13 +80,13 @@ class _ChunkedFlush(NamedTuple):
 
     batch: _Batch
     done: Collection[Connection]
-    """Members that get only a part of the batch and already have it."""
+    """Members that must not get the whole batch. They have already received their part."""
     membership_version: int
     """The group's version when the flush began."""
 
 
 class Group:
-    """Connections that receive the same packets, each from the moment it joined, in order."""
+    """Connections that receive the same packets in the same order, each from the moment it joins."""
 
     def __init__(self, scheduler: FlushScheduler, *, deflates: bool = False) -> None:
         """`deflates`: members may accept compressed messages."""
@@ -111,7 +111,7 @@ class Group:
         return len(self._members)
 
     def add(self, connection: Connection) -> None:
-        """Add a member; a no-op if it is one. It gets every packet that is sent from now on."""
+        """Add a member; a no-op if it already is one. It gets every packet that is sent from now on."""
         if connection in self._members:
             return
         self._members[connection] = self._flush_count
@@ -126,7 +126,7 @@ class Group:
         self._late_joiners.pop(connection, None)
 
     def send(self, packet: bytes, exclude: Collection[Connection] = ()) -> None:
-        """Send one packet, in UTF-8, to all members but `exclude`."""
+        """Send one packet, in UTF-8, to all members except `exclude`."""
         if not self._members:
             return
         if exclude:
@@ -190,7 +190,7 @@ class Group:
         try:
             self._write(chunk, flush.batch)
         finally:
-            # Continue even if one member fails: the room must not fall silent.
+            # Continue even if this chunk fails: the other members must still get their packets.
             if at + CHUNK_SIZE < len(members):
                 asyncio.get_running_loop().call_soon(self._write_chunk, members, at + CHUNK_SIZE, flush)
             else:

@@ -1,9 +1,9 @@
 """Route a new TCP connection by its first request: to a WebSocket link, or to uvicorn.
 
-Nearly every connection requests one of the engine's WebSockets, in plain headers that arrive in one read. Those go
+Nearly every connection requests one of the engine's WebSockets, with plain headers that arrive in one read. Those go
 straight to the link. Through uvicorn the request would be parsed, serialized and parsed again, with HTTP objects in
 between. That is a sixth of the engine's cost of opening a connection. Every other request goes to uvicorn, whose `ws=`
-hook returns WebSocket requests to the link. So the pattern can be strict.
+hook passes WebSocket requests to the link. The pattern can therefore be strict.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class FirstRequest(asyncio.Protocol):
     ) -> None:
         """`server_connections` is uvicorn's set of connections.
 
-        `make_link` creates the protocol for the engine's WebSockets, `make_http` uvicorn's protocol.
+        `make_link` creates the protocol for the engine's WebSockets, and `make_http` creates uvicorn's HTTP protocol.
         """
         self._connections = server_connections
         self._make_link = make_link
@@ -66,7 +66,7 @@ class FirstRequest(asyncio.Protocol):
             return
         self._connections.discard(self)
         protocol = self._make_link() if is_plain_websocket_request(data) else self._make_http()
-        # Set it before it gets data: the protocol may replace itself.
+        # Set the protocol before it gets data, because it may replace itself.
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
         protocol.data_received(data)
@@ -75,6 +75,6 @@ class FirstRequest(asyncio.Protocol):
         self._connections.discard(self)
 
     def shutdown(self) -> None:
-        """Close the connection, because uvicorn is stopping. It has sent no request."""
+        """Close the connection, because uvicorn is stopping. The client has sent no request yet."""
         if self._transport is not None:
             self._transport.close()

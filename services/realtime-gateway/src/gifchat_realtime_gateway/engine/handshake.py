@@ -26,7 +26,7 @@ from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import accept_key, text_frame
 
 NODE_HEADER = "x-engine-io-node"
-"""Response header of a handshake with this node's tag. A load balancer learns from it which server holds a sid."""
+"""Response header of a handshake. This node's tag in it tells a load balancer which server holds a sid."""
 _WEBSOCKET_VERSION = "13"
 
 
@@ -88,7 +88,7 @@ def parse_query(query: str) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The request is refused."""
+    """The response to a refused request."""
 
     status: int
     body: bytes
@@ -146,7 +146,7 @@ class Registry(Protocol):
 
 
 class Handshake:
-    """Decides about requests."""
+    """Decides whether to accept, refuse or relay a request."""
 
     def __init__(self, registry: Registry, options: EngineOptions) -> None:
         self.options = options
@@ -178,7 +178,7 @@ class Handshake:
         return connection
 
     def refuse_unless_peer(self, headers: Mapping[str, str]) -> "Refusal | None":
-        """Return the refusal for a relayed request from outside this cluster; None for one from a node of it."""
+        """Return the refusal for a relayed request; None if a node of this cluster sent it."""
         if self.relay is not None and self.relay.authorized(headers):
             return None
         return Refusal.with_problem(errors.INTERNAL_ONLY, RELAY_PATH)
@@ -202,7 +202,7 @@ class Handshake:
         return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
 
     def decide(self, request: Request, peer: tuple[str, int] | None) -> Refusal | Accepted | OtherNode:
-        """Decide about a request for a WebSocket. `peer` is the address of the TCP connection."""
+        """Accept, refuse or relay a request for a WebSocket. `peer` is the address of the TCP connection."""
         headers, query = request.headers, request.query
         relayed = request.path == RELAY_PATH
         if relayed and (refusal := self.refuse_unless_peer(headers)) is not None:
@@ -214,7 +214,7 @@ class Handshake:
             return Refusal.of(ErrorCode.BAD_REQUEST)
         if headers.get("sec-websocket-version") != _WEBSOCKET_VERSION:
             return Refusal(426, ErrorCode.BAD_REQUEST.body(), {"sec-websocket-version": _WEBSOCKET_VERSION})
-        # Two `Origin` headers are one here, joined by a comma, which is on no list.
+        # `parse_request` joins two `Origin` headers with a comma, and the result is not an allowed origin.
         if not self.origin_allowed([headers["origin"]] if "origin" in headers else []):
             return Refusal.of(ErrorCode.FORBIDDEN)
         if query.get("EIO") != protocol.PROTOCOL_VERSION:

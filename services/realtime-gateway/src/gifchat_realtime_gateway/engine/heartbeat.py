@@ -1,6 +1,6 @@
 """Send the pings of all connections and detect missed pongs, on the monotonic clock (protocol section "Heartbeat").
 
-All connections have the same interval, so the queues are in order of their deadlines without sorting. An entry whose
+All connections have the same interval, so the queues stay ordered by deadline without sorting. An entry whose
 connection has closed or was scheduled again is skipped when it is due.
 """
 
@@ -32,7 +32,7 @@ class Monitored(Protocol):
 
 
 class Heartbeat:
-    """Pings `interval_s` after the last pong and closes `timeout_s` after an unanswered ping, up to one turn late."""
+    """Pings a connection `interval_s` after its last pong. Closes it if the ping is not answered within `timeout_s`."""
 
     def __init__(self, interval_s: float, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = interval_s
@@ -59,7 +59,7 @@ class Heartbeat:
             if connection.heartbeat_generation == generation:
                 connection.heartbeat_generation += 1
                 connection.pong_missed()
-        # A slightly late ping does not extend the timeout. After a stalled loop the client still gets nearly all of it.
+        # A slightly late ping does not extend the timeout. After a stall, the client still gets nearly all of it.
         earliest_s = now_s - self._min_pause_s
         while self._pings_due and self._pings_due[0][0] <= until_s:
             due_s, generation, connection = self._pings_due.popleft()

@@ -1,4 +1,4 @@
-"""The WebSocket transport: an asyncio protocol that takes over a TCP connection with its request.
+"""The WebSocket transport: an asyncio protocol that takes over a TCP connection and its HTTP request.
 
 `FirstRequest` or uvicorn hands the connection over.
 
@@ -37,7 +37,7 @@ from gifchat_realtime_gateway.engine.websocket import (
 MAX_BUFFER_BYTES = 1024 * 1024
 """Bytes that may wait in the transport, besides the kernel's buffer. Above this the client is a slow consumer."""
 PROBE_TIMEOUT_S = 10.0
-"""How long an upgrading WebSocket may take until UPGRADE."""
+"""How long a client may take to send UPGRADE over a new WebSocket."""
 CLOSE_TIMEOUT_S = 2.0
 """How long the closing handshake may take, including the rest of the buffered data."""
 
@@ -131,7 +131,7 @@ class WebSocketLink(asyncio.Protocol):
             self.connection.fd = self._fd
 
     def shutdown(self) -> None:
-        """Close the WebSocket, because uvicorn is stopping. After a drain, only last-moment connections are left."""
+        """Close the WebSocket, because uvicorn is stopping. After a drain, few connections are left."""
         if self.connection is not None:
             self.connection.close(CloseReason.SERVER)
         else:
@@ -253,7 +253,7 @@ class WebSocketLink(asyncio.Protocol):
             self.connection = accepted.open(self)
             return
         if accepted.upgrades.state is not State.POLLING:
-            # Another WebSocket has upgraded, or the session is closed. The published server closes the same way.
+            # Another WebSocket took over or is about to, or the session is closed. The published server does the same.
             self.close(CloseCode.NO_STATUS)
             return
         self._probing = accepted.upgrades

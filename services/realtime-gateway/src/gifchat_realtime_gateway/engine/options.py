@@ -16,7 +16,7 @@ class EngineOptions:
     ping_interval_s: float
     ping_timeout_s: float
     max_bytes: int
-    """Limit of a message from a client."""
+    """Limit of a message or polling payload from a client."""
     draining: Callable[[], bool]
     """Whether the node refuses new connections."""
     deflate: bool = False

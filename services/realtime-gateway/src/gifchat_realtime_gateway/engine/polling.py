@@ -1,4 +1,4 @@
-"""The polling transport over ASGI (protocol section "HTTP long-polling"): GET waits for packets, POST delivers some."""
+"""The polling transport over ASGI (protocol section "HTTP long-polling"): GET waits for packets, POST sends packets."""
 
 import asyncio
 from dataclasses import replace
@@ -61,7 +61,7 @@ class _Exchange:
         """The origin that may read the answer; None for no CORS headers."""
 
     async def read_body(self, max_bytes: int) -> bytes:
-        """Read the body. Content-Length is a hint only: the bytes are counted too.
+        """Read the body. Content-Length is only a hint, so the bytes are counted too.
 
         Raises:
             _BodyCutOffError: the client disconnected.
@@ -119,7 +119,7 @@ class _Exchange:
 
 
 class Polling:
-    """Serves HTTP requests on the engine's path; as an ASGI application, those that other nodes relay."""
+    """Serves polling requests: `handle` serves those of clients, and `__call__` those that other nodes relay."""
 
     def __init__(self, handshake: Handshake, registry: Registry) -> None:
         self._handshake = handshake
@@ -221,8 +221,8 @@ class Polling:
         t = exchange.query.get("t")
         last, connection.last_relayed_poll = connection.last_relayed_poll, t if exchange.relayed else None
         if t is not None and t == last:
-            # Clients send a new `t` with every poll, so a balancer repeated this one after its relay died. The packets
-            # of the lost response are gone, so the client has to reconnect.
+            # Clients send a new `t` with every poll, so a balancer repeated this one after the relaying node died. The
+            # packets in the lost response are gone, so the client has to reconnect.
             connection.close(CloseReason.TRANSPORT_CLOSE)
             await exchange.refuse(Refusal.of(ErrorCode.SESSION_UNKNOWN))
             return

@@ -1,7 +1,7 @@
-"""Engine.IO v4 packets and payloads as values, and which packets are allowed when. No I/O.
+"""Engine.IO v4 packets and payloads, and which packets clients may send when. No I/O.
 
-Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-protocol/). Section names in quotes are
-this document's.
+Source: the Engine.IO protocol, version 4 (https://socket.io/docs/v4/engine-io-protocol/). Names in quotes are
+sections of that document.
 """
 
 import base64
@@ -86,7 +86,7 @@ def action_of(source: Source, packet: Packet) -> Action:
     """Return how the server reacts to `packet`.
 
     Raises:
-        InvalidPacketError: clients must not send this packet, or not from this source.
+        InvalidPacketError: clients must not send this packet at all, or not from this source.
     """
     action = _ACTIONS[source].get(packet.type)
     if action is None or (action is Action.ANSWER_PROBE and packet.data != PROBE):

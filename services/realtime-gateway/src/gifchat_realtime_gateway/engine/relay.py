@@ -137,7 +137,7 @@ class Relay:
         """Repeat a client's request to the node with this tag.
 
         Raises:
-            NodeGoneError: no live node has this tag, or the node does not answer.
+            NodeGoneError: no live node has this tag, the node does not answer, or this node is stopping.
         """
         relayed = RelayedId(f"request {next(self._numbers)}")
         sending = asyncio.create_task(self._request(tag, request))
@@ -146,7 +146,7 @@ class Relay:
         try:
             await asyncio.wait({sending})
             if sending.cancelled():
-                # `close` cancels when this node stops. The client loses its session and reconnects.
+                # `close` cancels the request when this node stops. The client loses its session and reconnects.
                 raise NodeGoneError("this node is stopping")
             return sending.result()
         finally:

@@ -35,8 +35,8 @@ _log = structlog.get_logger(__name__)
 class EngineServer:
     """Serves connections over polling and WebSocket.
 
-    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. In addition the gateway uses
-    `connections` and the protocols for uvicorn.
+    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. The other methods and
+    attributes are for the gateway.
     """
 
     async_mode = "asgi"
@@ -53,7 +53,7 @@ class EngineServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(options.ping_interval_s, options.ping_timeout_s)
         self._namespace_deadlines: deque[tuple[float, str]] = deque()
-        """When each new connection must have opened a namespace, with its sid."""
+        """The deadline for each new connection to open a namespace, with its sid."""
         self._lingering: dict[str, Connection] = {}
         """Closed connections with packets left for the client's next poll, by sid."""
         self._linger_deadlines: deque[tuple[float, str]] = deque()
@@ -65,7 +65,7 @@ class EngineServer:
     # ------------------------------------------------------------------------------------------ for the gateway
 
     def websocket_protocol(self, config: Any, server_state: Any, app_state: dict[str, Any]) -> asyncio.Protocol:
-        """Create a protocol for `uvicorn.Config(ws=…)`. Uvicorn's own serves WebSockets on other paths."""
+        """Create a protocol for `uvicorn.Config(ws=…)`. Uvicorn's own protocol serves WebSockets on other paths."""
         return WebSocketLink(
             self._handshake,
             server_state.connections,
@@ -75,7 +75,7 @@ class EngineServer:
     def http_protocol(
         self, config: Any, server_state: Any, app_state: dict[str, Any], **kwargs: Any
     ) -> asyncio.Protocol:
-        """Create a protocol for `uvicorn.Config(http=…)`. Uvicorn's own serves all other HTTP requests."""
+        """Create a protocol for `uvicorn.Config(http=…)`. Uvicorn's own protocol serves all other HTTP requests."""
         return FirstRequest(
             server_state.connections,
             lambda: self.websocket_protocol(config, server_state, app_state),
@@ -195,7 +195,7 @@ class EngineServer:
             connection.close(CloseReason.SERVER)
 
     def namespace_opened(self, sid: str) -> None:
-        """Note that the client has opened a namespace, so the connection may stay open."""
+        """Record that the client has opened a namespace, so the connection may stay open."""
         connection = self.connections.get(sid)
         if connection is not None:
             connection.has_namespace = True

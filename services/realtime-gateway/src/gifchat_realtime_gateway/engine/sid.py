@@ -1,7 +1,7 @@
 """Engine.IO session ids (`sid`): random, and on a node with peers prefixed with the node's tag.
 
 The tag tells every node which node holds the session. The tag is a digest of the node id, which is new at each
-start. So it reveals no address, and a restarted node has another tag.
+start. It therefore reveals no address, and a restarted node gets a new tag.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""WebSocket frames for a server, as values (RFC 6455). No I/O.
+"""WebSocket frames for a server (RFC 6455). No I/O.
 
 Supports one extension if it was negotiated (`deflate.py`). Without it, reserved bits are an error (5.2). Section
 numbers in parentheses are RFC 6455's.
@@ -23,9 +23,9 @@ _MASK_BIT: Final = 0x80
 _LENGTH_BITS: Final = 0x7F
 _MAX_CONTROL_BYTES: Final = 125
 _MIN_DEFLATE_BYTES: Final = 64
-"""Bytes. Shorter messages hardly shrink."""
+"""Shorter messages are not compressed, because they hardly shrink."""
 _MAX_INFLATED_PER_TURN: Final = 256 * 1024
-"""Bytes that may be decompressed in one loop turn: as much as one read returns without compression."""
+"""After this many decompressed bytes, parsing pauses until the next loop turn. It is the size of one socket read."""
 
 
 class Opcode(IntEnum):
@@ -69,7 +69,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """The client closes. Answer with the same code (5.5.1)."""
+    """The client closes the WebSocket. Answer with the same code (5.5.1)."""
 
     code: int
 
@@ -164,7 +164,7 @@ class Parser:
         self._closed = False
 
     def feed(self, data: bytes) -> list[Event]:
-        """Return the events that are complete now, or some of them: see `has_backlog`."""
+        """Return the events that are complete now. If `has_backlog` is set, more of them follow in a later call."""
         events: list[Event] = []
         self.has_backlog = False
         if self._closed:

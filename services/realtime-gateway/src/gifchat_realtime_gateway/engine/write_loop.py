@@ -1,4 +1,4 @@
-"""The loop of every broadcast, one write per connection: in C if it was built (`write_loop.c`), otherwise in Python."""
+"""The write loop of broadcasts, one write per connection: in C (`write_loop.c`) if that was built, else in Python."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ BROKEN = -2
 
 
 class PythonSink:
-    """What the loop writes to."""
+    """A connection that the loop can write to."""
 
     __slots__ = ("fd",)
 
