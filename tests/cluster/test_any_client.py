@@ -1,4 +1,4 @@
-"""Clients with default options connect to three gateways through a load balancer without affinity."""
+"""Clients whose only option is the transport connect to three gateways through a balancer without affinity."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ DEADLINE_S = 60.0
 LINE_BYTES = 16 * 1024 * 1024
 TRANSPORTS = ("polling", "websocket", "default")
 SOCKETS_AFTER = {"polling": "polling", "websocket": "websocket", "default": "websocket"}
-"""The transport on which a client ends; by default it upgrades."""
+"""The transport that a client uses in the end. By default it upgrades."""
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
@@ -78,7 +78,7 @@ CLIENTS = {
     "python-5.0-async": (PYTHON_5_0_ASYNC, "localhost"),
 }
 MIXED = ([NODE, NODE_3_1, NODE_4_0], [PYTHON, PYTHON_ASYNC], [PYTHON_5_0, PYTHON_5_0_ASYNC])
-"""The clients that one driver runs at once."""
+"""The client libraries that each driver runs together."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def provide(kind: Kind, request: pytest.FixtureRequest) -> None:
 
 
 class Driver:
-    """A process with several clients; each client prints a report at the end."""
+    """A process that runs several clients and prints a report about each of them at the end."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -274,12 +274,12 @@ async def test_every_client_joins_and_chats_at_its_first_attempt(
             f"{report['client']} missed or reordered messages"
         )
     if transports != "websocket":
-        # Two of three requests reach a node that does not hold the session; each client sends at least one upgrade.
+        # Each client sends at least one more request, and two of three reach a node that does not hold the session.
         assert cluster.relayed() - relayed > CONNECTS / 3
 
 
 async def run_all_clients(cluster: Cluster, stack: AsyncExitStack, room: str) -> list[tuple[Driver, int]]:
-    """Run all client libraries on all transports in the room; each driver's first client writes."""
+    """Run all client libraries on all transports in the room. The first client of each driver posts messages."""
     started = []
     for kinds in MIXED:
         clients = [(kind, transports) for transports in ("default", "websocket", "polling") for kind in kinds]
@@ -328,7 +328,7 @@ async def test_every_client_rejoins_without_a_loss_after_a_gateway_is_gone(
 
 
 async def test_a_poll_repeated_after_its_relay_died_ends_the_session(cluster: Cluster) -> None:
-    """The first answer was lost with the relay, and a second answer would leave a gap, so the client must reconnect."""
+    """The first answer was lost with the relay. A second answer would lack its packets, so the session must end."""
     owner = f"{cluster.gateways[0].url}/socket.io/?EIO=4&transport=polling"
     relayed = owner.replace("/socket.io/", RELAY_PATH)
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {DEVELOPMENT_TOKEN}"}) as client:
@@ -342,7 +342,7 @@ async def test_a_poll_repeated_after_its_relay_died_ends_the_session(cluster: Cl
 
         await say("40/chat,")
         assert (await poll(owner, "one")).text.startswith("40/chat,")
-        # Only the last poll counts, and only if it was relayed.
+        # A poll is refused only if the previous poll had the same `t` and was relayed.
         for number, (url, t) in enumerate([(owner, "one"), (relayed, "one"), (relayed, "two"), (owner, "three")]):
             await say(f'42/chat,{number}["probe"]')
             assert (await poll(url, t)).text.startswith(f"43/chat,{number}[")

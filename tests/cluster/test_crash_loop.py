@@ -1,4 +1,4 @@
-"""The other replicas serve while one is in a crash loop. Each test starts its own embedded cluster."""
+"""The other replicas keep serving while one is in a crash loop. Each test starts its own embedded cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ COMES_BACK_S = MAX_DELAY_S + STEADY_S + 20.0
 
 @dataclass
 class Installation:
-    """An interpreter that fails at startup for chosen process names."""
+    """Makes the Python processes with chosen names fail at startup."""
 
     folder: Path
 
@@ -106,7 +106,7 @@ async def test_the_others_serve_until_a_crashing_gateway_recovers(
 
         before = cluster.processes()["gateway-2"]["restarts"]
         cluster.wait_for("gateway-2", lambda process: process["restarts"] > before + 1)
-        # Once for the crash loop and once for the restart.
+        # Once for the crash loop and once for the refused restart.
         assert cluster.output().count("The last lines of") == 2
 
         installation.mend("gateway-2")

@@ -1,4 +1,4 @@
-"""The embedded cluster as users run it: the real command line, real servers, nginx in front."""
+"""The embedded cluster as users run it: with the real command line, real servers, and nginx in front."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def wait_until_none_runs(pids: set[int]) -> None:
 
 @contextmanager
 def detached(data: Path) -> Iterator[int]:
-    """Start a cluster with --detach; yields the pid of its supervisor."""
+    """Start a cluster with --detach and yield the pid of its supervisor."""
     port = free_port()
     answer = gifchat("up", "--detach", "--data", str(data), "--port", str(port), "--gateways", "1", "--rooms-api", "1")
     assert answer.returncode == 0, answer.stderr

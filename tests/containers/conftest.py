@@ -9,7 +9,7 @@ from gifchat_testkit.containers import ComposeStack, compose_stack, engine_probl
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """Skip the tests, with the reason, if there is no Docker engine."""
+    """Skip the tests and say why if there is no Docker engine."""
     if problem := engine_problem():
         pytest.skip(problem)
 

@@ -29,7 +29,7 @@ def service_of(container: Inspected) -> str:
 
 
 def sockets_by_gateway(stack: ComposeStack) -> dict[str, int]:
-    """Return container id → number of its sockets."""
+    """Return the number of sockets by container id."""
     gateways = stack.containers("realtime-gateway")
     return {gateway["Id"]: stack.ask(gateway, "/health/ready")["sockets"] for gateway in gateways}
 
@@ -57,7 +57,7 @@ async def enter(stack: ComposeStack, running: AsyncExitStack, room: str) -> tupl
 
 
 async def enter_again(stack: ComposeStack, running: AsyncExitStack, client: httpx.AsyncClient) -> ChatSocket:
-    """Open a new socket for a visitor, with retries like every client.
+    """Open a new socket for a visitor, and retry as every client does.
 
     nginx waits for a removed container as long as its name resolves. When the name stops resolving, waiting requests
     get 502.

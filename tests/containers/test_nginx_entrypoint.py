@@ -1,4 +1,4 @@
-"""The entry point of nginx's container renders the template like the embedded cluster. This needs only a shell."""
+"""The entry point of nginx's container renders the template as the embedded cluster does. No engine is needed."""
 
 import os
 import subprocess

@@ -1,12 +1,12 @@
 """Clients of several releases of python-socketio in one room, with default options except for the transports.
 
 Configuration: one JSON argument `{url, room, clients: [["Client" | "AsyncClient", "default" | "polling" |
-"websocket"], …], at_once, messages, stay}`. To use another release of the library, put its folder into PYTHONPATH.
+"websocket"], …], at_once, messages, stay}`. To use another release of the library, add its folder to PYTHONPATH.
 
-Without `stay` the clients run in batches of `at_once`: each connects, joins, posts `messages` messages one after the
-other, waits for the messages of its batch, and leaves. With `stay` all clients stay, the first one posts, and
-lines are exchanged: `{"ready": true}`, a line that stops the sender, `{"head": seq}`, a line with the seq that all
-clients must wait for. At the end it prints one line of facts per client, which the test checks.
+Without `stay` the clients run in batches of `at_once`. Each joins, posts `messages` messages one after the other, waits
+for the messages of its batch, and leaves. With `stay` all clients stay, and the first one posts. The program prints
+`{"ready": true}`, reads a line and stops posting, prints `{"head": seq}`, and reads the seq that all clients wait for.
+In both cases it prints one line of facts per client, which the test checks.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ VERSION = version("python-socketio")
 class OrderedEngine(engineio.Client):
     """Handles packets in the thread that reads them.
 
-    The library's own engine starts a thread for each packet, and threads overtake one another.
+    The library's own engine starts a thread for each packet, so packets can be handled out of order.
     """
 
     def _trigger_event(self, event: str, *args: Any, **how: Any) -> Any:
@@ -99,7 +99,7 @@ class Client:
     async def connect(self) -> None:
         how: dict[str, Any] = {} if self.transports == "default" else {"transports": [self.transports]}
         if not VERSION.startswith("5.0."):
-            # How long the call waits for the namespace. The test has its own deadlines.
+            # Limits how long the call waits for the namespace. The test has its own deadlines.
             how["wait_timeout"] = DEADLINE_S
         try:
             await self._do(self._socket.connect, self._config["url"], namespaces=["/chat"], **how)
@@ -116,7 +116,7 @@ class Client:
     # ------------------------------------------------------------------------------------------------- behaviour
 
     def fault(self, what: str) -> None:
-        """Record something that must not happen to a client while the system works."""
+        """Record something that must not happen to a client of a healthy system."""
         self.facts["faults"].append(what)
 
     def _on_connect(self) -> None:
@@ -176,7 +176,7 @@ class Client:
         self._start(self._notify())
 
     async def chat(self, text: str) -> None:
-        """Post a message and wait for its ack. If the connection ends, no ack comes."""
+        """Post a message, and wait for its ack or for the end of the connection."""
         acked: asyncio.Future[dict[str, Any]] = self._loop.create_future()
 
         def on_ack(ack: dict[str, Any]) -> None:

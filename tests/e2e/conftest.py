@@ -19,6 +19,6 @@ async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bro
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def windows(browser: Browser, cluster: EmbeddedCluster) -> AsyncIterator[Windows]:
-    """Opens windows. A test fails if a console shows an unexpected error."""
+    """Opens windows. A test fails if the console of a window shows an unexpected error."""
     async with opened_windows(browser, cluster) as opened:
         yield opened

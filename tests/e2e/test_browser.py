@@ -1,4 +1,4 @@
-"""The pages in real browser windows, connected to different gateways of a whole cluster."""
+"""The pages in real browser windows that are connected to different gateways of a cluster."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def accept(dialog: Dialog) -> None:
 
 
 async def same_conversation(first: Window, second: Window, messages: int) -> list[str]:
-    """Return what both windows show once each has so many messages. Asserts that they agree, also on the order."""
+    """Wait until both windows show so many messages, assert that they show the same, and return what they show."""
     for window in (first, second):
         await expect(window.page.locator("#message-list > .message.sent")).to_have_count(messages)
     shown = await first.conversation()
@@ -226,7 +226,7 @@ async def test_space_is_reserved_for_a_picture_before_it_loads(windows: Windows)
         )
 
 
-# The connection
+# A lost connection
 
 
 async def test_a_killed_gateway_shows_a_banner_and_loses_no_message(windows: Windows, cluster: EmbeddedCluster) -> None:
@@ -284,7 +284,7 @@ WAKE_UP = """() => new Promise((resolve) => {
     }
     dispatchEvent(new Event("focus"));
 })"""
-"""Puts the page to sleep and wakes it up. Returns the seconds until a banner is shown."""
+"""Pretends that the page was hidden and wakes it up. Returns the seconds until the banner is shown."""
 KNOWN_WITHIN_S = 3.0
 PROBED = re.compile(r'^43/chat,\d+\[\{"ok":true,"time":"[^"]+"\}\]$')
 MUTE_S = 5
@@ -454,7 +454,7 @@ async def test_scrolling_up_loads_older_messages_and_keeps_the_scroll_position(w
     await expect(bob.message("끝")).to_be_in_viewport()
 
 
-# The list
+# The room list
 
 
 async def test_the_room_list_is_updated_live(windows: Windows) -> None:

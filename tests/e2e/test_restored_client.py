@@ -53,7 +53,7 @@ class Client:
         self._process = process
 
     async def next(self) -> dict[str, Any]:
-        """Return the next line that it prints."""
+        """Return the next JSON line that the process prints."""
         assert self._process.stdout is not None
         async with asyncio.timeout(DEADLINE_S):
             line = await self._process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Runs the short form of each row of the fault table. `make faults` runs all rows with twenty seeds."""
+"""Runs the short form of each row of the fault table. `make faults` runs each row in full, with twenty seeds."""
 
 import asyncio
 import subprocess
@@ -19,7 +19,7 @@ ROWS = sorted(load_rows(), key=lambda row: repr(row.shape))
 
 
 class Runs:
-    """A bench in its own event loop, which outlasts the tests."""
+    """Runs rows in one event loop, which all tests of the module share."""
 
     def __init__(self, runner: asyncio.Runner, bench: RowRunner) -> None:
         self._runner, self._bench = runner, bench

@@ -1,4 +1,4 @@
-"""The fault cluster and its clients: every fault can be injected and healed, and no process is left behind."""
+"""The fault cluster and its clients: faults can be injected and healed, and no process is left behind."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 @pytest.fixture
 async def load(tmp_path: Path) -> AsyncIterator[Load]:
-    """A room, one reader for each transport, no writers."""
+    """A room with one reader for each transport and no writers."""
     records_folder = tmp_path / "records"
     records_folder.mkdir()
     async with FaultCluster(Shape(gateway_env={"PING_INTERVAL": "2"})) as cluster:

@@ -61,7 +61,7 @@ def main(how: str) -> int:
 
 @contextmanager
 def running(how: str = "", **environment: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The process, once it listens, and its port."""
+    """Start the process; yield it and its port once it listens."""
     with subprocess.Popen(
         [sys.executable, Path(__file__), how],
         env={"PATH": os.environ["PATH"], "PORT": "0", **environment},
@@ -154,7 +154,7 @@ def test_only_trusted_proxies_set_the_client_address(proxies: str, address: byte
 
 
 def test_the_listener_keeps_its_backlog_and_send_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uvicorn calls `listen` a second time with its own backlog."""
+    """Uvicorn calls `listen` a second time, with its own backlog."""
     listeners: list[socket.socket] = []
     listen = module._listen
 

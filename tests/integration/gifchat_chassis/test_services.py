@@ -28,7 +28,7 @@ def start(service: str, **environment: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(service: str) -> Iterator[tuple[httpx.Client, list[str]]]:
-    """A client of the running service, and the lines that it logged until it listened."""
+    """An HTTP client of the running service, and the lines that the service logged until it listened."""
     with start(service, NODE_NAME="node-7") as process:
         try:
             assert process.stdout

@@ -1,4 +1,4 @@
-"""What the bench says without a GIF Chat at the address, and how it reacts to rate limits."""
+"""What the benchmark prints if no GIF Chat runs at the address, and how it reacts to rate limits."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ Answer = tuple[int, dict[str, str], Any]
 
 @contextmanager
 def answering(*answers: Answer) -> Iterator[str]:
-    """Start a server that gives these answers in turn and then repeats the last one; yields its URL."""
+    """Start a server that gives these answers in turn and then repeats the last one. Yields its URL."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""A real nginx with our template routes, limits and caches requests, in front of upstreams that echo them."""
+"""A real nginx, configured with our template, routes, limits and caches requests to upstreams that echo them."""
 
 import http.client
 import json

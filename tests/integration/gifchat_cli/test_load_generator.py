@@ -1,4 +1,4 @@
-"""The load generator is compiled when needed; without a compiler the error has a remedy."""
+"""The load generator compiles and runs. Without a compiler, the error says what to install."""
 
 import json
 import re

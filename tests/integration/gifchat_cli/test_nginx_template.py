@@ -1,4 +1,4 @@
-"""A real nginx accepts the template in both variants, and the README explains every placeholder."""
+"""A real nginx accepts both variants of the template, and the README explains every placeholder."""
 
 import re
 import subprocess

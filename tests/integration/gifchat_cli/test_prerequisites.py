@@ -1,4 +1,4 @@
-"""What the user reads if a server is missing on this machine."""
+"""The message that the user gets if a server is not installed."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ except prerequisites.PrerequisiteError as error:
 
 
 def find(what: str, on_path: Path) -> str:
-    """Return the answer of a Python without installed packages."""
+    """Run `ASK` in a Python without installed packages and return what it prints."""
     answer = subprocess.run(
         [sys.executable, "-I", "-S", "-c", ASK, what],
         env={"PATH": str(on_path)},

@@ -117,7 +117,7 @@ async def receive(socket: ClientConnection) -> str | bytes:
 
 
 async def close_code(socket: ClientConnection) -> int:
-    """Read to the end. Returns the close code."""
+    """Read until the connection is closed. Returns the close code."""
     async with asyncio.timeout(DEADLINE_S):
         with contextlib.suppress(websockets.ConnectionClosed):
             while True:
@@ -317,7 +317,7 @@ async def test_a_second_poll_closes_the_session(calm: World) -> None:
 
 
 class Body:
-    """A body that is sent when the test says so."""
+    """A request body whose parts are sent when the test provides them."""
 
     def __init__(self) -> None:
         self.parts: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -355,7 +355,7 @@ async def test_a_cancelled_poll_closes_the_session(calm: World) -> None:
 
 
 async def raw_post(world: World, poller: Poller, headers: str, body: bytes, *, hang_up: bool = False) -> bytes:
-    """Post with custom headers. Returns the whole response."""
+    """Post with custom headers. Returns the whole response, or nothing after `hang_up`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
     query = "&".join(f"{name}={value}" for name, value in poller.query.items())
     writer.write(f"POST {PATH}?{query} HTTP/1.1\r\nHost: x\r\n{headers}\r\n\r\n".encode() + body)
@@ -641,7 +641,7 @@ async def test_messages_before_a_client_left_are_handled(calm: World) -> None:
 async def test_a_close_by_the_server_fails_the_poll_and_closes_the_websocket(calm: World) -> None:
     async with polling(calm) as poller, poller.waiting_poll(calm) as poll:
         await poller.say("4close")
-        # Not a CLOSE packet, after which python-socketio clients would not reconnect.
+        # The server sends no CLOSE packet, because python-socketio clients would not reconnect after one.
         answer = await poll
         assert (answer.status_code, answer.json()["code"]) == (400, 1)
         assert await disconnect_reason(calm, poller.sid) == "server disconnect"
@@ -721,7 +721,7 @@ async def test_polling_after_an_upgrade_is_refused_and_changes_nothing(calm: Wor
 
 
 async def assert_closed_at_once(world: World, sid: str) -> None:
-    """Like the published server, ours accepts and then closes a WebSocket that a session does not need."""
+    """Assert that the server accepts and then closes an unneeded WebSocket, as the published server does."""
     async with raw_websocket(world.port, f"{WEBSOCKET}&sid={sid}") as second:
         assert second.status == 101
         assert await second.closed() == 1005

@@ -168,7 +168,7 @@ async def test_a_subscription_waits_while_the_server_is_briefly_down(server: Ser
 
 
 async def test_a_cancelled_subscription_does_not_delay_the_others(server: Server, node: Node) -> None:
-    """The subscription is cancelled while the feed resubscribes; its channel is the last one."""
+    """The subscription gives up while the server is down, so the feed does not subscribe to it later."""
     server.stop()
     await within(NOTICED_S, lambda: not node.feed.hears)
     with pytest.raises(FeedUnavailableError):
@@ -212,7 +212,7 @@ def command(*words: str) -> bytes:
 
 @asynccontextmanager
 async def losing(url: str, lost: bytes) -> AsyncIterator[str]:
-    """A proxy to the server that drops one command."""
+    """A proxy to the server that removes the bytes `lost` from what the client sends."""
 
     async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter, lost: bytes) -> None:
         with contextlib.closing(target):

@@ -92,7 +92,7 @@ def ws(gateway: Service, path: str, origin: str | None = None, **headers: str) -
 
 
 async def until_closed(connection: ClientConnection) -> int | None:
-    """Return the close code."""
+    """Read until the connection is closed. Returns the close code."""
     with contextlib.suppress(ConnectionClosed):
         async with asyncio.timeout(DEADLINE_S):
             while True:

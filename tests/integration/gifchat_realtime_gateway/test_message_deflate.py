@@ -29,7 +29,7 @@ def world() -> Iterator[World]:
 
 @asynccontextmanager
 async def joined_client(world: World, compression: str | None) -> AsyncIterator[ClientConnection]:
-    """A client of another implementation that has joined the namespace and its group."""
+    """A client of the `websockets` package that has joined the namespace and its group."""
     async with websockets.connect(f"ws://127.0.0.1:{world.port}{TARGET}", compression=compression) as socket:
         assert [extension.name for extension in socket.protocol.extensions] == (
             ["permessage-deflate"] if compression else []
@@ -87,7 +87,7 @@ async def test_an_invalid_compressed_message_closes_the_connection(world: World)
 
 
 async def test_decompression_is_limited_per_turn_and_does_not_block_others(world: World) -> None:
-    """About 250 kB on the wire would become 180 MB at once."""
+    """About 200 kB on the wire would become 120 MB at once."""
     message = client_frame(1, deflate(b'42["message","' + b"x" * 60_000 + b'"]'), reserved=4)
     async with (
         raw_websocket(world.port, TARGET, {"Sec-WebSocket-Extensions": "permessage-deflate"}) as flood,

@@ -1,4 +1,4 @@
-"""The origin check of the plain WebSocket. Browsers never send two `Origin` headers, so two are a foreign origin."""
+"""The origin check of the plain WebSocket. Two `Origin` headers are refused, because browsers never send two."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The server for third-party test suites, and what they expect of the engine: the published server's behaviour."""
+"""The server for third-party test suites behaves as they expect: like the published server."""
 
 import asyncio
 import contextlib
@@ -106,7 +106,7 @@ async def open_session(where: Harness, client: httpx.AsyncClient) -> str:
 
 
 async def next_message(websocket: RawWebSocket) -> tuple[int, bytes]:
-    """Return the next frame that is not a ping."""
+    """Answer pings and return the next other frame."""
     while (frame := await websocket.frame()) == (1, b"2"):
         await websocket.text("3")
     return frame
@@ -209,7 +209,7 @@ async def test_ping_timeouts_are_on_time(engine_io: Harness) -> None:
         lifetimes_s.append(await lifetime_s())
         await asyncio.sleep(0.03)
     assert min(lifetimes_s) > PING_INTERVAL_S + PING_TIMEOUT_S - PUNCTUAL_S
-    # A busy machine may delay some of them.
+    # A busy machine may delay some of the closes.
     assert statistics.median(lifetimes_s) < PING_INTERVAL_S + PING_TIMEOUT_S + PUNCTUAL_S
 
 
@@ -287,7 +287,7 @@ async def test_two_origins_are_refused(engine_io: Harness, origins: tuple[str, s
 
 @asynccontextmanager
 async def pipelined(where: Harness, *targets: str, upgrade: str) -> AsyncIterator[RawWebSocket]:
-    """Request `targets` and then a WebSocket in one write. `head` is that of the first response."""
+    """Request `targets` and then a WebSocket in one write. The yielded `head` is that of the first response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", where.port)
     try:
         host = f"Host: 127.0.0.1:{where.port}\r\n"
@@ -362,7 +362,7 @@ class WaitingUpgrade:
 
 @asynccontextmanager
 async def waiting_upgrade(where: Harness, more: str = "") -> AsyncIterator[WaitingUpgrade]:
-    """`more` is added to the query of the upgrade."""
+    """Start a poll and pipeline an upgrade behind it. `more` is added to the query of the upgrade."""
     async with http(where) as client:
         session = await open_session(where, client)
         reader, writer = await asyncio.open_connection("127.0.0.1", where.port)

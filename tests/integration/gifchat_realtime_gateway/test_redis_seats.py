@@ -68,7 +68,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def assert_consistent(redis: Redis, room_id: RoomId) -> None:
-    """Assert that the nodes' hashes, the members and the mirrored occupancy agree."""
+    """Assert that the nodes' hashes, the members and the occupancy of the room agree."""
     holders: Counter[str] = Counter()
     for node in await redis.smembers(keys.nodes(room_id)):
         holders.update(map(text, await redis.hkeys(keys.node_sessions(room_id, NodeId(text(node))))))
@@ -78,7 +78,7 @@ async def assert_consistent(redis: Redis, room_id: RoomId) -> None:
 
 
 async def occupancy(redis: Redis, room_id: RoomId) -> int:
-    """Return the number of members that the lobby is told."""
+    """Return the number of members that the lobby shows."""
     return int(await redis.zscore(keys.occupancy(keys.partition_of(room_id)), room_id) or 0)
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.servers
 
 GRACE_S = 3.0
 CLOSE = "1"
-"""Return the Engine.IO packet."""
+"""The Engine.IO packet that closes the connection."""
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ DEADLINE_S = 5.0
 
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
-    """Start an echo server; yields its port."""
+    """Start an echo server and yield its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -51,7 +51,7 @@ class Client:
             return await self.reader.readexactly(count)
 
     async def receive_until_end(self) -> bytes:
-        """Return the data before the end; raise if the end was a reset."""
+        """Return the data up to the end of the stream. Raises if the connection was reset."""
         async with asyncio.timeout(DEADLINE_S):
             return await self.reader.read()
 
