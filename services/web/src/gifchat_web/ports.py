@@ -49,11 +49,11 @@ class RoomsApi(Protocol):
     async def admit(self, caller: Caller, room_id: RoomId, password: str | None) -> RoomPayload:
         """Ask whether the caller may enter now. The checks run in this order: the room exists, password, free seat.
 
-        After the right password rooms-api lets this session in without one for twelve hours.
+        Once the password was right, rooms-api admits this session without one for twelve hours.
         """
 
     async def post_text(self, caller: Caller, room_id: RoomId, text: str) -> None:
-        """Post a text exactly once, even if an attempt fails. Return when it is stored."""
+        """Post a text and return when it is stored. Retries after a failed attempt never store it twice."""
 
     async def upload_gif(
         self, caller: Caller, room_id: RoomId, content_type: str, content_length: str | None, body: AsyncIterator[bytes]
@@ -61,4 +61,4 @@ class RoomsApi(Protocol):
         """Stream a multipart body to rooms-api as it arrives. The file is in the field `gif`."""
 
     async def post_gif(self, caller: Caller, room_id: RoomId, gif_id: GifId) -> None:
-        """Post an uploaded GIF exactly once, even if an attempt fails. Return when it is stored."""
+        """Post an uploaded GIF and return when it is stored. Retries after a failed attempt never store it twice."""

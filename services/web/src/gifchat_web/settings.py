@@ -1,4 +1,4 @@
-"""Settings from the environment of web."""
+"""The settings of web, read from environment variables."""
 
 from pydantic import Field
 

@@ -19,7 +19,7 @@ TIMEOUT_S = 10.0
 UPLOAD_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 3.0
-"""Less than the 5 s after which uvicorn closes an idle connection, so that no request goes to a closing one."""
+"""uvicorn closes idle connections after 5 s. This is less, so that no request is sent on a closing connection."""
 MAX_CONNECTIONS = 200
 
 _POST_ATTEMPTS = 3
@@ -37,10 +37,10 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 
 
 class RoomsApiClient:
-    """The port `RoomsApi` on one pool of connections. It keeps no cookies, so none pass from one user to another."""
+    """Implements `RoomsApi` with one connection pool. It stores no cookies, so users never share one."""
 
     _http: aiohttp.ClientSession
-    """Made on entry, because it belongs to the running event loop."""
+    """Created on entry, because it belongs to the running event loop."""
 
     def __init__(self, url: str) -> None:
         """`url` is the base without `/api/v1`."""
@@ -137,7 +137,7 @@ class RoomsApiClient:
 
 
 async def _bounded(body: AsyncIterator[bytes], stall: asyncio.Timeout, seconds: float) -> AsyncIterator[bytes]:
-    """Bound the time that rooms-api may take to accept one chunk. aiohttp's own timeouts start after the body."""
+    """Limit how long rooms-api may take to accept one chunk. aiohttp's own timeouts start only after the whole body."""
     now = asyncio.get_running_loop().time
     async for chunk in body:
         stall.reschedule(now() + seconds)

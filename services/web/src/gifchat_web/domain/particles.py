@@ -1,4 +1,4 @@
-"""Chooses Korean particles by the sound that the word before them ends in.
+"""Chooses Korean particles by the final sound of the word before them.
 
 `static/js/particles.js` does the same for the pages' scripts. One table of examples tests both.
 """

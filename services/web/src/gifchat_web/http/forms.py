@@ -18,7 +18,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
     """Return the fields of the body.
 
     Raises:
-        Refused: `MALFORMED`, `PAYLOAD_TOO_LARGE`, `VALIDATION_FAILED`.
+        Refused: `MALFORMED`, `PAYLOAD_TOO_LARGE` or `VALIDATION_FAILED`.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     check_length(request, _BODY_MAX_BYTES, errors.PAYLOAD_TOO_LARGE)
@@ -41,7 +41,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
 
 
 def _finite(literal: str) -> float:
-    """Parse a number; refuse `NaN` and `Infinity`, which are not JSON, and numbers beyond a double (`1e999`)."""
+    """Parse a number; refuse `NaN` and `Infinity`, which are not JSON, and numbers too large for a double (`1e999`)."""
     number = float(literal)
     if not math.isfinite(number):
         raise Refused(errors.VALIDATION_FAILED)
@@ -63,7 +63,7 @@ def check_gif_upload(request: Request) -> str:
 
 
 def check_length(request: Request, max_bytes: int, code: ErrorCode) -> None:
-    """Raise `Refused` with `code` if the `Content-Length` is above `max_bytes`."""
+    """Raise `Refused`: `MALFORMED` if the `Content-Length` is not a number, `code` if it is above `max_bytes`."""
     length = request.headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit():
         raise Refused(errors.MALFORMED)

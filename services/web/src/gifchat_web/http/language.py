@@ -8,7 +8,7 @@ LANGUAGE_COOKIE = "gifchat_lang"
 
 
 def language_for(request: Request) -> Language:
-    """Return the language of an answer: the one in the URL, else the chosen one, else the browser's."""
+    """Return the language of an answer: the one in the URL, else the one in the cookie, else the browser's."""
     chosen = chosen_language(request) or request.cookies.get(LANGUAGE_COOKIE)
     return chosen if is_language(chosen) else language_of(request.headers.get("accept-language"))
 

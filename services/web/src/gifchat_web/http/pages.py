@@ -58,9 +58,9 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room/{room_id}")
     async def enter_room(request: Request, room_id: str) -> Response:
-        """Show the chat page, or go back to the list with the reason.
+        """Show the chat page, ask for the password, or go back to the list with the reason for the refusal.
 
-        A password in the URL is given to rooms-api at once, and the browser goes to the URL without it.
+        rooms-api checks a password in the URL at once. If it is right, the browser is redirected to the URL without it.
         """
         password = request.query_params.get("password")
         try:
@@ -75,12 +75,12 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
 
     @router.get("/room/{room_id}/password")
     async def password_form(room_id: str) -> Response:
-        """Go to the room, which asks for the password. Browsers ask for this URL after a wrong password."""
+        """Go to the room, which asks for the password. After a wrong password, the address bar shows this URL."""
         return RedirectResponse(f"/room/{room_id_of(room_id)}", 303)
 
     @router.post("/room/{room_id}/password")
     async def give_password(request: Request, room_id: str) -> Response:
-        """Give a password to rooms-api and go to the room, or ask for it again."""
+        """Let rooms-api check a password; go to the room if it is right, else ask again."""
         password = (await read_form(request)).get("password", "")
         try:
             await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
@@ -121,7 +121,7 @@ def _refuse_entry(request: Request, refused: Refused) -> Response:
     """Go back to the list with the reason, as in the original.
 
     Raises:
-        Refused: `refused` itself, if the server failed or the client is a program.
+        Refused: `refused` itself, if a server failed or the client is a program.
     """
     if refused.code.status >= 500 or wants_json(request):
         raise refused

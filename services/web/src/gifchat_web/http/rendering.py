@@ -31,7 +31,7 @@ _LIMITS = {
 
 
 class Pages:
-    """Makes pages for people, and problem documents for programs."""
+    """Renders pages for people, and problem documents for programs."""
 
     def __init__(self, static_files: HashedFiles, *, secure_cookies: bool) -> None:
         self._static_files = static_files

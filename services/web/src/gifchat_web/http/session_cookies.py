@@ -23,7 +23,7 @@ class Session:
     cookie: str
     """The signed value, as web sends it to rooms-api."""
     fresh: bool
-    """Whether the response must set `cookie`: the browser has none, an aging one, or one signed with an old secret."""
+    """Whether to set `cookie`: the browser's is missing, invalid, past half its life, or signed by an old secret."""
 
 
 class SessionCookies:
