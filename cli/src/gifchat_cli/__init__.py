@@ -1,1 +1,1 @@
-"""The whole cluster on embedded real servers: the command gifchat."""
+"""The command `gifchat`, which runs the whole cluster on this machine, with real servers."""

@@ -37,7 +37,7 @@ class Blueprint:
         """Find the servers and choose ports, if possible those of the last run.
 
         Raises:
-            PrerequisiteError: a server is missing, or the public port is taken.
+            PrerequisiteError: a server or nginx's template is missing, or the public port cannot be used.
         """
         mongod, valkey_server, nginx = find_mongod(), find_valkey_server(), find_nginx()
         if not NGINX_TEMPLATE.is_file():
@@ -175,7 +175,7 @@ def raise_file_limit() -> int:
     """Raise the open-file limit of this process and its children, to at most 65536.
 
     Returns:
-        The new limit.
+        The number of files that each process may open, at most 65536.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)

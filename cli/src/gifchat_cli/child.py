@@ -1,4 +1,4 @@
-"""One supervised process: started, watched, restarted with a growing delay, stopped."""
+"""Supervises one process: starts, watches and stops it, and restarts it with a growing delay."""
 
 import asyncio
 import contextlib
@@ -49,7 +49,7 @@ class Child:
     """A process and its replacements after crashes, all under one name.
 
     `on_line(name, kind, line)` gets every line of output; `on_event(sentence)` gets every crash and restart.
-    `on_ready(child)` is called each time that the process becomes ready. `on_crash_loop(child)` is called when a crash
+    `on_ready(child)` is called each time the process becomes ready. `on_crash_loop(child)` is called when a crash
     loop begins: the child keeps restarting the process if it returns True, and fails if it returns False.
     """
 

@@ -29,7 +29,7 @@ def call(path: Path, request: Request, timeout_s: float = 10.0) -> Answer:
     """Send one request and wait for its answer. Blocks.
 
     Raises:
-        NotRunningError: there is no supervisor, or it exited before it answered.
+        NotRunningError: there is no supervisor, or it exited or timed out before it answered.
         RefusedError: the supervisor refused the request.
     """
     with socket.socket(socket.AF_UNIX) as connection:

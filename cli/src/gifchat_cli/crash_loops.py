@@ -1,4 +1,4 @@
-"""What a crash loop means for the cluster: nginx skips the process, or the cluster stops."""
+"""Handles crash loops: nginx skips the process, or the cluster stops."""
 
 import asyncio
 from collections.abc import Callable

@@ -21,7 +21,7 @@ STOP_ORDER: tuple[frozenset[Kind], ...] = (
     frozenset({Kind.VALKEY}),
     frozenset({Kind.MONGODB}),
 )
-"""Kinds that stop together, in this order: a process stops before the processes that it depends on."""
+"""Groups of kinds that stop together, in this order, so that a process stops before those that it depends on."""
 
 SCALABLE = {"gateways": Kind.GATEWAY, "rooms-api": Kind.ROOMS_API}
 """The kinds that `gifchat scale` accepts."""

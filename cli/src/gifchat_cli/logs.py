@@ -17,7 +17,7 @@ _COLORS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 
 
 class LineSplitter:
-    """Splits a byte stream into lines. It cuts a line after 16 KiB, so that memory is bounded."""
+    """Splits a byte stream into lines. It may split a line that is longer than 16 KiB, so that memory is bounded."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -39,7 +39,7 @@ class LineSplitter:
 
 
 class BoundedLog:
-    """A log that takes at most twice `max_bytes` on disk; the older half is in `NAME.log.1`."""
+    """A log that takes at most about twice `max_bytes` on disk; the older half is in `NAME.log.1`."""
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
@@ -80,7 +80,8 @@ def tail(path: Path, lines: int) -> list[str]:
 def for_terminal(kind: Kind, line: str) -> str | None:
     """Return what to show of a log line while the cluster runs, or None to hide it.
 
-    Lines of our services and nginx's errors are shown unchanged. MongoDB and Valkey log a lot: only warnings are shown.
+    Our services' and nginx's lines are shown unchanged. MongoDB and Valkey log a lot: of MongoDB only errors are shown,
+    and of Valkey only warnings.
     """
     match kind:
         case Kind.MONGODB:

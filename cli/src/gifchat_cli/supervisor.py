@@ -21,7 +21,7 @@ from gifchat_cli.servers.valkey import mark_as_new
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 180.0
-"""Longer than all stop timeouts together, after which processes are killed."""
+"""Longer than all stop timeouts together; a process that exceeds its own stop timeout is killed."""
 MAX_REPLICAS = 32
 _LOG_SIZE_CHECK_INTERVAL_S = 30.0
 

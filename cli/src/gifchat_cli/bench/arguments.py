@@ -5,7 +5,7 @@ import argparse
 from gifchat_cli.bench.generator import MAX_CLIENTS
 
 USER_MESSAGES_PER_S = 20
-"""The rate at which rooms-api accepts messages of one user; the bench has one writer."""
+"""The highest sustained rate at which rooms-api accepts messages from one user; the bench has one writer."""
 DEFAULT_URL = "http://localhost:8080"
 DEFAULT_STEP, DEFAULT_MAX, DEFAULT_RATE, DEFAULT_P99_MS, DEFAULT_HOLD_S = 500, 10_000, 10.0, 250.0, 5.0
 

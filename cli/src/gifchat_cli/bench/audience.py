@@ -18,13 +18,13 @@ TITLE = "gifchat bench (removed when it ends)"
 SETTLE_S = 2.0
 """Pause after the last join, so that its announcements are over before the measurement."""
 _MIN_JOINS_PER_S = 50
-"""Joins per second: if viewers join more slowly, the rest counts as not admitted."""
+"""Viewers that have not joined at this rate, plus `_JOIN_TIMEOUT_S`, count as not admitted."""
 _JOIN_TIMEOUT_S = 30.0
 _DELIVERY_TIMEOUT_S = 15.0
-"""A delivery this long after its step still counts as late; after that it counts as lost."""
+"""A delivery up to this long after its step counts as late; a later one counts as lost."""
 _LEAVE_BATCH = 250
 _PACED_BATCH = 50
-"""Joins per second once the front door has limited their rate."""
+"""Joins per second, once the front door has refused some joins because of its rate limit."""
 
 
 class AudienceError(Exception):
@@ -52,7 +52,7 @@ class Audience:
         self._rooms = rooms
         self._room_size = room_size
         self._numbers: list[int] = []
-        """Room → number of messages posted to it."""
+        """Number of messages posted to each room, by the room's index."""
         self._posted = count()
         self._batch: int | None = None
         self._attempted = 0
@@ -82,7 +82,7 @@ class Audience:
     def write(self, rate: float, seconds: float, on_message: Callable[[float], None]) -> Step:
         """Post at `rate` for `seconds`, to the rooms in turn, and wait for all deliveries.
 
-        A message's latency counts from the moment when it was due, so a slow reply shows in the messages after it.
+        Latency is measured from when a message was due, so a slow reply also adds to the latency of the next messages.
 
         Raises:
             AudienceError: the writer was refused.

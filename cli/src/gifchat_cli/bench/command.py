@@ -168,7 +168,7 @@ def _cluster(data: Path, address: Address) -> dict[str, int] | None:
 
 
 def _embedded_cluster(data: Path) -> Answer:
-    """Return the status of the data folder's embedded cluster, or nothing if it does not run."""
+    """Return the status of the data folder's embedded cluster, or `{}` if it is not running."""
     try:
         return call(DataFolder(data).socket_path(), {"command": "status"})
     except NotRunningError:

@@ -19,7 +19,7 @@ MAX_CLIENTS = 60_000
 """The same limit as in the C source."""
 
 ENTER = '40/chat,{"restore":false}'
-"""Opens the namespace without restoring a session, as the page does: both rejoin their rooms themselves."""
+"""Opens the namespace without restoring a session. The page does the same, because both rejoin rooms themselves."""
 
 STAMP = f"T={0:016d} N={0:08d} G={0:08d}"
 """The stamp that the generator looks for in a message: time, number in its room, number in the run."""

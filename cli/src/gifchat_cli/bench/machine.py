@@ -16,7 +16,7 @@ def processor() -> str:
 
 
 def memory_gb() -> float:
-    """Return the machine's total memory in units of 1024³ bytes."""
+    """Return the machine's total memory in GiB."""
     return int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
 
 

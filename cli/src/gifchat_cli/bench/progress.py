@@ -37,7 +37,7 @@ class Progress:
         self._show(f"{viewers:,} viewers connect", self._from)
 
     def part(self, share: float) -> None:
-        """Show which share of the step's messages is posted."""
+        """Show the share of the step's messages that have been posted."""
         self._show(f"{self._to:,} viewers read", self._from + round((self._to - self._from) * share))
 
     def end_step(self, step: Step) -> None:

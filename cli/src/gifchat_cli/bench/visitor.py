@@ -71,7 +71,7 @@ class FrontDoor:
         """Create a user and return the session cookie, `name=value`.
 
         Raises:
-            RefusedError: the request still failed after half a minute.
+            RefusedError: the request was refused, or still failed after half a minute.
         """
         answer = self._ask("POST", "/api/v1/session")
         return f"{SESSION_COOKIE}={answer.cookies[SESSION_COOKIE]}"
@@ -80,7 +80,7 @@ class FrontDoor:
         """Create a room with a new owner.
 
         Raises:
-            RefusedError: the request still failed after half a minute.
+            RefusedError: the request was refused, or still failed after half a minute.
         """
         owner = self.new_session()
         answer = self._ask("POST", "/api/v1/rooms", owner, {"title": title, "max": members})
@@ -90,7 +90,7 @@ class FrontDoor:
         """Post to the room as its owner; retry if the outcome is unknown.
 
         Raises:
-            RefusedError: the rate limit is exceeded, or the request still failed after half a minute.
+            RefusedError: the request was refused (for example, rate-limited), or still failed after half a minute.
         """
         content = {"client_message_id": client_message_id, "text": text}
         self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, retry_statuses=(503,))
@@ -99,7 +99,7 @@ class FrontDoor:
         """Remove the room and its contents.
 
         Raises:
-            RefusedError: the request still failed after half a minute.
+            RefusedError: the request was refused, or still failed after half a minute.
         """
         self._ask("DELETE", f"/api/v1/rooms/{room.id}", room.owner)
 

@@ -12,7 +12,7 @@ class GatewayRefusedError(Exception):
 
 
 def ask_gateway(port: int, internal_token: str, path: str, content: dict[str, Any]) -> None:
-    """POST to an internal route of the gateway on `port`. Blocks for at most 5 s.
+    """POST to an internal route of the gateway on `port`. Blocks; times out after 5 s without an answer.
 
     Raises:
         GatewayRefusedError: there is no answer, or its status is not 202.

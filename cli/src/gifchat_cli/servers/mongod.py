@@ -1,4 +1,4 @@
-"""MongoDB as a replica set of one node: transactions and majority writes need a replica set."""
+"""MongoDB as a replica set of one node, because transactions need a replica set."""
 
 import time
 from dataclasses import dataclass

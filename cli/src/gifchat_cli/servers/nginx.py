@@ -63,7 +63,7 @@ class Nginx:
     def command(self) -> list[str]:
         """Return the command line. nginx stays in the foreground, so that it can be supervised.
 
-        If root starts it, its workers stay root too, because the data folder then belongs to root alone.
+        If root starts nginx, its workers run as root too, because only root can then open the data folder.
         """
         user = f" user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
         return [str(self.binary), "-p", str(self.work_dir), "-c", str(self.config), "-g", f"daemon off;{user}"]

@@ -56,7 +56,7 @@ class Valkey:
 
 
 def mark_as_new(url: str) -> None:
-    """Mark every partition of an empty server as complete, so that the first users need not wait for a recovery.
+    """Mark every partition of an empty server as complete, so that the first users do not have to wait for a recovery.
 
     Call this only before a gateway uses the server. Later, the gateways would give lost seats to other users.
     """
