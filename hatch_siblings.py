@@ -1,6 +1,6 @@
 """Build hook for our wheels: copies sibling packages such as `gifchat_contracts` into the wheel.
 
-The siblings are not published, so a wheel that depended on their names could get a stranger's package. Instead, a
+The siblings are not published, so a wheel that depended on their names could pull in a stranger's package. Instead, a
 `pyproject.toml` lists them as `siblings = ["contracts", "chassis[redis]"]`: folders of this repository, with the
 extras that it uses.
 """

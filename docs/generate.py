@@ -1,6 +1,6 @@
-"""Write the generated documents: configuration.md, and the table of errors in protocol.md.
+"""Write the generated files: configuration.md, the golden errors.json, and the table of errors in protocol.md.
 
-`python docs/generate.py` writes them; with `--check` it writes nothing and fails when a document is out of date.
+`python docs/generate.py` writes them; with `--check` it writes nothing and fails if a file is out of date.
 """
 
 from __future__ import annotations
@@ -74,13 +74,13 @@ def error_table() -> str:
 
 
 def errors_json() -> str:
-    """Return the same table as JSON, for the pages' JavaScript and its tests."""
+    """Return the same table as JSON, for the golden files of the contract."""
     rows = [{"code": row.code, "status": row.status, "action": row.action.value} for row in errors.TABLE.values()]
     return json.dumps(rows, ensure_ascii=False, indent=2) + "\n"
 
 
 def documents() -> dict[Path, str]:
-    """Return the text of each generated document."""
+    """Return the text of each generated file by its path."""
     protocol = DOCS / "protocol.md"
     before, begin, rest = protocol.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -94,7 +94,7 @@ def documents() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Write the documents, or with `--check` compare them."""
+    """Write the files, or with `--check` only compare them."""
     check = "--check" in sys.argv[1:]
     stale = [
         path for path, text in documents().items() if not path.exists() or path.read_text(encoding="utf-8") != text
