@@ -9,13 +9,13 @@ from gifchat_realtime_gateway.app import create_gateway
 from gifchat_realtime_gateway.settings import Settings
 
 SEND_BUFFER_BYTES = 256 * 1024
-"""The kernel's send buffer per client. With the default, megabytes fill up there before our own bound applies."""
+"""The kernel's send buffer per client. With the default, megabytes can pile up there before our own limit applies."""
 GRACEFUL_S = 5
 GC_THRESHOLD = 50_000
-"""New objects that trigger a search for garbage cycles (Python's default is 700).
+"""Number of new objects that triggers a search for garbage cycles (the default in Python 3.11 is 700).
 
-Each connection keeps dozens of objects. With the default, a burst of joins would scan them repeatedly. At
-3,000 connections that takes a fifth of a join's CPU time.
+Each connection keeps dozens of objects. With the default, the collector scans them repeatedly during a burst of
+joins. At 3,000 connections that takes a fifth of a join's CPU time.
 """
 
 

@@ -1,4 +1,4 @@
-"""The composition root: builds and wires everything. Building connects to nothing; the lifespan runs the tasks."""
+"""The composition root: builds and wires everything. The lifespan runs the tasks, which open the connections."""
 
 import asyncio
 import time

@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 
 
 class Tally:
-    """A counter without a lock, for the path of every event. Only one thread may count."""
+    """A counter without a lock, because every event increments one. Only one thread may increment it."""
 
     __slots__ = ("count", "created_at")
 
@@ -19,7 +19,7 @@ class Tally:
 
 
 class Tallies(Collector):
-    """The tallies of one metric, by the value of a label."""
+    """The tallies of one metric, by label value."""
 
     def __init__(
         self, name: str, documentation: str, label: str | None = None, *, registry: CollectorRegistry = REGISTRY
@@ -32,7 +32,7 @@ class Tallies(Collector):
         registry.register(self)
 
     def of(self, *values: str) -> Tally:
-        """Return the tally with this value of the label."""
+        """Return the tally for this label value."""
         return self._tallies.setdefault(values, Tally())
 
     def collect(self) -> Iterable[CounterMetricFamily]:

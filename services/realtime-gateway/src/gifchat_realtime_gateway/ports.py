@@ -24,10 +24,10 @@ class SeatsUnavailableError(Exception):
 
 
 class Seats(Protocol):
-    """The seats of all rooms on all nodes, as one node asks for them.
+    """One node's access to the seats of all rooms on all nodes.
 
-    A decision is atomic over all nodes. A seat belongs to a user, not to a session, and each admitted session ends with
-    one `leave`. The node counts a session from the return of `admit` to the call of `leave`. Every coroutine raises
+    A decision is atomic across all nodes. A seat belongs to a user, not to a session. Each admitted session ends with
+    one `leave`. The node counts a session from when `admit` returns until `leave` is called. Every coroutine can raise
     `SeatsUnavailableError`.
     """
 
@@ -50,11 +50,11 @@ class Seats(Protocol):
         """End all sessions of the user on this node, without a grace (kick, ban). A later `leave` is a no-op.
 
         Every node that has such sessions calls this, and the last one frees the seat. A late call does not touch a seat
-        that the user has taken on another node since.
+        that the user has since taken on another node.
         """
 
     async def renew(self) -> Collection[RoomId]:
-        """Renew the lease of every room that this node holds, and settle calls with an unknown outcome.
+        """Renew this node's lease in every room where it has sessions, and settle calls with an unknown outcome.
 
         Returns:
             Rooms whose seats may be lost, because Redis restarted empty, a replica took over, or this node was swept.
@@ -66,18 +66,18 @@ class Seats(Protocol):
 
         Sessions that are registered for this node but not held by it end at once: Redis has lost their `leave`.
 
-        The seats were granted before, so they are accepted during recovery and above `max`. A node that was late must
-        call `readmit` instead, because others may have its seats.
+        The seats were granted before, so they are accepted during recovery and even above `max`. A node that was late
+        must call `readmit` instead, because others may have its seats.
 
         Returns:
             The room's occupancy.
         """
 
     async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        """Register the sessions of a node that was late. It takes only free seats.
+        """Register this node's sessions after it was late. Takes only free seats.
 
         While the partition recovers, this takes no seats until shortly before the end of the recovery. So nodes that
-        were not late come first, then late nodes, then new users.
+        were not late get seats first, then late nodes, then new users.
 
         Refused users count as having no session on this node.
         """
@@ -94,13 +94,13 @@ class Seats(Protocol):
         """
 
     async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """Whether the user has given the room's password of this `access_version`."""
+        """Whether the user has entered the room's password that belongs to this `access_version`."""
 
     async def recovering_for_s(self) -> float:
-        """Return the time until all partitions have recovered; 0 if they have. Starts the recovery of unmarked ones."""
+        """Return the seconds until all partitions have recovered; 0 if they have. May start a partition's recovery."""
 
     async def release_node(self) -> None:
-        """Start the grace of every seat of this node, because the node stops."""
+        """End this node's sessions, because it is stopping. Seats without sessions on other nodes enter their grace."""
 
 
 class PublishFailedError(Exception):
@@ -114,7 +114,7 @@ class Nodes(Protocol):
         """Return `host:port` of the node with this tag; None if it has no lease or its lease expired."""
 
     async def remembers(self, tag: str) -> bool:
-        """Whether the node with this tag is live, or its seats may still be in their grace after its lease expired."""
+        """Whether the node with this tag is live, or its lease expired less than a seat's grace ago."""
 
 
 class ToSave(NamedTuple):
@@ -132,7 +132,7 @@ class SavedSessions(Protocol):
     """Sessions that any node can restore. Best effort: never raises."""
 
     async def save(self, sessions: Sequence[ToSave]) -> bool:
-        """Save these, in order; False if the outcome is unknown.
+        """Save the sessions in order; return False if the outcome is unknown.
 
         Skips a session whose private id another session has taken over.
         """
@@ -140,7 +140,7 @@ class SavedSessions(Protocol):
     async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
         """Return and delete the session saved under `pid`; None if this user has no such session.
 
-        A guest's session goes to any guest, because only the private id identifies a guest.
+        Any guest who sends the private id gets a guest's session, because nothing else identifies a guest.
         """
 
 
@@ -151,7 +151,7 @@ class Publisher(Protocol):
         """Publish `frame` on `channel`.
 
         Raises:
-            PublishFailedError: Redis is down.
+            PublishFailedError: Redis did not confirm the event.
         """
 
 
@@ -170,7 +170,7 @@ class FeedListener(Protocol):
 
 
 class Feed(Protocol):
-    """Subscribes to channels. Delivers at most once, in the order of publishing while the connection lasts.
+    """Subscribes to channels. Delivers each message at most once, and in order while the connection lasts.
 
     After a lost connection the feed subscribes to all channels again and calls its listener. Messages published
     in between are lost, and the listener has to find out which.
@@ -184,7 +184,7 @@ class Feed(Protocol):
         """
 
     async def unsubscribe(self, channel: str) -> None:
-        """Unsubscribe from `channel`. Never raises, also without a connection."""
+        """Unsubscribe from `channel`. Never raises, even without a connection."""
 
 
 class HistoryUnavailableError(Exception):
@@ -192,9 +192,9 @@ class HistoryUnavailableError(Exception):
 
 
 class RoomHistory(Protocol):
-    """Reads rooms and their logs, as a majority of the database has them.
+    """Reads rooms and their logs, as committed to a majority of the database's servers.
 
-    Every method raises `HistoryUnavailableError`. Methods about one room also raise `Refused` with `ROOM_NOT_FOUND`.
+    Every method can raise `HistoryUnavailableError`. Methods for one room can also refuse with `ROOM_NOT_FOUND`.
     """
 
     async def record(self, room_id: RoomId) -> RoomRecord:
@@ -222,13 +222,13 @@ class MessageRelay(Protocol):
         Idempotent by `client_message_id`.
 
         Raises:
-            Refused: rooms-api's refusal, or `OUTCOME_UNKNOWN` if it did not answer.
+            Refused: rooms-api's refusal, `UNAVAILABLE` if it is unreachable, or `OUTCOME_UNKNOWN` if it did not answer.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The content of a ticket: this user may ask for a seat in this room once, soon."""
+    """The content of a ticket. It lets this user ask for a seat in this room once, before it expires."""
 
     room_id: RoomId
     user_id: UserId
@@ -237,7 +237,7 @@ class Ticket:
 
 
 class Signatures(Protocol):
-    """Reads and writes signed tokens that travel through clients."""
+    """Verifies and issues the signed tokens that clients carry."""
 
     def session_of(self, cookie: str) -> str | None:
         """Return the session id in a session cookie, or None if the cookie is forged or expired."""
@@ -257,7 +257,7 @@ class Sockets(Protocol):
     """Writes to the clients of this node. Never blocks, never raises. Skips disconnected clients."""
 
     def deliver(self, sids: Iterable[str], body: bytes) -> None:
-        """Write one event, the ready JSON `["event",payload]`, to these sessions in `/chat`, in order of the calls."""
+        """Write one event, encoded as `["event",payload]`, to these sessions in `/chat`. Keeps the order of calls."""
 
     def group(self) -> Group:
         """Return a new, empty group of sessions in `/chat`."""

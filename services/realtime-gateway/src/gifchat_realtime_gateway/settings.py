@@ -1,4 +1,4 @@
-"""Settings from the environment of realtime-gateway."""
+"""Settings of realtime-gateway, read from environment variables."""
 
 from pydantic import Field
 

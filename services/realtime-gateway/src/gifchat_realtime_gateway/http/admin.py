@@ -15,7 +15,7 @@ from gifchat_contracts import errors
 def admin_routes(
     drain: Callable[[], Awaitable[None]], shed: Callable[[float], Awaitable[None]], internal_token: str
 ) -> list[Route]:
-    """Return `POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`. Both answer 202 and continue."""
+    """Return `POST /internal/v1/drain` and `POST /internal/v1/shed {"share": 0.3}`. Both answer 202 at once."""
     token = InternalToken(internal_token)
     working: set[asyncio.Task[None]] = set()
 

@@ -1,4 +1,4 @@
-"""Serve the official browser client like the official server: `/socket.io/socket.io.js` and its variants."""
+"""Serve the official browser client at the official server's paths: `/socket.io/socket.io.js` and its variants."""
 
 import gzip
 from collections.abc import Awaitable, Callable

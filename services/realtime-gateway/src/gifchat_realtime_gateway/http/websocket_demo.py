@@ -1,4 +1,4 @@
-"""`/ws`, the plain WebSocket of the original's first part. One timer sends a status to all clients every 3 s."""
+"""`/ws`, the plain WebSocket from the original's first part. One timer sends a status to all clients every 3 s."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class WebSocketDemo:
-    """Keeps the connected clients, and sends them the status."""
+    """Keeps track of the connected clients and sends them the status."""
 
     def __init__(
         self,
@@ -48,13 +48,13 @@ class WebSocketDemo:
         return WebSocketRoute("/ws", self._serve)
 
     async def run(self) -> None:
-        """Send the status once a period, until cancelled."""
+        """Send the status once per period, until cancelled."""
         while True:
             await asyncio.sleep(NEWS_PERIOD_S)
             self.send_status()
 
     def send_status(self) -> None:
-        """Send the status to all clients, except those that have not received the last one yet."""
+        """Send the status to all clients, except those to which the last one is still being sent."""
         status = {
             "time": timestamp(self._clock()),
             "node": self._node_name,
@@ -65,7 +65,7 @@ class WebSocketDemo:
             self._sending[connection] = asyncio.create_task(self._send(connection, text))
 
     async def close(self) -> None:
-        """Close all connections, because the node stops. Clients may reconnect elsewhere."""
+        """Close all connections, because the node is stopping. Clients may reconnect elsewhere."""
         closing = [asyncio.create_task(_quietly_close(connection)) for connection in self._connections]
         if closing:
             await asyncio.wait(closing, timeout=CLOSE_TIMEOUT_S)
@@ -91,7 +91,7 @@ class WebSocketDemo:
 
     async def _send(self, connection: WebSocket, text: str) -> None:
         try:
-            # `_serve` notices when the connection is closing.
+            # Ignore a closing connection, because `_serve` handles the disconnect.
             with suppress(WebSocketDisconnect, RuntimeError):
                 await connection.send_text(text)
         finally:

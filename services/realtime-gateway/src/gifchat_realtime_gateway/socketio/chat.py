@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ChatNamespace:
-    """Turns client events into calls of use cases, and their results into acks."""
+    """Turns client events into calls to use cases, and the results into acks."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ChatNamespace:
         self._leave = leave
         self._send = send
         self._sessions: dict[str, Session] = {}
-        # Functions, not a namespace class: it would call a handler again after a TypeError.
+        # Register functions: the library's namespace class would call a handler again after a TypeError.
         handlers: dict[str, EventHandler] = {
             "connect": self._on_connect,
             "disconnect": self._on_disconnect,
@@ -89,9 +89,9 @@ class ChatNamespace:
         _log.debug("connected", sid=sid, user=session.who.user_id, address=address_of(environ))
 
     async def _take(self, request: Restore, environ: dict[str, Any]) -> tuple[Pid, SavedSession | None]:
-        """Take the client's saved session; returns the private id of the new session and the saved one, if any.
+        """Take the client's saved session, if any. Return the new session's private id and the saved session.
 
-        The official client counts as `recovered` if it gets the same private id again. So the id stays the same only if
+        The official client reports `recovered` if it gets the same private id again. So the id stays the same only if
         the client sent its position in every room.
         """
         if request.pid is None:
@@ -129,7 +129,7 @@ class ChatNamespace:
 
     async def _on_join(self, sid: str, *data: Any) -> Ack:
         ack = await self._answer(self._join_room, sid, *data)
-        # The original's client does not ask for an ack.
+        # Also send an event, because the original's client does not ask for an ack.
         room = _first(data)
         if not ack["ok"] and is_room_id(room):
             self._sockets.deliver([sid], body(socket_events.JOIN_REFUSED, {"room": room, **ack}))
@@ -166,12 +166,12 @@ class ChatNamespace:
         except Refused as refusal:
             return refused_ack(refusal, session.language)
         except Exception:
-            # The boundary of a connection: without an ack the client would wait until its timeout.
+            # Answer anyway: without an ack the client would wait until its timeout.
             _log.exception("handler_failed", sid=sid)
             return refused_ack(Refused(errors.INTERNAL), session.language)
 
     def _identify(self, environ: dict[str, Any]) -> Identity:
-        """Return the user of the session cookie, or one guest for all sessions of this connection."""
+        """Return the user of the session cookie, or the guest that all sessions of this connection share."""
         known: Identity | None = environ.get(_IDENTITY)
         if known is None:
             session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))

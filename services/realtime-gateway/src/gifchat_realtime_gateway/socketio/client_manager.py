@@ -1,7 +1,7 @@
 """Write events to the sessions of this node.
 
-python-socketio's own manager makes a task for each recipient of an event, and its Redis managers publish every event to
-every node. Here an event arrives ready from a room's channel and is written as it is.
+python-socketio's own manager creates a task for each recipient of an event. Its Redis managers publish every event to
+every node. Here an event arrives already encoded on a room's channel and is written unchanged.
 """
 
 from collections.abc import Collection, Iterable
@@ -25,7 +25,7 @@ def _utf8(body: bytes) -> bytes:
 
 
 class RoomGroup:
-    """`domain.hosted_room.Group` on the engine's group."""
+    """Implements `domain.hosted_room.Group` with the engine's group."""
 
     __slots__ = ("_connections", "_group", "_manager")
 
@@ -54,7 +54,7 @@ class RoomGroup:
 
 
 class ClientManager(SessionTable):
-    """`ports.Sockets`, as python-socketio's client manager."""
+    """Implements `ports.Sockets` as a python-socketio client manager."""
 
     def __init__(self, relay: Relay | None = None) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class ClientManager(SessionTable):
     def _write(self, namespace: str, body: bytes, sids: Iterable[str]) -> None:
         sessions, connections = self.sessions(namespace), self._engine.connections
         found = [connections.get(sessions.get(sid, "")) for sid in sids]
-        # The main namespace is not named in packets.
+        # Packets do not name the main namespace.
         where = "" if namespace == DEMO_NAMESPACE else f"{namespace},"
         packet = _MESSAGE_WITH_EVENT + where.encode() + _utf8(body)
         metrics.DELIVERIES.count += write_to([each for each in found if each is not None], text_frame(packet), [packet])

@@ -26,7 +26,7 @@ class DemoNamespace:
         server.on(REPLY, self._on_reply, namespace=DEMO_NAMESPACE)
 
     async def run(self) -> None:
-        """Send the news once a period, until cancelled."""
+        """Send the news once per period, until cancelled."""
         while True:
             await asyncio.sleep(NEWS_PERIOD_S)
             self._broadcast(DEMO_NAMESPACE, body(NEWS, NEWS_TEXT))

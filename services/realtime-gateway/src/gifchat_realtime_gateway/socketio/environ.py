@@ -1,4 +1,4 @@
-"""What the gateway keeps in a connection's `environ`, for all its Socket.IO sessions."""
+"""Values in a connection's `environ`, which all its Socket.IO sessions share."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def budget_of(environ: dict[str, Any]) -> Budget:
 
 
 def address_of(environ: dict[str, Any]) -> str:
-    """Return the client's address, as the trusted proxies report it."""
+    """Return the client's address, as reported by the trusted proxies."""
     return str(environ["REMOTE_ADDR"])
 
 
 def session_in(signatures: Signatures, cookies: str) -> str | None:
     """Return the id of the user's session in a `Cookie` header, or None if the cookie is missing or invalid.
 
-    Parses as leniently as the pages do.
+    Parses cookies as leniently as the web service does.
     """
     cookie = cookie_parser(cookies).get(SESSION_COOKIE)
     return signatures.session_of(cookie) if cookie else None

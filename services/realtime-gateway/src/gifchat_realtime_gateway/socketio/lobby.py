@@ -21,7 +21,7 @@ class LobbyNamespace:
         server.on(PROBE, self._on_probe, namespace=LOBBY_NAMESPACE)
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
-        """Accept the client. A connected client is in the lobby."""
+        """Accept the client. Every connected client is in the lobby."""
 
     async def _on_probe(self, sid: str, *_data: Any) -> Ack:
         environ = self._server.get_environ(sid, LOBBY_NAMESPACE)

@@ -1,6 +1,6 @@
-"""Every use of python-socketio's internals. All other modules use its public API. Its types are in `stubs/socketio/`.
+"""All use of python-socketio's internals. Other modules use only its public API. Its types are in `stubs/socketio/`.
 
-`test_overrides.py` fails when an installed release no longer calls what is overridden here, or changes its parameters.
+`test_overrides.py` fails if the installed release no longer calls an overridden method or has changed its parameters.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ RESERVED_EVENTS = frozenset(
 )
 """Event names that clients may not send, as in the published server. They would call the connection's own handlers."""
 GOODBYE = "client namespace disconnect"
-"""The published server's reason for a session that ends because its client left the namespace."""
+"""The reason that the published server gives when a client leaves a namespace."""
 _OPENS_OR_CLOSES = ("0", "1")
 _NAMESPACE = re.compile(r"[0-6](?:[0-9]+-)?(/[^,]*)?")
 _NO_SESSIONS: Mapping[str, str] = {}
@@ -69,7 +69,7 @@ class Packet(LibraryPacket):
         return False
 
     def encode(self) -> str | list[str | bytes]:
-        """Return the packet as text. If its data hold bytes, return the text and the attachments.
+        """Return the packet as text. If its data contains bytes, return the text and the attachments.
 
         Raises:
             TypeError: JSON cannot express the data.
@@ -89,12 +89,12 @@ class Packet(LibraryPacket):
 
     @classmethod
     def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
-        """Replace each placeholder in `data` by its attachment."""
+        """Replace each placeholder in `data` with its attachment."""
         return fill_placeholders(data, attachments)
 
 
 class SessionTable(AsyncManager):
-    """Which session belongs to which connection, by namespace.
+    """Maps each session to its connection, by namespace.
 
     python-socketio's own manager searches every room of a namespace when a client leaves. We do not use its rooms, so a
     session is one entry here.
@@ -107,7 +107,7 @@ class SessionTable(AsyncManager):
         return self.rooms.get(namespace, {}).get(None, _NO_SESSIONS)
 
     def basic_enter_room(self, sid: str, namespace: str, room: str | None, eio_sid: str | None = None) -> None:
-        """Enter a session into the namespace (`room` is None). Its own room gets no entry."""
+        """Add a session to the namespace (`room` is None). The session's own room gets no entry."""
         if room != sid:
             super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
 
@@ -117,7 +117,7 @@ class SessionTable(AsyncManager):
         return self.eio_sid_from_sid(sid, namespace)
 
     def basic_disconnect(self, sid: str, namespace: str, **_more: Any) -> None:
-        """Forget a session, without looking at any other."""
+        """Forget a session, without searching the others."""
         self.basic_leave_room(sid, namespace, None)
         self.callbacks.pop(sid, None)
         for pending in (self.pending_connect, self.pending_disconnect):
@@ -150,7 +150,7 @@ class ChatServer(AsyncServer):
         self.pids: dict[str, Pid] = {}
         """Private ids to send in the answer to CONNECT, by the sid of the new session."""
         self.on_opened: dict[str, Callable[[str], Awaitable[None]]] = {}
-        """By namespace: called with the sid after the answer to CONNECT and before the client's next packet."""
+        """Callbacks by namespace, called with the sid after CONNECT is answered, before the client's next packet."""
 
     # ------------------------------------------------------------------------------------ called by python-socketio
 
@@ -180,7 +180,7 @@ class ChatServer(AsyncServer):
             raise ValueError("a packet with attachments for a namespace that is not connected")
 
     async def _trigger_event(self, event: str, namespace: str, *arguments: Any) -> Any:
-        """Call the handler of `connect` or `disconnect`. The library would call it again after a TypeError."""
+        """Call the handler of `connect` or `disconnect`. The library's method would call it again after a TypeError."""
         handler = self.handlers[namespace].get(event)
         if handler is None:
             return self.not_handled
@@ -189,7 +189,7 @@ class ChatServer(AsyncServer):
         try:
             return await _called(handler, *arguments)
         except Exception:
-            # The boundary of a namespace: the session ends anyway, and the other namespaces are told.
+            # Continue: the session ends anyway, and the other namespaces must be told.
             _log.exception("disconnect_handler_failed", namespace=namespace)
 
     async def _send_packet(self, eio_sid: str, pkt: Packet) -> None:
@@ -249,7 +249,7 @@ class ChatServer(AsyncServer):
             await on_opened(sid)
 
     async def _event(self, eio_sid: str, packet: Packet) -> None:
-        """Call the handler of an event. The library would pass through four coroutines."""
+        """Call the handler of an event. The library's own path goes through four coroutines."""
         name, *arguments = packet.data
         if name in RESERVED_EVENTS:
             raise ValueError(f"clients may not send {name}")
@@ -268,7 +268,7 @@ class ChatServer(AsyncServer):
     def _spend(self, eio_sid: str, data: str | bytes) -> None:
         """Charge the connection for a packet.
 
-        Over budget, a packet that opens or closes a namespace is refused here. Handlers refuse events themselves.
+        If the budget is spent, this refuses packets that open or close a namespace. Handlers refuse events themselves.
         """
         if not budget_of(self.environ[eio_sid]).spend(time.monotonic()) and data[:1] in _OPENS_OR_CLOSES:
             raise ValueError("namespaces opened and closed too fast")
@@ -283,7 +283,7 @@ class ChatServer(AsyncServer):
 
 
 async def _called(handler: EventHandler, *arguments: Any) -> Any:
-    """Return the handler's result. None if something that it awaited was cancelled, but not the current task."""
+    """Return the handler's result, or None if something it awaited was cancelled but the current task was not."""
     try:
         return await handler(*arguments)
     except asyncio.CancelledError:

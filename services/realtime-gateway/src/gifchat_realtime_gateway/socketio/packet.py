@@ -1,4 +1,4 @@
-"""The text of Socket.IO packets (protocol 5), read strictly: anything that is not a valid client packet is refused."""
+"""Read Socket.IO packets (protocol 5) strictly: anything that is not a valid client packet is refused."""
 
 import json
 import math
@@ -86,7 +86,7 @@ def read_packet(text: str | bytes) -> PacketText:
     if kind in (EVENT, BINARY_EVENT):
         valid = isinstance(data, list) and data != [] and _is_event_name(data[0])
     elif kind in (ACK, BINARY_ACK):
-        # The server's ids begin with 1.
+        # The ids that the server assigns start at 1.
         valid = isinstance(data, list) and bool(packet_id)
     elif kind == CONNECT:
         valid = not payload or isinstance(data, dict)
@@ -102,10 +102,10 @@ def _is_event_name(value: Any) -> bool:
 
 
 def fill_placeholders(data: Any, attachments: list[bytes]) -> Any:
-    """Replace each placeholder in `data` by its attachment.
+    """Replace each placeholder in `data` with its attachment.
 
     Raises:
-        ValueError: a placeholder has no attachment, or the data are nested too deeply.
+        ValueError: a placeholder has no attachment, or the data is nested too deeply.
     """
     try:
         return _filled(data, attachments)

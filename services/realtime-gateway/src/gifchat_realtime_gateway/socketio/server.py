@@ -23,7 +23,7 @@ def create_server(
 ) -> ChatServer:
     """Build the server, without handlers.
 
-    It handles one client's events one after the other, so a `leave` never overtakes its `join`.
+    The server handles each client's events in order, so a `leave` never overtakes its `join`.
     """
     quiet = logging.getLogger("socketio.server")
     quiet.setLevel(logging.ERROR)

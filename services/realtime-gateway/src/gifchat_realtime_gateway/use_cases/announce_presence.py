@@ -64,7 +64,7 @@ class AnnouncePresence:
                 self._occupancy.put_back(members)
 
     async def run(self) -> None:
-        """Flush once a period, until cancelled."""
+        """Flush once per period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.flush()

@@ -50,7 +50,7 @@ class Canary:
             on_deaf()
 
     async def run(self, on_deaf: Callable[[], None]) -> None:
-        """Publish once a period, until cancelled. Calls `on_deaf` while the node is deaf, once in `DEAF_AFTER_S`."""
+        """Publish once per period, until cancelled. Calls `on_deaf` while the node is deaf, once in `DEAF_AFTER_S`."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.sing(on_deaf)

@@ -39,7 +39,7 @@ class Delivery(Enum):
 
 @dataclass(frozen=True, eq=False)
 class FanOut:
-    """Writes frames to sessions: durable ones once and in order, presence of big rooms once a period."""
+    """Writes frames to sessions: durable ones once and in order, presence of big rooms once per period."""
 
     sockets: Sockets
     rooms: Mapping[RoomId, HostedRoom]
@@ -104,7 +104,7 @@ class FanOut:
                 room.audience.send(body(socket_events.PRESENCE, payload))
 
     async def run(self) -> None:
-        """Flush once a period, until cancelled."""
+        """Flush once per period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             self.flush_presence()

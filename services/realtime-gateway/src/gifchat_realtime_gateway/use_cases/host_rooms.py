@@ -91,7 +91,7 @@ class HostRooms:
             await self._reread(old[at : at + RECORDS_PER_REQUEST])
 
     async def run(self) -> None:
-        """Call `tidy` once a period, until cancelled."""
+        """Call `tidy` once per period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.tidy()

@@ -93,7 +93,7 @@ class RenewLeases:
         await self._win_back(lost)
 
     async def run(self) -> None:
-        """Renew once a period, until cancelled."""
+        """Renew once per period, until cancelled."""
         while True:
             started_at_s = self._clock()
             try:

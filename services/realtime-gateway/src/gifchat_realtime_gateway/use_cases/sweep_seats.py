@@ -33,7 +33,7 @@ class SweepSeats:
             await self._announce.left(departure.room_id, who, departure.occupancy)
 
     async def run(self) -> None:
-        """Sweep once a period, until cancelled."""
+        """Sweep once per period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.sweep()

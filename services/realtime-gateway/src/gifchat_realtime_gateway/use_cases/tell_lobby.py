@@ -51,7 +51,7 @@ class TellLobby:
             self._sockets.deliver_to_lobby(body(socket_events.OCCUPANCY, members))
 
     async def run(self) -> None:
-        """Flush once a period, until cancelled."""
+        """Flush once per period, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD_S)
             self.flush()
