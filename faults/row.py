@@ -18,8 +18,8 @@ Inject = Callable[[FaultCluster, Load, random.Random], Awaitable[Figures | None]
 If it keeps checking after that, it first calls `load.fault_over()`.
 
 It is called under load, at a random moment. It uses only the given random generator, gives every wait a deadline, and
-raises AssertionError if the fault did not happen as intended. `load.short` asks for a short form. At the end the
-run repairs what is still broken. If a fault must end earlier, the row ends it.
+raises AssertionError if the fault did not happen as intended. `load.short` asks for a short form. `RowRunner` repairs
+what is still broken before the next run. If a fault must end earlier, the row ends it.
 """
 
 

@@ -32,7 +32,7 @@ class Run:
     verdict: Verdict
     figures: Figures = field(default_factory=dict)
     error: str = ""
-    """Why the run itself failed; the verdict is then of little use."""
+    """Why the run itself failed; the verdict then means little."""
     folder: str = ""
     """The folder of its records and logs, if they were kept."""
 

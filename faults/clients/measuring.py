@@ -34,7 +34,7 @@ async def total(nodes: Iterable[Node], name: str, **labels: str) -> float:
 
 
 async def log_reads(cluster: FaultCluster) -> float:
-    """Return how often the gateways have read a room's log from rooms-api."""
+    """Return how often the gateways have read rooms' logs from rooms-api."""
     return await total(cluster.rooms_api, "http_requests_total", route="/internal/v1/rooms/{room_id}/log")
 
 
@@ -69,9 +69,9 @@ async def replica_of(cluster: FaultCluster, room: str, timeout_s: float = 5.0) -
 
 
 def delays_s(load: Load, readers: Sequence[Reader], since: float, until: float) -> list[float]:
-    """Return the delays in seconds from each acknowledgement in that time until each of `readers` shows the message.
+    """Return the seconds from each acknowledgement until each of `readers` shows the message.
 
-    A message that is not shown yet counts until now.
+    Only acknowledgements from `since` to `until` count. A message that is not shown yet counts until now.
     """
     acked: dict[tuple[str, str, int], float] = {}
     logs = records.read(load.folder)

@@ -25,7 +25,7 @@ class Reader:
     """One user with one connection in one room.
 
     It runs from `begin` until `leave`, `vanish` or `finish`. If it loses the connection, it reconnects through nginx
-    and joins with its position. It reacts to refusals as their codes say.
+    and joins with its position. After a refusal it retries, unless the refusal is final.
     """
 
     def __init__(
@@ -261,7 +261,7 @@ class Reader:
         )
 
     def _apply(self, data: dict[str, Any]) -> None:
-        """Show an entry unless it was shown. The reader leaves holes: filling them is the gateway's job."""
+        """Show an entry unless it was already shown. The reader fills no holes, because that is the gateway's job."""
         if self.position is None or data["epoch"] != self.position.epoch or data["seq"] <= self.position.seq:
             return
         self.position = Position(data["epoch"], data["seq"])

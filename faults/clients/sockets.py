@@ -1,4 +1,4 @@
-"""Our own Socket.IO client, which shows and controls every packet on both transports, and can upgrade or vanish."""
+"""Our own Socket.IO client, which exposes and controls every packet on both transports, and can upgrade or vanish."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A writer posts messages through nginx, and retries each one until it is acknowledged."""
+"""Writers, which post messages through nginx and retry each one, and watchers, which record a room's occupancy."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ _MAX_BACKOFF_S = 1.0
 class Writer:
     """Posts one message after the other at random moments, on average `per_s` per second.
 
-    Each message has its own `client_message_id`, and is sent again after any answer but a 201.
+    Each message has its own `client_message_id`, and is sent again until the answer is a 201 or a final refusal.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Judges a run only by its records and a dump of the database. No I/O.
+"""Judges a run by its records and a dump of the database, and by nothing else. No I/O.
 
 Invariants and their fields: I1 `lost`, `false_acks`, `unsettled` · I2 `duplicated` · I3 `out_of_order` ·
 I4 `over_admitted`, `seats_lost` · I5 `ghosts` · I6 `crossed` · I7 `leaked` · I8 `reconnects`. The field `slow` counts
@@ -26,7 +26,7 @@ class Limits:
     """What a row promises beyond zero losses. None: the value is reported but not judged."""
 
     ghosts_s: float = limits.LEASE_TTL_S + 1.0 + 0.5
-    """A lease, a sweep, and the watcher's interval."""
+    """A lease, a sweep, and half a second for the watcher to ask."""
     seats_kept_s: float | None = limits.LEASE_TTL_S - limits.LEASE_RENEW_S - 0.5
     """A user who returns within this time keeps the seat, even if the gateway was killed. None: seats may be lost."""
     late_s: float = 0.5
@@ -36,7 +36,7 @@ class Limits:
     reconnects_per_s: int | None = None
     rss_growth_bytes: int = 64 * 2**20
     files_growth: int = 80
-    """A service may grow its Redis pool once, to 72 connections, and keep them."""
+    """A service's Redis pool may grow to 72 connections, which it then keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ class RoomMade(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultBegan(_At):
-    """The fault begins; from here on, lateness is allowed."""
+    """The fault begins."""
 
     fault: str
 
@@ -146,7 +146,7 @@ class Joined(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinRefused(_At):
-    """The negative ack of a join, or an eviction (`evicted`)."""
+    """The negative ack of a join, a missing ack (code `no_ack`), or an eviction (`evicted`)."""
 
     room: str
     code: str
@@ -178,7 +178,7 @@ class ViewBegan(_At):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied(_At):
-    """An entry that the reader shows. It has dropped duplicates already."""
+    """An entry that the reader shows. The reader has already dropped duplicates."""
 
     view: int
     epoch: str

@@ -89,7 +89,7 @@ def _stay(log: Sequence[Record]) -> Stay:
 
 
 def _present(stays: Sequence[Stay], room: str, t: float) -> int:
-    """Return the users in the room, including those that are reconnecting."""
+    """Return the number of users in the room, including those that are reconnecting."""
     return len(
         {
             user

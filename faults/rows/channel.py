@@ -1,4 +1,4 @@
-"""Frames on the channels arrive late, twice, out of order or undecodable."""
+"""Frames on the channels arrive twice, out of order, undecodable or never."""
 
 import asyncio
 import random
@@ -38,7 +38,7 @@ async def disordered(cluster: FaultCluster, load: Load, rng: random.Random) -> F
     async with Redis.from_url(cluster.valkey_url) as redis, log_reader(cluster) as http:
         seqs = {room: await head(http, room) for room in load.rooms}
         until = now() + (LASTS_S / 2 if load.short else LASTS_S)
-        # The random choice may not have left out a frame yet.
+        # Continue until at least one frame was published twice and at least one was left out.
         while now() < until or not all(counts.values()):
             assert now() < until + WORKS_WITHIN_S, f"no frame was out of order: {counts}"
             await asyncio.sleep(PUBLISH_INTERVAL_S)
@@ -121,7 +121,7 @@ def unreadable_lobby() -> list[bytes]:
 
 
 def misleading(rng: random.Random) -> list[Frame]:
-    """Valid frames of another numbering."""
+    """Valid frames whose epoch is not the room's."""
     other = Epoch(rng.randbytes(8).hex())
     return [
         Frame(Kind.CHAT, body("chat", {}), other, rng.randint(1, 10_000)),
@@ -130,17 +130,17 @@ def misleading(rng: random.Random) -> list[Frame]:
 
 
 def shuffled(rng: random.Random, things: Sequence[Any]) -> list[Any]:
-    """Shuffle the frames."""
+    """Return a shuffled copy."""
     return rng.sample(things, len(things))
 
 
 async def publish(redis: Any, channel: str, frames: Sequence[Frame]) -> None:
-    """Publish without rooms-api."""
+    """Publish frames directly to Redis, without rooms-api."""
     await publish_raw(redis, channel, [encode(frame) for frame in frames])
 
 
 async def publish_raw(redis: Any, channel: str, data: Sequence[bytes]) -> int:
-    """Publish all at once; return how many there were."""
+    """Publish all frames in one pipeline; return their number."""
     pipeline = redis.pipeline(transaction=False)
     for each in data:
         pipeline.execute_command("SPUBLISH", channel, each)
@@ -177,7 +177,7 @@ async def read_after(http: httpx.AsyncClient, room: str, seq: int) -> list[Frame
 
 
 async def counters(cluster: FaultCluster) -> dict[str, float]:
-    """Return the gateways' counters of received frames."""
+    """Return the gateways' counters of duplicates, repairs, bad frames and resubscriptions."""
     names = ("duplicates", "repairs", "bad_frames", "resubscriptions")
     return {f"gateway_{name}_total": await total(cluster.gateways, f"gateway_{name}_total") for name in names}
 

@@ -290,7 +290,7 @@ def presence(load: Load, witness: Reader, user: Person) -> list[str]:
 
 
 def used_bytes(gateway: Node) -> int:
-    """Return a gateway's memory."""
+    """Return a gateway's resident memory in bytes."""
     used = gateway.process.resources()
     assert used is not None, f"{gateway.name} does not run"
     return used.rss_bytes

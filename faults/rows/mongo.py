@@ -38,7 +38,7 @@ async def stepped_down(cluster: FaultCluster, load: Load, rng: random.Random) ->
 
 
 async def primary_killed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """The primary dies with everything that was not replicated."""
+    """The primary is killed, and the writes that it did not replicate are lost."""
     before = await asyncio.to_thread(cluster.mongods.wait_for_primary, ELECTS_WITHIN_S)
     began = now()
     await cluster.mongods.processes[before].kill()
@@ -79,7 +79,7 @@ async def stalled(cluster: FaultCluster, load: Load, rng: random.Random) -> Figu
 async def typing_still_arrives(load: Load, seconds: float) -> None:
     """Check for `seconds`, and at least once, that typing events still reach another member."""
     senders = [reader for reader in load.readers if reader.room == load.rooms[0]]
-    # The listener already has a seat, through another tab.
+    # The receiver is a member's second tab, so the user already has a seat.
     receiver = await ChatConnection.open(load.same_person(senders.pop().person))
     try:
         await receiver.emit(socket_events.JOIN, {"room": load.rooms[0]})

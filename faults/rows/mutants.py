@@ -1,4 +1,4 @@
-"""Gateways without one of their guarantees. If the checker does not notice, its verdicts prove nothing."""
+"""Gateways with one guarantee removed. If the checker does not notice, its verdicts prove nothing."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""A cluster for fault runs: no process restarts by itself, and a proxy stands between each service and each store."""
+"""A cluster for fault runs: no process restarts by itself, and proxies stand between the services and the stores."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ class Shape:
     gateways: int = 2
     rooms_api: int = 1
     mongods: Literal[1, 3] = 1
-    """1: each rooms-api reaches it through a proxy. 3: a replica set that elects, reached directly."""
+    """1: each rooms-api reaches it through a proxy. 3: a replica set that elects a primary, reached without a proxy."""
     valkeys: Literal[1, 2] = 1
     """2: the second one can become a replica of the first, see `FaultCluster.fail_over`."""
     gateway_env: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class FaultCluster:
 
     @property
     def valkey_url(self) -> str:
-        """The address of that Valkey, past all proxies."""
+        """The address of that Valkey, without a proxy in between."""
         return self.valkeys.members[self.valkeys.used].url
 
     @property
@@ -193,7 +193,7 @@ class FaultCluster:
         return {int(pid) for pid in children.read_text().split() if _is_worker(pid)}
 
     def database(self) -> MongoClient[dict[str, Any]]:
-        """Return a MongoDB client past all proxies; the caller closes it. Blocks: use it in a thread."""
+        """Return a MongoDB client that uses no proxy; the caller closes it. Blocks: use it in a thread."""
         return MongoClient(self.mongods.url, tz_aware=True, readConcernLevel="majority")
 
     def log_tails(self) -> str:

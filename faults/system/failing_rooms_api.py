@@ -1,7 +1,7 @@
 """`python -m faults.system.failing_rooms_api`: a rooms-api that dies or stops publishing on command.
 
-The service has no failpoints; this module patches them in. A row sets them over HTTP on the service's own port: nginx
-does not route to their path.
+The service has no failpoints; this module patches them in. A row sets them over HTTP on the service's own port,
+without nginx.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Failpoints:
                 self._quiet = frozenset(rooms)
 
     async def reply(self, path: str) -> None:
-        """Reach the failpoint before the reply to a POST to `path`."""
+        """Die before the reply to a POST to `path` if `before reply` is set; never reply if `after publish` is set."""
         room = path.removeprefix("/api/v1/rooms/").removesuffix("/messages")
         self._reached("before reply", room)
         if self._armed == ("after publish", room):
@@ -99,7 +99,7 @@ class Failpoints:
 
 
 class _Edge:
-    """Wraps the service: receives failpoints and delays replies."""
+    """Wraps the service: receives the settings of failpoints, and reaches the one before a reply."""
 
     def __init__(self, inner: Starlette, failpoints: Failpoints) -> None:
         self.state = inner.state

@@ -1,4 +1,4 @@
-"""MongoDB for fault runs: a replica set of one node behind a proxy, or of three nodes that elect."""
+"""MongoDB for fault runs: a replica set of one node behind a proxy, or of three nodes that elect a primary."""
 
 import time
 from collections.abc import Sequence
