@@ -1,4 +1,4 @@
-"""The hooks, the hosted workflow and `make lint` run the same checks, and name no registry."""
+"""The hooks, `make lint` and CI run the same checks, and no hook comes from another repository."""
 
 import os
 import re
@@ -17,7 +17,7 @@ WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 
 
 def lint(*checks: str, tools: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the checks with a path that has only `tools`."""
+    """Run the checks with a PATH that contains only `tools`."""
     return subprocess.run(
         [LINT, *checks], env={"PATH": str(tools), **environment}, capture_output=True, text=True, check=False
     )
@@ -25,7 +25,7 @@ def lint(*checks: str, tools: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.fixture
 def bare_machine(tmp_path: Path) -> Path:
-    """A folder with the commands that every machine has, and no linter."""
+    """A folder with the commands that every machine has, but without linters."""
     for tool in ("bash", "env", "dirname", "git"):
         [found] = [path for folder in os.get_exec_path() if (path := Path(folder) / tool).exists()][:1]
         (tmp_path / tool).symlink_to(found)
@@ -49,7 +49,7 @@ def test_an_unknown_check_is_a_failure(bare_machine: Path) -> None:
 
 
 def run_engine_step(setup: str) -> str:
-    """Run the step of `.ci/run` that starts a container engine; return what it prints, and the engine's address."""
+    """Run the step of `.ci/run` that starts a container engine. Returns its output and the engine's address."""
     script = (ROOT / ".ci/run").read_text()
     step = script[script.index("setup=${CI_SETUP") : script.index('step "Packages"')]
     return subprocess.run(

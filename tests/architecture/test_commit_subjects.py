@@ -1,4 +1,4 @@
-"""Commit subjects follow one form, and CONTRIBUTING lists the areas that the check knows."""
+"""Commit subjects have one form, and CONTRIBUTING lists the areas that the check accepts."""
 
 import importlib.util
 import re
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 CHECK = ROOT / ".ci/check-subject"
 FIRST_PARENT = "a6bc45f"
-"""The rule holds for every commit after this one."""
+"""The rule applies to every commit after this one."""
 
 
 def load(path: Path) -> ModuleType:

@@ -22,7 +22,7 @@ def test_the_example_lists_exactly_the_variables_of_compose() -> None:
     assert EXAMPLE.keys() == USED.keys()
 
 
-@pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # its default contains the port
+@pytest.mark.parametrize("name", sorted(USED.keys() - {"ALLOWED_ORIGINS"}))  # Its default contains the port.
 def test_the_example_shows_the_default(name: str) -> None:
     assert EXAMPLE[name] == USED[name]
 

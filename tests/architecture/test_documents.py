@@ -1,4 +1,4 @@
-"""Links, heading anchors and cited paths in the documents exist, and both READMEs say the same."""
+"""Links, heading anchors and paths in the documents exist, and both READMEs have the same structure and code."""
 
 import re
 import subprocess
@@ -54,7 +54,7 @@ COMMENT = re.compile(r"/\*.*?\*/|(?:^| )# .*$", re.MULTILINE)
 
 
 def code_blocks(document: Path) -> list[tuple[str, str]]:
-    """The language and the code of each block, without comments."""
+    """Return the language and the code of each code block, without comments."""
     blocks = BLOCK.findall(document.read_text(encoding="utf-8"))
     return [
         (language, "\n".join(line.rstrip() for line in COMMENT.sub("", code).splitlines())) for language, code in blocks

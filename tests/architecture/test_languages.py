@@ -1,4 +1,4 @@
-"""Languages are data: a new one is two new files and one line. Korean particles are chosen, never spelled in pairs."""
+"""A new language needs two new files and one line. Texts choose a Korean particle instead of spelling both."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Dependencies point one way: the import contracts in the root `pyproject.toml` hold and cover every package."""
+"""Imports follow the contracts in the root `pyproject.toml`, which cover every package."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The metrics that operators read about are exported, and all metrics are where contributors look."""
+"""The metrics named in the operators' guide exist, and all metrics are defined in the usual modules."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ from gifchat_chassis import request_metrics
 from gifchat_realtime_gateway import metrics as gateway_metrics
 from gifchat_rooms_api import metrics as rooms_api_metrics
 
-MODULES = (request_metrics, gateway_metrics, rooms_api_metrics)  # Their import registers the metrics.
+MODULES = (request_metrics, gateway_metrics, rooms_api_metrics)  # Importing them registers the metrics.
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(r"`((?:gateway|http|rooms_api)_\w+)(?:\{\w+\})?`")
 

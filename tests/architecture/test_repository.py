@@ -1,4 +1,4 @@
-"""The shape of the repository: names of modules, locks, and which modules the tests reach."""
+"""Rules for the repository: module names, lock files, and no unused modules."""
 
 import ast
 import re
@@ -27,14 +27,14 @@ NOT_OURS = {".venv", ".git", ".data", "node_modules", "vendor", "__pycache__"}
 
 
 def files() -> Iterator[Path]:
-    """Every file of ours."""
+    """Yield every file outside the folders in `NOT_OURS`."""
     for path in ROOT.rglob("*"):
         if path.is_file() and not NOT_OURS.intersection(path.relative_to(ROOT).parts):
             yield path
 
 
 def modules() -> dict[str, Path]:
-    """Every source module with code in it, by its dotted name."""
+    """Return the path of every source module that contains code, by dotted name."""
     found = {}
     for source in SOURCES:
         for path in (ROOT / source).rglob("*.py"):
@@ -50,7 +50,7 @@ def modules() -> dict[str, Path]:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The dotted names that a file imports, or that a test imports through `pytest_plugins`."""
+    """Yield the dotted names that a file imports directly or through `pytest_plugins`."""
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Import(names):
@@ -63,7 +63,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def reached(starts: Iterable[Path], known: dict[str, Path]) -> set[str]:
-    """The modules that the files import, directly or through other modules."""
+    """Return the modules that the files import, directly or through other modules."""
     found: set[str] = set()
     waiting = list(starts)
     while waiting:
@@ -74,7 +74,7 @@ def reached(starts: Iterable[Path], known: dict[str, Path]) -> set[str]:
 
 
 def test_every_module_is_reached_from_a_test() -> None:
-    """Coverage has its own floor. This test finds modules that nothing uses."""
+    """A module fails this test if no test and no program imports it."""
     known = modules()
     tests = [path for path in (ROOT / "tests").rglob("*.py") if not NOT_OURS.intersection(path.parts)]
     programs = {name for name, path in known.items() if 'if __name__ == "__main__":' in path.read_text()}

@@ -1,4 +1,4 @@
-"""No lock and no project allows a version below the floors in `requirements/floors.toml`."""
+"""No lock file or project allows a version below the floors in `requirements/floors.toml`."""
 
 import re
 import tomllib
@@ -15,7 +15,7 @@ FLOORS = {
     for name, entry in tomllib.loads((ROOT / "requirements/floors.toml").read_text())["python"].items()
 }
 LOCKS = sorted(lock for lock in (ROOT / "requirements").glob("*.lock") if lock.stem != "old-clients")
-"""All but the old clients, which are below the floors on purpose."""
+"""All lock files but the one for the old clients, which are below the floors on purpose."""
 PROJECTS = sorted(
     path
     for pattern in ("contracts", "chassis", "services/*", "cli", "testkit")
@@ -36,7 +36,7 @@ def required(project: Path) -> list[Requirement]:
 
 
 def lowest(requirement: Requirement) -> Version | None:
-    """The oldest version that `requirement` allows; None without `>=`, `==` or `~=`."""
+    """Return the oldest version that `requirement` allows, or None without `>=`, `==` or `~=`."""
     bounds = [Version(part.version) for part in requirement.specifier if part.operator in (">=", "==", "~=")]
     return max(bounds, default=None)
 
@@ -67,7 +67,7 @@ def test_projects_keep_the_floors(project: Path) -> None:
 
 @pytest.mark.parametrize("project", SERVICES, ids=lambda path: path.parent.name)
 def test_services_state_the_floors_of_indirect_dependencies(project: Path) -> None:
-    """An installation without the lock gets no version below a floor either."""
+    """Without the lock file, an installation must not get a version below a floor either."""
     versions = locked(ROOT / "requirements" / f"{project.parent.name}.lock")
     stated = {canonicalize_name(requirement.name) for requirement in required(project)}
     assert sorted(name for name in FLOORS.keys() & versions.keys() if name not in stated) == []

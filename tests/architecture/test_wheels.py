@@ -1,4 +1,4 @@
-"""Every wheel works without our other distributions: it carries its siblings and depends on no name of ours."""
+"""Every wheel works alone: it contains our packages that it imports, and requires none of our distributions."""
 
 import shutil
 import subprocess
@@ -62,7 +62,7 @@ def test_a_project_depends_on_everything_that_its_siblings_need(project: str) ->
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the sources: building beside them would replace the write loop that other tests use."""
+    """Copy the sources. A build in place would replace the compiled write loop that other tests use."""
     copy = tmp_path_factory.mktemp("sources")
     shutil.copy(ROOT / "hatch_siblings.py", copy)
     for project in PROJECTS:
@@ -88,7 +88,7 @@ def test_a_wheel_is_complete(project: str, sources: Path, tmp_path: Path) -> Non
     built = list(unpacked.rglob("*.so"))
     assert len(built) == (project == "services/realtime-gateway" and COMPILER is not None)
 
-    # Without `site` no .pth file of an editable install is read: our packages can only come from the wheel.
+    # `-S` ignores the .pth files of editable installs, so our packages can only come from the wheel.
     code = f"""
 import sys
 sys.path[:0] = [{str(unpacked)!r}]

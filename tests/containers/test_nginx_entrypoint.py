@@ -1,4 +1,4 @@
-"""The entry point of nginx's container renders the template as the embedded cluster does. No engine is needed."""
+"""The entry point of nginx's container renders the template as the embedded cluster does. Docker is not needed."""
 
 import os
 import subprocess

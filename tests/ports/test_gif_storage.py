@@ -29,11 +29,11 @@ from gifchat_testkit.pictures import picture
 STILL = b"the still"
 TTL_S = 3_600.0
 UPLOAD_STEPS, REMOVAL_STEPS = 6, 6
-"""At least as many calls to the ports as an upload and a removal make."""
+"""An upload and a removal make at most this many calls to the ports."""
 
 
 class DiedError(Exception):
-    """The process dies at this call."""
+    """The process died during this call."""
 
 
 @dataclass

@@ -36,7 +36,7 @@ class History(RoomHistory, MessageRelay, Protocol):
 
 
 class World(Protocol):
-    """A place where a test can create rooms."""
+    """A rooms-api, real or fake, in which tests create rooms."""
 
     @property
     def history(self) -> History: ...
@@ -325,7 +325,7 @@ async def test_a_wrong_token_raises_unavailable(rooms_api: Service) -> None:
     [b"hello", b"[]", b"{}", b'{"heads":{"x":{}},"records":{"x":{}},"room":1,"epoch":"","items":[1],"head":1}'],
 )
 async def test_an_unreadable_response_raises_unavailable(content: bytes) -> None:
-    """This happens when the address is wrong and another service answers."""
+    """This happens if the address is wrong and another service answers."""
 
     async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await reader.readuntil(b"\r\n\r\n")

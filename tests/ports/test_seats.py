@@ -31,7 +31,7 @@ ANNE, BOB, CARL, DORA = map(user, ("anne", "bob", "carl", "dora"))
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A real Redis server, if there is one on PATH."""
+    """A real Redis server. Without one on PATH, no test uses this fixture."""
     assert REDIS_SERVER is not None
     with tempfile.TemporaryDirectory(prefix="gifchat-redis-") as folder:
         server = Valkey(Path(REDIS_SERVER), free_port(), Path(folder))

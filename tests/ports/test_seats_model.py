@@ -31,7 +31,7 @@ max_members, tickets = st.integers(2, 4), st.sampled_from([None, "t1", "t2"])
 
 
 class Seats(RuleBasedStateMachine):
-    """Every rule runs one step in both worlds. Leases and graces end only by a rule."""
+    """Every rule runs one step in both worlds. Leases and graces end only when a rule ends them."""
 
     url: str
 
@@ -46,7 +46,7 @@ class Seats(RuleBasedStateMachine):
         return self.runner.run(coroutine)
 
     def agree(self, method: str, node: str, *args: Any, **options: Any) -> Any:
-        """Ask the node in both worlds and compare the answers."""
+        """Call the method on the node in both worlds and compare the answers."""
         asked, expected = (
             self.run(getattr(world.node(node), method)(*args, **options)) for world in (self.real, self.model)
         )

@@ -21,7 +21,7 @@ MARK = ("mark", None)
 
 
 class World(Protocol):
-    """Clients, and what they received."""
+    """Clients and the events that they received."""
 
     @property
     def sockets(self) -> Sockets: ...
@@ -97,7 +97,7 @@ class RealWorld:
 
 
 async def written() -> None:
-    """Wait until everything sent is written, a few turns of the loop later."""
+    """Wait a few turns of the event loop, until everything sent is written."""
     for _ in range(10):
         await asyncio.sleep(0)
 

@@ -102,7 +102,7 @@ class Api:
         return await self.client("http://test/internal/v1", headers=headers)
 
     async def take_seats(self, room: dict[str, Any], *user_ids: UserId) -> None:
-        """Take seats as a gateway's script does."""
+        """Take seats as a gateway's Lua script does."""
         room_id = RoomId(room["_id"])
         for user_id in user_ids:
             await self.redis.hset(keys.members(room_id), user_id, "1|#86362d")
@@ -152,7 +152,7 @@ def kept_database(mongo_url: str) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture
 def mongo_database(kept_database: Database[dict[str, Any]]) -> Iterator[str]:
-    """Name of a database that is empty except for its indexes, which take longer to create than most tests."""
+    """The name of an empty database. Its indexes are kept, because creating them takes longer than most tests."""
     yield kept_database.name
     for name in kept_database.list_collection_names():
         kept_database[name].delete_many({})
@@ -160,13 +160,13 @@ def mongo_database(kept_database: Database[dict[str, Any]]) -> Iterator[str]:
 
 @dataclass
 class Rounds:
-    """The janitor's rounds, which run back to back and always sweep GIFs."""
+    """Counts the janitor's rounds, which run every 10 ms and always sweep GIFs."""
 
     begun: int = 0
     ended: int = 0
 
     async def whole(self) -> None:
-        """Wait until a round that starts after now has ended."""
+        """Wait for the end of a round that starts after this call."""
         begun = self.begun
         async with asyncio.timeout(10):
             while self.ended <= begun:
@@ -193,7 +193,7 @@ def janitor(monkeypatch: pytest.MonkeyPatch) -> Rounds:
 async def start_api(
     mongo_url: str, mongo_database: str, valkey: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[StartApi]:
-    """Start the service with the test's settings."""
+    """Starts the service with the settings that a test passes."""
     clock = Clock()
     monkeypatch.setattr(composition, "_now", clock)
     async with AsyncExitStack() as stack:

@@ -32,7 +32,7 @@ async def refusal(decoder: ImageDecoder, wanted: Picture) -> errors.ErrorCode:
 
 
 def pretending(body: str, **limits: float) -> ImageDecoder:
-    """A decoder whose child runs `body`, and writes its process id to a file for the test."""
+    """Return a decoder whose child process runs the Python code `body`."""
     return ImageDecoder(
         replace(DecoderLimits(), **limits),  # type: ignore[arg-type]
         command=(sys.executable, "-I", "-c", f"import os, sys, time\n{body}"),

@@ -22,7 +22,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def no_refills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop refills: Redis refills buckets by its own clock, and a slow machine would get attempts back."""
+    """Stop refills. Redis refills buckets by its own clock, so a slow test would get attempts back."""
     for name in ("ATTEMPTS_PER_ADDRESS", "ATTEMPTS_PER_USER"):
         monkeypatch.setattr(issue_ticket, name, replace(getattr(issue_ticket, name), refill_s=3_600.0))
 

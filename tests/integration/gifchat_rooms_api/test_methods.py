@@ -21,7 +21,7 @@ MADE_UP = "BREW"
 
 
 def allowed_methods() -> dict[str, set[str]]:
-    """The methods of every path."""
+    """Return the methods of every path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(create_app(Settings()).routes):
         assert route.path is not None

@@ -1,4 +1,4 @@
-"""GridFS details that the suite of the port does not cover."""
+"""GridFS details that the port's suite does not cover."""
 
 from collections.abc import AsyncIterator
 from typing import Any

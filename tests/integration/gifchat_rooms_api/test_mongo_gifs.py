@@ -1,4 +1,4 @@
-"""MongoDB details of GIF records that the suite of the port does not cover."""
+"""MongoDB details of GIF records that the port's suite does not cover."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running service, over a real socket: no 500, no undocumented answer.
+"""Checks the running service against its OpenAPI document over a real socket: no 500, no undocumented answer.
 
 Every case has its own session and, if its room id is valid, its own room, so that requests pass authentication. The
 cases are the same in every run.

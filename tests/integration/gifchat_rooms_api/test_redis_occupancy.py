@@ -1,4 +1,4 @@
-"""Reads seats that a gateway's real scripts have written."""
+"""rooms-api reads the seats that a gateway's real scripts have written."""
 
 from collections.abc import AsyncIterator
 

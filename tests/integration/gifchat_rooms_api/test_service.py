@@ -100,7 +100,7 @@ async def test_only_gateways_can_read_hosting_records(api: Api) -> None:
 
 
 def losing_one_cancellation(work: Callable[[], Awaitable[None]]) -> Callable[[object], Awaitable[None]]:
-    """Lose one cancellation, as `asyncio.wait_for` on Python 3.11 does if it arrives together with the result."""
+    """Lose one cancellation, as `asyncio.wait_for` on Python 3.11 does if the result arrives at the same time."""
 
     async def lossy(_self: object) -> None:
         try:

@@ -26,7 +26,7 @@ SEED = 20_260_102
 
 @contextmanager
 def busy_thread() -> Iterator[None]:
-    """Hold the GIL for 4 ms at a time, half of the time."""
+    """Run a thread that holds the GIL half of the time, 4 ms at a time."""
     stopping = threading.Event()
 
     def burn() -> None:
@@ -46,7 +46,7 @@ def busy_thread() -> Iterator[None]:
 
 @pytest.fixture
 def wire(mongo_url: str, mongo_database: str, valkey: str) -> Callable[[], composition._Service]:
-    """Build the service without its routes, which take longest to build."""
+    """Return a function that builds the service without its routes, which take longest to build."""
     settings = Settings(mongo_url=mongo_url, mongo_database=mongo_database, redis_url=valkey)
     return lambda: composition._Service(settings)
 
@@ -66,7 +66,7 @@ async def test_a_short_lifespan_under_load_leaves_no_task_behind(wire: Callable[
                 await asyncio.gather(*(live(lives_s.uniform(0, LONGEST_LIFE_S)) for _ in range(AT_ONCE)))
             leftovers |= asyncio.all_tasks() - before
     still_running = {str(task.get_coro()) for task in leftovers if not task.done()}
-    await cancel_until_done(*leftovers)  # else the end of the event loop might wait for them forever
+    await cancel_until_done(*leftovers)  # Otherwise closing the loop might wait forever.
     assert still_running == set()
 
 

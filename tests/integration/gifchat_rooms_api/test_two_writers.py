@@ -1,4 +1,4 @@
-"""Two replicas of rooms-api write to one room: group commit on a real MongoDB, with a client each."""
+"""Two replicas of rooms-api write to one room with group commit. Each has its own client of a real MongoDB."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ ANNE, BOB = UserId("a" * 24), UserId("b" * 24)
 
 
 def anyone(room: Room, now: datetime) -> None:
-    """The rule that allows everything."""
+    """A rule that allows everything."""
 
 
 def draft(key: str, user_id: UserId = ANNE) -> Draft:

@@ -1,4 +1,4 @@
-"""The checker on hand-written logs: a good run passes, and each breach is found in its field."""
+"""The checker on hand-written logs: a good run passes, and each violation is counted in its own field."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -14,7 +14,7 @@ async def answer(request: Request) -> Response:
 
 APP = Starlette(
     routes=[
-        # FastAPI's routes take GET without HEAD, unlike Starlette's.
+        # Like FastAPI's routes: one for each method, and GET without the HEAD that Starlette adds.
         *(Route("/rooms", answer, methods=[method]) for method in ("GET", "POST")),
         Route("/rooms/{room_id}", answer, methods=["DELETE"]),
         Mount("/static", routes=[Route("/file", answer, methods=["GET"])]),

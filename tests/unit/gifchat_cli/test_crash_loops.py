@@ -9,7 +9,7 @@ from gifchat_cli.roster import Roster
 
 
 class World:
-    """Two gateways that are not started, and what happened to them."""
+    """Two gateways that are not started, and the messages and nginx reloads that they caused."""
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []

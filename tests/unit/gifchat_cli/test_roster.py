@@ -10,7 +10,7 @@ from gifchat_cli.roster import Roster, number_of
 
 @pytest.fixture
 def roster(tmp_path: Path) -> Roster:
-    """Two gateways, two replicas of rooms-api and web, none of them started."""
+    """Two gateways, two replicas of rooms-api, and one web service. None of them is started."""
     roster = Roster()
     names = {"rooms-api": Kind.ROOMS_API, "web": Kind.WEB, "gateway": Kind.GATEWAY}
     for port, name in enumerate(["gateway-2", "gateway-1", "rooms-api-1", "rooms-api-2", "web"]):

@@ -1,4 +1,4 @@
-"""The examples in contracts/golden hold Python and the pages' JavaScript to the same payloads."""
+"""Python's payloads match contracts/golden, which the tests of the pages' JavaScript use too."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Time jumps in these tests, so they never really wait."""
+"""These tests use a virtual clock that skips sleeps, so they never really wait."""
 
 import asyncio
 from collections.abc import Callable, Mapping

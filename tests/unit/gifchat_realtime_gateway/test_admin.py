@@ -80,7 +80,7 @@ async def test_shed_passes_on_the_share(node: Node, http: httpx.AsyncClient, sha
 
 
 async def test_a_running_drain_is_not_garbage_collected(http: httpx.AsyncClient) -> None:
-    """A task is collected if only the future that it awaits refers to it."""
+    """A task may be collected if only the future that it awaits refers to it."""
     ended: list[str] = []
 
     async def wait_forever() -> None:

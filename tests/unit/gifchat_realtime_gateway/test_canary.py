@@ -1,4 +1,4 @@
-"""A node that receives nothing finds this out by its canary."""
+"""A node detects with its canary that it no longer receives anything."""
 
 import asyncio
 

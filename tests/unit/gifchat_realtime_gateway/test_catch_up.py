@@ -1,4 +1,4 @@
-"""What a joining client receives: all that it missed or the newest page, with few reads of the log."""
+"""A joining client receives either all that it missed or the newest page, with few reads of the log."""
 
 import asyncio
 from collections.abc import AsyncIterator

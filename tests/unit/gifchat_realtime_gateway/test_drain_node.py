@@ -108,7 +108,7 @@ async def test_shedding_moves_a_random_share_of_the_connections(cluster: FakeClu
     assert len(connections.open) == 70
     assert not drain.draining
     assert not drain.moving
-    # A random choice.
+    # The choice is random.
     assert connections.open != {f"c{number:03}" for number in range(70)}
     assert connections.open != {f"c{number:03}" for number in range(30, 100)}
     await drain.shed(1.0)
@@ -122,7 +122,7 @@ async def test_new_connections_are_refused_until_shed_clients_have_reconnected(c
     while len(connections.open) > 5:
         await asyncio.sleep(0.05)
         assert drain.moving
-    # The official client's first attempt comes within 1.5 s.
+    # The official client makes its first attempt to reconnect within 1.5 s.
     await asyncio.sleep(1.5)
     assert drain.moving
     await shedding
@@ -151,7 +151,7 @@ async def test_a_node_is_ready_when_it_hears_and_no_partition_recovers(cluster: 
 
 
 class CountedConnections(Connections):
-    """Connections that count the closes of each one, and the closes at each moment."""
+    """Counts how often each connection is closed, and how many are closed at each moment."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -179,7 +179,7 @@ class Move:
 
 
 class DrainModel(RuleBasedStateMachine):
-    """The model: the open connections and the moves. Only one rule lets time pass."""
+    """The model has the open connections and the moves. Time passes only in `let_time_pass`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +235,7 @@ class DrainModel(RuleBasedStateMachine):
 
     @rule(late=st.integers(0, 3))
     def begin_to_drain(self, late: int) -> None:
-        """Start to drain. Connections that were accepted before open now. A second drain starts nothing."""
+        """Start to drain, then open connections that were accepted before. A second drain starts nothing."""
         move = self.start(1.0, self.drain.drain())
         if self.draining is None:
             self.draining = move
@@ -254,7 +254,7 @@ class DrainModel(RuleBasedStateMachine):
 
     @invariant()
     def connections_are_closed_in_waves(self) -> None:
-        """Connections that arrived during the drain are closed together with the last wave."""
+        """Connections that arrived during the drain are all closed at once, after the last wave."""
         waves = sum(move.largest_wave(self.over_s) for move in self.moves)
         late = self.opened - len(self.draining.here) if self.draining else 0
         assert max(self.connections.at_one_moment.values(), default=0) <= max(waves, late)

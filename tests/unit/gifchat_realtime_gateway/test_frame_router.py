@@ -1,4 +1,4 @@
-"""The router and the loops of the node survive any published bytes, and no garbage reaches clients."""
+"""The node's router and loops survive any published bytes, and no garbage reaches clients."""
 
 import asyncio
 import json

@@ -51,7 +51,7 @@ async def refused(node: FakeNode, who: Identity, room_id: RoomId = ROOM, **how: 
 
 
 def seated(cluster: FakeCluster) -> set[UserId]:
-    """Return the users whose seat is not in its grace."""
+    """Return the users whose seat is held by a session, not by its grace period."""
     return {user_id for user_id, seat in cluster.seats.members[ROOM].items() if seat.nodes}
 
 
@@ -258,7 +258,7 @@ async def test_joining_again_needs_no_new_ticket(cluster: FakeCluster, node: Fak
 
 
 class SlowAdmission:
-    """Holds admissions back after Redis has decided."""
+    """Delays the result of an admission until `opened` is set."""
 
     def __init__(self, node: FakeNode) -> None:
         self.admit = node.seats.admit
@@ -352,7 +352,7 @@ async def test_a_ban_during_the_admission_ends_the_session_soon(
 async def test_live_events_follow_the_ack_without_a_gap(
     cluster: FakeCluster, node: FakeNode, stored: StoredRoom, seen: int | None
 ) -> None:
-    """Messages are posted all the time: during the opening, the admission and the read."""
+    """Messages are posted all the time: while the room opens, the seat is taken and the log is read."""
     say(cluster, stored, 80)
 
     async def post() -> None:

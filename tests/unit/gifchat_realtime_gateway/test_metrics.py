@@ -1,4 +1,4 @@
-"""Prometheus reads counters without a lock like the library's counters."""
+"""Our counters have no lock, but Prometheus reads them like the library's counters."""
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 

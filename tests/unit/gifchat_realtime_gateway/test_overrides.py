@@ -49,7 +49,7 @@ OVERRIDDEN: dict[type, dict[str, list[str]]] = {
         "reconstruct_binary": ["data", "attachments"],
     },
 }
-"""By our class: the overridden methods, with the library's parameters."""
+"""The methods that each of our classes overrides, with the library's parameters."""
 USED: dict[type, dict[str, list[str]]] = {
     socketio.AsyncServer: {
         "_handle_connect": ["eio_sid", "namespace", "data"],
@@ -64,7 +64,7 @@ USED: dict[type, dict[str, list[str]]] = {
     },
     library_packets.Packet: {"add_attachment": ["attachment"]},
 }
-"""By the library's class: undocumented methods that are called, with their parameters."""
+"""The undocumented methods of each library class that we call, with their parameters."""
 LIBRARY: dict[type, type] = {
     ChatServer: socketio.AsyncServer,
     SessionTable: AsyncManager,
@@ -114,7 +114,7 @@ def test_only_one_module_imports_the_library() -> None:
 
 
 def test_the_installed_release_is_one_that_the_service_allows() -> None:
-    """The floor and the ceiling are the minor release that these tests ran against."""
+    """The service must allow the installed release, and have a lower and an upper bound."""
     project = tomllib.loads((SERVICE / "pyproject.toml").read_text())["project"]
     stated = {requirement.name: requirement for requirement in map(Requirement, project["dependencies"])}
     for name in ("python-socketio", "python-engineio"):
@@ -136,18 +136,18 @@ class Client:
         self._connection = server.eio.add(eio_sid, {"REMOTE_ADDR": "203.0.113.7"}, None)
 
     async def send(self, *packets_: str | bytes) -> None:
-        """Send packets; return when the server has handled them."""
+        """Send packets and wait until the server has handled them."""
         for packet in packets_:
             self._connection.receive(Action.MESSAGE, packet)
             await self._connection.wait_until_idle()
 
     async def close(self) -> None:
-        """Close the connection; return when the server knows."""
+        """Close the connection and wait until the server has handled the disconnect."""
         self._connection.close("transport close")
         await self._server.eio.wait_for_disconnects()
 
     async def received(self) -> list[str | bytes]:
-        """Return what the server has sent since the last time."""
+        """Return what the server has sent since the last call."""
         self._connection.send("4end")
         heard: list[str | bytes] = []
         while heard[-1:] != ["4end"]:
@@ -195,7 +195,7 @@ async def test_the_library_calls_every_override(called: set[tuple[type, str]]) -
     await server.emit("e", {"to": "all"}, namespace="/")
     await client.close()
     expected = {(ours, name) for ours, names in OVERRIDDEN.items() for name in names}
-    # The engine calls this one: see the next test.
+    # The engine calls this one, as another test shows.
     assert expected - called == {(ChatServer, "_handle_eio_message")}
 
 

@@ -77,7 +77,7 @@ def test_an_encoded_event_decodes_to_itself(arguments: list[Any], namespace: str
 @pytest.mark.parametrize("kind", [EVENT, ACK, CONNECT_ERROR])
 @pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
 def test_a_number_that_is_not_finite_is_sent_as_null(kind: int, number: float) -> None:
-    """Like `JSON.stringify`."""
+    """`JSON.stringify` does the same."""
     data = ["name", number, [1.5, (number,)], {"deep": {"deeper": [number]}, number: "key"}]
     text = Packet(kind, data, id=1).encode()
     assert isinstance(text, str)

@@ -33,7 +33,7 @@ def seqs(found: Sequence[Frame]) -> list[int]:
 
 
 class RingModel(RuleBasedStateMachine):
-    """The model: the whole log in a list, and the start of the ring."""
+    """The model has the whole log and the start of the ring."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Client:
 
 
 class ReturningClients(RuleBasedStateMachine):
-    """The model: the log of each epoch. A node has a stream and a ring. Clients leave, return and change nodes.
+    """The model has the log of each epoch. A node has a stream and a ring. Clients leave, return and change nodes.
 
     Missing events are read from the log as in `use_cases.catch_up`.
     """
@@ -157,7 +157,7 @@ class ReturningClients(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, CAPACITY), lost=st.integers(0, 2))
     def write(self, count: int, lost: int) -> None:
-        """Write messages. The first ones do not reach the node."""
+        """Write messages. The first `lost` of them do not reach the node."""
         written = self.messages(len(self.log) + 1, count)
         self.log.extend(written)
         for each in written[lost:]:
@@ -224,7 +224,7 @@ class ReturningClients(RuleBasedStateMachine):
 
     @invariant()
     def a_client_shows_the_log_up_to_its_position(self) -> None:
-        """In order, once, without a gap."""
+        """Every event is shown in order and once, without a gap."""
         for client in self.clients:
             if client.seen is not None:
                 log = self.logs[client.seen.epoch]

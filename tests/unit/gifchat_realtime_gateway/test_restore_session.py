@@ -1,4 +1,4 @@
-"""A reconnecting client is back in its rooms, and gets the missed events if its position is known."""
+"""A reconnected client is back in its rooms, and gets the missed events if its position is known."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace

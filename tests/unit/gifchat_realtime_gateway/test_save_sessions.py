@@ -1,4 +1,4 @@
-"""Sessions are saved when their rooms change, in batches, and for their grace when they end."""
+"""Sessions are saved in batches when their rooms change. An ended session is kept for its grace period."""
 
 import weakref
 from datetime import UTC, datetime

@@ -34,7 +34,7 @@ def test_frames_in_any_order_are_delivered_once_and_in_order(start: int, arrival
     out = delivered(stream, arrivals)
     assert out == list(range(start + 1, start + 1 + len(out)))
     assert stream.position == Position(EPOCH, start + len(out))
-    # Everything before the first missing frame.
+    # Everything before the first missing frame is delivered.
     wanted = start
     while wanted + 1 in arrivals:
         wanted += 1
@@ -86,7 +86,7 @@ class RecordingListener:
 
 
 class StreamModel(RuleBasedStateMachine):
-    """The model: the log of each epoch, and the seqs that the stream took since its start."""
+    """The model has the log of each epoch, and the seqs that the stream took since its start."""
 
     stream: Stream
     taken: set[int]
@@ -215,7 +215,7 @@ class StreamModel(RuleBasedStateMachine):
 
     @invariant()
     def delivered_frames_are_the_log_from_the_start_position(self) -> None:
-        """In order, once, without a gap. Only a restart skips frames."""
+        """Frames are delivered in order and once, without a gap. Only a restart skips frames."""
         for heard in self.heard:
             first = heard.since.seq
             assert heard.frames == self.logs[heard.since.epoch][first : first + len(heard.frames)]

@@ -28,7 +28,7 @@ GIF = StoredGif(GifId("ab" * 32), Format.GIF, 5, 320, 240, 12)
 
 
 def anyone(room: Room, now: datetime) -> None:
-    """The rule that allows everything."""
+    """A rule that allows everything."""
 
 
 class World:

@@ -20,7 +20,7 @@ class Leader:
         return True
 
     async def release(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Published:

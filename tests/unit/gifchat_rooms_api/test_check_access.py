@@ -1,4 +1,4 @@
-"""Sanctions against a user whose seat a gateway has checked."""
+"""Sanctions apply even to a user whose seat a gateway has already checked."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -23,7 +23,7 @@ JPEG_SCAN = b"\xff\xda\0\x08\1\1\0\0\x3f\0"
 
 
 def code_of(data: bytes) -> errors.ErrorCode | None:
-    """Return the code that `data` is refused with, or None if it is accepted."""
+    """Return the error code with which `data` is refused, or None if it is accepted."""
     try:
         examine(data)
     except Refused as refused:

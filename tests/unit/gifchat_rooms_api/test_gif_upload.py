@@ -1,4 +1,4 @@
-"""Read the field `gif` from a body that arrives in pieces of any size."""
+"""The field `gif` is read from a body that arrives in pieces of any size."""
 
 import asyncio
 from collections.abc import Sequence

@@ -33,7 +33,7 @@ def draft(key: str, user_id: UserId = ANNE) -> Draft:
 
 
 def anyone(room: Room, now: datetime) -> None:
-    """The rule that allows everything."""
+    """A rule that allows everything."""
 
 
 @dataclass

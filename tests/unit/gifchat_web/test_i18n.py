@@ -60,9 +60,9 @@ def test_korean_sentences_are_formal() -> None:
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
     used = set(_used_keys())
-    # Put together from parts: `${key}_permanently`.
+    # The scripts build these keys: `${key}_permanently`.
     used |= {"you_were_banned_permanently", "you_are_muted_permanently"}
-    # Read by the language links.
+    # The language links use this text.
     used.add("language_name")
     assert catalogue("en").keys() <= used
     called = re.findall(r'\b(?:t|text)\(\s*[\'"](\w+)[\'"]', _sources())

@@ -23,7 +23,7 @@ STATIC = "/static/{version}/js/main.js"
 
 
 def fastapi() -> FastAPI:
-    """The application inside its middleware."""
+    """Return the application inside its middleware."""
     app = create_app(Settings())
     for layer in (SecurityHeaders, RequestMetrics, Sessions, Methods):
         assert isinstance(app, layer)
@@ -33,7 +33,7 @@ def fastapi() -> FastAPI:
 
 
 def allowed_methods() -> dict[str, set[str]]:
-    """The methods of every path."""
+    """Return the methods of every path."""
     found: dict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(fastapi().routes):
         assert route.path is not None

@@ -85,7 +85,7 @@ async def test_no_page_has_inline_scripts_or_styles(alice: httpx.AsyncClient) ->
 
 
 class Elements(HTMLParser):
-    """Every element with its attributes, as a browser would see them."""
+    """Collects every element with its attributes, as a browser would see them."""
 
     def __init__(self) -> None:
         super().__init__()

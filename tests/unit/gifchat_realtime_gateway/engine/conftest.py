@@ -1,4 +1,4 @@
-"""Tests that write to real sockets run on uvloop, like the gateway. The others run on the loop whose clock jumps."""
+"""Tests that write to real sockets run on uvloop, like the gateway. The others run in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Mapping

@@ -158,7 +158,7 @@ async def test_a_full_outbox_closes_the_connection(polling: Connection, owner: O
     assert owner.ends == []
     polling.send("4")
     assert owner.ends == [CloseReason.SLOW_CONSUMER]
-    with pytest.raises(ConnectionClosedError):  # the packets are dropped
+    with pytest.raises(ConnectionClosedError):  # The packets are dropped.
         await polling.poll()
 
 
@@ -343,7 +343,7 @@ def test_in_any_upgrade_the_client_gets_every_packet_once_and_in_order(actions: 
                     connection.probe_failed()
                 case "probed" if connection.state is State.PROBING:
                     connection.probe_answered()
-                # A client sends UPGRADE once its poll has returned.
+                # A client sends UPGRADE only after its poll has returned.
                 case "upgrade" if connection.state is State.SWITCHING and not polls:
                     connection.upgrade(link)
         await collect()

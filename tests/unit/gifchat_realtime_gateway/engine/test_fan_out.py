@@ -374,7 +374,7 @@ async def test_each_member_gets_one_write_for_all_packets(sockets: list[Socket])
 
 @pytest.fixture(params=["in C", "in Python"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> WriteLoop:
-    """Both loops, one after the other. All writes of the test use it."""
+    """Each of the two write loops in turn. All writes of the test use it."""
     found = loops()[request.param]
     if found is None:
         pytest.skip("the C loop was not built: no compiler")
@@ -387,7 +387,7 @@ def loops() -> dict[str, WriteLoop | None]:
 
 
 class Stream(Socket):
-    """Accepts only some bytes, like TCP with a slow reader."""
+    """A connection that accepts only some of the bytes, like TCP with a slow reader."""
 
     def __init__(self) -> None:
         self.here, self.there = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,4 +1,4 @@
-"""Only requests that uvicorn's parser reads in the same way go straight to the link."""
+"""A request goes straight to the link only if uvicorn's parser reads it in the same way."""
 
 import asyncio
 from typing import Any, cast
@@ -142,12 +142,12 @@ def test_we_read_a_plain_request_like_uvicorns_parser(edits: list[tuple[int, int
 )
 @pytest.mark.parametrize("middle", [b"Name: value\r\n" * 5_000, b"Name:" + b" " * 60_000 + b"\r\n", b"a" * 60_000])
 def test_refusing_a_long_request_takes_linear_time(middle: bytes, end: bytes) -> None:
-    """A pattern that backtracks would practically never finish."""
+    """A regular expression that backtracks would practically never finish."""
     assert not is_plain_websocket_request(PLAIN[:-2] + middle + end)
 
 
 class Recorder(asyncio.Protocol):
-    """Records what it is given."""
+    """Records its transport and the data that it receives."""
 
     def __init__(self) -> None:
         self.transport: Any = None

@@ -20,7 +20,7 @@ class Clock:
 
 
 class Client:
-    """Answers pings if `answers`."""
+    """A client that answers pings only if `answers` is true."""
 
     def __init__(self, heartbeat: Heartbeat, clock: Clock, *, answers: bool = True) -> None:
         self.heartbeat_generation = 0

@@ -210,7 +210,7 @@ def test_with_any_reader_the_stream_is_complete_and_in_order(steps: list[tuple[s
             packet = f"4{number}:" + "x" * size
             match step:
                 case "send":
-                    # Packets that the group got before leave at the end of the turn.
+                    # Let the turn end, because packets already sent to the group are written then.
                     await asyncio.sleep(0)
                     peer.connection.send(packet)
                     to_peer.append(packet)

@@ -1,4 +1,4 @@
-"""Sids: long, random, and on a node with peers prefixed with its tag."""
+"""Sids are long and random. On a node with peers, they start with the node's tag."""
 
 from gifchat_realtime_gateway.engine.sid import TAG_CHARS, new_sid, node_tag, tag_of
 

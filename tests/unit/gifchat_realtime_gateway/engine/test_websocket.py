@@ -433,7 +433,7 @@ def other_events(data: bytes) -> list[Event]:
             if received.fin:
                 payload = b"".join(bytes(part.data) for part in begun)
                 if begun[0].opcode == TEXT:
-                    # The package checks UTF-8 in its upper layer, with this result.
+                    # In the package, a higher layer checks UTF-8, with this result.
                     try:
                         events.append(Message(payload.decode()))
                     except UnicodeDecodeError:
@@ -445,7 +445,7 @@ def other_events(data: bytes) -> list[Event]:
         sent, received_close = other.close_sent, other.close_rcvd
         assert sent is not None
         if received_close is not None and str(other.parser_exc) == "incomplete fragmented message":
-            # The package refuses a close between fragments, but control frames may come there (5.4).
+            # The package refuses a close between fragments, but control frames are allowed there (5.4).
             events.append(Closing(received_close.code))
         else:
             events.append(Failed(CloseCode(sent.code), ""))
