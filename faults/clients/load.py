@@ -148,7 +148,7 @@ class Load:
         return Recorder(self.folder / f"{name}.jsonl")
 
     def fault_over(self) -> None:
-        """Record that the cause is gone; the time to heal counts from here. A row calls this if it then keeps checking."""
+        """Record that the cause is gone; the time to heal counts from here. A row calls this before it checks more."""
         if not self._over:
             self._over = True
             self.record(records.FaultEnded(t=now()))

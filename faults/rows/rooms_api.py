@@ -23,7 +23,7 @@ from gifchat_testkit.waiting import until
 
 DIES_WITHIN_S = 5.0
 TAIL_WITHIN_S = 6.0
-"""The other replica starts to announce heads after 3 s, and checks once a second."""
+"""The other replica takes over announcing heads within 3 s: the lease takes 2 s, and it tries once a second."""
 REPLICAS = Shape(gateways=2, rooms_api=2, rooms_api_module=MODULE)
 AT_ONCE = 100
 CUTS = 12
