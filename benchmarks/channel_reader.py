@@ -1,6 +1,6 @@
-"""What does it cost to read a message from a room's channel, with which reader and event loop?
+"""What does it cost to read a message from a room's channel, for each reader and event loop?
 
-Run it alone: `python -m benchmarks.channel_reader`. Prints the table of docs/adr/0015-our-own-channel-reader.md.
+Run it alone: `python -m benchmarks.channel_reader`. It prints the table of docs/adr/0015-our-own-channel-reader.md.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 
 
 class Count:
-    """Counts messages; done when all have arrived."""
+    """Counts messages; `all_came` is done when all have arrived."""
 
     def __init__(self) -> None:
         self.all_came = asyncio.get_running_loop().create_future()

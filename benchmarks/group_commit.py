@@ -59,7 +59,7 @@ class _NoPublisher:
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure the use case in this process, then a rooms-api over HTTP, both on the server's core."""
+    """Measure the use case in this process, and rooms-api over HTTP, both on the server's core."""
     columns = {"per_s": "messages per second", "us": "µs of CPU per message", "p50_ms": "time per message, p50, ms"}
     result = Result("group-commit", TITLE, columns)
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)

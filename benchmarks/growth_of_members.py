@@ -13,7 +13,7 @@ MEMBERS = (100, 1_000, 5_000, 20_000)
 
 
 def run(options: Options, log: Log) -> Result:
-    """Measure the same servers with more and more members."""
+    """Measure each server while its room grows."""
     result = Result("growth-members", TITLE, {"us": "µs of server CPU per delivery"})
     result.x_axis, result.y_axis = "members", "µs per delivery"
     most = min(options.size(20_000, 1_000), machine.raise_file_limit())

@@ -12,7 +12,7 @@ TITLE = "Overloaded hot room of 1,000: deliveries per second"
 MEMBERS = 1_000
 EVERY_US = 500
 MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name: 40}
-"""Enough messages to keep each server busy for some seconds."""
+"""Enough messages to keep each server busy for a few seconds."""
 
 
 def run(options: Options, log: Log) -> Result:

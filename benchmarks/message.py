@@ -1,4 +1,4 @@
-"""A message that is posted to a room of 60 people: what does it cost, in each process, until all of them have it?"""
+"""What does a message to a room of 60 people cost in each process, until all of them have it?"""
 
 import asyncio
 import json
@@ -25,12 +25,12 @@ TITLE = "What a message costs, from its POST to 60 deliveries"
 PEOPLE = 60
 GATEWAYS = 3
 ROOMS = 300
-"""Rooms for messages that each go to another room."""
+"""The number of rooms that `SCATTERED` posts to, in turn."""
 CONNECTIONS = 24
 RATE = 300
-"""Messages a second: the original takes them too."""
+"""Messages per second, a rate that the original can also handle."""
 HOT_RATE = 500
-"""Messages a second that the original cannot take."""
+"""Messages per second, a rate that the original cannot handle."""
 
 OURS = "GIF Chat"
 HOT = f"GIF Chat, {HOT_RATE} a second"
@@ -38,21 +38,21 @@ SCATTERED = "GIF Chat, each message in another room, empty"
 ORIGINAL = "the original"
 
 MakeRequest = Callable[[int, str], bytes]
-"""The request that posts a text; gets the number of the message and the text."""
+"""(number of the message, text) → the request that posts the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Where messages are posted, and which processes have to do with them."""
+    """Where messages are posted, and which processes handle them."""
 
     port: int
     status: int
     request: MakeRequest
     audience: Sequence[Load]
     pids: Mapping[str, Sequence[int]]
-    """Processes by the column of the table that they count for."""
+    """Table column → processes whose CPU time it adds up."""
     numbers: Iterator[int] = field(default_factory=count)
-    """The load generator counts a room's messages from 0."""
+    """The numbers of the messages; the load generator expects them to count from 0."""
 
 
 def run(options: Options, log: Log) -> Result:
@@ -120,7 +120,7 @@ def _ours(stack: ExitStack, testbed: servers.Testbed, mongo: product.Database) -
 
 
 def _posts(rooms: Sequence[RoomId]) -> MakeRequest:
-    """Users in turn, each in the next of `rooms`."""
+    """Post as each user in turn, to each of `rooms` in turn."""
     posters = []
     for number in range(max(PEOPLE, len(rooms))):
         session, room_id = f"bench-writer-{number % PEOPLE:04d}", rooms[number % len(rooms)]

@@ -1,4 +1,4 @@
-"""A visitor: the list of rooms, a room's page, static files, reads of the API. What does each cost, in each process?"""
+"""What do the list of rooms, a room's page, static files and API reads cost in each process?"""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ MESSAGES = 50
 """Messages in the room whose history is read."""
 OWNER = "bench-owner-0000"
 VISITORS = 200
-"""Users in turn."""
+"""Users that send the requests, in turn."""
 CONNECTIONS = 4
 
 _FILE = re.compile(rb"""(?:src|href)="(/static/[^"]+|/main\.css|/main\.js)\"""")
@@ -42,13 +42,13 @@ class Question:
     port: int
     requests: Sequence[bytes]
     pids: Mapping[str, Sequence[int]]
-    """Processes by the column of the table that they count for."""
+    """Table column → processes whose CPU time it adds up."""
     per: int = 1
-    """Requests that make one visit."""
+    """Requests per visit."""
 
 
 def run(options: Options, log: Log) -> Result:
-    """Ask on kept connections, and read the CPU clock of every process before and after."""
+    """Send requests over persistent connections, and read the CPU clock of every process before and after."""
     columns = {
         "services": "µs of CPU in all services but nginx",
         "web": "web, or the original's one process",

@@ -1,6 +1,6 @@
 """What does a WebSocket frame parser cost per idle connection and per message?
 
-Run it alone: `python -m benchmarks.websocket_parser`. Prints the table of docs/adr/0012-our-own-websocket-parser.md.
+Run it alone: `python -m benchmarks.websocket_parser`. It prints the table of docs/adr/0012-our-own-websocket-parser.md.
 """
 
 import logging

@@ -47,7 +47,7 @@ def messages_for(clients: Load, members: int, seconds: float) -> int:
 def cost_of_deliveries(
     contenders: Sequence[Contender], *, members: int, options: Options, log: Log
 ) -> dict[str, dict[str, Figure]]:
-    """Measure one room without a backlog: publish the next message when all members have the last one."""
+    """Measure one room without a backlog: publish each message only when all members have the previous one."""
 
     def measure(clients: Load) -> Mapping[str, float]:
         run = clients.run("closed", messages_for(clients, members, 0.3 if options.quick else 1.5))

@@ -1,4 +1,4 @@
-"""HTTP requests over kept connections, by as little of a client as can be: the client must not be what is measured."""
+"""Sends HTTP requests over persistent connections with a minimal client, so that the client costs little itself."""
 
 import asyncio
 import time
@@ -17,12 +17,12 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    """By names in lower case; of repeated headers the last one."""
+    """By lower-case name; if a header is repeated, only its last value is kept."""
     body: bytes
 
 
 def request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     lines = [f"{method} {path} HTTP/1.1", "host: bench", *(f"{name}: {value}" for name, value in headers.items())]
     if body:
         lines.append(f"content-length: {len(body)}")
@@ -32,12 +32,12 @@ def request(method: str, path: str, headers: Mapping[str, str], body: bytes = b"
 async def send(
     port: int, requests: Sequence[bytes], *, connections: int, per_s: float | None = None, status: int = 200
 ) -> list[float]:
-    """Send all requests, each on the next free connection; returns the seconds that each took.
+    """Send all requests, each on the next free connection; return the seconds that each took.
 
-    `per_s`: start so many a second, whether the ones before are answered or not; None: as fast as they are answered.
+    `per_s`: requests due per second; a request's time counts from when it was due. None: as fast as possible.
 
     Raises:
-        RunFailedError: an answer has another status.
+        RunFailedError: an answer's status is not `status`.
     """
     lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
     try:

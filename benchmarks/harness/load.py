@@ -16,13 +16,13 @@ from gifchat_contracts.ids import RoomId
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
 MAX_WARM_UP_MESSAGES = 10_000
-"""A bound for small rooms, where a message costs much more than its deliveries."""
+"""The limit for small rooms, where a message costs much more than its deliveries."""
 
 Mode = Literal["closed", "open"]
 
 
 class RunFailedError(Exception):
-    """A message was lost or out of order, or a client was lost."""
+    """A run is invalid, for example because a message or a client was lost."""
 
 
 @dataclass(frozen=True, slots=True)

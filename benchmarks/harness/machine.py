@@ -34,7 +34,7 @@ def raise_file_limit() -> int:
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """Pin `command` to a core; taskset replaces itself with it, so the pid stays."""
+    """Return the command line that pins `command` to a core. taskset replaces itself, so the pid stays the same."""
     return ["taskset", "-c", str(core), *command]
 
 
@@ -44,7 +44,7 @@ def cpu_s(pid: int) -> float:
 
 
 def resident_kb(pid: int) -> int:
-    """Return the resident memory."""
+    """Return the resident memory of a process, in KiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1])

@@ -1,4 +1,4 @@
-"""The tutorial's chat as its pages use it: sessions by cookie, a room, messages as JSON."""
+"""Uses the tutorial's chat as its own pages do: session cookies, a room, and messages as JSON."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ class Original:
 
     @classmethod
     async def opened(cls, port: int, users: int, rooms: int = 1) -> "Original":
-        """Give each of `users` a session, and let the first one create rooms; `room_id` is the last one's."""
+        """Create a session for each user, and let the first user create the rooms; `room_id` is the last room's id."""
         line = await asyncio.open_connection("127.0.0.1", port)
         cookies = []
         for _ in range(users):
@@ -36,6 +36,6 @@ class Original:
         return cls(RoomId(created.headers["location"].removeprefix("/room/")), cookies)
 
     def post(self, number: int, text: str) -> bytes:
-        """The request that posts a message."""
+        """Return the request that posts a message."""
         headers = {"cookie": self.cookies[number % len(self.cookies)], "content-type": "application/json"}
         return request("POST", f"/room/{self.room_id}/chat", headers, json.dumps({"chat": text}).encode())

@@ -77,7 +77,7 @@ def lines(title: str, x_axis: str, y_axis: str, curves: Mapping[str, Sequence[Se
 
 
 def number(value: float) -> str:
-    """Format with three digits."""
+    """Format with three significant digits; large numbers keep all digits before the point."""
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))

@@ -1,4 +1,4 @@
-"""A real mongod, a real rooms-api, and rooms in it."""
+"""Runs parts of the real product: mongod, rooms-api, web and nginx."""
 
 import sys
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ class FrontDoor:
 
 @contextmanager
 def nginx(testbed: Testbed, api: RoomsApi, pages: Process) -> Iterator[FrontDoor]:
-    """Run the product's nginx on the load generator's core, in front of both, without a gateway."""
+    """Run the product's nginx on the load generator's core, in front of rooms-api and web, without a gateway."""
     port, folder = testbed.port(), testbed.folder / "nginx"
     folder.mkdir()
     server = Nginx(
@@ -138,7 +138,7 @@ def nginx(testbed: Testbed, api: RoomsApi, pages: Process) -> Iterator[FrontDoor
 
 @contextmanager
 def rooms_api(testbed: Testbed, mongo_url: str, core: int, module: str = "gifchat_rooms_api") -> Iterator[RoomsApi]:
-    """Run a rooms-api; `module` is the module to run."""
+    """Run a rooms-api on `core`; `python -m` runs `module`."""
     port = testbed.port()
     environment = {
         "PORT": str(port),

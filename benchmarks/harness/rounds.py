@@ -51,7 +51,7 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether the figure meets it."""
+        """Whether the figure meets the limit."""
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
 

@@ -1,7 +1,7 @@
 """The contenders: how each server is started, and the form in which it receives a message from Redis.
 
-All get the same chat event, on the channel that each of them subscribes to. So every server does what it does for a
-message from another node: it reads the message from Redis, finds the members, and writes to each of them.
+Each gets the same chat event, on the channel that it subscribes to. So every server does what it does for a message
+from another node: it reads the message from Redis, finds the members, and writes to each of them.
 """
 
 import json
@@ -89,7 +89,7 @@ class Contender:
     name: str
     label: str
     us: float
-    """A rough cost per delivery in a room of 1,000, which determines the load."""
+    """About how many µs of CPU a delivery costs in a room of 1,000. This determines the number of messages."""
     message: Callable[[int], Message]
     command: Callable[["Testbed", int, int], list[str]]
     warm_up_s: float = 0.5
@@ -249,7 +249,7 @@ def _stock_command(deflate: str) -> Callable[[Testbed, int, int], list[str]]:
 
 
 def _stock_channel(deflate: str) -> str:
-    """Return one channel per server. On a common channel they would receive each other's messages."""
+    """Return a separate channel for each server. On a shared channel they would receive each other's messages."""
     return f"socketio-{deflate}"
 
 
@@ -320,7 +320,7 @@ STOCK_DEFLATE = Contender(
 
 
 def original(mongo_url: str) -> Contender:
-    """The tutorial's chat in one process, with a database of its own. Nobody publishes to it from outside."""
+    """Return the tutorial's chat, in one process with its own database. Messages reach it only by its own POST."""
 
     def command(_testbed: Testbed, port: int, _control: int) -> list[str]:
         database = _in_database(mongo_url, f"original_{port}")
@@ -366,7 +366,7 @@ def built(source: Path) -> Path:
 
 
 def node_app(app: Path) -> Path:
-    """Return a Node.js program that has a folder of its own, with its packages installed."""
+    """Install the packages in a Node.js program's folder if they are missing; return the program."""
     if not (app.parent / "node_modules").exists():
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=app.parent, check=True)
     return app

@@ -19,7 +19,7 @@ class Message:
 
     @classmethod
     def of(cls, data: bytes, seq_at: int = -1) -> Self:
-        """Find the offset of the stamp."""
+        """Build a message, and find the offset of its stamp."""
         return cls(data, data.index(STAMP.encode()), seq_at)
 
 
@@ -40,7 +40,7 @@ def resp(*parts: str | bytes) -> bytes:
 
 
 def msgpack(value: Any) -> bytes:
-    """Encode MessagePack, as far as Node's classic adapter needs it."""
+    """Encode the part of MessagePack that Node's classic adapter needs."""
     match value:
         case int() if 0 <= value < 128:
             return bytes((value,))

@@ -1,7 +1,7 @@
 """The alternative to group commit: for each message it increments a counter, then inserts the entry.
 
 This is the textbook way, with the same durability: both writes wait for a majority's journal. If the process dies
-between the two, it leaves a hole. Running this module starts rooms-api with this class instead of group commit.
+between the two writes, the seqs have a hole. Running this module starts rooms-api with this class.
 """
 
 from collections.abc import Callable

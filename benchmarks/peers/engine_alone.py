@@ -1,4 +1,4 @@
-"""Only our engine: the Engine.IO server, the client manager, and a join without checks.
+"""Our engine without the rest of the gateway: the Engine.IO server, the client manager, and a join without checks.
 
 Environment: PORT.
 """

@@ -1,4 +1,4 @@
-"""Stock python-socketio with its Redis manager on uvicorn, as their documentation sets them up.
+"""Stock python-socketio with its Redis manager on uvicorn, set up as in their documentation.
 
 Environment: PORT, REDIS_URL, CHANNEL, DEFLATE (1: uvicorn's default, 0: off).
 """
