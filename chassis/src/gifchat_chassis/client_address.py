@@ -23,7 +23,7 @@ class TrustedProxies:
         self._is_trusted = lru_cache(maxsize=1_024)(self._trusts)
 
     def client_address(self, peer: str, forwarded_for: str | None) -> str:
-        """Return the last address in `forwarded_for` that is not a trusted proxy's, read from the right."""
+        """Return the first address that is not a trusted proxy's: `peer`, else from the right in `forwarded_for`."""
         address = peer
         for hop in reversed((forwarded_for or "").split(",")):
             if not self._is_trusted(address):

@@ -1,4 +1,4 @@
-"""HTTP methods: answer HEAD on every path with GET, and send a complete `Allow` with every 405."""
+"""HTTP methods: support HEAD on every path that supports GET, and send a complete `Allow` with every 405."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
 
 class Methods:
-    """Answers HEAD where GET is answered, and lists every method of the path in the `Allow` of a 405.
+    """Answers HEAD wherever a route answers GET, and lists every method of the path in the `Allow` of a 405.
 
     Starlette's own 405 lists the methods of one route only, even if several routes share the path.
     """
@@ -46,7 +46,7 @@ class Methods:
         return scope["method"] == "HEAD" and {"GET", "HEAD"} & self._methods(scope) == {"GET"}
 
     def _methods(self, scope: Scope) -> set[str]:
-        """The methods of all routes that match the path."""
+        """Return the methods of all routes that match the path."""
 
         def is_routed(method: str) -> bool:
             return any(route.matches({**scope, "method": method})[0] is Match.FULL for route in self._routes)

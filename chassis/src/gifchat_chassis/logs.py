@@ -37,7 +37,7 @@ def _encode(_logger: object, _method: str, line: Any) -> bytes:
 
 
 def configure_logs(level: str, log_format: str, node_name: str) -> None:
-    """Send all logs to stdout, as JSON or as readable text. Never log a URL with its query."""
+    """Send all logs to stdout, as JSON or as readable text. Callers must not log a URL with its query."""
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,

@@ -13,8 +13,8 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 def origin_allowed(origins: Sequence[str], allowed: Collection[str]) -> bool:
     """Whether a request with these `Origin` headers may proceed.
 
-    A request without `Origin` does not come from a browser and is allowed. `null` is an origin that is not on the
-    list. No browser sends two `Origin` headers, so a request with two is refused, even if both are allowed.
+    A request without `Origin` does not come from a browser and is allowed. `null` counts as an origin
+    that must be on the list. No browser sends two `Origin` headers, so a request with two is refused in any case.
     """
     return not origins or (len(origins) == 1 and origins[0] in allowed)
 

@@ -30,9 +30,9 @@ def redis_client(url: str, *, max_connections: int) -> Redis:
 
 
 def telling_loss(base: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return `base` with redis-py's `ConnectionError` for a write on a closed transport.
+    """Return a subclass of `base` that raises redis-py's `ConnectionError` for a write to a closed transport.
 
-    uvloop raises `RuntimeError` there. Neither redis-py nor our adapters recognise that as a lost connection.
+    uvloop raises `RuntimeError` in that case. Neither redis-py nor our adapters recognise that as a lost connection.
     """
 
     class TellingConnection(base):  # type: ignore[misc, valid-type]

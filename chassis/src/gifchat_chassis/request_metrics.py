@@ -45,7 +45,7 @@ class RequestMetrics:
 
 
 def _pattern(scope: Scope) -> str:
-    """The pattern of the matched route, with the prefixes of its routers, which FastAPI omits."""
+    """Return the pattern of the matched route, with the router prefixes that FastAPI omits."""
     pattern: str | None = getattr(scope.get("route"), "path", None)
     if pattern is None:
         return "unmatched"

@@ -42,8 +42,8 @@ async def serve(
 ) -> int:
     """Serve until SIGTERM or SIGINT, then `drain` while still serving, finish the requests in flight and stop.
 
-    Requests in flight get `graceful_s`. A second signal stops at once. `send_buffer_bytes` is the kernel's send buffer
-    of each connection. Without `uvicorn_options` there are no WebSockets.
+    Requests in flight get `graceful_s` to finish. A second signal stops at once. `send_buffer_bytes` is the size of
+    the kernel's send buffer for each connection. Without `uvicorn_options` there are no WebSockets.
 
     Returns:
         The exit code of the process: 0, or 1 if `failed` is set (see `background_tasks`).

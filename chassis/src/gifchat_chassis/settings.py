@@ -18,7 +18,7 @@ NodeName = Annotated[str, Field(min_length=1, description="Name of this process 
 
 
 class ServiceSettings(BaseSettings):
-    """Environment variables of every service. Each has the name of its field, in capitals."""
+    """Environment variables of every service. Each is named after its field, in capitals."""
 
     model_config = SettingsConfigDict(frozen=True)
 
