@@ -1,7 +1,7 @@
 """The format of events on Redis channels: a short binary header, then the event as JSON.
 
-A gateway reads only the header and forwards the body unparsed. Wrapped as `4` `2` `/chat,` + body, it is one Engine.IO
-message with one Socket.IO EVENT packet.
+A gateway reads only the header and forwards the body unparsed. With the prefix `42/chat,`, the body is one
+Engine.IO message with one Socket.IO EVENT packet.
 
 Layout, big-endian::
 
@@ -46,7 +46,7 @@ class Kind(IntEnum):
     TYPING = 18
     """A member is typing. The subject's own sessions do not get it. Body `["typing", …]`."""
     PRESENCE = 19
-    """Who joined and left, or the number of members, in rooms with more than 100. Body `["presence", …]`."""
+    """In rooms with more than 100 members: who joined and left, or only the count. Body `["presence", …]`."""
     HEAD = _HEAD
     """The room's head, for gateways only: a gateway behind it has missed an event. It has a position and no body."""
     CANARY = 21

@@ -1,7 +1,7 @@
 """The table of error codes: each has an HTTP status and says what a client should do next.
 
-The documents, the pages' JavaScript and every service use this table. A code never changes its meaning. The sentences
-for people are in `texts/`.
+The documents, the pages' JavaScript and every service use this table. A code never changes its meaning. The texts
+for users are in `texts/`.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class ErrorCode:
         return self.action in (Action.RETRY, Action.RECONNECT)
 
     def text(self, language: Language) -> str:
-        """Return the sentence for people."""
+        """Return the text for users."""
         return ERROR_TEXTS[language][self.code]
 
 
@@ -46,7 +46,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
     """Refuses a request, with a code that says what the client should do next."""
 
     def __init__(self, code: ErrorCode, retry_after_s: float | None = None, detail: str | None = None) -> None:
-        """`detail` is for the developer of the client, in English; people see the code's text."""
+        """`detail` is for the developer of the client, in English. Users see the code's text."""
         super().__init__(code.code)
         self.code = code
         self.retry_after_s = retry_after_s

@@ -1,6 +1,6 @@
 """A user's public identity: an id and a colour, both irreversibly derived from the session id.
 
-The session id is the secret in the signed cookie. It never leaves the services.
+The session id is the secret in the signed cookie. It appears nowhere else outside the services.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ MEMBERSHIP_HEADER = "X-Room-Membership"
 SESSION_TTL_S = 30 * 24 * 3_600
 
 DEVELOPMENT_SECRET = "development-only-secret-change-me"  # noqa: S105 - refused in production
-"""The default signing secret. With ENVIRONMENT=production every service refuses to start with it."""
+"""The default signing secret. With ENVIRONMENT=production, every service refuses to start with it."""
 
 _STEPS = (0.35, 0.5, 0.65)
 

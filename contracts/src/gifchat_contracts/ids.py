@@ -42,7 +42,7 @@ is_epoch = _form("[0-9a-f]{16}", Epoch)
 is_gif_id = _form("[0-9a-f]{64}", GifId)
 is_pid = _form("[A-Za-z0-9_-]{20}", Pid)
 is_client_message_id = _form("[A-Za-z0-9_-]{1,64}", str)
-"""An idempotency key. A UUID fits."""
+"""Checks an idempotency key. A UUID is a valid one."""
 
 
 def new_epoch() -> Epoch:

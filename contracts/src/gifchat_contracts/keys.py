@@ -58,7 +58,7 @@ def generation(partition: int) -> str:
 def server(partition: int) -> str:
     """String: `<run id>|<milliseconds of Redis time>`: the server that has the partition, and when it took over.
 
-    A server that takes over may lack the last seats, so the partition recovers.
+    A server that takes over may lack the newest seats, so the partition recovers.
     """
     return f"{partition_prefix(partition)}server"
 
@@ -66,7 +66,7 @@ def server(partition: int) -> str:
 def heard(partition: int) -> str:
     """String: roughly when a gateway last used the partition, in milliseconds of Redis time.
 
-    After a long silence the partition recovers.
+    After a long silence, the partition recovers.
     """
     return f"{partition_prefix(partition)}heard"
 
@@ -87,7 +87,7 @@ def occupancy(partition: int) -> str:
 
 
 def members(room_id: RoomId) -> str:
-    """Hash: user → `<number of nodes with a session of the user>|<colour>`. With 0 nodes the seat is in its grace."""
+    """Hash: user → `<number of nodes with the user's sessions>|<colour>`. 0 nodes: the seat is in its grace period."""
     return f"{room_prefix(room_id)}members"
 
 

@@ -33,7 +33,7 @@ MEMBERSHIP_TTL_S = 12 * 3_600
 PRESENCE_ONE_BY_ONE_MEMBERS = 100
 """Up to this many members, joins and exits are announced one by one, and typing is forwarded."""
 PRESENCE_DIFFERENCE_MEMBERS = 1_000
-"""Up to this many members, the room is told each second who joined and left. A larger room gets only the count."""
+"""Up to this many members, all members learn every second who joined and left. A larger room gets only the count."""
 
 LEASE_TTL_S = 10.0
 LEASE_RENEW_S = 3.0
@@ -43,5 +43,5 @@ READMISSION_S = 1.5
 RECOVERING_S = LEASE_TTL_S + 1.0 + READMISSION_S
 """How long new users cannot enter after Redis restarted empty.
 
-For one lease and a margin, nodes with valid leases register their seats. Then `READMISSION_S` begins.
+For `LEASE_TTL_S` and a margin of 1 s, nodes with valid leases register their seats. Then `READMISSION_S` begins.
 """

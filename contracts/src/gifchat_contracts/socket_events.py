@@ -42,7 +42,7 @@ SANCTION = "sanction"
 JOIN_REFUSED = "joinRefused"
 """Sent to a client that joined without an ack and was refused. It carries what the ack would have carried."""
 RESYNC = "resync"
-"""`{room, position}`: the client drops what it shows of the room and loads it again."""
+"""`{room, position}`: the client discards what it shows of the room and reloads it."""
 
 
 class BadClientEventError(ValueError):
@@ -51,7 +51,7 @@ class BadClientEventError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Enter a room: a bare room id as in the original, or an object."""
+    """A request to enter a room. The client sends the room id alone, as in the original, or an object."""
 
     room_id: RoomId
     ticket: str | None = None

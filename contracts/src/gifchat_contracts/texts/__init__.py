@@ -1,4 +1,4 @@
-"""The sentence for each error code, with one module per language."""
+"""The text of each error code, with one module per language."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -9,4 +9,4 @@ from gifchat_contracts.languages import LANGUAGES, Language
 ERROR_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
     language: import_module(f"{__name__}.{language}").TEXTS for language in LANGUAGES
 }
-"""Language to error code to sentence."""
+"""Language → error code → text."""
