@@ -20,7 +20,7 @@ def tag_in(log: str) -> str:
 
 
 async def learn(url: str, tag: str) -> None:
-    """Open and close connections through nginx at `url` until it has learned the gateway's tag.
+    """Open and close connections through nginx at `url` until nginx has learned the gateway's tag.
 
     Raises:
         AssertionError: nginx routed every connection to other gateways.

@@ -1,6 +1,6 @@
-"""Real browser windows on a cluster. Each window is a new user, on a gateway that the test may choose.
+"""Real browser windows on a cluster. Each window has a new user, on a gateway that the test may choose.
 
-A window collects errors and warnings of its console, such as violations of the content security policy. At the end,
+A window collects errors and warnings from its console, such as violations of the content security policy. At the end,
 `complaints` may only contain what the test allowed with `expects`.
 """
 
@@ -51,7 +51,7 @@ _CONVERSATION = """() => [...document.querySelectorAll("#message-list > .message
 
 @asynccontextmanager
 async def chromium(folder: Path, *arguments: str) -> AsyncIterator[Browser]:
-    """Start a headless browser. Font settings in `folder` make screenshots look alike everywhere.
+    """Start a headless browser. Font settings in `folder` make screenshots look the same on every machine.
 
     `arguments` are added to its command line.
     """
@@ -113,7 +113,7 @@ class Window:
         return self.page.url.removeprefix(self.cluster.url)
 
     async def gateway(self) -> str:
-        """The name of the gateway to which nginx routes this window."""
+        """Return the name of the gateway to which nginx routes this window."""
         cookies = {cookie["name"]: cookie["value"] for cookie in await self.context.cookies() if "name" in cookie}
         names = {affinity.tag_in(self.cluster.log(name)): name for name in _gateways(self.cluster)}
         return names[cookies[affinity.COOKIE]]
@@ -163,11 +163,11 @@ class Window:
         return self.page.locator("#message-list > .line").filter(has_text=text)
 
     async def color(self) -> str:
-        """The user's colour."""
+        """Return the user's colour."""
         return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.color"))
 
     async def user_id(self) -> str:
-        """The user's id."""
+        """Return the user's id."""
         return str(await self.page.evaluate("JSON.parse(document.getElementById('page-data').textContent).you.user_id"))
 
     async def choose(self, message: Locator, choice: str) -> None:

@@ -19,7 +19,7 @@ DISCONNECT_TIMEOUT_S = 2.0
 
 @asynccontextmanager
 async def visitor(url: str, language: str = "en") -> AsyncIterator[httpx.AsyncClient]:
-    """Create an HTTP client like a browser on `url`, with a session, an Origin and a language."""
+    """Create an HTTP client that acts like a browser on `url`, with a session, an `Origin` and a language."""
     headers = {"Origin": url, "Accept-Language": language}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as client:
         answer = await client.post("/api/v1/session")

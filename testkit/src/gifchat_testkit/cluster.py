@@ -28,7 +28,7 @@ _STOP_TIMEOUT_S = 90.0
 _POLL_INTERVAL_S = 0.1
 
 Process = dict[str, Any]
-"""A process in the status: name, kind, pid, port, state, ready, sockets, restarts."""
+"""A process in `gifchat status --json`: name, kind, pid, port, state, ready, sockets, restarts."""
 
 
 def gifchat(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

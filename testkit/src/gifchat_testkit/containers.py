@@ -1,6 +1,6 @@
 """GIF Chat in containers for tests: images built from this repository, started with `docker compose`.
 
-`engine_problem` says why these tests cannot run on this machine. They are skipped with that reason.
+`engine_problem` says why these tests cannot run on this machine. If it gives a reason, they are skipped.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ BASE_IMAGES = {
 """The defaults of `docker-compose.yml`; environment variables override them."""
 
 IMAGE_TAG = "test"
-"""Always the same tag, so that tests leave only one set of images, and the next build finds its layers."""
+"""Always the same tag, so that tests leave only one set of images, and the next build reuses their layers."""
 
 COMMAND_TIMEOUT_S = 240.0
 _POLL_INTERVAL_S = 0.2
@@ -128,7 +128,7 @@ class ComposeStack:
 
 @contextmanager
 def compose_stack(gateways: int, env: Mapping[str, str] | None = None) -> Iterator[ComposeStack]:
-    """Build the images and start everything; after the block remove all containers, networks and volumes."""
+    """Build the images and start everything. After the block, remove all containers, networks and volumes."""
     port = free_port()
     settings = {
         "COMPOSE_PROJECT_NAME": f"gifchat-test-{uuid4().hex[:8]}",

@@ -28,7 +28,7 @@ PING_INTERVAL_S = 0.3
 PING_TIMEOUT_S = 0.2
 MAX_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 32 * 1024
-"""The kernel's send buffer. It is small, so that our own limit is reached soon."""
+"""The kernel's send buffer. It is small, so that tests reach our own limit soon."""
 DEADLINE_S = 10.0
 
 

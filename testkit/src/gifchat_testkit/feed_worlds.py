@@ -1,4 +1,4 @@
-"""Channels in memory or on a real server, and their listeners; one suite runs on both."""
+"""Channels in memory or on a real server, and their listeners. The same suite runs on both."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -19,7 +19,7 @@ DEADLINE_S = 10.0
 
 @dataclass
 class RecordingListener:
-    """A listener that keeps what a feed delivers."""
+    """A listener that records what a feed delivers."""
 
     data: list[tuple[str, bytes]] = field(default_factory=list)
     reconnected: list[Collection[str]] = field(default_factory=list)
@@ -67,7 +67,7 @@ class FeedWorld(Protocol):
 
     @property
     def publisher(self) -> Publisher:
-        """Publish on the channels."""
+        """The publisher for the channels."""
 
     async def listener(self, *always: str) -> Listener:
         """Run a feed that always listens to `always`."""

@@ -44,7 +44,7 @@ def now_s() -> float:
 
 
 def now() -> datetime:
-    """The running loop's time as a date."""
+    """The running loop's time as a `datetime`."""
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=now_s())
 
 

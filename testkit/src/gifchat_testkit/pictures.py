@@ -1,4 +1,4 @@
-"""Pictures for tests, made with Pillow, and ways to damage them."""
+"""Pictures for tests, made with Pillow, and builders for parts of picture files."""
 
 import struct
 from io import BytesIO

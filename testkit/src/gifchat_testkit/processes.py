@@ -62,7 +62,7 @@ class ServerProcess:
         *,
         has_children: bool = False,
     ) -> None:
-        """`probe` returns if the server is ready, else raises `NotReadyError`; it runs in a thread and may block.
+        """`probe` raises `NotReadyError` until the server is ready. It runs in a thread and may block.
 
         `has_children`: if the tests die, the process gets SIGTERM instead of SIGKILL, so that it stops its children.
         """
@@ -77,7 +77,7 @@ class ServerProcess:
 
     @property
     def died(self) -> bool:
-        """Whether it has exited without being stopped by the test."""
+        """Whether it has exited although the test did not stop it."""
         return self._process is not None and self._process.returncode is not None and not self._ended_by_test
 
     @property
@@ -85,7 +85,7 @@ class ServerProcess:
         """The pid of the running process.
 
         Raises:
-            AssertionError: it does not run.
+            AssertionError: it is not running.
         """
         assert self.alive, f"{self.name} does not run"
         assert self._process is not None
@@ -97,7 +97,7 @@ class ServerProcess:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start the process unless it runs; does not wait for readiness."""
+        """Start the process unless it is running. Does not wait until it is ready."""
         if self.alive:
             return
         self._ended_by_test = False
@@ -194,7 +194,7 @@ class ServerProcess:
         self.send(signal.SIGCONT)
 
     async def restart(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Kill the process if it runs, start it again, and wait until it is ready."""
+        """Kill the process if it is running, start it again, and wait until it is ready."""
         await self.kill()
         await self.start()
         await self.wait_until_ready(timeout_s)
@@ -209,7 +209,7 @@ class ServerProcess:
         return "\n".join(self.log.splitlines()[-lines:])
 
     def resources(self) -> Resources | None:
-        """Return what the process uses now; None if it does not run."""
+        """Return what the process uses now; None if it is not running."""
         if not self.alive:
             return None
         proc = Path("/proc") / str(self.pid)

@@ -84,7 +84,7 @@ class TcpProxy:
         """Reset every connection and stop listening."""
         await self.refuse()
         self.cut()
-        # asyncio reports cancelled handlers as errors, so only handlers that still connect are cancelled.
+        # asyncio reports cancelled handlers as errors, so only handlers that are still connecting are cancelled.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_END_TIMEOUT_S)
         for task in list(self._tasks):
@@ -100,12 +100,12 @@ class TcpProxy:
         await self.stop()
 
     def delay(self, seconds: float, *directions: Direction) -> None:
-        """Forward everything `seconds` later and in order; in both directions if none is named."""
+        """Forward everything `seconds` later and in order; in both directions if none is given."""
         for direction in directions or BOTH:
             self._switches[direction].delay_s = seconds
 
     def stall(self, *directions: Direction) -> None:
-        """Forward nothing, in both directions if none is named; existing and new connections stay open.
+        """Forward nothing, in both directions if none is given; existing and new connections stay open.
 
         Data sent meanwhile arrives after `heal`, if the connection still exists.
         """
@@ -133,7 +133,7 @@ class TcpProxy:
             link.left_bytes[direction] = count
 
     async def heal(self) -> None:
-        """Stop all faults, and accept connections again."""
+        """Remove all faults, and accept connections again."""
         for direction, switch in self._switches.items():
             switch.delay_s = 0.0
             switch.drop_after_bytes = None
@@ -177,7 +177,7 @@ class TcpProxy:
     async def _pump(
         self, link: _Link, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Forward until the end of file, which is forwarded too; an error closes both directions."""
+        """Forward data up to and including the EOF. An error closes both directions."""
         switch = self._switches[direction]
         loop = asyncio.get_running_loop()
         held: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_CHUNKS_HELD)

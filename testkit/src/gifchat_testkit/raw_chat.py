@@ -1,4 +1,4 @@
-"""A Socket.IO client in `/chat` that can send and show what the official clients hide."""
+"""A Socket.IO client in `/chat` that can send raw packets and shows every event."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ _NAMESPACE = "/chat"
 
 
 class RawChat:
-    """One connection, connected to the namespace."""
+    """One connection in the namespace `/chat`."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
@@ -70,7 +70,7 @@ class RawChat:
         return self.of(name)[:count]
 
     def of(self, name: str) -> list[Any]:
-        """The payloads of the events of this name so far."""
+        """Return the payloads of the events of this name so far."""
         return [data for event, data in self.events if event == name]
 
     def cut(self) -> None:

@@ -1,4 +1,4 @@
-"""WebSocket frames and clients on the byte level, which can also send invalid data."""
+"""WebSocket frames and clients at the byte level, which can also send invalid data."""
 
 import asyncio
 import base64
@@ -39,7 +39,7 @@ def close_payload(code: int, reason: bytes = b"") -> bytes:
 
 
 class RawWebSocket:
-    """A TCP connection that has requested a WebSocket."""
+    """A TCP connection on which the client has requested a WebSocket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         self.head = head

@@ -26,16 +26,16 @@ class Registered:
     """`<nodes>|<colour>` by user."""
     occupancy: int | None
     leases: set[str]
-    """Nodes."""
+    """The nodes with a lease for the room."""
     graces: set[str]
-    """Users."""
+    """The users in their grace period."""
 
 
 class SeatWorld(Protocol):
-    """All nodes of a cluster. Changes of time take effect at the next call of a node."""
+    """All nodes of a cluster. Time changes take effect at a node's next call."""
 
     def node(self, name: str) -> Seats:
-        """Return the node of that name; the first call starts it."""
+        """Return the node with this name; the first call starts it."""
 
     async def expire_leases(self, name: str) -> None:
         """Expire all leases of the node."""

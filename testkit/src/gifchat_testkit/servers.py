@@ -4,7 +4,7 @@ Fixtures:
     mongo_url (session): `mongodb://…` of a real mongod, a replica set of one node.
     mongo_database: the name of a database that only this test uses; dropped afterwards.
     valkey_url (session): `redis://…` of a real valkey-server without persistence.
-    valkey: the same url, emptied for this test, with the generation markers of a new server set.
+    valkey: the URL of the same server, emptied for this test, with the generation markers of a new server.
 """
 
 import secrets

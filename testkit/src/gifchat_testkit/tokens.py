@@ -11,7 +11,7 @@ from gifchat_contracts.ids import RoomId, UserId
 
 
 def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.DEVELOPMENT_SECRET) -> str:
-    """Sign `content` with a timestamp `age_s` ago."""
+    """Sign `content` with the timestamp of `age_s` seconds ago."""
 
     class Past(TimestampSigner):
         def get_timestamp(self) -> int:
@@ -27,7 +27,7 @@ def signed(salt: str, content: Any, *, age_s: float = 0, secret: str = identity.
 
 
 def content_of(salt: str, token: str, *, max_age_s: int = 60, secret: str = identity.DEVELOPMENT_SECRET) -> Any:
-    """Read a token like a service.
+    """Read a token as a service does.
 
     Raises:
         BadData: the token is invalid.
@@ -44,5 +44,5 @@ def session_cookie(session_id: str, **how: Any) -> str:
 
 
 def ticket(room_id: RoomId, user_id: UserId, access_version: int = 1, ticket_id: str = "ticket", **how: Any) -> str:
-    """Return a ticket like the one that rooms-api gives for the room's password."""
+    """Return a ticket like those that rooms-api issues for the room's password."""
     return signed(identity.TICKET_SALT, {"r": room_id, "u": user_id, "v": access_version, "j": ticket_id}, **how)

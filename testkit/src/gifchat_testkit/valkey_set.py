@@ -24,16 +24,16 @@ class ValkeySet:
         self.link = link
         """The proxy for replication; data that it holds back is lost in a failover."""
         self.used = 0
-        """The number of the server that all services use."""
+        """The index of the server that all services use."""
 
     @property
     def spare(self) -> int:
-        """The number of the other server."""
+        """The index of the other server."""
         assert len(self.members) == 2, "the set has only one server"
         return 1 - self.used
 
     def follow(self, timeout_s: float = 10.0) -> None:
-        """Make the other server a replica, and wait until it has everything. Blocks.
+        """Make the other server a replica, and wait until it is up to date. Blocks.
 
         Raises:
             AssertionError: the replica was not up to date within `timeout_s`.

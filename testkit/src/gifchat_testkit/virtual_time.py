@@ -1,6 +1,6 @@
 """An event loop with a virtual clock: when it would wait for a timer, its time jumps to that timer.
 
-Code that waits for half a minute finishes at once, in the same order. Only for tests without I/O.
+Code that waits for half a minute finishes at once, and timers keep their order. Only for tests without I/O.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ async def until(
     what: str = "the condition",
     poll_interval_s: float = 0.005,
 ) -> float:
-    """Wait until `condition()` is true, and return how many seconds this took.
+    """Wait until `condition()` is true, and return how many seconds that took.
 
     Raises:
         AssertionError: `what` did not happen within `timeout_s`.
@@ -27,7 +27,7 @@ async def until(
 
 
 def block_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
-    """Like `until`, outside an event loop.
+    """Like `until`, but blocking, for use outside an event loop.
 
     Raises:
         AssertionError: `what` did not happen within `timeout_s`.

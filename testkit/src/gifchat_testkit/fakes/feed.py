@@ -50,7 +50,7 @@ class FakeFeed:
         *,
         always: Collection[str] = (),
     ) -> None:
-        """Take the same arguments as `RedisFeed`."""
+        """`channels` replaces the connection that `RedisFeed` takes."""
         self._channels = channels
         self._listener = listener
         self._wanted = set(always)
@@ -73,7 +73,7 @@ class FakeFeed:
         await asyncio.sleep(0)
 
     def deliver(self, channel: str, data: bytes) -> None:
-        """Receive a publication."""
+        """Pass on data that was published, if this node is subscribed."""
         if channel in self.subscribed:
             self._listener.on_data(channel, data)
 

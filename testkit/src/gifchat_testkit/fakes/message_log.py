@@ -27,11 +27,11 @@ class ReplyLost:
 class FakeMessageLog:
     """A log that several writers may share.
 
-    Every step yields to other tasks, so that writers of one room really collide.
+    Every step yields to other tasks, so that concurrent writers of one room do collide.
     """
 
     def __init__(self, epochs: Mapping[RoomId, Epoch]) -> None:
-        """`epochs` has the rooms that exist; every call reads it."""
+        """`epochs` has the rooms that exist. `heads` reads it on every call."""
         self._epochs = epochs
         self.entries: dict[RoomId, list[LogEntry]] = {}
         """The log of each room, in write order."""

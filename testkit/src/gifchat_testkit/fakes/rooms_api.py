@@ -23,7 +23,7 @@ FIRST_EPOCH = Epoch("e" * 16)
 
 @dataclass
 class StoredRoom:
-    """A room in rooms-api. A test may change it, and decides what to publish."""
+    """A room in rooms-api. A test may change it, and must publish the change itself if gateways are to get it."""
 
     room_id: RoomId
     payload: RoomPayload
@@ -72,7 +72,7 @@ class StoredRoom:
         return self.log[-1]
 
     def record(self) -> RoomRecord:
-        """Return what a gateway gets of the room now."""
+        """Return the record that a gateway would get now."""
         return RoomRecord({**self.payload}, self.epoch, self.access_version, {**self.banned_until}, {**self.kicked_at})
 
     def restart(self, epoch: Epoch) -> None:
@@ -90,14 +90,14 @@ class FakeRoomsApi:
         self.down = False
         """Whether every call fails."""
         self.calls: Counter[str] = Counter()
-        """The names of all calls, including failed ones."""
+        """The number of calls by name, including failed ones."""
         self.called_at_s: list[float] = []
-        """The time of each call."""
+        """The time of each call except `relay`."""
         self._held: set[str] = set()
         self._released = asyncio.Event()
 
     def hold(self, *calls: str) -> None:
-        """Delay the answers to calls with these names; an answer shows the state at the time of its call."""
+        """Delay the answers to these calls. Except for `relay`, they show the state at the time of the call."""
         self._held.update(calls)
         self._released.clear()
 
@@ -163,7 +163,7 @@ class FakeRoomsApi:
         return heads
 
     async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
-        """See the port; it has no GIFs."""
+        """See the port. The fake has no GIFs."""
         self.calls["relay"] += 1
         await self._answer("relay")
         if self.down:

@@ -24,7 +24,7 @@ class SeatStore:
     """The in-memory Redis: the seats of all rooms, shared by the `FakeSeats` of every node."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock` returns seconds. The store is new, so no partition is in recovery."""
+        """`clock` returns seconds. At first, no partition is in recovery."""
         self.clock = clock
         self.down = False
         """Whether every call raises `SeatsUnavailableError`."""
@@ -69,7 +69,7 @@ class SeatStore:
         return Departure(room_id, user_id, seat.color, "gone", len(self.members[room_id]))
 
     def reap(self, only_room: RoomId | None = None, exclude_node: NodeId | None = None) -> list[Departure]:
-        """Free expired seats. During a recovery, nodes keep their seats, except in `only_room`."""
+        """Free expired seats, except those of `exclude_node`. In a recovery, nodes lose seats only in `only_room`."""
         gone = []
         for (room_id, node_id), ends_at_s in list(self.lease_ends_at_s.items()):
             recovers = only_room is None and self.recovered_at_s[keys.partition_of(room_id)] > self.clock()
