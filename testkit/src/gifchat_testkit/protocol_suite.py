@@ -1,6 +1,6 @@
 """Serve the gateway's engine alone, for third-party test suites for Engine.IO and Socket.IO servers.
 
-`python -m gifchat_testkit.protocol_suite engine.io` echoes messages below `/engine.io/`; `… socket.io` serves the
+`python -m gifchat_testkit.protocol_suite engine.io` echoes messages below `/engine.io/`. `… socket.io` serves the
 namespaces `/` and `/custom` below `/socket.io/`, with the events that the official suite sends. Both run on uvicorn
 with the engine's protocols, as the gateway does. `docs/engine.md` says how to run the suites against it.
 """
