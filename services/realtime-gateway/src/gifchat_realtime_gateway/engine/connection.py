@@ -222,7 +222,7 @@ class Connection(Sink):
     async def poll(self) -> list[str | bytes]:
         """Return the waiting packets, at most `MAX_POLLED_PACKETS`. Waits until there is at least one.
 
-        Returns only NOOP if a WebSocket is taking over and no packet waits, or if it has taken over.
+        If a WebSocket takes over and no packet is left, the result is one NOOP packet.
 
         Raises:
             OverlappingPollError: another poll is waiting.
@@ -308,7 +308,7 @@ class Connection(Sink):
                 raise protocol.InvalidPacketError("only the link handles an upgrade")
 
     async def wait_for_inbox_space(self) -> None:
-        """Wait until the inbox is empty, if it holds more than `MAX_INBOX_MESSAGES`."""
+        """If the inbox holds more than `MAX_INBOX_MESSAGES`, wait until it is empty."""
         while self._inbox and len(self._inbox) > MAX_INBOX_MESSAGES and self._inbox_task is not None:
             await asyncio.wait({self._inbox_task})
 

@@ -71,7 +71,7 @@ class FirstRequest(asyncio.Protocol):
         protocol.connection_made(transport)
         protocol.data_received(data)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - of the interface
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - required by the interface
         self._connections.discard(self)
 
     def shutdown(self) -> None:

@@ -26,7 +26,7 @@ from gifchat_realtime_gateway.engine.sid import new_sid
 from gifchat_realtime_gateway.engine.websocket import accept_key, text_frame
 
 NODE_HEADER = "x-engine-io-node"
-"""Response header of a handshake. This node's tag in it tells a load balancer which server holds a sid."""
+"""Response header of a handshake: this node's tag. It tells a load balancer which server holds a sid."""
 _WEBSOCKET_VERSION = "13"
 
 

@@ -35,8 +35,8 @@ _log = structlog.get_logger(__name__)
 class EngineServer:
     """Serves connections over polling and WebSocket.
 
-    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. The other methods and
-    attributes are for the gateway.
+    Implements the part of `engineio.AsyncServer` that `socketio.AsyncServer` uses. The other methods and attributes
+    are for the gateway.
     """
 
     async_mode = "asgi"

@@ -25,7 +25,7 @@ _MAX_CONTROL_BYTES: Final = 125
 _MIN_DEFLATE_BYTES: Final = 64
 """Shorter messages are not compressed, because they hardly shrink."""
 _MAX_INFLATED_PER_TURN: Final = 256 * 1024
-"""After this many decompressed bytes, parsing pauses until the next loop turn. It is the size of one socket read."""
+"""After this many decompressed bytes, parsing pauses until the next loop turn. About the size of one socket read."""
 
 
 class Opcode(IntEnum):
