@@ -103,3 +103,15 @@ def test_ci_requires_every_check() -> None:
 @pytest.mark.parametrize("lock", ["", "tests/e2e/", "benchmarks/peers/"])
 def test_locks_of_node_packages_name_no_registry(lock: str) -> None:
     assert '"resolved"' not in (ROOT / f"{lock}package-lock.json").read_text()
+
+
+def test_the_floor_of_coverage_only_rises() -> None:
+    config = "pyproject.toml"
+    log = subprocess.run(
+        ["git", "log", "--patch", "--format=", "--", config], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if log.returncode != 0:
+        pytest.skip("this clone does not have the history")
+    [floor] = re.findall(r"(?m)^fail_under = ([\d.]+)$", (ROOT / config).read_text())
+    earlier = re.findall(r"(?m)^\+fail_under = ([\d.]+)$", log.stdout)
+    assert float(floor) >= max(map(float, earlier), default=0.0)
