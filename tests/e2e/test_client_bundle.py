@@ -26,7 +26,7 @@ TRANSPORTS = [["polling"], ["websocket"], ["polling", "websocket"]]
 
 
 async def open_page(window: Window, script: str) -> None:
-    """Open a page without sockets, and load the client into it like the original's pages do."""
+    """Open a page without sockets, and load the client into it as the original's pages do."""
     await window.go("/room")
     await window.page.add_script_tag(url=f"/socket.io/{script}")
 

@@ -193,7 +193,7 @@ async def test_a_cancelled_caller_does_not_delay_others(redis: Redis, room_id: R
 
 @contextlib.asynccontextmanager
 async def losing_replies(port: int) -> AsyncIterator[tuple[int, set[bytes]]]:
-    """A proxy to the server that drops the first reply to each command containing one of the given byte strings."""
+    """A proxy that hangs up instead of sending the next reply to a command with one of the yielded byte strings."""
     lose: set[bytes] = set()
 
     async def carry(down_reader: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:

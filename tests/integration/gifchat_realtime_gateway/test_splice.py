@@ -30,7 +30,7 @@ class Ends:
 
 @asynccontextmanager
 async def spliced(first: bytes = b"") -> AsyncIterator[Ends]:
-    """A client and a server with a relay between them, which sends `first` to the server."""
+    """A client and a server, connected by a relay that begins by sending `first` to the server."""
     loop = asyncio.get_running_loop()
     lost = asyncio.Event()
     halves: asyncio.Queue[Side] = asyncio.Queue()

@@ -141,7 +141,7 @@ async def test_a_user_who_lost_the_seat_is_told_in_their_language(cluster: FakeC
     async with cluster.node("n2") as there:
         anne, bob = (await here.enter(ANNE, ROOM))[0], (await here.enter(BOB, ROOM))[0]
         anne.language = "ko"
-        # The node is stopped for longer than its lease.
+        # `here` renews its lease only after the lease has ended.
         await asyncio.sleep(limits.LEASE_TTL_S + 2)
         for who in (Identity(UserId(digit * 24), "#777777") for digit in "567"):
             await there.enter(who, ROOM)
