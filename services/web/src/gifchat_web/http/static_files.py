@@ -18,7 +18,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class HashedFiles(StaticFiles):
-    """Serves a folder and files generated at startup. Browsers cache a file if its URL has the current hash."""
+    """Serves a folder and files generated at startup. Browsers keep a file with the current hash for a year."""
 
     def __init__(self, folder: Path = FOLDER, made: Mapping[str, bytes] | None = None) -> None:
         """`made`: contents of the generated JSON files, by path."""
