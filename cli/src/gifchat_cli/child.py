@@ -147,7 +147,7 @@ class Child:
                 await asyncio.wait_for(self._stopping.wait(), restart.delay_s)
 
     async def _run_once(self) -> int:
-        # Our own pipe: with asyncio's, `wait` would wait for every holder of the pipe, such as nginx's workers.
+        # Use our own pipe. With asyncio's, `wait` would also wait until nginx's workers close the pipe.
         read_end, write_end = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(

@@ -60,7 +60,7 @@ class Roster:
         raise RefusedError(f"There is no {what}; there are: {', '.join(names)}.")
 
     def gateway(self, name: str) -> Child:
-        """The gateway of that name, if it can move its sockets.
+        """The gateway with that name.
 
         Raises:
             RefusedError: there is no such gateway, or it is in a crash loop.

@@ -101,7 +101,7 @@ class Supervisor:
         """Start processes and wait until each is ready or in a crash loop; returns those in a crash loop.
 
         Raises:
-            ClusterError: a process was neither within `START_TIMEOUT_S`.
+            ClusterError: a process was neither ready nor in a crash loop within `START_TIMEOUT_S`.
         """
         started = []
         for spec in specs:

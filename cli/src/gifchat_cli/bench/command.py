@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the bench.
 
     Returns:
-        The exit code: 0 if there is a result, even a bad one; 1 if there is no GIF Chat; 130 after Ctrl-C.
+        The exit code: 0 for a result, even a bad one; 1 if GIF Chat or the load generator fails; 130 after Ctrl-C.
 
     Raises:
         PrerequisiteError: the load generator cannot be built.
