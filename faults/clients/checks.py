@@ -94,7 +94,7 @@ def codes(load: Load, reader: Reader) -> list[str]:
 
 
 def error_seconds(load: Load, since: float) -> float:
-    """Return how long at least one writer could not post: from first attempts to acknowledgements of retried messages.
+    """Return the seconds during which at least one writer was retrying a message, from its first attempt.
 
     Overlapping times count once. Only messages first sent after `since` and acknowledged by now count.
     """

@@ -61,7 +61,7 @@ class Load:
 
     # ------------------------------------------------------------------------------------------------ for rows
     def person(self, label: str, url: str | None = None) -> Person:
-        """Create a user; each call creates another one. `url`: a proxy in front of nginx."""
+        """Create a new user. `url`: the address of a proxy in front of nginx."""
         session_id = f"{label}-{self.rng.getrandbits(96):024x}"
         person = Person(url or self.cluster.url, self.cluster.secret, session_id)
         self._people.append(person)

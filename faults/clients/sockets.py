@@ -25,7 +25,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The ack of the emit that returned this `id`."""
+    """The ack of an emit; `emit` returned its `id`."""
 
     id: int
     data: Any

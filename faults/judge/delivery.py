@@ -122,7 +122,7 @@ class _Join:
 
 
 def _wire(log: Sequence[Record]) -> Iterator[Problem]:
-    """Check what the gateways sent: no duplicates within a join, and nothing up to the reader's declared position."""
+    """Check what the gateways sent after each join: in order, no duplicates, and nothing the reader already had."""
     join: _Join | None = None
     for record in log:
         match record:

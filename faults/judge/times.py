@@ -31,8 +31,8 @@ def resumes_s(logs: Logs) -> list[float]:
 def heal_s(logs: Logs, late_s: float) -> float:
     """Return the seconds from the end of the fault to the last late acknowledgement or delivery; 0 without any.
 
-    An acknowledgement is late if it comes more than `late_s` after the first attempt; a delivery is late if it is
-    shown more than `late_s` after the acknowledgement.
+    An acknowledgement is late if it comes more than `late_s` after the first attempt. A delivery is late if it is
+    shown more than `late_s` after the acknowledgement, or after the reader's first join if that was later.
     """
     flat = [record for log in logs.values() for record in log]
     ended_at = max((record.t for record in flat if isinstance(record, records.FaultEnded)), default=None)

@@ -73,7 +73,7 @@ async def stopped_reading(cluster: FaultCluster, load: Load, rng: random.Random)
             most = before
 
             async def close_code(person: Person, websocket: RawWebSocket) -> int | None:
-                """Read again after the gateway's close, before the gateway drops the connection."""
+                """Read again once the gateway has logged the disconnect, and return its close code."""
                 nonlocal most
                 await logged(gateway, rf"disconnected .*slow consumer.*user={person.who.user_id}", FILLED_WITHIN_S)
                 most = max(most, used_bytes(gateway))
@@ -309,7 +309,7 @@ async def connection_lost(*readers: Reader) -> None:
 
 
 async def reconnect_without_proxy(cluster: FaultCluster, load: Load, readers: list[Reader]) -> None:
-    """Wait until these readers are back in their rooms without the proxy."""
+    """Make these readers reconnect without the proxy, and wait until they are back in their rooms."""
     await load.all_joined(SETTLED_WITHIN_S)
     for reader in readers:
         reader.person.url = cluster.url

@@ -35,7 +35,7 @@ IDLE_WITHIN_S = 6.0
 """The gateway keeps connections to rooms-api for four seconds."""
 TRANSPORTS: tuple[Transport, ...] = ("websocket", "polling", "upgrade")
 JOINS_AT_ONCE = 15
-"""The most joins that one gateway gets at once in these rows."""
+"""The maximum number of simultaneous joins at one gateway in these rows."""
 PING_INTERVAL_S, PING_TIMEOUT_S, GRACE_S = 1.0, 2.0, 2.0
 FAST_PINGS = {
     "PING_INTERVAL": f"{PING_INTERVAL_S:g}",
@@ -172,7 +172,7 @@ async def shed(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures
 
 
 async def crowds_gone(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Crowds connect and disconnect, half of them without a handshake. Memory may grow only during the first one."""
+    """Crowds connect and disconnect, half of them without a handshake. After the first, memory may hardly grow."""
     first: dict[str, Resources] = {}
     grown_bytes = grown_files = 0
     for _ in range(2 if load.short else CROWDS):

@@ -67,7 +67,7 @@ async def restarted_empty(cluster: FaultCluster, load: Load, rng: random.Random)
 
 
 async def down_for_long(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """Every lease has expired when Redis comes back empty, so no gateway knows who was admitted meanwhile."""
+    """Every lease has expired when Redis comes back empty, so no gateway can know whom the others admitted."""
     members = list(load.readers)
     await cluster.valkey.kill()
     newcomers = crowd(load, 3)

@@ -237,7 +237,7 @@ class FaultCluster:
         mongo, mongo_url = None, self.mongods.url
         if self.shape.mongods == 1:
             mongo = await self._proxy(self.mongods.members[0].port)
-            # A driver that knows the set would follow its members' addresses, past the proxy.
+            # A driver that knows the set would connect to its members' addresses and bypass the proxy.
             mongo_url = f"mongodb://{LOOPBACK}:{mongo.port}/?directConnection=true"
         env = {"MONGO_URL": mongo_url, "MONGO_DATABASE": DATABASE, **self.shape.rooms_api_env}
         return self._service(f"rooms-api-{number}", self.shape.rooms_api_module, env, redis, mongo)
