@@ -16,7 +16,7 @@ MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name
 
 
 def run(options: Options, log: Log) -> Result:
-    """Publish a message per half millisecond, which asks for two million deliveries per second."""
+    """Publish a message every half millisecond, which would take two million deliveries per second."""
     columns = {
         "per_s": "deliveries per second",
         "us": "µs of server CPU per delivery",

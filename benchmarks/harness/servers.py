@@ -1,7 +1,7 @@
 """The contenders: how each server is started, and the form in which it receives a message from Redis.
 
 Each gets the same chat event, on the channel that it subscribes to. So every server does what it does for a message
-from another node: it reads the message from Redis, finds the members, and writes to each of them.
+from another node. It reads the message from Redis, finds the members, and writes to each of them.
 """
 
 import json
