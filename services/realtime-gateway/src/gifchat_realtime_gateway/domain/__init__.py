@@ -1,1 +1,1 @@
-"""Rules as values: no I/O, no clock calls."""
+"""The gateway's rules, as plain values and functions: no I/O, no clock calls."""

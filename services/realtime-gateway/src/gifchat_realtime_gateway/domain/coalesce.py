@@ -1,6 +1,6 @@
 """Merge presence changes of big rooms and occupancies for the lobby into at most one event a second.
 
-Gateways merge twice: what they send, and what they receive from all other gateways.
+Each gateway merges twice: its own changes before it sends them, and the changes that it receives from all gateways.
 """
 
 import json
@@ -18,7 +18,7 @@ class Tier(Enum):
     """How a room's presence is announced."""
 
     ONE_BY_ONE = auto()
-    """A `join` or `exit` at once for each change."""
+    """One `join` or `exit` for each change, sent at once."""
     DIFFERENCE = auto()
     """The members who came and left, at most once a second."""
     COUNT = auto()
@@ -38,7 +38,7 @@ def read_presence(room_id: RoomId, body: bytes) -> PresencePayload:
     """Parse another node's presence event for this room.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: `body` is no such event.
     """
     match json.loads(body):
         case [_, {"room": named, "members": members, **rest}] if named == room_id and _is_count(members):
@@ -55,7 +55,7 @@ def read_occupancies(body: bytes) -> dict[RoomId, int]:
     """Parse another node's event for the lobby: the number of members by room.
 
     Raises:
-        ValueError: it is not one.
+        ValueError: `body` is no such event.
     """
     match json.loads(body):
         case [_, dict() as members] if all(map(is_room_id, members)) and all(map(_is_count, members.values())):
@@ -84,7 +84,7 @@ class _Change:
     names_complete: bool = True
 
     def add(self, later: "_Change") -> None:
-        """Add a later change, in place. A user who came and left again, or left and returned, cancels out."""
+        """Add a later change, in place. If a user came and left again, or left and returned, the two cancel out."""
         self.members = later.members
         _move(later.joined, self.joined, self.left)
         _move(later.left, self.left, self.joined)
@@ -162,7 +162,7 @@ def _change_of(payload: PresencePayload) -> _Change:
 
 
 class OccupancyMerge:
-    """The latest number of members of each room where it changed."""
+    """The latest number of members of each room where that number changed."""
 
     def __init__(self) -> None:
         self._members: dict[RoomId, int] = {}

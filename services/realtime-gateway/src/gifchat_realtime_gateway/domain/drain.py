@@ -7,9 +7,9 @@ WAVE_S = 0.1
 
 
 def waves(connections: Sequence[str], over_s: float, wave_s: float = WAVE_S) -> list[Sequence[str]]:
-    """Split `connections` into equal waves, one every `wave_s` seconds, for `over_s` seconds in total.
+    """Split `connections` into waves of about the same size, one every `wave_s` seconds, for `over_s` seconds in total.
 
-    No wave is empty, so few connections make few waves.
+    No wave is empty, so a few connections need only a few waves.
     """
     count = max(1, min(len(connections), round(over_s / wave_s)))
     size = max(1, ceil(len(connections) / count))

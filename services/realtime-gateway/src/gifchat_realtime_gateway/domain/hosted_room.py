@@ -1,6 +1,6 @@
 """A room with members on this node: its stream, its newest events and its audience.
 
-Pure: the stream takes frames and decides what to do with them. `use_cases.repair_rooms` fills the gaps.
+No I/O: the stream takes frames and decides what to do with them. `use_cases.repair_rooms` fills the gaps.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ MAX_HELD = 1_024
 
 
 class Deliver(NamedTuple):
-    """Deliver these frames. They continue the delivered ones without a gap."""
+    """Deliver these frames. They follow the delivered ones without a gap."""
 
     frames: Sequence[Frame]
 
@@ -31,11 +31,11 @@ class Outcome(Enum):
     GAP = auto()
     """The frame is held, because an earlier one is missing."""
     RESYNC = auto()
-    """The epoch changed, or too many frames are missing. The stream must be restarted."""
+    """The epoch changed, or too many frames are held. The stream must be restarted."""
 
 
 class Stream:
-    """Puts durable frames in order, each exactly once.
+    """Puts durable frames in order and drops duplicates.
 
     The seqs of delivered frames rise by one, starting after the initial position.
     """
@@ -83,19 +83,19 @@ class Stream:
 
 
 class Group(Protocol):
-    """Sessions that receive the same events. A session receives, in order, what is sent after it was added."""
+    """Sessions that receive the same events. After it is added, a session receives every event in order."""
 
     def add(self, sid: str) -> None:
         """Add a session; a no-op if it is not connected.
 
-        A session that is already in the group is added again. It does not receive queued events.
+        A session that is already in the group is added again. It does not receive events that are still queued.
         """
 
     def discard(self, sid: str) -> None:
         """Remove a session. It receives no more events, not even queued ones."""
 
     def send(self, body: bytes, exclude: Collection[str] = ()) -> None:
-        """Write one event, the ready JSON `["event",payload]`, to all but `exclude`. Never blocks, never raises."""
+        """Write one event, encoded as `["event",payload]`, to all but `exclude`. Never blocks, never raises."""
 
 
 class Audience:
@@ -146,7 +146,7 @@ class HostedRoom:
     """A room that this node hosts, from the first member's join until some time after the last one left."""
 
     def __init__(self, room_id: RoomId, record: RoomRecord, page: LogPage, group: Group, now_s: float) -> None:
-        """`page` is the end of the log, read after the room's channel was subscribed.
+        """`page` is the end of the log, read after subscribing to the room's channel.
 
         `group` is empty and belongs to this room. `now_s` is monotonic.
         """

@@ -1,4 +1,4 @@
-"""Find what a returning client missed: all of it or an explicit resync, never a part."""
+"""Find the events that a returning client missed. It gets all of them or an explicit resync, never a part."""
 
 import json
 from collections import deque
@@ -14,16 +14,16 @@ from gifchat_contracts.position import Position
 
 
 class Ring:
-    """The newest durable frames of a room, without a gap: all above `start`."""
+    """The newest durable frames of a room, without a gap: all with a seq above `start`."""
 
     def __init__(self, start: int, frames: Sequence[Frame] = (), capacity: int = limits.RING_EVENTS) -> None:
-        """`frames` have the seqs from `start` + 1."""
+        """The seqs of `frames` begin at `start` + 1."""
         self._capacity = capacity
         self._frames: deque[Frame] = deque(frames)
         self.start = start
         """The seq before the first frame."""
         self._deleted: dict[int, None] = {}
-        """Seqs of deleted messages, the latest last. A frame read before the deletion may arrive after it."""
+        """Seqs of deleted messages, in order of deletion. A frame read before the deletion may arrive after it."""
 
     @property
     def last(self) -> int:
@@ -36,16 +36,16 @@ class Ring:
         return self._capacity - len(self._frames)
 
     def append(self, frame: Frame) -> None:
-        """Add the next frame. Above the capacity, drop the oldest one."""
+        """Add the next frame. If the ring is full, drop the oldest one."""
         self._frames.append(frame)
         if len(self._frames) > self._capacity:
             self._frames.popleft()
             self.start += 1
 
     def extend_back(self, frames: Sequence[Frame]) -> None:
-        """Add older frames that end where the ring starts, the newest first, as many as fit.
+        """Add as many older frames as fit, newest first. They should end where the ring starts.
 
-        Frames that do not connect are skipped: the ring may have moved on meanwhile.
+        Frames that do not connect are skipped, because the ring may have moved on since they were read.
         """
         for frame in reversed(frames):
             if len(self._frames) >= self._capacity:
@@ -55,7 +55,7 @@ class Ring:
                 self.start -= 1
 
     def since(self, seq: int) -> list[Frame] | None:
-        """Return all frames above `seq`, or None if the ring does not reach back so far."""
+        """Return all frames above `seq`, or None if the ring does not reach back that far."""
         if seq < self.start:
             return None
         return list(islice(self._frames, seq - self.start, None))
@@ -75,7 +75,7 @@ class Ring:
             self._frames[at] = self._redacted(self._frames[at])
 
     def redacted(self, frames: Iterable[Frame]) -> list[Frame]:
-        """Return frames from the log, without the content of messages deleted since."""
+        """Return frames from the log, without the content of deleted messages."""
         return [self._redacted(frame) for frame in frames]
 
     def _redacted(self, frame: Frame) -> Frame:
@@ -127,7 +127,7 @@ def newest(ring: Ring) -> Newest:
 
 
 def items_of(frames: Sequence[Frame]) -> list[dict[str, Any]]:
-    """Return the frames as in an ack: a list of `{"event": name, "data": payload}`."""
+    """Return the frames in the form that acks use: a list of `{"event": name, "data": payload}`."""
     items = []
     for frame in frames:
         event, payload = json.loads(frame.body)

@@ -28,7 +28,7 @@ class RoomRecord:
     room: RoomPayload
     epoch: Epoch
     access_version: int
-    """Rises with every new password. Tickets, grants and memberships of an older password are void."""
+    """Rises with every new password. Tickets, grants and memberships for an older password are void."""
     banned_until: Mapping[UserId, datetime | Forever]
     kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
     """Sessions admitted before this time must end."""

@@ -1,4 +1,4 @@
-"""A saved session of `/chat`, with which any gateway can put the client back into its rooms."""
+"""A saved session of `/chat`, from which any gateway can put the client back into its rooms."""
 
 import json
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ class SavedRoom:
 
 @dataclass(frozen=True, slots=True)
 class SavedSession:
-    """A session at its last save."""
+    """A session as of its last save."""
 
     sid: str
     who: Identity
     guest: bool
-    """Whether the user has no session cookie: only the private id identifies a guest."""
+    """Whether the user has no session cookie. Only the private id identifies a guest."""
     node: str
     """Tag of the gateway that saved the session."""
     ended: bool

@@ -1,6 +1,6 @@
 """Seats: the results of decisions, the seats that this node holds, and how long its lease on them lasts.
 
-Redis makes the decisions for all nodes (`adapters/lua/`). The models in the tests are built from these values.
+Redis makes the decisions for all nodes (`adapters/lua/`). The models in the tests use these values too.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,12 +24,12 @@ class Admission:
     arrived: bool = False
     """Whether to announce a new member. False for another tab, and for a return within the grace."""
     retry_after_s: float | None = None
-    """If `recovering`: when new users are admitted again."""
+    """If `recovering`: seconds until new users are admitted again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """The result of a session's end, or a departure that a sweep found."""
+    """The result of ending a session, or a departure that a sweep found."""
 
     room_id: RoomId
     user_id: UserId
@@ -44,14 +44,14 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Readmission:
-    """The answer to a late node that asks for its seats back."""
+    """The answer to a late node that asked for its seats back."""
 
     outcome: Literal["readmitted", "recovering"]
     refused: Collection[UserId]
     """Users for whom no seat is left."""
     occupancy: int
     retry_after_s: float | None = None
-    """If `recovering`: when to ask again."""
+    """If `recovering`: seconds until the node may ask again."""
 
 
 class HeldSeats:
@@ -84,7 +84,7 @@ class HeldSeats:
         room[known] = room.get(known, 0) + 1
 
     def put(self, room_id: RoomId, who: Identity, sessions: int) -> None:
-        """Set the sessions of a user, unless the user is known already."""
+        """Set the number of a user's sessions, unless the room already has the user."""
         if sessions > 0 and (room_id, who.user_id) not in self._identities:
             self._identities[room_id, who.user_id] = who
             self._rooms.setdefault(room_id, {})[who] = sessions

@@ -75,7 +75,7 @@ class Session:
             self.on_change(self)
 
     def may_tell_typing(self, now_s: float) -> bool:
-        """Whether to forward a typing event of this user now. `now_s` is monotonic."""
+        """Return whether to forward a typing event of this session now, and if so, record it. `now_s` is monotonic."""
         if self.typed_at_s is not None and now_s - self.typed_at_s < TYPING_EVERY_S:
             return False
         self.typed_at_s = now_s

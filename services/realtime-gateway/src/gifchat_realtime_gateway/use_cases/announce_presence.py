@@ -20,7 +20,7 @@ _log = structlog.get_logger(__name__)
 class AnnouncePresence:
     """Publishes presence and occupancy.
 
-    Presence is ephemeral: a `join` or `exit` that Redis rejects is lost. Merged events wait for the next flush.
+    Presence is ephemeral: a `join` or `exit` that Redis rejects is lost. A rejected merged event is retried later.
     """
 
     def __init__(self, publisher: Publisher) -> None:
@@ -49,7 +49,7 @@ class AnnouncePresence:
             self._presence.left(room_id, who, occupancy)
 
     def forget(self, room_id: RoomId) -> None:
-        """Drop what is not announced yet: the room was removed."""
+        """Drop the room's unannounced changes, because it was removed."""
         self._presence.forget(room_id)
         self._occupancy.forget(room_id)
 

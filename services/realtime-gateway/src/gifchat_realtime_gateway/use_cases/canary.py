@@ -1,6 +1,6 @@
-"""Check that this node hears what is published, by publishing to itself.
+"""Check that this node receives published frames, by publishing to itself.
 
-A connection can be alive and deaf: if the server loses a subscription, the channel only looks quiet.
+A connection can be alive but deaf: if the server loses a subscription, the channel just looks quiet.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from gifchat_realtime_gateway.ports import Publisher, PublishFailedError
 
 PERIOD_S = 1.0
 DEAF_AFTER_S = 3.5
-"""Plus one period, so a deaf node is detected within 5 s, even if it is busy."""
+"""The canary checks once per period, so a deaf node is detected within 5 s, even if it is busy."""
 
 _log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class Canary:
             on_deaf()
 
     async def run(self, on_deaf: Callable[[], None]) -> None:
-        """Publish once per period, until cancelled. Calls `on_deaf` while the node is deaf, once in `DEAF_AFTER_S`."""
+        """Publish once per period, until cancelled. Calls `on_deaf` while the node is deaf, once per `DEAF_AFTER_S`."""
         while True:
             await asyncio.sleep(PERIOD_S)
             await self.sing(on_deaf)

@@ -1,4 +1,4 @@
-"""Collect what a joining client has not seen: from the room's ring, or by reads that concurrent joins share."""
+"""Collect the events that a joining client missed, from the room's ring or by reads that concurrent joins share."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Hashable
@@ -22,7 +22,7 @@ class CatchUp:
         self._reading: dict[Hashable, asyncio.Task[list[Frame]]] = {}
 
     async def collect(self, room: HostedRoom, seen: Position | None) -> Recovered | Newest:
-        """Return what the client missed since `seen` (None: a new client), up to the room's position on return.
+        """Return what the client missed since `seen` (None: a new client), up to the room's position when this returns.
 
         The caller must add the client to the audience before it awaits anything else. Later events then follow without
         a gap.
@@ -46,7 +46,7 @@ class CatchUp:
         return found if isinstance(found, Recovered) else newest(room.ring)
 
     async def _fill_ring(self, room: HostedRoom) -> list[Frame]:
-        """Fill the ring with older frames. After a node died, this one read serves most of its clients."""
+        """Fill the ring with older frames. After a node dies, this one read serves most of its clients."""
         ring = room.ring
         count = max(1, min(ring.space, limits.HISTORY_PAGE_MAX))
         page = await self._history.after(room.room_id, max(0, ring.start - count), count)

@@ -1,4 +1,4 @@
-"""Drain the node: accept no new connections, move the existing ones away, keep their seats for the grace period."""
+"""Drain the node: accept no new connections, move the existing ones away, and keep their seats for the grace period."""
 
 import asyncio
 import random
@@ -12,7 +12,7 @@ from gifchat_realtime_gateway.domain.drain import WAVE_S, waves
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
 
 RECONNECT_S = 2.0
-"""Moved clients have reconnected after this time: they make their first attempt within 1.5 s."""
+"""By then moved clients have reconnected: they make their first attempt within 1.5 s."""
 
 _log = structlog.get_logger(__name__)
 
@@ -21,17 +21,17 @@ class Connections(Protocol):
     """The Engine.IO connections of this node, and the ones that it relays to other nodes."""
 
     def connections(self) -> Collection[str]:
-        """Return their current ids."""
+        """Return the current ids."""
 
     async def close_connection(self, connection: str) -> None:
-        """Close one in a way that makes the client reconnect by itself. Must not raise."""
+        """Close a connection in a way that makes the client reconnect by itself. Must not raise."""
 
 
 class DrainNode:
     """Moves clients to other nodes: all of them once, or a share."""
 
     def __init__(self, connections: Connections, seats: Seats, over_s: float) -> None:
-        """`over_s`: how long moving all clients takes, in seconds."""
+        """`over_s`: the seconds over which a move is spread."""
         self._connections = connections
         self._seats = seats
         self._over_s = over_s
@@ -40,7 +40,7 @@ class DrainNode:
 
     @property
     def moving(self) -> bool:
-        """Whether to refuse new connections. The sticky cookie would route moved clients back here."""
+        """Whether to refuse new connections. Otherwise the sticky cookie would route moved clients back here."""
         return self.draining or self._shedding > 0
 
     @property
@@ -49,7 +49,7 @@ class DrainNode:
         return self._drained is not None
 
     async def drain(self) -> None:
-        """Move all clients away, then start the grace of the seats that are left. A second call waits for the first."""
+        """Move all clients away, then start the grace of the remaining seats. A second call waits for the first."""
         if self._drained is None:
             self._drained = asyncio.create_task(self._drain(), name="drain")
         await asyncio.shield(self._drained)

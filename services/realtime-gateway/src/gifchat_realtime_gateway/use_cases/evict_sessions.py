@@ -1,4 +1,4 @@
-"""Take sessions out of rooms: after a kick, a ban, a lost seat, or the removal of the room."""
+"""Take sessions out of rooms after a kick, a ban, a lost seat, or the removal of the room."""
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
@@ -47,7 +47,7 @@ class EvictSessions:
     async def unseat(self, room: HostedRoom, user_id: UserId) -> None:
         """Evict a kicked or banned user's sessions on this node, and free the seat at once.
 
-        Every node with sessions of the user does this. One of them frees the seat and announces it.
+        Every node with sessions of the user does this. One of them frees the seat and announces the departure.
         """
         sessions = room.audience.sessions_of(user_id)
         if not sessions:

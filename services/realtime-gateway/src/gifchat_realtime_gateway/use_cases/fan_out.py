@@ -30,7 +30,7 @@ class Delivery(Enum):
     DONE = auto()
     """Delivered now or before."""
     GAP = auto()
-    """Held, because an earlier frame is missing."""
+    """The room holds frames, because an earlier one is missing."""
     RESYNC = auto()
     """The room's stream must be restarted."""
     NOT_SERVED = auto()
@@ -44,7 +44,7 @@ class FanOut:
     sockets: Sockets
     rooms: Mapping[RoomId, HostedRoom]
     serves: Callable[[RoomId], bool]
-    """Whether this node can rely on its seats in a room. If not, it delivers nothing."""
+    """Whether this node can rely on its seats in a room. If not, it delivers no frames there."""
     _presence: PresenceMerge = field(default_factory=PresenceMerge, init=False)
 
     def durable(self, room: HostedRoom, frame: Frame) -> Delivery:

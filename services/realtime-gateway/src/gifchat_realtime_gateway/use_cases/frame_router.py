@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class FrameRouter:
-    """The feed's listener. Never blocks and never raises: slow work runs in a task, an undecodable frame is dropped."""
+    """The feed's listener. Never blocks or raises: slow work runs in tasks, and undecodable frames are dropped."""
 
     rooms: Mapping[RoomId, HostedRoom]
     """The rooms that this node hosts."""

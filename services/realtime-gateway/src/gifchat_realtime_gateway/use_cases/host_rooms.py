@@ -17,9 +17,9 @@ from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 
 LINGER_S = 30.0
-"""How long to keep a room without sessions, because a page reload rejoins soon. Longer than any join takes."""
+"""How long to keep a room without sessions, because a reloaded page rejoins soon. Longer than any join takes."""
 RECORD_MAX_AGE_S = 30.0
-"""A ban whose event was lost takes effect after this time at the latest."""
+"""A ban whose event was lost takes effect within this time plus `PERIOD_S`."""
 PERIOD_S = 5.0
 RECORDS_PER_REQUEST = 200
 
@@ -63,7 +63,7 @@ class HostRooms:
         return room
 
     async def record(self, room: HostedRoom) -> RoomRecord:
-        """Return the room's record, and reread it if it is outdated. Concurrent calls share one read.
+        """Return the room's record. Rereads it first if it is outdated. Concurrent calls share one read.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.

@@ -1,7 +1,7 @@
-"""Join a room: take a seat, then get what was missed, without a gap between past and live events.
+"""Join a room: take a seat, then get the missed events, without a gap between past and live ones.
 
-Host the room, which subscribes to its channel and reads the end of its log. Take the seat. Then, without awaiting in
-between, collect what the client has not seen and add it to the room's audience.
+Host the room, which subscribes to its channel and reads the end of its log. Take the seat. Collect what the client has
+not seen. Then add the client to the room's audience before awaiting anything else.
 """
 
 from collections.abc import Callable, Mapping
@@ -65,16 +65,16 @@ class JoinRoom:
     clock: Callable[[], datetime]
 
     async def join(self, session: Session, request: Join) -> Joined:
-        """Admit the session. A session that is in the room already keeps its seat and gets what it missed.
+        """Admit the session. A session that is already in the room keeps its seat and gets what it missed.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
-                `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`.
+                `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`, `NOT_A_MEMBER`.
         """
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
     async def rejoin(self, session: Session, room_id: RoomId, before: Admitted, seen: Position | None) -> Joined:
-        """Admit a session whose client was admitted `before`. It needs a ticket only if the password has changed.
+        """Admit a session whose client was admitted `before`. Access is checked again if the password has changed.
 
         Raises:
             Refused: like `join`, and `KICKED`.
@@ -160,7 +160,7 @@ class JoinRoom:
         if room.room_id not in session.rooms:
             raise Refused(errors.UNAVAILABLE if session.connected else errors.NOT_A_MEMBER)
         if not self.seats.holds(room.room_id, session.who.user_id):
-            # The seat was taken away during the read, by a kick, an eviction or the removal of the room. Those skip
+            # The seat was taken away during the read, by a kick, an eviction or the removal of the room. They skip
             # sessions that are not in the audience yet.
             room.audience.discard(session)
             session.leave(room.room_id)
@@ -173,7 +173,7 @@ class JoinRoom:
             recovered=isinstance(found, Recovered),
             recent=list(found.frames),
             occupancy=room.occupancy,
-            # The session's access version, not the room's: the user may not have given the newest password.
+            # The session's access version, not the room's: the user may not have entered the newest password.
             membership=self.signatures.membership(
                 room.room_id, session.who.user_id, session.admissions[room.room_id].access_version
             ),

@@ -37,14 +37,14 @@ class SeatedSessions(Protocol):
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         """Take the users' sessions out of the room with `room_full`, because others have their seats now.
 
-        No `leave` follows. Must not raise.
+        Does not call `leave`. Must not raise.
         """
 
 
 class RenewLeases:
     """Renews all leases of this node every few seconds.
 
-    Use cases ask `serves` before they serve a session on its seat, for example before they deliver to it.
+    Use cases call `serves` before they serve a session, for example before they deliver an event to it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RenewLeases:
         period_s: float = limits.LEASE_RENEW_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` is monotonic, in seconds, and continues while the process is stopped."""
+        """`clock` is monotonic, in seconds, and keeps running while the process is stopped."""
         self._seats = seats
         self._sessions = sessions
         self._period_s = period_s
@@ -102,7 +102,7 @@ class RenewLeases:
                 _log.warning("renewal_failed", error=str(error), seats_valid=self.seats_valid)
                 await asyncio.sleep(min(RETRY_AFTER_S, self._period_s))
             else:
-                # Redis admits new users shortly after, and this node's members come first.
+                # Do not miss the time to ask again, because Redis admits new users shortly after it.
                 next_at_s = min(started_at_s + self._period_s, self._ask_again_at_s)
                 await asyncio.sleep(max(0.0, next_at_s - self._clock()))
 
@@ -115,13 +115,13 @@ class RenewLeases:
             raise SeatsUnavailableError(f"no answer within {self._period_s} s") from error
 
     async def _win_back(self, rooms: Collection[RoomId]) -> None:
-        """Win back the seats of many rooms concurrently: all must be back before Redis admits new users."""
+        """Win back the seats of many rooms concurrently, because all must be back before Redis admits new users."""
         self._ask_again_at_s = math.inf
         at_once = asyncio.Semaphore(MAX_CONCURRENT_ROOMS)
 
         async def win_back(room_id: RoomId) -> None:
             async with at_once:
-                # Redis recovers for longer than a lease, so while ours is valid no new user was admitted.
+                # Redis recovers for longer than a lease, so no new user is admitted while our lease is valid.
                 if not self._timer.valid(self._clock()):
                     self._awaiting.add(room_id)
                 if room_id in self._awaiting:

@@ -1,4 +1,4 @@
-"""Fill gaps: one range read per room and node, however many members the room has."""
+"""Fill gaps with one range read per room and node, however many members the room has."""
 
 import asyncio
 import random
@@ -20,9 +20,9 @@ GAP_DELAY_S = 0.05
 """Wait before filling a gap. Two replicas of rooms-api may publish out of order, so most gaps close by themselves."""
 MAX_BACKOFF_S = 2.0
 MAX_MISSING = 2_000
-"""A node that missed more events restarts the stream. Its clients load the newest page faster than all of them."""
+"""A node that missed more events restarts the stream: its clients load the newest page faster than all those events."""
 MAX_EMPTY_READS = 8
-"""If the log lacks an announced event after this many reads (about 10 s), the event was never written."""
+"""If the log still lacks an announced event after more reads than this (about 7 s), it was never written."""
 CHECK_EVERY_S = 0.25
 """Short, because rooms whose seats are won back should catch up at once."""
 RETRY_AFTER_S = 1.0
@@ -64,7 +64,7 @@ class RepairRooms:
             self._compare(room.room_id, Position(frame.epoch, frame.seq), GAP_DELAY_S)
 
     async def reach(self, room: HostedRoom, seq: int) -> None:
-        """Wait until the room has reached `seq`, or its log turns out to lack it. Concurrent callers share one read.
+        """Read and deliver one page of the log if the room has not reached `seq`. Concurrent callers share one read.
 
         Raises:
             HistoryUnavailableError: rooms-api is down.
@@ -136,7 +136,7 @@ class RepairRooms:
 
     def _start(self, room: HostedRoom, patience_s: float) -> None:
         running = self._repairs.get(room)
-        # The callback of a finished task runs a turn later, and a finished repair fills no new gap.
+        # The callback of a finished task runs one loop turn later, and a finished repair fills no new gap.
         if running is not None and not running.done():
             return
         task = asyncio.create_task(self._repair(room, patience_s), name=f"repair {room.room_id}")
@@ -189,7 +189,7 @@ class RepairRooms:
             if self._fan_out.durable(room, frame) is Delivery.NOT_SERVED:
                 self.behind([room.room_id])
                 return False
-        # A majority of MongoDB may not have the announced event yet, or never will.
+        # A majority of MongoDB may not have the announced event yet, or may never get it.
         if room.stream.position == at:
             raise _EmptyReadError
         return True

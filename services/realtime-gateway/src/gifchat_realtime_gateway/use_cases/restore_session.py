@@ -1,7 +1,7 @@
 """Put a reconnecting client back into the rooms of its last session, on any gateway.
 
 The official client sends the private id (`pid`) of its last session when it reconnects. It gets the events after the
-position that it sends. If it sends none, it gets those after the last event that its old gateway wrote to it.
+position that it sends. If it sends none, it gets the events after the last one that its old gateway wrote to it.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,9 +27,9 @@ class RestoreSession:
         self._sockets = sockets
 
     async def take(self, pid: Pid, user_id: UserId, *, guest: bool) -> SavedSession | None:
-        """Return the saved session with this private id, once; None if this user cannot restore it."""
+        """Take the saved session with this private id. Return None if this user cannot restore it."""
         saved = await self._saved.take(pid, user_id, guest=guest)
-        # If the old gateway never saw the session end, its seats may be gone once the node is forgotten.
+        # If the old gateway died first, the session can be restored only until other nodes forget that gateway.
         if saved is None or saved.ended or await self._nodes.remembers(saved.node):
             return saved
         return None

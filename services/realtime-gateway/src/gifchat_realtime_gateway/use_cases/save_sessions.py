@@ -24,7 +24,7 @@ SESSIONS_PER_BATCH = 500
 LOOK_EVERY_S = 60.0
 """How often to look for sessions that must be saved again."""
 KEPT_S = 3_600.0
-"""Expiry of a live session in the store; it is saved again long before."""
+"""How long the store keeps a live session, which is saved again long before."""
 AGAIN_AFTER_S = KEPT_S / 3
 RETRY_AFTER_S = 0.5
 
@@ -39,7 +39,7 @@ class _Tracked:
 
 
 class SaveSessions:
-    """Saves in batches, so that a burst of joins costs only a few pipelines a second."""
+    """Saves in batches, so that a burst of joins costs at most 50 pipelines a second."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class SaveSessions:
         session.on_change = self._on_change
 
     def closing(self, session: Session) -> None:
-        """Note the rooms' positions when the connection closes: every earlier event was written to it."""
+        """Record the rooms' positions when the connection closes. All events up to them were written to it."""
         tracked = self._tracked.get(session.sid)
         if tracked is not None:
             tracked.at_end = {
@@ -83,7 +83,7 @@ class SaveSessions:
         self._changed.pop(session.sid, None)
         self._again.pop(session.sid, None)
         session.on_change = None
-        # A session that was never in a room has not been saved.
+        # A session that was never in a room was never saved.
         if tracked is not None and (session.rooms or not tracked.takes_over):
             kept_s = 0.0 if for_good else self._grace_s
             self._ended.append(ToSave(tracked.pid, self._as_saved(session, tracked, ended=True), kept_s))
@@ -111,12 +111,12 @@ class SaveSessions:
             self._on_change(session)
 
     async def settle(self) -> None:
-        """Save all ended sessions now, because a client asks for one of them or this node stops."""
+        """Save all ended sessions now, because a client asks for one of them or this node is stopping."""
         while self._ended and await self.save():
             pass
 
     async def save(self) -> bool:
-        """Save a batch now; False if it failed. Live sessions are then retried."""
+        """Save a batch now; return False if that failed. Live sessions are then retried."""
         batch, self._ended = self._ended[:SESSIONS_PER_BATCH], self._ended[SESSIONS_PER_BATCH:]
         sids = list(self._changed)[:SESSIONS_PER_BATCH]
         sessions = [self._changed.pop(sid) for sid in sids]
