@@ -194,7 +194,7 @@ class HistoryUnavailableError(Exception):
 class RoomHistory(Protocol):
     """Reads rooms and their logs, as committed to a majority of the database's servers.
 
-    Every method can raise `HistoryUnavailableError`. Methods for one room can also refuse with `ROOM_NOT_FOUND`.
+    Every method can raise `HistoryUnavailableError`. Those for one room can also raise `Refused` (`ROOM_NOT_FOUND`).
     """
 
     async def record(self, room_id: RoomId) -> RoomRecord:

@@ -1,7 +1,7 @@
-"""Subscribe to channels over a connection of our own, with sharded pub/sub.
+"""Subscribe to channels over our own connection, with sharded pub/sub.
 
 redis-py's PubSub reconnects silently and waits without a deadline. This feed sends a PING after a silence, and
-reconnects if no answer comes. It tells its listener about each new connection, because messages may have been lost.
+reconnects if it gets no answer. It tells its listener about each new connection, because messages may have been lost.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError
 LOOK_EVERY_S = 0.25
 PING_AFTER_S = 1.5
 DEAD_AFTER_S = 4.0
-"""The feed detects a silent network partition within 5 s."""
+"""Low enough that the feed detects a silent network partition within 5 s."""
 SUBSCRIBE_TIMEOUT_S = 3.0
 MIN_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
@@ -41,9 +41,9 @@ class RedisFeed:
         always: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`make_connection` provides the address and the credentials, as redis-py has them.
+        """`make_connection` returns a redis-py connection, which provides the address and the credentials.
 
-        `always` are channels to subscribe to on every connection.
+        `always` names channels to subscribe to on every connection.
         """
         self._make_connection = make_connection
         self._listener = listener

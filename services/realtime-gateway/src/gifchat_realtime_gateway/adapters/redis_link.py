@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 
 
 class RedisLink(asyncio.Protocol):
-    """A RESP 2 link over TCP. It passes on each reply in the same event loop turn that read it.
+    """A RESP 2 link over TCP or a Unix socket. It passes on each reply in the event loop turn that read it.
 
     In redis-py each reply passes through a stream, a task and a timeout. That costs three times as much as everything
     else that a gateway does with the reply.

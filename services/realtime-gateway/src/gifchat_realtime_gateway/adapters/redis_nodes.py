@@ -71,7 +71,7 @@ class RedisNodes:
         try:
             address = await self._address()
         except OSError as error:
-            # DNS does not resolve the host name of Redis at the moment.
+            # The host name of Redis does not resolve at the moment, or there is no route to it.
             _log.warning("own_address_unknown", error=str(error))
             self._reached = False
         else:
@@ -140,7 +140,7 @@ class RedisNodes:
             self._reached = False
             return
         if not self._reached:
-            # Redis may have restarted empty: give the nodes one lease to register again.
+            # Redis may have restarted empty: give the nodes the time of one lease to register again.
             self._nodes = {
                 tag: node._replace(until_s=max(node.until_s, sent_at_s + self._lease_s))
                 for tag, node in self._nodes.items()

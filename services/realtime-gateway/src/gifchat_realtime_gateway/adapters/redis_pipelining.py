@@ -1,6 +1,6 @@
 """Pipelining: send commands over one connection without waiting for earlier replies.
 
-redis-py uses one connection per command, or one pipeline for commands that are known together. A burst of joins fits
+redis-py uses one connection per command, or one pipeline for commands that are known in advance. A burst of joins fits
 neither: it is hundreds of scripts from unrelated callers.
 """
 
@@ -39,10 +39,10 @@ class Pipelining:
         self._connecting: asyncio.Task[_Line] | None = None
 
     async def call(self, *command: Word, once: bool = False) -> Any:
-        """Send a command and return the reply, as hiredis reads it.
+        """Send a command and return the reply, as hiredis parses it.
 
         The command may still run after the caller was cancelled. If the connection breaks before the reply, the command
-        is sent again. With `once` it is not sent again, because it must not run twice.
+        is sent again. With `once`, it is sent again only if it cannot have run.
 
         Raises:
             RedisError: the server refuses the command, is down, or does not answer within `TIMEOUT_S`.
@@ -60,7 +60,7 @@ class Pipelining:
         return answer
 
     def close(self) -> None:
-        """Close the connection. Waiting callers get an error."""
+        """Close the connection. Waiting callers handle this like any other loss of the connection."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._line is not None:
@@ -96,7 +96,7 @@ class Pipelining:
 
 
 class _Line:
-    """One connection and its commands in flight. A new connection gets a new line, so late replies match no command."""
+    """One connection and its commands in flight. A new connection gets a new line, so no command gets a late reply."""
 
     def __init__(self) -> None:
         self._connection: RedisLink | None = None

@@ -1,4 +1,4 @@
-"""Saved sessions in Redis or Valkey: one expiring hash for each."""
+"""Saved sessions in Redis or Valkey: one expiring hash per session."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -28,7 +28,7 @@ class RedisSavedSessions:
         )
 
     async def save(self, sessions: Sequence[ToSave]) -> bool:
-        """See `ports.SavedSessions`. One pipeline."""
+        """See `ports.SavedSessions`. Uses one pipeline."""
         pipeline = self._redis.pipeline(transaction=False)
         try:
             for pid, session, kept_s, takes_over in sessions:

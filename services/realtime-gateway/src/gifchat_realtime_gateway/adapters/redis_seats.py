@@ -1,8 +1,8 @@
-"""Seats in Redis or Valkey: one Lua script per decision, all keys of a room and its partition in one slot.
+"""Seats in Redis or Valkey: one Lua script per decision. All keys of a room and its partition are in one slot.
 
 A script receives the number of a user's sessions on this node. It does not count up or down, so running it twice after
-a lost reply changes nothing. This works only in order, so the scripts of one user take turns. If the outcome
-of a script is unknown, the next renewal corrects Redis.
+a lost reply changes nothing. This works only in order, so the scripts of one user take turns. If the
+outcome of a script is unknown, the next renewal corrects Redis.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ class _Turn:
     __slots__ = ("_lock", "_seat", "_turns", "_unsettled", "_users")
 
     def __init__(self, seat: Seat, turns: "dict[Seat, _Turn]", unsettled: set[Seat]) -> None:
-        """The turn is in `turns` while a caller holds it or waits for it."""
+        """This turn stays in `turns` while a caller holds it or waits for it."""
         self._seat = seat
         self._turns = turns
         self._unsettled = unsettled
@@ -87,7 +87,7 @@ class _Turn:
 
 @contextmanager
 def _unavailable() -> Iterator[None]:
-    """Translate every error of Redis to `SeatsUnavailableError`."""
+    """Translate every Redis error into `SeatsUnavailableError`."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -107,7 +107,7 @@ class RedisSeats:
         *,
         readmission_s: float = 0.0,
     ) -> None:
-        """`redis` needs a `socket_timeout`, so that a silent server shows as an error.
+        """`redis` needs a `socket_timeout`, so that a silent server causes an error.
 
         The last `readmission_s` seconds of a recovery are for the seats of nodes that were late.
         """
@@ -124,19 +124,19 @@ class RedisSeats:
         )
         self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._pipelining = Pipelining(redis)
-        # A burst of joins asks for the same keys repeatedly.
+        # A burst of joins needs the same keys repeatedly.
         self._room_keys = lru_cache(maxsize=1_024)(self._keys_of)
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._servers: dict[RoomId, str] = {}
-        """By held room: the server that had it at the last call, and since when."""
+        """For each room with sessions here: the server that had its partition at the last call, and since when."""
         self._unsettled: set[Seat] = set()
         self._turns: dict[Seat, _Turn] = {}
         self._reaped_before: list[Departure] = []
-        """Departures that an admission found. The next sweep returns them, with the occupancy of that moment."""
+        """Departures found outside a sweep. The next sweep returns them, with the occupancy at that time."""
 
     async def aclose(self) -> None:
-        """Close the connection that this object opened itself."""
+        """Close the connection that this object opened."""
         self._pipelining.close()
 
     async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
@@ -180,7 +180,7 @@ class RedisSeats:
         return self._departure(room_id, user_id, reply)
 
     async def renew(self) -> Collection[RoomId]:
-        """See `ports.Seats`. One pipeline: a script per partition and one per unsettled seat."""
+        """See `ports.Seats`. Uses one pipeline: a script per partition and one per unsettled seat."""
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
         for room_id in self._held.rooms():
             by_partition[keys.partition_of(room_id)].append(room_id)
@@ -225,7 +225,7 @@ class RedisSeats:
         return self._held.in_room(room_id)
 
     async def sweep(self) -> list[Departure]:
-        """See `ports.Seats`. One pipeline over all partitions."""
+        """See `ports.Seats`. Uses one pipeline for all partitions."""
         pipeline = self._redis.pipeline(transaction=False)
         for partition in range(keys.PARTITIONS):
             await self._sweep(_partition_keys(partition), [self._recovering_ms], client=pipeline)
@@ -256,7 +256,7 @@ class RedisSeats:
         return max(int(rest_ms) for rest_ms in await self._execute(pipeline)) / 1000
 
     async def release_node(self) -> None:
-        """See `ports.Seats`. One pipeline: a script per room."""
+        """See `ports.Seats`. Uses one pipeline: a script per room."""
         rooms = {*self._held.rooms(), *(room_id for room_id, _ in self._unsettled)}
         pipeline = self._redis.pipeline(transaction=False)
         for room_id in rooms:

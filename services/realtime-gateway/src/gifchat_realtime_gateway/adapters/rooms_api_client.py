@@ -24,7 +24,7 @@ from gifchat_realtime_gateway.ports import HistoryUnavailableError
 TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 KEEPALIVE_S = 4.0
-"""Less than the 5 s after which uvicorn closes idle connections, so that no request meets a closing one."""
+"""Less than the 5 s after which uvicorn closes idle connections, so that no request is sent on a closing one."""
 MAX_CONNECTIONS = 100
 
 _NO_ANSWER = (aiohttp.ClientError, TimeoutError)
@@ -121,7 +121,7 @@ class _Answer:
 
 @contextmanager
 def _readable() -> Iterator[None]:
-    """Translate the errors of an answer with an unexpected shape. Something else may listen at this address."""
+    """Translate the errors that an unexpected answer causes. Another program may be listening at this address."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Verifies sessions and tickets, and issues memberships."""
+"""Verify sessions and tickets, and issue memberships."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ class SignedTokens(SessionReader):
     """`ports.Signatures`."""
 
     def __init__(self, session_secrets: Sequence[str]) -> None:
-        """The last of `session_secrets` signs; all of them verify."""
+        """New tokens are signed with the last of `session_secrets`. All of them verify."""
         super().__init__(session_secrets)
         self._tickets = TokenSigner(session_secrets, identity.TICKET_SALT)
         self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT)

@@ -38,7 +38,7 @@ def read_presence(room_id: RoomId, body: bytes) -> PresencePayload:
     """Parse another node's presence event for this room.
 
     Raises:
-        ValueError: `body` is no such event.
+        ValueError: `body` is not such an event.
     """
     match json.loads(body):
         case [_, {"room": named, "members": members, **rest}] if named == room_id and _is_count(members):
@@ -55,7 +55,7 @@ def read_occupancies(body: bytes) -> dict[RoomId, int]:
     """Parse another node's event for the lobby: the number of members by room.
 
     Raises:
-        ValueError: `body` is no such event.
+        ValueError: `body` is not such an event.
     """
     match json.loads(body):
         case [_, dict() as members] if all(map(is_room_id, members)) and all(map(_is_count, members.values())):
