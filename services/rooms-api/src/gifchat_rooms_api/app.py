@@ -1,4 +1,4 @@
-"""The composition root: builds and wires everything. Building does no I/O; the lifespan connects and stops."""
+"""The composition root: builds the service. Building opens no connection; the lifespan starts and stops tasks."""
 
 import asyncio
 import secrets
@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 class _Service:
-    """The objects that outlive a request."""
+    """Builds and holds the service's long-lived objects."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -173,7 +173,7 @@ class _Service:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Connect and run the background tasks; on exit, stop them and close everything."""
+        """Run the background tasks; on exit, stop them and close everything."""
 
         async def prepare_then_clean_up() -> None:
             await _prepare(self.room_store.create_indexes, self.log.create_indexes, self.gifs.create_indexes)
@@ -200,14 +200,14 @@ class _Service:
         _log.info("stopped")
 
     async def _refuse_until_prepared(self) -> None:
-        # The unique indexes guarantee the numbering, so nothing may be written before they exist.
+        # The unique indexes prevent duplicate seqs, so nothing may be written before they exist.
         if not self.prepared.is_set():
             raise Refused(errors.UNAVAILABLE)
 
     async def _readiness(self) -> tuple[int, dict[str, str]]:
         """Return status code and body of the readiness probe.
 
-        The service is unready without MongoDB or its indexes. Most of it works without Redis, so it then stays ready.
+        The service needs MongoDB and its indexes. Most of it works without Redis, so it is then degraded but ready.
         """
         mongo_ok = redis_ok = False
         with suppress(PyMongoError), pymongo.timeout(1.0):

@@ -17,7 +17,7 @@ from gifchat_rooms_api.domain.room import Room, RoomPatch
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached. Nothing was written, or the call is safe to repeat."""
+    """The store cannot be reached, or failed. Nothing was written, or the call is safe to repeat."""
 
 
 class StoreClosedError(StoreUnavailableError):
@@ -35,7 +35,7 @@ class Rooms(Protocol):
     """Looks up a room; raises `StoreUnavailableError`."""
 
     async def get(self, room_id: RoomId) -> Room | None:
-        """Return the room as a majority of the replica set has it now, or None if it does not exist."""
+        """Return the room as a majority of the replica set has it, or None if it does not exist."""
 
 
 Sort = Literal["newest", "members"]
@@ -43,7 +43,7 @@ Sort = Literal["newest", "members"]
 
 @dataclass(frozen=True, slots=True)
 class RoomCursor:
-    """Where a page of rooms ended: the sort key of its last room (milliseconds, or members), and the room's id."""
+    """The end of a page of rooms: the id and sort key of its last room. The key is in milliseconds or members."""
 
     key: int
     room_id: RoomId
@@ -60,34 +60,34 @@ class RoomStore(Rooms, Protocol):
         """Return the rooms that exist, in any order."""
 
     async def add(self, room: Room) -> None:
-        """Store a new room. It counts as empty from `created_at` on."""
+        """Store a new room. It counts as empty from `created_at`."""
 
     async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
-        """Return the next `limit` rooms whose folded title contains `title_part`, newest or fullest first.
+        """Return the next `limit` rooms whose folded title contains `title_part`, newest or most members first.
 
-        The order is total. A room that exists throughout and keeps its sort key appears on exactly one page.
+        No two rooms share a place in the order. A room that keeps its title and sort key is on exactly one page.
         """
 
     async def change(self, room_id: RoomId, owner_id: UserId, patch: RoomPatch) -> Room | None:
         """Apply `patch` atomically, and return the changed room, or None if `owner_id` owns no such room.
 
-        A new password raises the access version.
+        Setting or removing the password increases the access version.
         """
 
     async def replace_sanctions(self, room: Room, sanctions: Mapping[UserId, Sanction]) -> bool:
-        """Replace the sanctions in `room` with `sanctions`; False if another write has changed them since."""
+        """Replace the sanctions of `room`; False if the room is gone, or its sanctions changed since it was read."""
 
     async def remove(self, room_id: RoomId, *, empty_since: datetime | None = None) -> bool:
-        """Remove the room and record, in the same transaction, that its log is still to be removed.
+        """Remove the room and record, in the same transaction, that its log must still be removed.
 
-        With `empty_since`, remove it only if it is recorded as empty since then or earlier. False if it stays.
+        With `empty_since`, remove it only if it is recorded as empty since then or earlier. False if not removed.
         """
 
     async def removed_before(self, moment: datetime, limit: int) -> Sequence[RoomId]:
         """Return rooms that were removed before `moment` and whose removal is not finished."""
 
     async def finish_removal(self, room_id: RoomId) -> None:
-        """Forget the removed room: nothing of it is left."""
+        """Delete the record of a removed room, after its log was removed."""
 
     async def occupied(self) -> Mapping[RoomId, int]:
         """Return the recorded number of members of every room that has any."""
@@ -111,7 +111,7 @@ class Leadership(Protocol):
     async def acquire(self, ttl_s: float) -> bool:
         """Take or renew leadership for `ttl_s` seconds from now; False if another replica leads.
 
-        By the store's clock at most one replica leads, provided that each stops acting when its time is up.
+        At most one replica leads at a time, by the store's clock. Each must stop acting when its time is up.
         """
 
     async def release(self) -> None:
@@ -154,7 +154,7 @@ class Occupancy(Protocol):
         """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""
 
     async def snapshot(self) -> OccupancySnapshot:
-        """Return the number of members of each room. Partitions are read one after the other, each atomically."""
+        """Return the number of members of each room. Partitions are read one after another, at different moments."""
 
     async def certainly_empty(self, room_id: RoomId) -> bool:
         """Return whether nobody has a seat in the room and its partition is settled."""
@@ -165,7 +165,7 @@ class AdmissionUnavailableError(Exception):
 
 
 class Grants(Protocol):
-    """Remembers which user has given which room's password.
+    """Remembers which users have given a room's password.
 
     Grants are a convenience and may be lost. Every method raises `AdmissionUnavailableError`.
     """
@@ -188,7 +188,7 @@ class Rate:
 
 
 class RateLimits(Protocol):
-    """Token buckets that all replicas share. While the store is down, each replica uses its own."""
+    """Token buckets, either local or shared by all replicas. While the store is down, shared ones become local."""
 
     async def take(self, rate: Rate, subject: str) -> float:
         """Take a token from the bucket of `subject` and return 0.0; if it is empty, return the seconds to wait."""
@@ -263,7 +263,7 @@ class MessageLog(Protocol):
 
     (room, seq) and (room, user, key) are unique. Everything that a method returns is journaled on a majority and
     survives a failover. Every method raises `StoreUnavailableError`. `append`, `redact` and `remove_room` also raise
-    `OutcomeUnknownError`: all, some or none of it may have happened.
+    `OutcomeUnknownError`: all, some or none of the write may have happened.
     """
 
     async def head(self, room_id: RoomId) -> int:
@@ -286,7 +286,7 @@ class MessageLog(Protocol):
         """Return when each user last posted a message after `since`; users who did not are left out."""
 
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
-        """Remove text and GIF from the message at `seq`; idempotent. None if `seq` has no message."""
+        """Redact the message at `seq`, and return it; idempotent. None if no message has this seq."""
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
         """Return the first `limit` entries above `seq`, in ascending order."""
@@ -305,10 +305,10 @@ class MessageLog(Protocol):
 
 
 class Publisher(Protocol):
-    """Hands events to the gateways.
+    """Publishes events to the gateways.
 
-    Delivers at least once and in call order, as long as the process lives and its queue does not overflow. Otherwise
-    events are lost, and readers repair durable ones from the log.
+    Publishes each event at least once and in call order, unless the process dies or its queue overflows. A gateway
+    that misses an event reads it from the log if it is a log entry.
     """
 
     def publish(self, channel: str, frame: Frame) -> None:
@@ -323,9 +323,9 @@ class DecodedPicture:
     """The result of decoding a picture."""
 
     still: bytes
-    """The first frame as PNG, upright, at most `domain.gif.STILL_MAX_SIDE` pixels on its longer side."""
+    """The first frame as PNG, at most `domain.gif.STILL_MAX_SIDE` pixels on its longer side."""
     upright: bytes | None
-    """The picture rotated and encoded again in its own format, if its orientation required that."""
+    """The picture, rotated and encoded again in its own format. None if its orientation is 1 or it is animated."""
 
 
 class GifDecoder(Protocol):
@@ -335,8 +335,8 @@ class GifDecoder(Protocol):
         """Decode every frame.
 
         Raises:
-            Refused: `GIF_BROKEN` if a frame does not decode or exceeds its resource limits. `UNAVAILABLE` if too many
-                pictures are waiting or this machine is overloaded.
+            Refused: `GIF_BROKEN` if a frame does not decode, or decoding exceeds a resource limit. `UNAVAILABLE` if too
+                many pictures are waiting or this machine is overloaded.
         """
 
 
@@ -355,10 +355,10 @@ class Blob(Protocol):
 
 
 class BlobStore(Protocol):
-    """Stores immutable bytes by id. It knows nothing of GIFs, so that an object store can implement it.
+    """Stores immutable bytes by id. It knows nothing about GIFs, so that an object store can implement it.
 
     The caller never puts an id twice, not even with the same content. Deleting the blobs of one upload therefore
-    never hits those of another upload of the same GIF.
+    never affects those of another upload of the same GIF.
 
     Every method raises `StoreUnavailableError`. The call may then have taken effect, and repeating it is safe.
     """
@@ -370,7 +370,7 @@ class BlobStore(Protocol):
         """Open the blob, or return None if it does not exist."""
 
     async def delete(self, blob_id: BlobId) -> None:
-        """Delete the blob and whatever an interrupted put of it left behind; no-op if it does not exist."""
+        """Delete the blob and anything that an interrupted put left behind; no-op if it does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,7 +408,7 @@ class PendingBlobs:
 
 
 class Gifs(Protocol):
-    """Keeps one record per GIF: which blobs hold it, when it was last used, and whether a message shows it.
+    """Keeps one record per GIF: which blobs hold it and when it was last used. Finds GIFs that no message shows.
 
     Records and blobs are stored separately. Callers keep this order, so that a crash at any step does no harm:
 
@@ -431,7 +431,7 @@ class Gifs(Protocol):
     async def add(self, record: GifRecord, now: datetime) -> GifRecord:
         """Add `record` unless the GIF has one, and mark the GIF as used at `now`, or fail within 5 seconds.
 
-        Return the record that is kept: that of the first upload, if several add the same GIF.
+        Return the stored record: the first one, if several uploads add the same GIF.
         """
 
     async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:

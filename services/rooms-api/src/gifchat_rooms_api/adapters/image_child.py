@@ -1,7 +1,7 @@
 """The child process that decodes one untrusted picture: `python -m gifchat_rooms_api.adapters.image_child`.
 
-Before it reads the picture, it limits its own memory, CPU time and open files. If the picture exploits a decoder, the
-damage ends with this process.
+Before it reads the picture, it limits its own memory, CPU time and open files. A picture that crashes a decoder ends
+only this process.
 
 argv: format (`gif`, `png`, `jpg`, `webp`), frames, orientation (1–8), longest side of the still, memory limit in
     bytes, CPU limit in seconds.

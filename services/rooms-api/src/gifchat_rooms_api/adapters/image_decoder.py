@@ -1,7 +1,7 @@
 """Decode pictures in child processes: a few at once, each with resource limits, behind a short queue.
 
-Each picture gets a new child, `image_child`. The child gets no environment and so knows no secret. It limits its own
-resources before it reads the picture, and this side enforces a deadline.
+Each picture gets a new child, `image_child`, with an empty environment, so it inherits no secrets. The child limits
+its own resources before it reads the picture, and the parent enforces a deadline.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What all MongoDB adapters share: client, guarantees, deadlines, times, and the mapping of errors to the ports'."""
+"""What all MongoDB adapters share: client, read and write concerns, deadlines, times, and error mapping."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,5 +78,5 @@ def _deadline(timeout_s: float) -> Iterator[None]:
 
 
 def utc(moment: datetime) -> datetime:
-    """Return a time from MongoDB as an aware one. PyMongo returns naive UTC unless the client is `tz_aware`."""
+    """Return a time from MongoDB as an aware datetime. PyMongo returns naive UTC unless the client is `tz_aware`."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

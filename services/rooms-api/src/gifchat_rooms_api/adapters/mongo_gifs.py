@@ -76,7 +76,7 @@ class MongoGifs:
     async def unreferenced(self, unused_since: datetime, now: datetime) -> Sequence[GifRecord]:
         """See `ports.Gifs`.
 
-        If a message shows a GIF, marks the GIF as used, so that the next sweeps do not look it up again.
+        Marks the GIFs that a message shows as used, so that the next sweeps do not look them up again.
         """
         pipeline: list[Document] = [
             {"$match": {"last_used_at": {"$lt": unused_since}}},

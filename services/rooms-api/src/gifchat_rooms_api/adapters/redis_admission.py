@@ -57,7 +57,7 @@ class LocalRateLimits:
 
 
 class RedisRateLimits:
-    """`ports.RateLimits` on Redis or Valkey; falls back to `LocalRateLimits` while it is down."""
+    """`ports.RateLimits` on Redis or Valkey; falls back to `LocalRateLimits` while Redis is down."""
 
     def __init__(self, redis: Redis, local: LocalRateLimits) -> None:
         self._take = redis.register_script(

@@ -73,7 +73,7 @@ class RedisOccupancy:
 
 
 def _settled(generation: object, now_ms: int) -> bool:
-    """Return whether the recovery time is over. A missing marker means that Redis came back empty."""
+    """Return whether the partition's recovery time is over. A missing marker means that Redis came back empty."""
     return generation is not None and int(_text(generation)) <= now_ms
 
 

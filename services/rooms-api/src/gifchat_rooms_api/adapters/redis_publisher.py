@@ -1,8 +1,8 @@
 """Publish to Redis with sharded pub/sub, in order, behind a bounded queue.
 
 Publishing never waits and never fails. One task sends the queued frames, many per round trip; it runs only while there
-is work. While Redis is down, the task retries and the queue keeps the newest frames. A gateway notices dropped frames
-as a gap and reads them from rooms-api.
+is work. While Redis is down, the task retries and the queue keeps the newest frames. A gateway notices dropped log
+entries as a gap and reads them from rooms-api. Other dropped frames are lost.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from gifchat_contracts.codec import Frame, encode
 from gifchat_rooms_api import metrics
 
 MAX_QUEUED = 20_000
-"""Frames kept while Redis is down: typically 10 MB, about 100 MB at most."""
+"""Frames kept while Redis is down: typically 10 MB, about 170 MB at most."""
 MAX_FRAMES_PER_ROUND_TRIP = 500
 FIRST_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 1.0
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RedisPublisher:
-    """`ports.Publisher` on Redis or Valkey 7 and later.
+    """`ports.Publisher` on Redis 7, Valkey 8, or later.
 
     A frame is published twice if the reply to the first attempt was lost.
     """

@@ -1,1 +1,1 @@
-"""The rules, as values and pure functions: no I/O, no clock."""
+"""The domain rules as values and pure functions, without I/O or a clock."""

@@ -1,4 +1,4 @@
-"""Which uploads are accepted as GIFs, decided by their bytes alone, before anything is decoded."""
+"""Decide which uploads are accepted as GIFs, from their bytes alone, before anything is decoded."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gifchat_rooms_api.domain.gif_containers import gif, jpeg, png, webp
 from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, TooManyPixelsError, Walked
 
 STILL_MAX_SIDE = 480
-"""The longer side of the still first frame, in pixels."""
+"""Maximum length of the still's longer side, in pixels."""
 
 IN_FLIGHT_MAX = timedelta(minutes=1)
 """Upper bound on the time from the first to the last write of an upload or a post. Sweeps skip anything younger."""
@@ -42,7 +42,7 @@ class Picture:
     height: int
     frames: int
     orientation: int
-    """1–8 as in EXIF. Unless it is 1, the picture must be rotated, because its EXIF data is removed."""
+    """1–8 as in EXIF. A still picture must be rotated unless this is 1, because its EXIF data is removed."""
     data: bytes
 
 

@@ -1,6 +1,6 @@
 """A room's log: its entries, the rules for a text, and the events that readers receive.
 
-An entry is a `Draft` until the group commit assigns it a seq. A stored entry is a `LogEntry` and never moves.
+An entry is a `Draft` until the group commit assigns it a seq. A stored entry is a `LogEntry` and keeps its seq.
 """
 
 import unicodedata

@@ -10,7 +10,7 @@ from gifchat_contracts import limits
 from gifchat_contracts.ids import UserId
 
 MAX_SANCTIONED_USERS = 1_000
-"""Sanctioned users per room. Sanctions are stored in the room and read with it for every message."""
+"""Maximum sanctioned users per room. Sanctions are part of the room and are read with it for every batch."""
 
 SANCTION_MAX_S = 10 * 365 * 24 * 3_600
 

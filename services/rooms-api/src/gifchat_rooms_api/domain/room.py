@@ -33,13 +33,13 @@ class Room:
     """UTC, whole milliseconds."""
     password_hash: str | None = None
     access_version: int = 1
-    """Rises with every change of the password; tickets, grants and memberships of an older version are void."""
+    """Increases whenever the password changes; tickets, grants and memberships of an older version are void."""
     slow_mode_s: int = 0
     members: int = 0
     """As the janitor last recorded it; used for sorting, and as a fallback while Redis is down."""
     sanctions: Mapping[UserId, Sanction] = field(default_factory=dict)
     sanctions_version: int = 0
-    """Rises with every change of `sanctions`, so that concurrent changes do not undo each other."""
+    """Increases whenever `sanctions` change, so that concurrent changes do not undo each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def valid_password(raw: str) -> str:
 
 
 def fold_title(title: str) -> str:
-    """Return the title in the form that searches compare, which ignores case and compatible character forms."""
+    """Return the title in the form used for searches. It ignores case and compatible character forms."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold())
 
 

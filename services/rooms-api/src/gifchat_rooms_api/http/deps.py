@@ -55,12 +55,12 @@ class Guards:
             raise Refused(errors.INTERNAL_ONLY)
 
     async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
-        """Return the rule under which the caller may read the room's log."""
+        """Return the rule for the caller to read the room's log."""
         user = await self.caller(await _session_cookie(request))
         return await self._access.reader_rule(RoomId(room_id), user.user_id, membership)
 
     async def writer_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
-        """Return the rule under which the caller may post into the room."""
+        """Return the rule for the caller to post into the room."""
         user = await self.caller(await _session_cookie(request))
         return await self._access.writer_rule(RoomId(room_id), user.user_id, membership)
 

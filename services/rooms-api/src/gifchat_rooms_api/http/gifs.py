@@ -30,7 +30,7 @@ from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 MAX_UPLOADS = 32
 """Concurrent uploads in this process; further ones are refused before their bodies are read.
 
-Each holds up to two copies of the file, 10 MiB each, until the GIF is stored.
+Each upload holds up to two copies of the file, 10 MiB each, and the decoder's output until the GIF is stored.
 """
 
 _UPLOAD_PROBLEMS = (
@@ -123,7 +123,7 @@ def gif_files_router(gifs: OpenGif) -> APIRouter:
         if_range: Annotated[str | None, Header(description="The `ETag` that `Range` refers to.")] = None,
         if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has cached.")] = None,
     ) -> Response:
-        """Get a GIF, or its still first frame. The content behind a name never changes."""
+        """Get a GIF, or its first frame as a still. The content behind a name never changes."""
         named = _FILE_NAME.fullmatch(file)
         if named is None:
             raise Refused(errors.GIF_NOT_FOUND)

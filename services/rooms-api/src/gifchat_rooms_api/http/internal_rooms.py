@@ -28,7 +28,7 @@ def internal_rooms_router(
 
     @router.get("/rooms/{room_id}")
     async def hosting_record(room_id: RoomIdText) -> JSONResponse:
-        """Return the room, its position, and who may be in it."""
+        """Return the room, its position, its access version and its sanctions."""
         room = await rooms.get(RoomId(room_id))
         positions = await history.heads([room.room_id])
         if room.room_id not in positions:

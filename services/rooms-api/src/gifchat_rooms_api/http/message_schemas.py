@@ -1,7 +1,7 @@
 """Schemas of messages at the HTTP edge.
 
-Request models validate input. Responses are built by `domain.message`, as the same payloads that are published on
-channels; their models only describe them in the OpenAPI document.
+Request models validate input. `domain.message` builds the responses, which are the same payloads as on channels.
+Response models only describe them in the OpenAPI document.
 """
 
 from collections.abc import Mapping
@@ -66,14 +66,14 @@ class PostGif(StrictModel):
 
 
 class RelayText(PostText):
-    """A text message from a member that a gateway has admitted."""
+    """A text message from a member whom a gateway has admitted."""
 
     user_id: UserIdText
     color: ColorText
 
 
 class RelayGif(PostGif):
-    """A GIF message from a member that a gateway has admitted."""
+    """A GIF message from a member whom a gateway has admitted."""
 
     user_id: UserIdText
     color: ColorText
@@ -86,7 +86,7 @@ class RoomsQuery(StrictModel):
 
 
 class GifInfo(BaseModel):
-    """What a page needs before it loads the GIF."""
+    """The URLs and the size of a GIF, known before the page loads it."""
 
     url: str = Field(examples=[f"/gif/{_GIF}.gif"])
     still_url: str = Field(examples=[f"/gif/{_GIF}.still.png"])
@@ -174,7 +174,7 @@ def history_page(page: Page) -> Mapping[str, Any]:
 
 
 def log_page(page: Page) -> Mapping[str, Any]:
-    """Return the JSON that gateways repair from: each event with the fields of its frame's header."""
+    """Return the JSON that gateways use for repair: each event with the fields of its frame's header."""
     return {
         "epoch": page.epoch,
         "head": page.head,

@@ -98,7 +98,7 @@ def range_of(before: int | None, after: int | None) -> Range:
     """Return the part of the log that the query asks for.
 
     Raises:
-        Refused: `VALIDATION_FAILED` if both ends are given.
+        Refused: `VALIDATION_FAILED` if both `before` and `after` are given.
     """
     match before, after:
         case _, None:

@@ -1,7 +1,7 @@
 """Schemas of rooms and moderation at the HTTP edge.
 
-Request models validate input. Responses are built by the domain, as the same payloads that are published on channels;
-their models only describe them in the OpenAPI document.
+Request models validate input. The domain builds the responses, mostly as the same payloads as on channels.
+Response models only describe them in the OpenAPI document.
 """
 
 from typing import Annotated, Literal

@@ -31,7 +31,7 @@ _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")
 def rooms_router(
     rooms: ReadRooms, create: CreateRoom, edit: EditRoom, remove: RemoveRoom, issue: IssueTicket, *, guards: Guards
 ) -> APIRouter:
-    """Return the routes under `/rooms` for rooms themselves and their tickets."""
+    """Return the routes under `/rooms` for rooms and their tickets."""
     router = APIRouter(prefix="/rooms", tags=["rooms"])
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
 

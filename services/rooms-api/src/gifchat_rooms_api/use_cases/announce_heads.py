@@ -1,8 +1,8 @@
 """Announce the heads of recently active rooms to the gateways, every second.
 
-A gateway notices a lost event when the next one of the room arrives. No event follows a room's last one, so the
-announced head reveals its loss. Active rooms are found in the log by time. This includes entries of a replica that
-died after its commit and before its publish.
+A gateway notices a lost event when the room's next event arrives. No event follows the last one, so the announced
+head reveals its loss. Active rooms are found in the log by time. This includes entries of a replica that died between
+commit and publish.
 """
 
 import asyncio
@@ -20,18 +20,18 @@ from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS
 
 PERIOD_S = 1.0
 LEASE_S = 2.0
-"""After it, another replica takes over."""
+"""If the leader does not renew its lease in this time, another replica takes over."""
 ACTIVE_FOR = timedelta(seconds=30)
-"""How long a room's head is announced after its last entry. A gateway that is cut off for longer notices by itself."""
+"""How long a room's head is announced after a query last found it. Gateways notice longer outages themselves."""
 OVERLAP = timedelta(seconds=15)
-"""An entry gets its time before a majority has it, from a clock that may differ from ours."""
+"""How far a query reaches back before the previous one: entries are stored late, and clocks differ."""
 
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class AnnounceHeads:
-    """One replica announces at a time, by a lease. Two may overlap for a moment without harm."""
+    """The replica that holds the lease announces. Two replicas may overlap briefly, which does no harm."""
 
     leadership: Leadership
     log: MessageLog

@@ -26,9 +26,9 @@ class CheckAccess:
     signatures: Signatures
 
     async def reader_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
-        """Return the rule under which `user_id` may read the room's log: a member who is not banned.
+        """Return the rule for reading the room's log: the user must be its owner or a member, and not banned.
 
-        The rule judges the room that it is called with, which may be newer than the one read here.
+        The rule checks the room that it is called with, which may be newer than the one read here.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
@@ -52,7 +52,7 @@ class CheckAccess:
         return rule
 
     async def writer_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
-        """Return the rule under which `user_id` may post: as `reader_rule`, and not muted."""
+        """Return the rule for posting: the user must satisfy `reader_rule` and not be muted."""
         may_read = await self.reader_rule(room_id, user_id, membership_token)
 
         def rule(room: Room, now: datetime) -> None:
@@ -63,7 +63,7 @@ class CheckAccess:
 
 
 def seated_rule(user_id: UserId) -> Rule:
-    """Return the rule for a user whose seat a gateway has checked: not banned, not muted."""
+    """Return the rule for a user whose seat a gateway has checked: the user must not be banned or muted."""
 
     def rule(room: Room, now: datetime) -> None:
         refuse_banned(room, user_id, now)

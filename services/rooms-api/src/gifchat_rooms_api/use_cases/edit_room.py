@@ -26,12 +26,12 @@ class EditRoom:
     passwords: Passwords
 
     async def edit(self, room_id: RoomId, caller: Identity, patch: RoomPatch, new_password: str | None) -> RoomPayload:
-        """Apply `patch` and tell the room and the lobby. A new slow mode also becomes a notice in the room's log.
+        """Apply `patch` and announce it in the room and the lobby. A change of slow mode also posts a notice.
 
         If `new_password` is None, the password stays; if it is empty, the room becomes public.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`. The notice may also be refused, after the room was changed.
             PasswordsBusyError, StoreUnavailableError: nothing was changed.
             OutcomeUnknownError: the room may be changed, but nobody was told.
         """

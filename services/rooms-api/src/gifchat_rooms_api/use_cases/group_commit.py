@@ -5,8 +5,8 @@ batch to fill: a single message is a batch of one and is written at once. An idl
 
 Why seqs have no holes, even if several processes write to one room:
 
-- A batch takes the seqs `head + 1, head + 2, …`, where `head` is an entry that a majority has. `MessageLog.append`
-  stores in order and stops at the first conflict, so the stored entries are always a prefix of the batch.
+- A batch takes the seqs `head + 1, head + 2, …`, where `head` is the seq of an entry that a majority has.
+  `MessageLog.append` stores in order and stops at the first conflict, so it always stores a prefix of the batch.
 - The unique key (room, seq) gives each seq to one writer. The other writer reads the head and renumbers the rest.
 - If a draft's (user, key) is already stored, the draft resolves to the stored entry. The next draft gets its seq.
 - The cached head is only a hint. If it is too low, the next append finds its seq taken. It is never too high: it is
@@ -50,13 +50,13 @@ MAX_BACKLOG = 2_048
 """Drafts that may wait per room; further ones are refused."""
 MAX_CACHED_HEADS = 20_000
 MAX_CONFLICTS = 100
-"""Consecutive seqs lost to another writer before a batch gives up. Each loss means that another writer progressed."""
+"""Consecutive seqs that a batch may lose to other writers. With each one, another writer has made progress."""
 
 
 _log = structlog.get_logger(__name__)
 
 Rule = Callable[[Room, datetime], None]
-"""Raises `Refused` if the room does not allow the entry now. It gets the room as read for the batch."""
+"""Raises `Refused` if the room does not allow the entry now. It is called with the room that was read for the batch."""
 
 _OVERRIDDEN_BY_STORED = frozenset(
     {errors.MUTED, errors.SLOW_MODE, errors.BANNED, errors.KICKED, errors.NOT_A_MEMBER, errors.ADMISSION_UNAVAILABLE}
@@ -217,8 +217,8 @@ class GroupCommit:
     async def _too_early(self, room: Room, identities: Collection[_Identity], now: datetime) -> dict[_Identity, float]:
         """Return the drafts that slow mode refuses, with the seconds to wait.
 
-        Slow mode counts messages in the log and earlier in this batch. If two processes get a user's messages at the
-        same moment, one extra message may pass. That is acceptable: slow mode keeps a room readable, no more.
+        Slow mode considers messages in the log and earlier messages in this batch. If two processes receive a user's
+        messages at the same moment, one extra message may pass. That is acceptable: the room stays readable.
         """
         if not room.slow_mode_s:
             return {}
@@ -245,7 +245,7 @@ class GroupCommit:
         """Store `drafts` in order.
 
         Returns:
-            For each draft the stored entry, or the code that says why it is not stored or its outcome is unknown.
+            For each draft, the stored entry or the code of the failure.
         """
         settled: dict[_Identity, LogEntry] = {}
         failed: dict[_Identity, errors.ErrorCode] = {}
@@ -264,7 +264,7 @@ class GroupCommit:
     async def _store(
         self, room_id: RoomId, drafts: Sequence[Draft], now: datetime, settled: dict[_Identity, LogEntry]
     ) -> None:
-        """Number and append until every draft is in `settled`. After an error it holds what was stored."""
+        """Number and append until every draft is in `settled`. After an error, it holds what is known to be stored."""
         head = self._heads.pop(room_id, None)
         if head is None:
             head = await self._log.head(room_id)

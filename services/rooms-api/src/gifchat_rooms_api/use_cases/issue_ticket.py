@@ -1,6 +1,6 @@
-"""Issue a ticket, with which a user may ask a gateway for a seat in a room.
+"""Issue a ticket, which lets a user ask a gateway for a seat in a room.
 
-A gateway decides atomically about the seat. Refusing a full room here only saves the client a round trip.
+The gateway assigns seats atomically. Refusing a full room here only saves the client a round trip.
 """
 
 from collections.abc import Callable
@@ -60,7 +60,7 @@ class IssueTicket:
     clock: Callable[[], datetime]
 
     async def issue(self, room_id: RoomId, user: Identity, address: str, password: str | None) -> IssuedTicket:
-        """Issue a ticket to `user`. Password attempts are counted by user and by `address`.
+        """Issue a ticket to `user`. Password attempts are counted per user and per `address`.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `WRONG_PASSWORD`, `TOO_MANY_ATTEMPTS`,

@@ -1,6 +1,6 @@
-"""The janitor runs periodic jobs: finish removals, sweep GIFs, record occupancy, and remove empty rooms.
+"""Run periodic jobs: finish removals, sweep GIFs, record occupancy, and remove empty rooms.
 
-One replica leads by a lease. Every job is idempotent, so two replicas may overlap for a moment.
+The replica that holds the lease runs them. Every job is idempotent, so two replicas may overlap briefly.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferen
 
 PERIOD_S = 2.0
 LEASE_S = 15.0
-"""Longer than a round normally takes. After it, another replica takes over."""
+"""Longer than a round normally takes. If the leader does not renew it, another replica takes over."""
 ROUNDS_PER_GIF_SWEEP = 15
 
 _log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class Janitor:
         """Run each job once.
 
         Raises:
-            StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some of it was not done.
+            StoreUnavailableError, OutcomeUnknownError, OccupancyUnavailableError: some jobs were not done.
         """
         await self.remove_room.finish_removals()
         if sweep_gifs:

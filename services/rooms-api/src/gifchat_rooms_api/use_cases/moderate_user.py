@@ -34,7 +34,7 @@ _Code = Literal["kicked", "banned", "muted", "unbanned", "unmuted"]
 
 @dataclass(frozen=True, slots=True)
 class ModerateUser:
-    """Applies an owner's actions against users of the owner's rooms."""
+    """Applies an owner's moderation actions."""
 
     store: RoomStore
     publisher: Publisher
@@ -43,7 +43,7 @@ class ModerateUser:
     async def apply(
         self, room_id: RoomId, owner: Identity, user_id: UserId, action: ModerationAction
     ) -> SanctionPayload:
-        """Apply `action`, or lift a sanction; idempotent.
+        """Apply `action`, which may also lift a sanction. Repeating a kick kicks again; the rest is idempotent.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `TOO_MANY_SANCTIONS`. `VALIDATION_FAILED` if the user is the owner.

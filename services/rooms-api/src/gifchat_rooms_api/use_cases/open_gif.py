@@ -1,4 +1,4 @@
-"""Open the file of a GIF, or its still, to serve it."""
+"""Open the file or the still of a GIF, to serve it."""
 
 from dataclasses import dataclass
 

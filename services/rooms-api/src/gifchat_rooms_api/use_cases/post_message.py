@@ -14,7 +14,7 @@ from gifchat_rooms_api.ports import Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
 MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
-"""Protects the service: far above what a person types. Slow mode is what keeps a room readable."""
+"""Protects the service. A person cannot type this fast; slow mode is for keeping a room readable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Post a notice into a room's log: what the owner has changed."""
+"""Post a notice into a room's log about a change by the owner."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 
 @dataclass(frozen=True, slots=True)
 class PostNotice:
-    """Posts notices through the group commit, so that recovery covers them like messages."""
+    """Posts notices through the group commit, so that gateways can recover them like messages."""
 
     commit: GroupCommit
     new_entry_id: Callable[[], str]

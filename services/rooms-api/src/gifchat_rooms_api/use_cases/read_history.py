@@ -46,7 +46,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ReadHistory:
-    """Reads only what a majority has."""
+    """Reads only entries that a majority has."""
 
     log: MessageLog
 
@@ -64,7 +64,7 @@ class ReadHistory:
                 found = await self.log.before(room.room_id, seq, limit + 1)
                 entries = found[-limit:]
         if wanted == NEWEST:
-            # A second query could return a head whose entry is not on this page.
+            # A second query could return a newer head, whose entry is not on this page.
             head = entries[-1].seq if entries else 0
         else:
             head = await self.log.head(room.room_id)

@@ -1,4 +1,4 @@
-"""Read rooms: one, many, or page by page, each with its current number of members."""
+"""Read one room, many rooms, or a page of rooms, with their current numbers of members."""
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -37,7 +37,7 @@ class ReadRooms:
         return await self.store.find(room_ids)
 
     async def payload(self, room: Room) -> RoomPayload:
-        """Return the room as everybody may see it. While Redis is down, the members are the last recorded ones."""
+        """Return the room as everybody may see it. While Redis is down, it has the last recorded number of members."""
         return (await self.payloads([room]))[room.room_id]
 
     async def payloads(self, rooms: Sequence[Room]) -> dict[RoomId, RoomPayload]:

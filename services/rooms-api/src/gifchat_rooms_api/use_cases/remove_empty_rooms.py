@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RemoveEmptyRooms:
-    """Removes a room only if Redis confirms that it is empty at this moment."""
+    """Removes a room only after Redis confirms that it is empty."""
 
     store: RoomStore
     occupancy: Occupancy

@@ -1,8 +1,8 @@
 """Remove a room with its log.
 
-The store removes the room and records that its log is still to be removed, in one transaction. The log is removed at
-once, and again by `finish_removals` when no message to the room can still be in flight. The room's GIFs lose their
-references, so `RemoveUnreferencedGifs` removes them.
+In one transaction, the store removes the room and records that its log must still be removed. The log is removed at
+once. `finish_removals` removes it again when no message to the room can still be in flight. No message then refers to
+the room's GIFs, so `RemoveUnreferencedGifs` removes them.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RemoveRoom:
-    """Removes rooms, tells everybody, and removes their logs."""
+    """Removes rooms and their logs, and announces the removal."""
 
     store: RoomStore
     log: MessageLog
@@ -51,7 +51,7 @@ class RemoveRoom:
     async def remove_if_empty(self, room_id: RoomId, empty_since: datetime) -> bool:
         """Remove the room if it is recorded as empty since `empty_since` or earlier; False if it stays.
 
-        The caller has checked that the room is empty at this moment.
+        The caller has just checked that the room is empty.
 
         Raises:
             StoreUnavailableError: nothing was removed.

@@ -22,7 +22,7 @@ class RemoveUnreferencedGifs:
     ttl_s: float
     """How long an unused GIF stays.
 
-    At least `IN_FLIGHT_MAX`, because a post marks its GIF as used before it stores the message.
+    Shorter times count as `IN_FLIGHT_MAX`, because a post marks its GIF as used before it stores the message.
     """
 
     async def remove(self) -> int:
@@ -48,7 +48,7 @@ class RemoveUnreferencedGifs:
 
     async def _remove(self, record: GifRecord, unused_since: datetime, now: datetime) -> bool:
         pending_id = await self.gifs.mark_pending(record.gif.gif_id, record.blob_ids, now)
-        # A message stored since then has marked the GIF as used first, so this removes nothing.
+        # If a message was posted in the meantime, it first marked the GIF as used, so this removes nothing.
         removed = await self.gifs.remove(record, unused_since)
         if removed:
             for blob_id in record.blob_ids:

@@ -40,7 +40,7 @@ class UploadGif:
                 raise Refused(errors.RATE_LIMITED, wait_s)
 
     async def upload(self, data: bytes) -> StoredGif:
-        """Check and store the uploaded bytes; a GIF that is already stored is only marked as used.
+        """Check and store the uploaded bytes. If the GIF is already stored, keep that copy and mark it as used.
 
         Raises:
             Refused: `GIF_WRONG_TYPE`, `GIF_TOO_MANY_PIXELS`, `GIF_BROKEN`, `UNAVAILABLE`.

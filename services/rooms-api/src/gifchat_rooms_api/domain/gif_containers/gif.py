@@ -13,7 +13,7 @@ _HAS_COLOR_TABLE = 0x80
 def walk(data: bytes) -> Walked:
     """Measure a GIF and drop comments, plain texts, unknown extensions, and any bytes after the trailer.
 
-    The canvas grows to hold every frame, as it does in decoders. A file without a trailer is truncated.
+    The canvas grows to hold every frame, as it does in decoders. A file without a trailer is refused as truncated.
     """
     cursor = Cursor(data)
     clean = bytearray(cursor.take(6))

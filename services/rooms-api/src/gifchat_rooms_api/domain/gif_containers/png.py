@@ -17,7 +17,7 @@ _LOWER_CASE = 0x20
 
 
 def walk(data: bytes) -> Walked:
-    """Measure a PNG and drop texts, EXIF, times, unknown chunks, and any bytes after `IEND`."""
+    """Measure a PNG and drop texts, EXIF, times, unknown ancillary chunks, and any bytes after `IEND`."""
     cursor = Cursor(data, len(SIGNATURE))
     clean = bytearray(SIGNATURE)
     name, header = _chunk(cursor, clean, keep=True)

@@ -71,7 +71,7 @@ class Cursor:
 class PixelBudget:
     """Counts the pixels that a decoder would have to process.
 
-    Every method raises `TooManyPixelsError` if a side, the number of frames or the total of pixels is over its limit.
+    Raises `TooManyPixelsError` as soon as a side, the number of frames or the total of pixels is over its limit.
     """
 
     __slots__ = ("frames", "height", "width")
