@@ -20,7 +20,7 @@ class Tier(Enum):
     ONE_BY_ONE = auto()
     """One `join` or `exit` for each change, sent at once."""
     DIFFERENCE = auto()
-    """The members who came and left, at most once a second."""
+    """The members that joined and left, at most once a second."""
     COUNT = auto()
     """The number of members, at most once a second."""
 
