@@ -151,19 +151,15 @@ def _measure(runner: asyncio.Runner, messages: int, scene: Scene, rate: int) -> 
     for clients in scene.audience:
         clients.listen(messages, timeout_s)
     posts = [_request(scene, next(scene.numbers)) for _ in range(messages)]
-    before = _cpu_s(scene)
+    before = machine.cpu_s_by_name(scene.pids)
     sending = http_load.send(scene.port, posts, connections=CONNECTIONS, per_s=rate, status=scene.status)
     took = sorted(runner.run(sending))
     for clients in scene.audience:
         clients.finish_listening(timeout_s, in_order=False)
-    used = {name: (after - before[name]) * 1e6 / messages for name, after in _cpu_s(scene).items()}
+    used = {name: (after - before[name]) * 1e6 / messages for name, after in machine.cpu_s_by_name(scene.pids).items()}
     answers = {"p50_ms": took[len(took) // 2] * 1e3, "p99_ms": took[int(len(took) * 0.99)] * 1e3}
     return {"all": sum(used.values()), **used, **answers}
 
 
 def _request(scene: Scene, number: int) -> bytes:
     return scene.request(number, stamp(int(time.monotonic() * 1e6), number + 1, number))
-
-
-def _cpu_s(scene: Scene) -> dict[str, float]:
-    return {name: sum(map(machine.cpu_s, pids)) for name, pids in scene.pids.items()}

@@ -159,12 +159,8 @@ async def _answer(port: int, content: bytes) -> http_load.Answer:
 
 
 def _measure(runner: asyncio.Runner, question: Question) -> Mapping[str, float]:
-    before = _cpu_s(question)
+    before = machine.cpu_s_by_name(question.pids)
     runner.run(http_load.send(question.port, question.requests, connections=CONNECTIONS))
     visits = len(question.requests) / question.per
-    used = {name: (after - before[name]) * 1e6 / visits for name, after in _cpu_s(question).items()}
+    used = {name: (after - before[name]) * 1e6 / visits for name, after in machine.cpu_s_by_name(question.pids).items()}
     return {"services": sum(cpu for name, cpu in used.items() if name != "nginx"), **used}
-
-
-def _cpu_s(question: Question) -> dict[str, float]:
-    return {name: sum(map(machine.cpu_s, pids)) for name, pids in question.pids.items()}

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -41,6 +42,11 @@ def pinned(core: int, command: list[str]) -> list[str]:
 def cpu_s(pid: int) -> float:
     """Return a process's CPU time, from its CPU clock, which is finer than the ticks in /proc/<pid>/stat."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def cpu_s_by_name(pids: Mapping[str, Iterable[int]]) -> dict[str, float]:
+    """Return the CPU time of each named group of processes together."""
+    return {name: sum(map(cpu_s, group)) for name, group in pids.items()}
 
 
 def resident_kb(pid: int) -> int:
