@@ -38,8 +38,8 @@ async def test_seats_written_by_a_gateway_are_read(gateway: GatewaySeats, seats:
     for who in (ANNE, BOB, BOB):
         await gateway.admit(ROOM, who, max_members=10, ticket_id=None)
     assert await seats.members([ROOM, EMPTY]) == {ROOM: 2, EMPTY: 0}
-    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(2, seated=True)
-    assert await seats.for_user(EMPTY, ANNE.user_id) == RoomOccupancy(0, seated=False)
+    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(2, seated=True, settled=True)
+    assert await seats.for_user(EMPTY, ANNE.user_id) == RoomOccupancy(0, seated=False, settled=True)
     assert (await seats.snapshot()).members == {ROOM: 2}
     assert not await seats.certainly_empty(ROOM)
     assert await seats.certainly_empty(EMPTY)
@@ -51,7 +51,7 @@ async def test_a_seat_in_its_grace_time_still_counts(gateway: GatewaySeats, seat
     assert (await seats.for_user(ROOM, ANNE.user_id)).seated
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.remove(ROOM, ANNE.user_id)
-    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(0, seated=False)
+    assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(0, seated=False, settled=True)
 
 
 async def test_a_partition_is_settled_only_after_its_recovery_time(redis: Redis, seats: RedisOccupancy) -> None:
@@ -64,6 +64,7 @@ async def test_a_partition_is_settled_only_after_its_recovery_time(redis: Redis,
             await redis.set(keys.generation(partition), marker)
         assert (await seats.snapshot()).settled == everything - {partition}
         assert not await seats.certainly_empty(ROOM)
+        assert not (await seats.for_user(ROOM, ANNE.user_id)).settled
 
 
 async def test_a_query_for_no_rooms_is_empty(seats: RedisOccupancy) -> None:

@@ -45,7 +45,7 @@ class EverybodySeated:
     """`ports.Occupancy` in which every user has a seat."""
 
     async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
-        return RoomOccupancy(members=1, seated=True)
+        return RoomOccupancy(members=1, seated=True, settled=True)
 
 
 @pytest.fixture

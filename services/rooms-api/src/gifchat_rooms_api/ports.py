@@ -131,7 +131,9 @@ class RoomOccupancy:
 
     members: int
     seated: bool
-    """Whether the user has a seat."""
+    """Whether the user has a seat, including one in its grace."""
+    settled: bool
+    """Whether the seats are complete. If not, Redis came back empty, and gateways are registering their seats again."""
 
 
 @dataclass(frozen=True, slots=True)

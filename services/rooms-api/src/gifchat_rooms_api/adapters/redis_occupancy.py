@@ -40,8 +40,11 @@ class RedisOccupancy:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.hlen(keys.members(room_id))
             pipeline.hexists(keys.members(room_id), user_id)
-            members, seated = await pipeline.execute()
-        return RoomOccupancy(int(members), bool(seated))
+            # Read after the seats, so that a partition emptied in between shows as unsettled.
+            pipeline.get(keys.generation(keys.partition_of(room_id)))
+            pipeline.time()
+            members, seated, generation, time = await pipeline.execute()
+        return RoomOccupancy(int(members), seated=bool(seated), settled=_settled(generation, _ms(time)))
 
     async def snapshot(self) -> OccupancySnapshot:
         with _redis_errors():
@@ -68,8 +71,13 @@ class RedisOccupancy:
         return int(members) == 0 and _settled(generation, now_ms)
 
     async def _now_ms(self) -> int:
-        seconds, microseconds = await self._redis.time()
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return _ms(await self._redis.time())
+
+
+def _ms(time: tuple[int, int]) -> int:
+    """Return the milliseconds of a reply to TIME."""
+    seconds, microseconds = time
+    return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def _settled(generation: object, now_ms: int) -> bool:
