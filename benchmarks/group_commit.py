@@ -22,7 +22,7 @@ from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Options, Result, interleaved
 from benchmarks.peers.counter_and_insert import CounterAndInsert
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import RoomId, UserId, new_epoch
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages

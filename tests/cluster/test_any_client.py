@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_cli.ports import free_port
 from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from bson import ObjectId
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_contracts import errors, identity, limits
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.errors import Refused

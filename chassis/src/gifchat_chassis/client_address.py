@@ -1,7 +1,12 @@
 """Find the client's address behind trusted proxies, and the key that rate limits use for it."""
 
+from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+
+_IPV4_MAPPED = IPv6Network("::ffff:0:0/96")
+_SHORTEST_PREFIX = {4: 8, 6: 7}
+"""The largest private networks: 10.0.0.0/8 and fc00::/7."""
 
 
 def trusted_networks(proxies: str) -> list[IPv4Network | IPv6Network]:
@@ -11,6 +16,26 @@ def trusted_networks(proxies: str) -> list[IPv4Network | IPv6Network]:
         ValueError: a part is neither an address nor a network.
     """
     return [ip_network(part.strip(), strict=False) for part in proxies.split(",") if part.strip()]
+
+
+def trusts_too_many(networks: Iterable[IPv4Network | IPv6Network]) -> IPv4Network | IPv6Network | None:
+    """Return a part of the address space that no operator's proxies fill, if these networks cover one together."""
+    v4 = [each for each in networks if isinstance(each, IPv4Network)]
+    v6 = [each for each in networks if isinstance(each, IPv6Network)]
+    # A socket for both families shows an IPv4 client as `::ffff:192.0.2.1`.
+    mapped = [_unmapped(each) for each in v6 if each.subnet_of(_IPV4_MAPPED)]
+    covered: list[IPv4Network | IPv6Network] = [*collapse_addresses(v4 + mapped), *collapse_addresses(v6)]
+    return next((each for each in covered if _is_too_large(each)), None)
+
+
+def _is_too_large(network: IPv4Network | IPv6Network) -> bool:
+    if isinstance(network, IPv6Network) and _IPV4_MAPPED.subnet_of(network):
+        return True
+    return network.prefixlen < _SHORTEST_PREFIX[network.version]
+
+
+def _unmapped(network: IPv6Network) -> IPv4Network:
+    return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - _IPV4_MAPPED.prefixlen))
 
 
 class TrustedProxies:

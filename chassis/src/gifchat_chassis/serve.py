@@ -101,6 +101,8 @@ def run_service(
     # Until the event loop handles signals, SIGTERM exits with 0, because a requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     configure_logs(settings.log_level, settings.log_format, settings.node_name)
+    if weak := list(settings.weak_secrets()):
+        _log.warning("weak_secrets", allowed="only on loopback, outside production", problems=weak)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serving(settings))

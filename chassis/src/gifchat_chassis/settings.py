@@ -1,16 +1,18 @@
 """Settings that all services share, and the message for an invalid environment."""
 
 import sys
-from collections.abc import Callable
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gifchat_chassis.client_address import trusted_networks
+from gifchat_chassis.client_address import trusted_networks, trusts_too_many
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN, SECRET_MIN_CHARS, is_loopback, read_secret, weakness_of
 from gifchat_contracts.identity import DEVELOPMENT_SECRET
 
-DEVELOPMENT_TOKEN = "development-only-internal-token"  # noqa: S105 - refused in production
+_SECRETS = frozenset({"session_secrets", "internal_token"})
 
 CommaList = Annotated[tuple[str, ...], NoDecode]
 Port = Annotated[int, Field(ge=0, le=65_535, description="Port to listen on.")]
@@ -30,11 +32,20 @@ class ServiceSettings(BaseSettings):
         default="json", description="`json` writes one JSON object per line; `console` writes readable text."
     )
     environment: Literal["development", "production"] = Field(
-        default="development", description="In production the service refuses to start with a default secret."
+        default="development",
+        description="In production the service refuses weak secrets even on loopback, and proxies that are a large "
+        "part of the internet.",
     )
     session_secrets: CommaList = Field(
         default=(DEVELOPMENT_SECRET,),
-        description="Comma-separated signing secrets; the last one signs, the earlier ones still verify.",
+        description="Comma-separated signing secrets; the last one signs, the earlier ones still verify. If HOST is "
+        f"not a loopback address, the service refuses the default and secrets of fewer than {SECRET_MIN_CHARS} "
+        "characters, which can be guessed.",
+    )
+    secrets_folder: str = Field(
+        default="",
+        description="Folder with the files `session_secrets` and `internal_token`, for the variables that are unset "
+        "or empty.",
     )
     allowed_origins: CommaList = Field(
         default=("http://localhost:8080", "http://127.0.0.1:8080"),
@@ -42,8 +53,28 @@ class ServiceSettings(BaseSettings):
     )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1",
-        description="Comma-separated proxies whose X-Forwarded-For is trusted: addresses and networks, never `*`.",
+        description="Comma-separated proxies whose X-Forwarded-For is trusted: addresses and networks, never `*`. In "
+        "production also no network larger than a /8 (IPv6: a /7), because its clients could choose their address.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secrets(cls, values: Any) -> Any:
+        folder = values.get("secrets_folder")
+        if not folder:
+            return values
+        found = dict(values)
+        for name in _SECRETS & cls.model_fields.keys():
+            if found.get(name):
+                continue
+            try:
+                secret = read_secret(Path(folder), name)
+            except OSError as error:
+                raise ValueError(f"SECRETS_FOLDER: {name} cannot be read: {error.strerror}.") from error
+            if not secret:
+                raise ValueError(f"SECRETS_FOLDER has no secret in {name}, and {name.upper()} is not set.")
+            found[name] = secret
+        return found
 
     @field_validator("session_secrets", "allowed_origins", mode="before")
     @classmethod
@@ -56,17 +87,28 @@ class ServiceSettings(BaseSettings):
     def _check_safety(self) -> Self:
         if not self.session_secrets:
             raise ValueError("SESSION_SECRETS is empty: give at least one secret.")
-        if self.environment == "production" and DEVELOPMENT_SECRET in self.session_secrets:
-            raise ValueError("SESSION_SECRETS contains the default secret, which production refuses: set your own.")
+        if self.environment == "production" or not is_loopback(self.host):
+            for weakness in self.weak_secrets():
+                where = "production" if self.environment == "production" else f"a listener on HOST={self.host}"
+                raise ValueError(f"{weakness}, which {where} refuses: set your own.")
         if not self.allowed_origins or "*" in self.allowed_origins:
             raise ValueError("ALLOWED_ORIGINS must name the origins of the pages, and cannot be empty or contain `*`.")
         if "*" in self.forwarded_allow_ips:
             raise ValueError("FORWARDED_ALLOW_IPS must name the proxies: with `*`, clients could choose their address.")
         try:
-            trusted_networks(self.forwarded_allow_ips)
+            proxies = trusted_networks(self.forwarded_allow_ips)
         except ValueError as error:
             raise ValueError(f"FORWARDED_ALLOW_IPS takes addresses and networks, not names: {error}.") from error
+        if self.environment == "production" and (network := trusts_too_many(proxies)) is not None:
+            raise ValueError(
+                f"FORWARDED_ALLOW_IPS trusts {network}, which production refuses: clients could choose their address."
+            )
         return self
+
+    def weak_secrets(self) -> Iterator[str]:
+        """Yield what is wrong with the secrets, one sentence without its full stop for each variable."""
+        if (weakness := weakness_of(self.session_secrets)) is not None:
+            yield f"SESSION_SECRETS {weakness}"
 
 
 class InternalSettings(ServiceSettings):
@@ -75,14 +117,14 @@ class InternalSettings(ServiceSettings):
     internal_token: str = Field(
         default=DEVELOPMENT_TOKEN,
         min_length=1,
-        description="Bearer token of the internal endpoints; the same for all services.",
+        description="Bearer token of the internal endpoints; the same for all services. Refused like SESSION_SECRETS.",
     )
 
-    @model_validator(mode="after")
-    def _check_token(self) -> Self:
-        if self.environment == "production" and self.internal_token == DEVELOPMENT_TOKEN:
-            raise ValueError("INTERNAL_TOKEN is the default, which production refuses: set your own.")
-        return self
+    def weak_secrets(self) -> Iterator[str]:
+        """Also check the internal token."""
+        yield from super().weak_secrets()
+        if (weakness := weakness_of([self.internal_token])) is not None:
+            yield f"INTERNAL_TOKEN {weakness}"
 
 
 AnySettings = TypeVar("AnySettings", bound=ServiceSettings)

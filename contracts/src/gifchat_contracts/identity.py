@@ -16,8 +16,8 @@ MEMBERSHIP_SALT = "gifchat.membership"
 MEMBERSHIP_HEADER = "X-Room-Membership"
 SESSION_TTL_S = 30 * 24 * 3_600
 
-DEVELOPMENT_SECRET = "development-only-secret-change-me"  # noqa: S105 - refused in production
-"""The default signing secret. With ENVIRONMENT=production, every service refuses to start with it."""
+DEVELOPMENT_SECRET = "development-only-secret-change-me"  # noqa: S105 - only for loopback
+"""The default signing secret. Every service that listens off loopback, or in production, refuses to start with it."""
 
 _STEPS = (0.35, 0.5, 0.65)
 

@@ -59,6 +59,23 @@ def test_every_service_checks_its_proxies(service: str, proxies: str, sentence: 
 
 
 @pytest.mark.parametrize("service", SERVICES)
+def test_no_service_listens_off_loopback_with_the_default_secret(service: str) -> None:
+    with start(service, HOST="0.0.0.0", ENVIRONMENT="development") as process:
+        _out, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    [line] = err.splitlines()
+    assert line.startswith(f"{service} cannot start: SESSION_SECRETS contains the default secret")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_on_loopback_every_service_warns_once_of_default_secrets(service: str) -> None:
+    with running(service) as (_http, lines):
+        [warning] = [line for line in map(json.loads, lines) if line["event"] == "weak_secrets"]
+    assert warning["level"] == "warning"
+    assert warning["problems"][0] == "SESSION_SECRETS contains the default secret"
+
+
+@pytest.mark.parametrize("service", SERVICES)
 def test_logs_metrics_and_problems_have_one_shape_in_every_service(service: str) -> None:
     with running(service) as (http, lines):
         assert http.get("/health/live").json() == {"status": "ok"}

@@ -19,7 +19,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_contracts import keys, limits
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.socket_events import CHAT_NAMESPACE, LOBBY_NAMESPACE

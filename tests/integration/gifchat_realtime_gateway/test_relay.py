@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_cli.ports import LOOPBACK, free_port
 from gifchat_cli.prerequisites import find_valkey_server
 from gifchat_cli.servers.valkey import Valkey, mark_as_new

@@ -18,7 +18,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.database import Database
 from redis.asyncio import Redis
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_contracts import identity, keys
 from gifchat_contracts.codec import Frame, decode
 from gifchat_contracts.identity import Identity

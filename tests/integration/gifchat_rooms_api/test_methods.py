@@ -8,7 +8,7 @@ import pytest
 from fastapi.routing import iter_route_contexts
 
 from gifchat_chassis.http_methods import METHODS
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_rooms_api.app import create_app
 from gifchat_rooms_api.settings import Settings
 from gifchat_testkit.pictures import picture

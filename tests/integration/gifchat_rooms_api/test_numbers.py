@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
 
-from gifchat_chassis.settings import DEVELOPMENT_TOKEN
+from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_rooms_api.app import create_app
 from gifchat_rooms_api.settings import Settings
 
