@@ -18,10 +18,14 @@ DISCONNECT_TIMEOUT_S = 2.0
 
 
 @asynccontextmanager
-async def visitor(url: str, language: str = "en") -> AsyncIterator[httpx.AsyncClient]:
-    """Create an HTTP client that acts like a browser on `url`, with a session, an `Origin` and a language."""
+async def visitor(url: str, language: str = "en", address: str | None = None) -> AsyncIterator[httpx.AsyncClient]:
+    """Create an HTTP client that acts like a browser on `url`, with a session, an `Origin` and a language.
+
+    `address`: the loopback address that it connects from.
+    """
     headers = {"Origin": url, "Accept-Language": language}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S) as client:
+    transport = httpx.AsyncHTTPTransport(local_address=address, verify=False)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE_S, transport=transport) as client:
         answer = await client.post("/api/v1/session")
         answer.raise_for_status()
         yield client

@@ -19,6 +19,8 @@ class RawChat:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self.handshake: dict[str, Any] = {}
+        """The payload of the Engine.IO OPEN packet."""
         self.opened: dict[str, Any] = {}
         """The payload of the server's CONNECT answer."""
         self.events: list[tuple[str, Any]] = []
@@ -28,13 +30,19 @@ class RawChat:
         self._changed = asyncio.Event()
 
     async def connect(self, auth: dict[str, Any] | None) -> None:
-        """Open the namespace."""
+        """Read the handshake, and open the namespace."""
+        self.handshake = json.loads(str(await self._connection.recv())[1:])
         await self._connection.send(f"40{_NAMESPACE},{'' if auth is None else json.dumps(auth)}")
         while True:
             packet = str(await self._connection.recv())
             if packet.startswith(f"40{_NAMESPACE},"):
                 self.opened = json.loads(packet.partition(",")[2])
                 return
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server has closed the connection, or it was lost."""
+        return self._connection.close_code is not None
 
     async def listen(self) -> None:
         """Read packets until the connection ends."""
@@ -44,6 +52,7 @@ class RawChat:
                 self._changed.set()
                 if message == "2":
                     await self._connection.send("3")
+        self._changed.set()
 
     def _take(self, packet: str) -> None:
         if packet.startswith(f"42{_NAMESPACE},"):
@@ -53,11 +62,15 @@ class RawChat:
             head, _, content = packet.partition(",")[2].partition("[")
             self._acks[int(head)] = json.loads("[" + content)[0]
 
-    async def call(self, event: str, *data: Any) -> Any:
-        """Emit, and return the payload of the ack."""
+    async def call(self, event: str, *data: Any, timeout_s: float = DEADLINE_S) -> Any:
+        """Emit, and return the payload of the ack.
+
+        Raises:
+            AssertionError: no ack arrived within `timeout_s`, or the connection ended first.
+        """
         number, self._next_id = self._next_id, self._next_id + 1
         await self._connection.send(f"42{_NAMESPACE},{number}{json.dumps([event, *data])}")
-        await self._until(lambda: number in self._acks, f"an ack of {event}")
+        await self._until(lambda: number in self._acks, f"ack of {event}", timeout_s)
         return self._acks.pop(number)
 
     async def emit(self, event: str, *data: Any) -> None:
@@ -81,10 +94,11 @@ class RawChat:
         """Send a raw Engine.IO packet."""
         await self._connection.send(packet)
 
-    async def _until(self, condition: Any, what: str) -> None:
+    async def _until(self, condition: Any, what: str, timeout_s: float = DEADLINE_S) -> None:
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(timeout_s):
                 while not condition():
+                    assert not self.closed, f"the connection ended before: {what}"
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -92,14 +106,22 @@ class RawChat:
 
 
 @asynccontextmanager
-async def raw_chat(url: str, cookie: str | None = None, auth: dict[str, Any] | None = None) -> AsyncIterator[RawChat]:
-    """Connect to the gateway or nginx at `url` until the block ends."""
+async def raw_chat(
+    url: str, cookie: str | None = None, auth: dict[str, Any] | None = None, *, address: str | None = None
+) -> AsyncIterator[RawChat]:
+    """Connect to the gateway or nginx at `url` until the block ends.
+
+    `address`: the loopback address that the client connects from.
+    """
     where = f"{url.replace('http', 'ws', 1)}/socket.io/?EIO=4&transport=websocket"
     async with websockets.connect(
-        where, additional_headers={"Cookie": cookie} if cookie else {}, compression=None, open_timeout=DEADLINE_S
+        where,
+        additional_headers={"Cookie": cookie} if cookie else {},
+        compression=None,
+        open_timeout=DEADLINE_S,
+        local_addr=(address, 0) if address else None,
     ) as connection:
         chat = RawChat(connection)
-        await connection.recv()
         await chat.connect(auth)
         listening = asyncio.create_task(chat.listen())
         try:

@@ -124,8 +124,12 @@ async def raw_websocket(
     *,
     method: str = "GET",
     receive_buffer: int | None = None,
+    address: str | None = None,
 ) -> AsyncIterator[RawWebSocket]:
-    """Request a WebSocket. `headers` are added to the defaults; the value None removes one."""
+    """Request a WebSocket. `headers` are added to the defaults; the value None removes one.
+
+    `address`: the loopback address that the client connects from.
+    """
     all_headers: dict[str, str | None] = {
         "Host": f"127.0.0.1:{port}",
         "Upgrade": "websocket",
@@ -136,6 +140,8 @@ async def raw_websocket(
     }
     connected = socket.socket()
     connected.setblocking(False)
+    if address is not None:
+        connected.bind((address, 0))
     if receive_buffer is not None:
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", port))
