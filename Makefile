@@ -19,7 +19,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 OUR_SCRIPTS = $(shell git ls-files '*.js' '*.mjs' '*.d.ts' ':!**/vendor/**')
 OUR_STYLES = $(shell git ls-files '*.css')
 
-.PHONY: help up test coverage faults lint format hooks docs bench screenshots lock system clean
+.PHONY: help up test coverage faults abuse lint format hooks docs bench screenshots lock system clean
 
 help:  ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -42,6 +42,9 @@ coverage: .venv/.dev  ## run unit, port and integration tests with branch covera
 
 faults: .venv/.dev  ## break everything under load, and write docs/faults.md (ARGS="--seeds 20 --jobs 2 --rows gateway")
 	$(BIN)/python -m faults $(ARGS)
+
+abuse: .venv/.dev  ## attack the embedded cluster as one client, and write docs/abuse.md (ARGS="--quick --attack history")
+	$(BIN)/python -m abuse $(ARGS)
 
 lint: .venv/.dev .venv/.node  ## check style, types and layers (CHECKS="ruff mypy" runs only these)
 	@.ci/lint $(CHECKS)

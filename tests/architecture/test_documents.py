@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
     ).stdout.split()
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-OURS = "benchmarks|chassis|cli|contracts|deploy|docs|faults|requirements|services|testkit|tests"
+OURS = "abuse|benchmarks|chassis|cli|contracts|deploy|docs|faults|requirements|services|testkit|tests"
 CITED = re.compile(rf"`((?:{OURS})/[\w./-]*\w)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
