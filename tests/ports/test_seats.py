@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from gifchat_cli.ports import free_port
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError
@@ -300,12 +302,12 @@ async def test_the_seats_of_a_stopped_node_are_held_for_their_grace(world: SeatW
     }
 
 
-async def test_a_grant_counts_for_its_access_version(world: SeatWorld) -> None:
-    node = world.node("n1")
-    assert not await node.has_grant(ROOM, ANNE.user_id, 3)
-    await world.grant(ROOM, ANNE.user_id, 3)
-    assert await node.has_grant(ROOM, ANNE.user_id, 3)
-    assert not await node.has_grant(ROOM, ANNE.user_id, 4)
+async def test_a_users_grant_is_found(world: SeatWorld) -> None:
+    node, grant = world.node("n1"), Grant(3, datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC))
+    assert await node.grant(ROOM, ANNE.user_id) is None
+    await world.grant(ROOM, ANNE.user_id, grant)
+    assert await node.grant(ROOM, ANNE.user_id) == grant
+    assert await node.grant(ROOM, BOB.user_id) is None
 
 
 async def test_a_query_starts_the_recovery_after_a_flush(world: SeatWorld) -> None:

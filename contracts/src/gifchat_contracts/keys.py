@@ -107,7 +107,7 @@ def used_ticket(room_id: RoomId, ticket_id: str) -> str:
 
 
 def grant(room_id: RoomId, user_id: UserId) -> str:
-    """String with an expiry: the access version of the room for which the user gave the password."""
+    """String with an expiry: that the user gave the room's password; see `grants.Grant`."""
     return f"{room_prefix(room_id)}grant:{user_id}"
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from redis.asyncio import Redis
 
 from gifchat_contracts import keys
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.ids import NodeId, RoomId, UserId
 from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.ports import Seats
@@ -52,7 +53,7 @@ class SeatWorld(Protocol):
     async def end_recovery(self) -> None:
         """End the recovery of all partitions."""
 
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+    async def grant(self, room_id: RoomId, user_id: UserId, grant: Grant) -> None:
         """Record that the user gave the room's password."""
 
     async def registered(self, room_id: RoomId) -> Registered:
@@ -100,9 +101,9 @@ class FakeSeatWorld:
         """See `SeatWorld`."""
         self.store.recovered_at_s = dict.fromkeys(range(keys.PARTITIONS), 0.0)
 
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+    async def grant(self, room_id: RoomId, user_id: UserId, grant: Grant) -> None:
         """See `SeatWorld`."""
-        self.store.grants[room_id, user_id] = access_version
+        self.store.grants[room_id, user_id] = grant
 
     async def registered(self, room_id: RoomId) -> Registered:
         """See `SeatWorld`."""
@@ -156,9 +157,9 @@ class RedisSeatWorld:
         """See `SeatWorld`."""
         await self.redis.mset({keys.generation(partition): "0" for partition in range(keys.PARTITIONS)})
 
-    async def grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+    async def grant(self, room_id: RoomId, user_id: UserId, grant: Grant) -> None:
         """See `SeatWorld`."""
-        await self.redis.set(keys.grant(room_id, user_id), access_version)
+        await self.redis.set(keys.grant(room_id, user_id), grant.encode())
 
     async def registered(self, room_id: RoomId) -> Registered:
         """See `SeatWorld`."""

@@ -398,7 +398,7 @@ async def test_while_redis_is_down_joins_fail_and_leaves_are_settled_later(room_
                 node.leave(room_id, leaving.user_id),
                 node.renew(),
                 node.sweep(),
-                node.has_grant(room_id, staying.user_id, 1),
+                node.grant(room_id, staying.user_id),
             ):
                 with pytest.raises(SeatsUnavailableError):
                     await call

@@ -48,7 +48,7 @@ async def added(rooms: MongoRooms, **changes: Any) -> Room:
 
 async def test_a_room_comes_back_unchanged(rooms: MongoRooms) -> None:
     sanctions = {
-        ANNE: Sanction(banned_until=FOREVER, kicked_at=NOW),
+        ANNE: Sanction(banned_until=FOREVER, kicked_at=NOW, kicked_until=NOW + timedelta(minutes=1)),
         BOB: Sanction(muted_until=NOW + timedelta(hours=1)),
     }
     new = await added(rooms, password_hash="$argon2id$x", slow_mode_s=5, sanctions=sanctions)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from gifchat_contracts import errors, identity, limits
 from gifchat_contracts.errors import ErrorCode, Refused
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import Position
@@ -104,6 +105,35 @@ async def test_a_user_can_join_after_their_ban_ended(node: FakeNode, stored: Sto
     await node.enter(BOB, ROOM)
 
 
+async def test_a_kicked_user_can_join_when_the_kick_ends(node: FakeNode, stored: StoredRoom) -> None:
+    stored.kicked_at[BOB.user_id] = now()
+    stored.kicked_until[BOB.user_id] = now() + timedelta(seconds=20)
+    code, _ = await refused(node, BOB)
+    assert code is errors.KICKED
+    await node.enter(CARL, ROOM)
+    await asyncio.sleep(20)
+    await node.enter(BOB, ROOM)
+
+
+async def test_a_kick_ends_the_grant_of_a_private_room(
+    cluster: FakeCluster, node: FakeNode, private: StoredRoom
+) -> None:
+    cluster.seats.grants[ROOM, BOB.user_id] = Grant(1, now())
+    private.kicked_at[BOB.user_id] = now()
+    code, _ = await refused(node, BOB)
+    assert code is errors.PASSWORD_REQUIRED
+    cluster.seats.grants[ROOM, BOB.user_id] = Grant(1, now() + timedelta(milliseconds=1))
+    await node.enter(BOB, ROOM)
+
+
+async def test_a_kick_voids_earlier_tickets(node: FakeNode, private: StoredRoom) -> None:
+    # Tickets are signed with the real time.
+    private.kicked_at[BOB.user_id] = datetime.now(UTC) - timedelta(seconds=20)
+    code, _ = await refused(node, BOB, ticket=tokens.ticket(ROOM, BOB.user_id, age_s=25))
+    assert code is errors.TICKET_INVALID
+    await node.enter(BOB, ROOM, ticket=tokens.ticket(ROOM, BOB.user_id, age_s=15))
+
+
 async def test_a_private_room_needs_a_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
     code, _ = await refused(node, BOB)
     assert code is errors.PASSWORD_REQUIRED
@@ -112,14 +142,14 @@ async def test_a_private_room_needs_a_ticket(cluster: FakeCluster, node: FakeNod
 
 
 async def test_a_user_with_a_grant_needs_no_ticket(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
-    cluster.seats.grants[ROOM, BOB.user_id] = 1
+    cluster.seats.grants[ROOM, BOB.user_id] = Grant(1, now())
     await node.enter(BOB, ROOM)
     code, _ = await refused(node, CARL)
     assert code is errors.PASSWORD_REQUIRED
 
 
 async def test_a_grant_for_an_older_password_is_void(cluster: FakeCluster, node: FakeNode, private: StoredRoom) -> None:
-    cluster.seats.grants[ROOM, BOB.user_id] = 1
+    cluster.seats.grants[ROOM, BOB.user_id] = Grant(1, now())
     private.access_version = 2
     code, _ = await refused(node, BOB)
     assert code is errors.PASSWORD_REQUIRED

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from gifchat_contracts import errors, identity, limits
@@ -27,7 +29,9 @@ def test_a_token_is_invalid_for_another_purpose() -> None:
 
 
 def test_a_ticket_has_the_signed_content() -> None:
-    assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, 7, "t1")) == Ticket(ROOM, ANNE, 7, "t1")
+    ticket = SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, 7, "t1", age_s=20))
+    assert ticket == Ticket(ROOM, ANNE, 7, "t1", ticket.issued_at)
+    assert timedelta(seconds=19) < datetime.now(UTC) - ticket.issued_at < timedelta(seconds=30)
     assert SIGNED.ticket_of(tokens.ticket(ROOM, ANNE, age_s=limits.TICKET_TTL_S - 2)).room_id == ROOM
 
 

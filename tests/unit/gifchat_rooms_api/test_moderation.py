@@ -1,21 +1,19 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gifchat_contracts import limits
 from gifchat_contracts.ids import UserId
+from gifchat_rooms_api.domain import moderation
 from gifchat_rooms_api.domain.moderation import (
     FOREVER,
-    MAX_SANCTIONED_USERS,
     Ban,
     Kick,
     ModerationAction,
     Mute,
     Sanction,
-    TooManySanctionsError,
-    apply_action,
     sanction_end,
 )
 
@@ -23,6 +21,13 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=60)
 ANNE, BOB = UserId("a" * 24), UserId("b" * 24)
 MEMBERSHIP_TTL = timedelta(seconds=limits.MEMBERSHIP_TTL_S)
+MAX_USERS = 5
+
+
+def apply_action(
+    sanctions: Mapping[UserId, Sanction], user_id: UserId, action: ModerationAction, now: datetime
+) -> dict[UserId, Sanction]:
+    return moderation.apply_action(sanctions, user_id, action, now, max_users=MAX_USERS)
 
 
 def test_a_ban_ends_exactly_at_its_end() -> None:
@@ -46,8 +51,11 @@ def test_a_duration_counts_from_now() -> None:
 def test_sanctions_of_different_kinds_add_up() -> None:
     sanctions = apply_action({}, ANNE, Mute(FOREVER), NOW)
     sanctions = apply_action(sanctions, ANNE, Ban(LATER), NOW)
-    sanctions = apply_action(sanctions, BOB, Kick(), NOW)
-    assert sanctions == {ANNE: Sanction(banned_until=LATER, muted_until=FOREVER), BOB: Sanction(kicked_at=NOW)}
+    sanctions = apply_action(sanctions, BOB, Kick(LATER), NOW)
+    assert sanctions == {
+        ANNE: Sanction(banned_until=LATER, muted_until=FOREVER),
+        BOB: Sanction(kicked_at=NOW, kicked_until=LATER),
+    }
 
 
 def test_lifting_one_sanction_keeps_the_other() -> None:
@@ -62,7 +70,7 @@ def test_lifting_a_missing_sanction_is_a_no_op() -> None:
 
 def test_expired_sanctions_are_dropped_with_the_next_action() -> None:
     sanctions = {ANNE: Sanction(banned_until=LATER)}
-    assert apply_action(sanctions, BOB, Kick(), LATER) == {BOB: Sanction(kicked_at=LATER)}
+    assert apply_action(sanctions, BOB, Kick(LATER), LATER) == {BOB: Sanction(kicked_at=LATER)}
 
 
 def test_a_kick_lasts_as_long_as_the_memberships_that_it_voids() -> None:
@@ -71,25 +79,54 @@ def test_a_kick_lasts_as_long_as_the_memberships_that_it_voids() -> None:
     assert kicked.pruned(NOW + MEMBERSHIP_TTL) == Sanction()
 
 
-def full() -> dict[UserId, Sanction]:
-    return {UserId(f"{number:024x}"): Sanction(muted_until=FOREVER) for number in range(MAX_SANCTIONED_USERS)}
+def test_a_kick_keeps_a_user_out_until_its_end() -> None:
+    kicked = apply_action({}, ANNE, Kick(LATER), NOW)[ANNE]
+    assert kicked.kicked(LATER - timedelta(milliseconds=1))
+    assert not kicked.kicked(LATER)
+    assert kicked.pruned(LATER) == Sanction(kicked_at=NOW), "memberships from before the kick stay void"
 
 
-def test_the_number_of_sanctioned_users_is_bounded() -> None:
-    with pytest.raises(TooManySanctionsError):
-        apply_action(full(), ANNE, Kick(), NOW)
+def user(number: int) -> UserId:
+    return UserId(f"{number:024x}")
 
 
-def test_existing_sanctions_can_change_although_the_list_is_full() -> None:
-    sanctions = full()
-    known = UserId(f"{7:024x}")
-    assert apply_action(sanctions, known, Ban(FOREVER), NOW)[known].banned(NOW)
-    assert len(apply_action(sanctions, known, Mute(None), NOW)) == MAX_SANCTIONED_USERS - 1
-    assert apply_action(sanctions, ANNE, Ban(None), NOW) == sanctions
+def full(*actions: ModerationAction) -> dict[UserId, Sanction]:
+    """Return sanctions of `MAX_USERS` users, oldest first; `actions` come first, and the rest are mutes."""
+    sanctions: dict[UserId, Sanction] = {}
+    rest = [Mute(FOREVER)] * (MAX_USERS - len(actions))
+    for number, action in enumerate([*actions, *rest]):
+        sanctions = apply_action(sanctions, user(number), action, NOW)
+    return sanctions
+
+
+def test_a_new_sanction_ends_the_oldest_kick() -> None:
+    sanctions = apply_action(full(Ban(FOREVER), Kick(LATER), Kick(LATER)), ANNE, Kick(LATER), NOW)
+    assert list(sanctions) == [user(0), user(2), user(3), user(4), ANNE]
+
+
+def test_without_a_kick_a_new_sanction_ends_the_oldest_ban_or_mute() -> None:
+    sanctions = apply_action(full(Ban(FOREVER)), ANNE, Kick(LATER), NOW)
+    assert list(sanctions) == [user(1), user(2), user(3), user(4), ANNE]
+    assert sanctions[ANNE].kicked(NOW)
+
+
+def test_a_renewed_sanction_is_the_newest() -> None:
+    sanctions = apply_action(full(), user(0), Ban(LATER), NOW)
+    assert list(sanctions) == [user(1), user(2), user(3), user(4), user(0)]
+    assert next(iter(apply_action(sanctions, ANNE, Mute(LATER), NOW))) == user(2)
+
+
+def test_lifting_a_sanction_in_a_full_list_ends_no_other() -> None:
+    assert apply_action(full(), ANNE, Ban(None), NOW) == full()
+    assert list(apply_action(full(), user(3), Mute(None), NOW)) == [user(0), user(1), user(2), user(4)]
+
+
+def test_a_smaller_bound_applies_with_the_next_action() -> None:
+    assert list(moderation.apply_action(full(), ANNE, Kick(LATER), NOW, max_users=2)) == [user(4), ANNE]
 
 
 untils = st.one_of(st.none(), st.just(FOREVER), st.integers(-100, 100).map(lambda s: NOW + timedelta(seconds=s)))
-measures = st.one_of(st.builds(Kick), st.builds(Ban, untils), st.builds(Mute, untils))
+measures = st.one_of(st.just(Kick(LATER)), st.builds(Ban, untils), st.builds(Mute, untils))
 
 
 @given(st.lists(st.tuples(st.sampled_from([ANNE, BOB]), measures), max_size=12))

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.events import ChatPayload
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Pid, RoomId, UserId
 from gifchat_contracts.position import Position
@@ -93,8 +95,8 @@ class Seats(Protocol):
         Each departure is returned to exactly one caller in the cluster.
         """
 
-    async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """Whether the user has entered the room's password that belongs to this `access_version`."""
+    async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
+        """Return the user's newest grant for the room, or None."""
 
     async def recovering_for_s(self) -> float:
         """Return the seconds until all partitions have recovered; 0 if they have. May start a partition's recovery."""
@@ -234,6 +236,8 @@ class Ticket:
     user_id: UserId
     access_version: int
     ticket_id: str
+    issued_at: datetime
+    """Whole seconds, rounded down."""
 
 
 class Signatures(Protocol):

@@ -145,7 +145,7 @@ class _Service:
         issue_ticket = IssueTicket(
             self.room_store, self.occupancy, grants, rate_limits, self.passwords, signatures, _now
         )
-        moderate_user = ModerateUser(self.room_store, self.publisher, _now)
+        moderate_user = ModerateUser(self.room_store, self.publisher, _now, self.settings.sanctions_per_room)
         history = ReadHistory(self.log)
         post_message = PostMessage(self.commit, self.gifs, LocalRateLimits(), _now, _new_object_id)
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
@@ -158,7 +158,9 @@ class _Service:
         public.include_router(
             rooms_router(rooms, create_room, edit_room, self.remove_room, issue_ticket, guards=guards)
         )
-        public.include_router(moderation_router(moderate_user, guards=guards, clock=_now))
+        public.include_router(
+            moderation_router(moderate_user, guards=guards, clock=_now, kick_hold_s=self.settings.kick_hold)
+        )
         public.include_router(
             messages_router(post_message, delete_message, history, self.room_store, guards=guards, clock=_now)
         )

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal, NewType, Protocol
 
 from gifchat_contracts.codec import Frame
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.gif import Picture, StoredGif
@@ -172,11 +173,11 @@ class Grants(Protocol):
     Grants are a convenience and may be lost. Every method raises `AdmissionUnavailableError`.
     """
 
-    async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
-        """Remember for `limits.GRANT_TTL_S` that the user gave the password of this access version."""
+    async def remember(self, room_id: RoomId, user_id: UserId, grant: Grant) -> None:
+        """Remember the grant for `limits.GRANT_TTL_S`."""
 
-    async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
-        """Return whether the user gave the password of this access version."""
+    async def get(self, room_id: RoomId, user_id: UserId) -> Grant | None:
+        """Return the user's newest grant for the room, or None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from gifchat_chassis.settings import InternalSettings, NodeName, Port
+from gifchat_contracts import limits
 
 
 class Settings(InternalSettings):
@@ -18,6 +19,19 @@ class Settings(InternalSettings):
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="URL of Redis 7, Valkey 8, or later.")
     empty_room_ttl: float = Field(
         default=300.0, ge=0, description="Seconds that a room may stay empty before it is removed; 0 keeps it forever."
+    )
+    kick_hold: float = Field(
+        default=60.0,
+        ge=0,
+        le=limits.MEMBERSHIP_TTL_S,
+        description="Seconds that a kicked user must stay out. Long enough that the room calms down, and short enough "
+        "that an owner kicks without regret. A ban lasts until its end.",
+    )
+    sanctions_per_room: int = Field(
+        default=1_000,
+        ge=1,
+        description="Maximum number of sanctioned users in a room. Then the oldest sanctions end, kicks first. "
+        "They are read with the room, so a longer list would slow the room down.",
     )
     unreferenced_gif_ttl: float = Field(
         default=3_600.0, ge=0, description="Seconds after which an uploaded GIF is removed if no message shows it."

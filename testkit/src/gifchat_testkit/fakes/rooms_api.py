@@ -31,6 +31,7 @@ class StoredRoom:
     access_version: int = 1
     banned_until: dict[UserId, datetime | Forever] = field(default_factory=dict)
     kicked_at: dict[UserId, datetime] = field(default_factory=dict)
+    kicked_until: dict[UserId, datetime] = field(default_factory=dict)
     log: list[Frame] = field(default_factory=list)
     messages: dict[tuple[UserId, str], ChatPayload] = field(default_factory=dict)
 
@@ -73,7 +74,14 @@ class StoredRoom:
 
     def record(self) -> RoomRecord:
         """Return the record that a gateway would get now."""
-        return RoomRecord({**self.payload}, self.epoch, self.access_version, {**self.banned_until}, {**self.kicked_at})
+        return RoomRecord(
+            {**self.payload},
+            self.epoch,
+            self.access_version,
+            {**self.banned_until},
+            {**self.kicked_at},
+            {**self.kicked_until},
+        )
 
     def restart(self, epoch: Epoch) -> None:
         """Start a new epoch with an empty history."""

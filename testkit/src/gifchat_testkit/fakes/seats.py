@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from gifchat_contracts import keys
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
 from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeats, Readmission
@@ -32,8 +33,7 @@ class SeatStore:
         self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
         self.recovered_at_s: dict[int, float] = dict.fromkeys(range(keys.PARTITIONS), 0.0)
         self.used_tickets: set[tuple[RoomId, str]] = set()
-        self.grants: dict[tuple[RoomId, UserId], int] = {}
-        """Access version by room and user."""
+        self.grants: dict[tuple[RoomId, UserId], Grant] = {}
 
     def flush(self) -> None:
         """Restart Redis empty."""
@@ -218,10 +218,10 @@ class FakeSeats:
         reaped, self._reaped_before = self._reaped_before + self._store.reap(), []
         return [replace(gone, occupancy=len(self._store.members[gone.room_id])) for gone in reaped]
 
-    async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+    async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         """See the port."""
         self._raise_if_down()
-        return self._store.grants.get((room_id, user_id)) == access_version
+        return self._store.grants.get((room_id, user_id))
 
     async def recovering_for_s(self) -> float:
         """See the port."""

@@ -21,6 +21,7 @@ from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError
 
 from gifchat_contracts import keys, limits
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
 from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
@@ -243,11 +244,11 @@ class RedisSeats:
             for departure, members in zip(reaped, replies[keys.PARTITIONS :], strict=True)
         ]
 
-    async def has_grant(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+    async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         async with self._calls:
             with _unavailable():
                 granted = await self._redis.get(keys.grant(room_id, user_id))
-        return granted is not None and granted == str(access_version).encode()
+        return None if granted is None else Grant.decode(granted)
 
     async def recovering_for_s(self) -> float:
         pipeline = self._redis.pipeline(transaction=False)

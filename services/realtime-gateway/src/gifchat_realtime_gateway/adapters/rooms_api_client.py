@@ -153,6 +153,11 @@ def _record(answer: Mapping[str, Any]) -> RoomRecord:
             for user_id, sanction in answer["sanctions"].items()
             if "kicked_at" in sanction
         },
+        kicked_until={
+            UserId(user_id): datetime.fromisoformat(sanction["kicked_until"])
+            for user_id, sanction in answer["sanctions"].items()
+            if "kicked_until" in sanction
+        },
     )
 
 

@@ -22,7 +22,7 @@ class SignedTokens(SessionReader):
 
     def ticket_of(self, token: str) -> Ticket:
         try:
-            content = self._tickets.read(token, limits.TICKET_TTL_S)
+            content, issued_at = self._tickets.read_with_time(token, limits.TICKET_TTL_S)
         except SignatureExpired as error:
             raise Refused(errors.TICKET_EXPIRED) from error
         except BadData as error:
@@ -31,7 +31,7 @@ class SignedTokens(SessionReader):
             case {"r": room_id, "u": user_id, "j": str(ticket_id), "v": int(version)} if is_room_id(
                 room_id
             ) and is_user_id(user_id):
-                return Ticket(room_id, user_id, version, ticket_id)
+                return Ticket(room_id, user_id, version, ticket_id, issued_at)
             case _:
                 raise Refused(errors.TICKET_INVALID)
 

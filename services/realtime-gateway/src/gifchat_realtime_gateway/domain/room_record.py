@@ -32,6 +32,8 @@ class RoomRecord:
     banned_until: Mapping[UserId, datetime | Forever]
     kicked_at: Mapping[UserId, datetime] = field(default_factory=dict)
     """Sessions admitted before this time must end."""
+    kicked_until: Mapping[UserId, datetime] = field(default_factory=dict)
+    """Kicked users may not enter before this time."""
 
     @property
     def max_members(self) -> int:

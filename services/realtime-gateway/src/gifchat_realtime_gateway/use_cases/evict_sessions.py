@@ -10,12 +10,12 @@ import structlog
 
 from gifchat_contracts import errors, socket_events
 from gifchat_contracts.errors import ErrorCode
-from gifchat_contracts.events import body
+from gifchat_contracts.events import body, timestamp
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
-from gifchat_realtime_gateway.domain.room_record import RoomRecord
+from gifchat_realtime_gateway.domain.room_record import Forever, RoomRecord
 from gifchat_realtime_gateway.ports import Seats, SeatsUnavailableError, Sockets
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 
@@ -73,7 +73,8 @@ class EvictSessions:
             elif record.kicked(session, room.room_id):
                 gone[session.who.user_id] = "kicked"
         for user_id, code in gone.items():
-            payload = {"room": room.room_id, "code": code, "until": None}
+            until = record.kicked_until.get(user_id) if code == "kicked" else record.banned_until[user_id]
+            payload = {"room": room.room_id, "code": code, "until": _timestamp(until)}
             self.sockets.deliver(room.audience.sids_of(user_id), body(socket_events.SANCTION, payload))
             await self.unseat(room, user_id)
 
@@ -104,3 +105,7 @@ class EvictSessions:
             room.audience.discard(session)
             session.leave(room.room_id)
             metrics.EVICTIONS.inc()
+
+
+def _timestamp(until: datetime | Forever | None) -> str | None:
+    return timestamp(until) if isinstance(until, datetime) else None

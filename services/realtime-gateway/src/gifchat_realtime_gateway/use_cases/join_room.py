@@ -11,7 +11,7 @@ from datetime import datetime
 from gifchat_contracts import errors, limits
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.events import RoomPayload
+from gifchat_contracts.events import RoomPayload, timestamp
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
@@ -68,8 +68,9 @@ class JoinRoom:
         """Admit the session. A session that is already in the room keeps its seat and gets what it missed.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`, `TICKET_USED`,
-                `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`, `NOT_A_MEMBER`.
+            Refused: `ROOM_NOT_FOUND`, `BANNED`, `KICKED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`,
+                `TICKET_USED`, `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`,
+                `NOT_A_MEMBER`.
         """
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
@@ -77,7 +78,7 @@ class JoinRoom:
         """Admit a session whose client was admitted `before`. Access is checked again if the password has changed.
 
         Raises:
-            Refused: like `join`, and `KICKED`.
+            Refused: like `join`. `KICKED` also if the user was kicked after `before`.
         """
         return await self._enter(session, room_id, seen, None, before)
 
@@ -102,6 +103,9 @@ class JoinRoom:
             raise Refused(errors.RATE_LIMITED, detail=f"a session is in at most {limits.ROOMS_OF_A_SESSION} rooms")
         if record.banned(session.who.user_id, self.clock()):
             raise Refused(errors.BANNED)
+        kicked_until = record.kicked_until.get(session.who.user_id)
+        if kicked_until is not None and kicked_until > self.clock():
+            raise Refused(errors.KICKED, detail=f"The kick ends at {timestamp(kicked_until)}.")
         if before is not None and record.kicked_since(session.who.user_id, before.at):
             raise Refused(errors.KICKED)
         if before is not None and before.access_version == record.access_version:
@@ -136,13 +140,15 @@ class JoinRoom:
         if token is not None:
             ticket = self.signatures.ticket_of(token)
             wanted = (room.room_id, session.who.user_id, record.access_version)
-            if (ticket.room_id, ticket.user_id, ticket.access_version) != wanted:
+            kicked = record.kicked_since(session.who.user_id, ticket.issued_at)
+            if kicked or (ticket.room_id, ticket.user_id, ticket.access_version) != wanted:
                 raise Refused(errors.TICKET_INVALID)
             return ticket.ticket_id
         user_id = session.who.user_id
         if not record.room["private"] or user_id == record.room["owner_id"]:
             return None
-        if not await self.seats.has_grant(room.room_id, user_id, record.access_version):
+        grant = await self.seats.grant(room.room_id, user_id)
+        if grant is None or not grant.valid(record.access_version, record.kicked_at.get(user_id)):
             raise Refused(errors.PASSWORD_REQUIRED)
         return None
 

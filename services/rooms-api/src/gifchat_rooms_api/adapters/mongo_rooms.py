@@ -3,7 +3,8 @@
 Collection `rooms`, one document per room:
 {_id, epoch, owner_id, owner_color, title, title_folded, max, created_at, access_version, slow_mode_s,
  password_hash | none, members, empty_since | none, sanctions_version,
- sanctions: {<user id>: {banned_until?: date | "forever", muted_until?: date | "forever", kicked_at?: date}}}
+ sanctions: {<user id>: {banned_until?: date | "forever", muted_until?: date | "forever", kicked_at?: date,
+                             kicked_until?: date}, … oldest first}}
 
 Collection `removed_rooms`, one document per removed room whose log may still exist: {_id, removed_at}.
 """
@@ -201,17 +202,19 @@ def _sanctions_document(sanctions: Mapping[UserId, Sanction]) -> Document:
             "banned_until": _until_document(sanction.banned_until),
             "muted_until": _until_document(sanction.muted_until),
             "kicked_at": sanction.kicked_at,
+            "kicked_until": sanction.kicked_until,
         }
         documents[user_id] = {name: value for name, value in fields.items() if value is not None}
     return documents
 
 
 def _sanction(document: Document) -> Sanction:
-    kicked_at = document.get("kicked_at")
+    kicked_at, kicked_until = document.get("kicked_at"), document.get("kicked_until")
     return Sanction(
         banned_until=_until(document.get("banned_until")),
         muted_until=_until(document.get("muted_until")),
         kicked_at=None if kicked_at is None else utc(kicked_at),
+        kicked_until=None if kicked_until is None else utc(kicked_until),
     )
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gifchat_contracts import keys, limits
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.token_bucket import TokenBucket
 from gifchat_rooms_api.ports import AdmissionUnavailableError, Rate
@@ -25,18 +26,18 @@ class RedisGrants:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def remember(self, room_id: RoomId, user_id: UserId, access_version: int) -> None:
+    async def remember(self, room_id: RoomId, user_id: UserId, grant: Grant) -> None:
         try:
-            await self._redis.set(keys.grant(room_id, user_id), access_version, ex=limits.GRANT_TTL_S)
+            await self._redis.set(keys.grant(room_id, user_id), grant.encode(), ex=limits.GRANT_TTL_S)
         except (RedisError, OSError) as error:
             raise AdmissionUnavailableError(str(error)) from error
 
-    async def has(self, room_id: RoomId, user_id: UserId, access_version: int) -> bool:
+    async def get(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         try:
             granted = await self._redis.get(keys.grant(room_id, user_id))
         except (RedisError, OSError) as error:
             raise AdmissionUnavailableError(str(error)) from error
-        return granted is not None and int(granted) == access_version
+        return None if granted is None else Grant.decode(granted)
 
 
 class LocalRateLimits:

@@ -70,6 +70,7 @@ def _sanction(sanction: Sanction) -> dict[str, str]:
         "banned_until": sanction.banned_until,
         "muted_until": sanction.muted_until,
         "kicked_at": sanction.kicked_at,
+        "kicked_until": sanction.kicked_until,
     }
     return {name: _until(value) for name, value in ends.items() if value is not None}
 

@@ -1,13 +1,12 @@
 """Kicks, bans and mutes by a room's owner."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends
 from fastapi.responses import JSONResponse, Response
 
-from gifchat_contracts import errors
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import Ban, Kick, ModerationAction, Mute, Until, sanction_end
@@ -17,11 +16,13 @@ from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, probl
 from gifchat_rooms_api.http.room_schemas import KickRequest, Sanction, SanctionRequest
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 
-_SANCTION_PROBLEMS = (*OWNER_PROBLEMS, *BODY_PROBLEMS, errors.TOO_MANY_SANCTIONS)
+_SANCTION_PROBLEMS = (*OWNER_PROBLEMS, *BODY_PROBLEMS)
 
 
-def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Callable[[], datetime]) -> APIRouter:
-    """Return the moderation routes under `/rooms/{room_id}`."""
+def moderation_router(
+    moderate_user: ModerateUser, *, guards: Guards, clock: Callable[[], datetime], kick_hold_s: float
+) -> APIRouter:
+    """Return the moderation routes under `/rooms/{room_id}`. A kicked user is kept out for `kick_hold_s`."""
     router = APIRouter(prefix="/rooms/{room_id}", tags=["moderation"])
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
     Duration = Annotated[SanctionRequest | None, Body()]  # noqa: N806 - a type
@@ -35,8 +36,12 @@ def moderation_router(moderate_user: ModerateUser, *, guards: Guards, clock: Cal
 
     @router.post("/kicks", status_code=204, response_class=Response, responses=problems(*_SANCTION_PROBLEMS))
     async def kick(room_id: RoomIdText, request: KickRequest, owner: Caller) -> None:
-        """Remove a user from the room now. The user may come back."""
-        await moderate_user.apply(RoomId(room_id), owner, UserId(request.user_id), Kick())
+        """Remove a user from the room now. The user may come back after a while: a minute by default.
+
+        A private room then asks for its password again. A ban keeps the user out until it ends or is lifted.
+        """
+        kick = Kick(clock() + timedelta(seconds=kick_hold_s))
+        await moderate_user.apply(RoomId(room_id), owner, UserId(request.user_id), kick)
 
     @router.put("/bans/{user_id}", response_model=Sanction, responses=problems(*_SANCTION_PROBLEMS))
     async def ban(room_id: RoomIdText, user_id: UserIdText, owner: Caller, request: Duration = None) -> JSONResponse:

@@ -89,6 +89,7 @@ def rooms_router(
             errors.SESSION_REQUIRED,
             errors.ROOM_NOT_FOUND,
             errors.BANNED,
+            errors.KICKED,
             errors.PASSWORD_REQUIRED,
             errors.WRONG_PASSWORD,
             errors.TOO_MANY_ATTEMPTS,

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from gifchat_contracts import errors, limits
+from gifchat_contracts import errors, events, limits
 from gifchat_contracts.errors import Refused
+from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.domain.moderation import NO_SANCTION
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import (
     AdmissionUnavailableError,
@@ -63,13 +65,14 @@ class IssueTicket:
         """Issue a ticket to `user`. Password attempts are counted per user and per `address`.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `BANNED`, `PASSWORD_REQUIRED`, `WRONG_PASSWORD`, `TOO_MANY_ATTEMPTS`,
+            Refused: `ROOM_NOT_FOUND`, `BANNED`, `KICKED`, `PASSWORD_REQUIRED`, `WRONG_PASSWORD`, `TOO_MANY_ATTEMPTS`,
                 `ROOM_FULL`.
             PasswordsBusyError, StoreUnavailableError: no ticket was issued.
         """
         room = await existing_room(self.rooms, room_id)
         now = self.clock()
         refuse_banned(room, user.user_id, now)
+        _refuse_kicked(room, user.user_id, now)
         if room.password_hash is not None and user.user_id != room.owner_id:
             await self._check_password(room, room.password_hash, user, address, password)
         members = await self._refuse_full(room, user.user_id)
@@ -88,17 +91,19 @@ class IssueTicket:
         if not await self.passwords.matches(password, password_hash):
             raise Refused(errors.WRONG_PASSWORD)
         try:
-            await self.grants.remember(room.room_id, user.user_id, room.access_version)
+            await self.grants.remember(room.room_id, user.user_id, Grant(room.access_version, self.clock()))
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_remembered", room=room.room_id, error=str(error))
 
     async def _has_grant(self, room: Room, user_id: UserId) -> bool:
         """Return whether the user has a grant; False if grants cannot be read, so that the user is asked again."""
         try:
-            return await self.grants.has(room.room_id, user_id, room.access_version)
+            grant = await self.grants.get(room.room_id, user_id)
         except AdmissionUnavailableError as error:
             _log.warning("grant_not_read", room=room.room_id, error=str(error))
             return False
+        kicked_at = room.sanctions.get(user_id, NO_SANCTION).kicked_at
+        return grant is not None and grant.valid(room.access_version, kicked_at)
 
     async def _count_attempt(self, rate: Rate, subject: str) -> None:
         wait_s = await self.rate_limits.take(rate, subject)
@@ -113,3 +118,9 @@ class IssueTicket:
         if occupancy.members >= room.max_members and not occupancy.seated:
             raise Refused(errors.ROOM_FULL)
         return occupancy.members
+
+
+def _refuse_kicked(room: Room, user_id: UserId, now: datetime) -> None:
+    until = room.sanctions.get(user_id, NO_SANCTION).kicked_until
+    if until is not None and until > now:
+        raise Refused(errors.KICKED, detail=f"The kick ends at {events.timestamp(until)}.")

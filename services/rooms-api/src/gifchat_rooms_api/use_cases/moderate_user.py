@@ -19,7 +19,6 @@ from gifchat_rooms_api.domain.moderation import (
     Kick,
     ModerationAction,
     Mute,
-    TooManySanctionsError,
     Until,
     apply_action,
 )
@@ -39,6 +38,8 @@ class ModerateUser:
     store: RoomStore
     publisher: Publisher
     clock: Callable[[], datetime]
+    max_sanctioned_users: int
+    """See `apply_action`. Sanctions are part of the room and are read with it, so their number needs a bound."""
 
     async def apply(
         self, room_id: RoomId, owner: Identity, user_id: UserId, action: ModerationAction
@@ -46,8 +47,8 @@ class ModerateUser:
         """Apply `action`, which may also lift a sanction. Repeating a kick kicks again; the rest is idempotent.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `TOO_MANY_SANCTIONS`. `VALIDATION_FAILED` if the user is the owner.
-                `UNAVAILABLE` if too many actions in this room collide.
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`. `VALIDATION_FAILED` if the user is the owner. `UNAVAILABLE` if too
+                many actions in this room collide.
             StoreUnavailableError: nothing happened.
             OutcomeUnknownError: the sanction may be stored, but nobody was told.
         """
@@ -56,10 +57,7 @@ class ModerateUser:
             room = await owned_room(self.store, room_id, owner.user_id)
             if user_id == owner.user_id:
                 raise Refused(errors.VALIDATION_FAILED, detail="Owners cannot moderate themselves.")
-            try:
-                sanctions = apply_action(room.sanctions, user_id, action, now)
-            except TooManySanctionsError as error:
-                raise Refused(errors.TOO_MANY_SANCTIONS) from error
+            sanctions = apply_action(room.sanctions, user_id, action, now, max_users=self.max_sanctioned_users)
             if await self.store.replace_sanctions(room, sanctions):
                 return self._publish(room_id, user_id, action, now)
         raise Refused(errors.UNAVAILABLE)
@@ -74,8 +72,8 @@ class ModerateUser:
 
 def _described(action: ModerationAction, now: datetime) -> tuple[_Code, str | None]:
     match action:
-        case Kick():
-            return "kicked", events.timestamp(now)
+        case Kick(until):
+            return "kicked", _timestamp(until)
         case Ban(None):
             return "unbanned", events.timestamp(now)
         case Mute(None):

@@ -46,7 +46,6 @@ export const ERROR_ACTIONS = Object.freeze({
   slow_mode: Action.RETRY,
   not_a_member: Action.STOP,
   not_owner: Action.STOP,
-  too_many_sanctions: Action.STOP,
   ticket_invalid: Action.STOP,
   ticket_expired: Action.STOP,
   ticket_used: Action.STOP,
