@@ -7,7 +7,7 @@ from starlette.requests import Request
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def origin_allowed(origins: Sequence[str], allowed: Collection[str]) -> bool:
@@ -23,7 +23,7 @@ def same_origin(allowed: Collection[str]) -> Callable[[Request], Awaitable[None]
     """Return a route dependency that refuses state-changing requests from other sites' pages (`ORIGIN_REFUSED`)."""
 
     async def check(request: Request) -> None:
-        if request.method not in _SAFE_METHODS and not origin_allowed(request.headers.getlist("origin"), allowed):
+        if request.method not in SAFE_METHODS and not origin_allowed(request.headers.getlist("origin"), allowed):
             raise Refused(errors.ORIGIN_REFUSED)
 
     return check

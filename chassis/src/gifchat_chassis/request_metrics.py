@@ -49,5 +49,8 @@ def _pattern(scope: Scope) -> str:
     pattern: str | None = getattr(scope.get("route"), "path", None)
     if pattern is None:
         return "unmatched"
+    if pattern.endswith(":path}"):
+        # It matches any number of segments. FastAPI's routers have no such pattern below a prefix.
+        return pattern
     segments = scope["path"].split("/")
     return "/".join(segments[: len(segments) - pattern.count("/")]) + pattern

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import re
 from pathlib import Path
@@ -20,6 +21,32 @@ async def test_files_under_their_hash_are_cached_for_a_year(alice: httpx.AsyncCl
     assert again.status_code == 304
     other = await alice.get(re.sub(r"/static/\w+/", "/static/another/", url))
     assert other.headers["cache-control"] == "no-cache"
+
+
+async def test_files_are_compressed_for_clients_that_can_read_it(alice: httpx.AsyncClient) -> None:
+    for path, media_type in {
+        "js/main.js": "text/javascript; charset=utf-8",
+        "css/app.css": "text/css; charset=utf-8",
+        "icon.svg": "image/svg+xml",
+        "texts/ko.json": "application/json",
+    }.items():
+        plain = await alice.get(f"/static/x/{path}", headers={"accept-encoding": "identity"})
+        packed = await alice.get(f"/static/x/{path}", headers={"accept-encoding": "gzip, br"})
+        assert packed.content == plain.content
+        assert "content-encoding" not in plain.headers
+        for answer in (plain, packed):
+            assert answer.headers["content-type"] == media_type
+            assert answer.headers["vary"] == "Accept-Encoding"
+        if packed.headers.get("content-encoding") == "gzip":
+            assert int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+        else:
+            assert len(gzip.compress(plain.content)) >= len(plain.content) or len(plain.content) < 256
+
+
+async def test_every_start_and_process_serves_the_same_bytes() -> None:
+    one, other = HashedFiles(made={"a.json": b"{}"}), HashedFiles(made={"a.json": b"{}"})
+    assert one._files == other._files
+    assert one.version == other.version
 
 
 async def test_nothing_else_is_served(alice: httpx.AsyncClient) -> None:

@@ -20,9 +20,9 @@ class Caller:
     language: Language
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RoomsPage:
-    """One page of the list of rooms."""
+    """One page of the list of rooms. Two pages are equal only if they are the same read."""
 
     items: list[RoomPayload]
     next_cursor: str | None

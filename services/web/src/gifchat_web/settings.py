@@ -14,3 +14,21 @@ class Settings(ServiceSettings):
     secure_cookies: bool = Field(
         default=False, description="Send cookies over TLS only; set it if users connect with https."
     )
+    list_keep_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Seconds for which a page of the list of rooms is kept and shown to everybody; 0 keeps none. "
+        "The page's script reads the list again, so an old page is soon corrected.",
+    )
+    list_pages_kept: int = Field(
+        default=200,
+        ge=1,
+        description="Pages of the list of rooms that are kept, one for each search; a page takes some 20 KB.",
+    )
+    rendered_pages_kept: int = Field(
+        default=200,
+        ge=1,
+        description="Rendered pages that are kept, one for each language and for each state of a room or of the list; "
+        "a page takes some 20 KB.",
+    )

@@ -15,12 +15,13 @@ def caller_of(request: Request) -> Caller:
     return Caller(request.state.session.cookie, address, language_for(request))
 
 
-def room_id_of(value: str) -> RoomId:
-    """Return the room id in a path.
+def room_id_of(request: Request) -> RoomId:
+    """Return the room id in the path.
 
     Raises:
         Refused: `ROOM_NOT_FOUND` if it is not a room id.
     """
+    value: str = request.path_params["room_id"]
     if not is_room_id(value):
         raise Refused(errors.ROOM_NOT_FOUND)
     return value

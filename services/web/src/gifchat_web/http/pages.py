@@ -1,48 +1,52 @@
 """The original's pages and forms, with its URLs, fields, order of checks and redirects."""
 
-from typing import Annotated, Any
+from typing import Any, get_args
 from urllib.parse import quote
 
-from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
 from gifchat_chassis.problems import retry_after
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode, Refused
-from gifchat_contracts.ids import RoomId
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import read_form
 from gifchat_web.http.language import language_for
 from gifchat_web.http.rendering import Pages, wants_json
 from gifchat_web.ports import RoomsApi, Sort
+from gifchat_web.use_cases.list_rooms import ListRooms
 
 _ERROR_MAX_CHARS = 200
+_CURSOR_MAX_CHARS = 512
+_SORTS: dict[str, Sort] = {sort: sort for sort in get_args(Sort)}
 
 
-def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
-    """Build the routes of the pages and of their forms."""
-    router = APIRouter(include_in_schema=False)
+def list_route(lists: ListRooms, pages: Pages) -> Route:
+    """Return the route of the list of rooms."""
 
-    @router.get("/")
-    async def list_rooms(
-        request: Request,
-        error: str = "",
-        q: Annotated[str, Query(max_length=limits.TITLE_MAX_CHARS)] = "",
-        sort: Sort = "newest",
-        cursor: Annotated[str | None, Query(max_length=512)] = None,
-    ) -> Response:
-        """Show the table of rooms, with `error` above it."""
-        page = await rooms_api.list_rooms(caller_of(request), query=q, sort=sort, cursor=cursor)
-        shown: dict[str, Any] = {"rooms": page.items, "next_cursor": page.next_cursor, "q": q, "sort": sort}
+    async def list_rooms(request: Request) -> Response:
+        """Show the table of rooms, with the parameter `error` above it."""
+        asked = request.query_params
+        query, cursor, sort = asked.get("q", ""), asked.get("cursor"), _SORTS.get(asked.get("sort", "newest"))
+        if sort is None or len(query) > limits.TITLE_MAX_CHARS or len(cursor or "") > _CURSOR_MAX_CHARS:
+            raise Refused(errors.VALIDATION_FAILED)
+        page = await lists.page(caller_of(request), query=query, sort=sort, cursor=cursor)
+        error = asked.get("error", "")[:_ERROR_MAX_CHARS]
+        shown: dict[str, Any] = {"rooms": page.items, "next_cursor": page.next_cursor, "q": query, "sort": sort}
         data = {"page": "rooms", **shown}
-        return pages.page(request, "rooms.html", error=error[:_ERROR_MAX_CHARS], data=data, **shown)
+        # A page of the list was read for one query, sort and cursor, so it stands for them.
+        return pages.page(request, "rooms.html", same=(page, error), error=error, data=data, **shown)
 
-    @router.get("/room")
+    return Route("/", list_rooms)
+
+
+def room_routes(rooms_api: RoomsApi, lists: ListRooms, pages: Pages) -> list[Route]:
+    """Return the routes of a room's page and of the forms."""
+
     async def new_room_form(request: Request) -> Response:
         return _form(request)
 
-    @router.post("/room")
     async def create_room(request: Request) -> Response:
         """Create a room and go there. Its owner needs no password."""
         form = await read_form(request)
@@ -54,41 +58,40 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             if refused.code != errors.VALIDATION_FAILED or wants_json(request):
                 raise
             return _form(request, refused.code, title, max_text)
+        lists.drop()
         return RedirectResponse(f"/room/{room['_id']}", 302)
 
-    @router.get("/room/{room_id}")
-    async def enter_room(request: Request, room_id: str) -> Response:
+    async def enter_room(request: Request) -> Response:
         """Show the chat page, ask for the password, or go back to the list with the reason for the refusal.
 
         rooms-api checks a password in the URL at once. If it is right, the browser is redirected to the URL without it.
         """
         password = request.query_params.get("password")
         try:
-            room = await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
+            room = await rooms_api.admit(caller_of(request), room_id_of(request), password)
         except Refused as refused:
             if refused.code == errors.PASSWORD_REQUIRED:
-                return await _ask_password(request, RoomId(room_id))
+                return await _ask_password(request)
             return _refuse_entry(request, refused)
         if password is not None:
             return RedirectResponse(f"/room/{room['_id']}", 303)
-        return pages.page(request, "room.html", room=room, data={"page": "room", "room": room})
+        same = tuple(room.items())
+        return pages.page(request, "room.html", same=same, room=room, data={"page": "room", "room": room})
 
-    @router.get("/room/{room_id}/password")
-    async def password_form(room_id: str) -> Response:
+    async def password_form(request: Request) -> Response:
         """Go to the room, which asks for the password. After a wrong password, the address bar shows this URL."""
-        return RedirectResponse(f"/room/{room_id_of(room_id)}", 303)
+        return RedirectResponse(f"/room/{room_id_of(request)}", 303)
 
-    @router.post("/room/{room_id}/password")
-    async def give_password(request: Request, room_id: str) -> Response:
+    async def give_password(request: Request) -> Response:
         """Let rooms-api check a password; go to the room if it is right, else ask again."""
         password = (await read_form(request)).get("password", "")
         try:
-            await rooms_api.admit(caller_of(request), room_id_of(room_id), password)
+            room = await rooms_api.admit(caller_of(request), room_id_of(request), password)
         except Refused as refused:
             if refused.code in (errors.WRONG_PASSWORD, errors.PASSWORD_REQUIRED, errors.TOO_MANY_ATTEMPTS):
-                return await _ask_password(request, RoomId(room_id), refused)
+                return await _ask_password(request, refused)
             return _refuse_entry(request, refused)
-        return RedirectResponse(f"/room/{room_id}", 303)
+        return RedirectResponse(f"/room/{room['_id']}", 303)
 
     def _form(request: Request, code: ErrorCode | None = None, title: str = "", max_text: str = "") -> Response:
         error = code.text(language_for(request)) if code else ""
@@ -102,9 +105,9 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             data={"page": "new_room"},
         )
 
-    async def _ask_password(request: Request, room_id: RoomId, refused: Refused | None = None) -> Response:
+    async def _ask_password(request: Request, refused: Refused | None = None) -> Response:
         try:
-            room = await rooms_api.get_room(caller_of(request), room_id)
+            room = await rooms_api.get_room(caller_of(request), room_id_of(request))
         except Refused as gone:
             return _refuse_entry(request, gone)
         error = refused.code.text(language_for(request)) if refused else ""
@@ -114,7 +117,13 @@ def pages_router(rooms_api: RoomsApi, pages: Pages) -> APIRouter:
             response.headers["Retry-After"] = retry_after(refused.retry_after_s)
         return response
 
-    return router
+    return [
+        Route("/room/{room_id}", enter_room),
+        Route("/room", new_room_form),
+        Route("/room", create_room, methods=["POST"]),
+        Route("/room/{room_id}/password", password_form),
+        Route("/room/{room_id}/password", give_password, methods=["POST"]),
+    ]
 
 
 def _refuse_entry(request: Request, refused: Refused) -> Response:

@@ -2,21 +2,19 @@
 
 from dataclasses import asdict
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from gifchat_web.http.session_cookies import Session
 
 
-def session_router() -> APIRouter:
-    """Build the route that tells API clients who they are."""
-    router = APIRouter(include_in_schema=False)
+def session_routes() -> list[Route]:
+    """Return the route that tells API clients who they are."""
 
-    @router.api_route("/api/v1/session", methods=["GET", "POST"])
     async def session(request: Request) -> Response:
         """Answer with the caller's id and colour. A new caller gets a session cookie from the middleware."""
         current: Session = request.state.session
         return JSONResponse(asdict(current.identity), headers={"Cache-Control": "no-store"})
 
-    return router
+    return [Route("/api/v1/session", session, methods=["GET", "POST"])]

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -45,12 +45,12 @@ class SessionCookies:
         """Return the session of a cookie, or None if it is missing, forged, expired or signed by an unknown secret."""
         if not cookie:
             return None
+        # Most cookies are young, and verifying one twice costs as much as the rest of this method.
+        session_id = self._young.session_of(cookie)
+        if session_id is not None:
+            return Session(Identity.of_session(session_id), cookie, fresh=False)
         session_id = self._valid.session_of(cookie)
-        if session_id is None:
-            return None
-        if self._young.session_of(cookie) is None:
-            return self._signed(session_id)
-        return Session(Identity.of_session(session_id), cookie, fresh=False)
+        return None if session_id is None else self._signed(session_id)
 
     def set_cookie_header(self, session: Session) -> str:
         """Return the `Set-Cookie` value that gives a browser its session."""
@@ -82,7 +82,8 @@ class Sessions:
 
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start" and session.fresh:
-                MutableHeaders(scope=message).append("set-cookie", self._cookies.set_cookie_header(session))
+                cookie = self._cookies.set_cookie_header(session)
+                message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
