@@ -14,6 +14,15 @@ template=${NGINX_TEMPLATE:-/opt/gifchat/nginx.conf.template}
 : "${TEMP_DIR:=/tmp/nginx}"
 : "${CACHE_DIR:=/var/cache/gifchat/gifs}"
 : "${ACCESS_LOG:=/dev/stdout}"
+# shellcheck disable=SC2016 # These are variables of nginx.
+case ${LOG_ADDRESSES:=full} in
+  full) LOGGED_ADDRESS='$remote_addr' ;;
+  network) LOGGED_ADDRESS='$remote_network' ;;
+  *)
+    echo "LOG_ADDRESSES is $LOG_ADDRESSES, but must be full or network." >&2
+    exit 2
+    ;;
+esac
 # Docker's own name server. nginx notices new and removed replicas within two seconds.
 : "${RESOLVER=resolver 127.0.0.11 valid=2s ipv6=off;}"
 : "${REAL_IP=}"

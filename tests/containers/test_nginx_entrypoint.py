@@ -50,3 +50,21 @@ def test_a_missing_value_is_named(tmp_path: Path) -> None:
     done = start(tmp_path, "${SOMETHING_NEW}\n")
     assert done.returncode == 2
     assert done.stderr == "nginx.conf.template asks for SOMETHING_NEW, which is not set.\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable"),
+    [
+        ({}, "$remote_addr"),
+        ({"LOG_ADDRESSES": "full"}, "$remote_addr"),
+        ({"LOG_ADDRESSES": "network"}, "$remote_network"),
+    ],
+)
+def test_a_setting_shortens_the_logged_addresses(tmp_path: Path, setting: dict[str, str], variable: str) -> None:
+    assert start(tmp_path, "${LOGGED_ADDRESS}\n", **setting).returncode == 0
+    assert (tmp_path / "nginx.conf").read_text() == f"{variable}\n"
+
+
+def test_an_unknown_value_of_the_setting_is_refused(tmp_path: Path) -> None:
+    done = start(tmp_path, "${LOGGED_ADDRESS}\n", LOG_ADDRESSES="some")
+    assert (done.returncode, done.stderr) == (2, "LOG_ADDRESSES is some, but must be full or network.\n")

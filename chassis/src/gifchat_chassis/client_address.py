@@ -75,3 +75,16 @@ def rate_limit_key(host: str) -> str:
             return str(address.ipv4_mapped)
         return str(ip_network((address, 64), strict=False).network_address)
     return str(address)
+
+
+def network_of(host: str) -> str:
+    """Return the address of the client's network, for logs: the /24 of IPv4, the /48 of IPv6. `-` if it is neither."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "-"
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return network_of(str(address.ipv4_mapped))
+        return str(ip_network((address, 48), strict=False).network_address)
+    return str(ip_network((address, 24), strict=False).network_address)

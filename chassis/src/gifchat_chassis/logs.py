@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 
 import structlog
 
+from gifchat_chassis.client_address import network_of
+
 
 class _BestEffortStream:
     """A stream for log lines. Drops a line that it cannot write (a full disk, a closed pipe), as `logging` does."""
@@ -36,9 +38,17 @@ def _encode(_logger: object, _method: str, line: Any) -> bytes:
     return str(line).encode(errors="backslashreplace")
 
 
-def configure_logs(level: str, log_format: str, node_name: str) -> None:
-    """Send all logs to stdout, as JSON or as readable text. Callers must not log a URL with its query."""
+def _shorten_address(_logger: object, _method: str, event: Any) -> Any:
+    return {**event, "address": network_of(str(event["address"]))} if "address" in event else event
+
+
+def configure_logs(level: str, log_format: str, node_name: str, addresses: str = "full") -> None:
+    """Send all logs to stdout, as JSON or as readable text. Callers must not log a URL with its query.
+
+    Callers log a client's address as `address`, and nowhere else: with `addresses="network"`, only that is shortened.
+    """
     shared: list[Any] = [
+        *([_shorten_address] if addresses == "network" else []),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -100,7 +100,7 @@ def run_service(
     settings = load_settings(name, read_settings)
     # Until the event loop handles signals, SIGTERM exits with 0, because a requested stop is not a failure.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
-    configure_logs(settings.log_level, settings.log_format, settings.node_name)
+    configure_logs(settings.log_level, settings.log_format, settings.node_name, settings.log_addresses)
     if weak := list(settings.weak_secrets()):
         _log.warning("weak_secrets", allowed="only on loopback, outside production", problems=weak)
     try:

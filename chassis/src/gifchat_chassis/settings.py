@@ -31,6 +31,10 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["console", "json"] = Field(
         default="json", description="`json` writes one JSON object per line; `console` writes readable text."
     )
+    log_addresses: Literal["full", "network"] = Field(
+        default="full",
+        description="`network` shortens clients' addresses in logs, nginx's access log too, to their /24 (IPv6: /48).",
+    )
     environment: Literal["development", "production"] = Field(
         default="development",
         description="In production the service refuses weak secrets even on loopback, and proxies that are a large "

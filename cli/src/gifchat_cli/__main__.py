@@ -18,7 +18,7 @@ from gifchat_cli.blueprint import Blueprint, Size
 from gifchat_cli.control import NotRunningError, RefusedError, Request, call
 from gifchat_cli.data_folder import DataFolder
 from gifchat_cli.kinds import SCALABLE, Kind
-from gifchat_cli.logs import Prefixes, for_terminal, tail
+from gifchat_cli.logs import MAX_DAYS, Prefixes, for_terminal, tail
 from gifchat_cli.prerequisites import PrerequisiteError
 from gifchat_cli.supervisor import MAX_REPLICAS, START_TIMEOUT_S, STOP_TIMEOUT_S, ClusterError, Supervisor
 from gifchat_cli.table import render_table
@@ -71,6 +71,13 @@ def _parser() -> argparse.ArgumentParser:
         "--rooms-api", type=_replicas, default=_DEFAULT.rooms_api, metavar="N", help="number of rooms-api (default: 2)"
     )
     up.add_argument("--port", type=_port, default=_DEFAULT.port, metavar="P", help="public port (default: 8080)")
+    up.add_argument(
+        "--log-days",
+        type=_days,
+        default=MAX_DAYS,
+        metavar="N",
+        help=f"rotate logs after N days, and delete them after N more (default: {MAX_DAYS})",
+    )
     up.add_argument("--detach", action="store_true", help="return when everything is ready; `gifchat down` stops it")
     up.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
     up.set_defaults(run=_up)
@@ -137,6 +144,12 @@ def _lines(text: str) -> int:
     return int(text)
 
 
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 3_650:
+        raise argparse.ArgumentTypeError("must be a number of days from 1 to 3650")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError("must be a port from 1 to 65535")
@@ -198,7 +211,8 @@ async def _run_cluster(options: argparse.Namespace, folder: DataFolder) -> int:
         put(f"\n{render_table(processes, _UP_COLUMNS)}\n")
         say(f"Ready: {blueprint.url}" + ("" if options.in_background else " (Ctrl-C stops everything)"))
 
-    supervisor = Supervisor(blueprint, folder, state, ignore if options.in_background else show, say)
+    on_line = ignore if options.in_background else show
+    supervisor = Supervisor(blueprint, folder, state, on_line, say, log_days=options.log_days)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, supervisor.request_stop)
@@ -217,6 +231,7 @@ def _up_detached(options: argparse.Namespace, folder: DataFolder) -> int:
                 *(sys.executable, "-m", "gifchat_cli", "up", "--in-background"),
                 *("--data", str(folder.path), "--port", str(options.port)),
                 *("--gateways", str(options.gateways), "--rooms-api", str(options.rooms_api)),
+                *("--log-days", str(options.log_days)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=output,

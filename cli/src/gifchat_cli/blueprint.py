@@ -37,7 +37,8 @@ class Blueprint:
         """Find the servers and choose ports, if possible those of the last run.
 
         Raises:
-            PrerequisiteError: a server or nginx's template is missing, or the public port cannot be used.
+            PrerequisiteError: a server or nginx's template is missing, the public port cannot be used, or LOG_ADDRESSES
+                has an unknown value.
         """
         mongod, valkey_server, nginx = find_mongod(), find_valkey_server(), find_nginx()
         if not NGINX_TEMPLATE.is_file():
@@ -58,6 +59,7 @@ class Blueprint:
             access_log=folder.log("nginx-access"),
             max_files=raise_file_limit(),
             ipv6=self._ipv6,
+            log_networks=_logs_networks(environment),
         )
 
     @property
@@ -157,6 +159,13 @@ class Blueprint:
         others = [port for other, port in ports.items() if other != name]
         ports[name] = choose_port(ports.get(name), [*others, self.size.port])
         return ports[name]
+
+
+def _logs_networks(environment: Mapping[str, str]) -> bool:
+    addresses = environment.get("LOG_ADDRESSES", "full")
+    if addresses not in ("full", "network"):
+        raise PrerequisiteError(f"LOG_ADDRESSES is {addresses}: set it to `full` or `network`.")
+    return addresses == "network"
 
 
 def _check_public_port(port: int, ipv6: bool) -> None:

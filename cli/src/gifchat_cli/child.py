@@ -85,6 +85,10 @@ class Child:
         """The log file."""
         return self._log.path
 
+    def rotate_log_if_outdated(self, max_age_s: float, now_s: float) -> None:
+        """See `BoundedLog`."""
+        self._log.rotate_if_outdated(max_age_s, now_s)
+
     def start(self) -> None:
         """Start the process and keep it running until `stop`."""
         self.state = ChildState.STARTING

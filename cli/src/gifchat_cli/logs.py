@@ -1,13 +1,17 @@
 """Process logs: bounded files, and the lines worth showing in the terminal."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gifchat_cli.kinds import Kind
 
 MAX_BYTES = 8 * 1024 * 1024
 """A larger log file is moved to `NAME.log.1`, where it replaces the previous one."""
+
+MAX_DAYS = 7
+"""Default for `gifchat up --log-days`. No line is kept longer than twice this."""
+DAY_S = 24 * 3_600
 
 _MAX_LINE_BYTES = 16 * 1024
 _HARMLESS_IN_VALKEY = ("Memory overcommit must be enabled", "ready to exit, bye bye", "User requested shutdown")
@@ -50,12 +54,20 @@ class BoundedLog:
     def write(self, line: bytes) -> None:
         """Append one line."""
         if self._size > self._max_bytes:
-            self._file.close()
-            rotate(self.path)
-            self._file = self.path.open("ab", buffering=0)
-            self._size = 0
+            self._rotate()
         self._file.write(line + b"\n")
         self._size += len(line) + 1
+
+    def rotate_if_outdated(self, max_age_s: float, now_s: float) -> None:
+        """Begin a new file if `is_outdated`."""
+        if is_outdated(self.path, max_age_s, now_s):
+            self._rotate()
+
+    def _rotate(self) -> None:
+        self._file.close()
+        rotate(self.path)
+        self._file = self.path.open("ab", buffering=0)
+        self._size = 0
 
     def close(self) -> None:
         """Close the file. Do not write afterwards."""
@@ -65,6 +77,23 @@ class BoundedLog:
 def rotate(path: Path) -> None:
     """Move a log file to `NAME.log.1`."""
     path.replace(path.with_name(path.name + ".1"))
+
+
+def is_outdated(path: Path, max_age_s: float, now_s: float) -> bool:
+    """Return whether the last line of a log was written in an earlier period of `max_age_s`.
+
+    Times are Unix times. Periods are the same for all logs, so the age of the first line need not be known.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    return path.stat().st_mtime // max_age_s < now_s // max_age_s
+
+
+def delete_outdated(folder: Path, max_age_s: float, now_s: float, in_use: Collection[Path]) -> None:
+    """Delete the logs in which nothing was written for `max_age_s`: rotated ones, and those of removed processes."""
+    for path in folder.glob("*.log*"):
+        if path not in in_use and now_s - path.stat().st_mtime > max_age_s:
+            path.unlink()
 
 
 def tail(path: Path, lines: int) -> list[str]:

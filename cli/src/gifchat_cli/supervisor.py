@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from gifchat_cli.blueprint import Blueprint
@@ -13,7 +14,7 @@ from gifchat_cli.control import Answer, RefusedError, Request, serve
 from gifchat_cli.crash_loops import CrashLoops, with_last_lines
 from gifchat_cli.data_folder import DataFolder, State
 from gifchat_cli.kinds import SCALABLE, STOP_ORDER, Kind
-from gifchat_cli.logs import MAX_BYTES, rotate
+from gifchat_cli.logs import DAY_S, MAX_BYTES, MAX_DAYS, delete_outdated, is_outdated, rotate
 from gifchat_cli.roster import Roster, number_of
 from gifchat_cli.servers.gateway import GatewayRefusedError, ask_gateway
 from gifchat_cli.servers.nginx import Upstreams
@@ -23,7 +24,7 @@ START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 180.0
 """Longer than all stop timeouts together; a process that exceeds its own stop timeout is killed."""
 MAX_REPLICAS = 32
-_LOG_SIZE_CHECK_INTERVAL_S = 30.0
+_LOG_CHECK_INTERVAL_S = 30.0
 
 
 class ClusterError(Exception):
@@ -40,8 +41,11 @@ class Supervisor:
         state: State,
         on_line: Callable[[str, Kind, str], None],
         say: Callable[[str], None],
+        *,
+        log_days: float = MAX_DAYS,
     ) -> None:
         self._blueprint = blueprint
+        self._log_age_s = log_days * DAY_S
         self._folder = folder
         self._state = state
         self._on_line = on_line
@@ -69,7 +73,7 @@ class Supervisor:
         control_path = self._folder.socket_path()
         control_path.unlink(missing_ok=True)  # A killed supervisor leaves its socket behind.
         control = await serve(control_path, self._handle)
-        watching_log = asyncio.create_task(self._bound_access_log())
+        watching_log = asyncio.create_task(self._bound_logs())
         try:
             if await self._unless_stopped(self._start_all()):
                 self._ready = True
@@ -292,10 +296,24 @@ class Supervisor:
         if check.returncode != 0:
             raise ClusterError(f"nginx refuses its configuration: {check.stderr.strip()}")
 
-    async def _bound_access_log(self) -> None:
-        path = self._folder.log("nginx-access")
+    async def _bound_logs(self) -> None:
         while True:
-            await asyncio.sleep(_LOG_SIZE_CHECK_INTERVAL_S)
-            if path.exists() and path.stat().st_size > MAX_BYTES and "nginx" in self._roster.children:
-                rotate(path)
-                self._roster.children["nginx"].send(signal.SIGUSR1)
+            rotate_logs(self._folder, self._roster.children, self._log_age_s, time.time())
+            await asyncio.sleep(_LOG_CHECK_INTERVAL_S)
+
+
+def rotate_logs(folder: DataFolder, children: Mapping[str, Child], max_age_s: float, now_s: float) -> None:
+    """Rotate logs that are too old, and nginx's access log if it is too large; delete the oldest.
+
+    `now_s` is Unix time.
+    """
+    for child in children.values():
+        child.rotate_log_if_outdated(max_age_s, now_s)
+    path = folder.log("nginx-access")
+    is_large = path.exists() and path.stat().st_size > MAX_BYTES
+    if "nginx" in children and (is_large or is_outdated(path, max_age_s, now_s)):
+        rotate(path)
+        children["nginx"].send(signal.SIGUSR1)
+    # With --detach, the supervisor's own output goes to a log that only its next start truncates.
+    in_use = [child.log_path for child in children.values()] + [path, folder.log("supervisor")]
+    delete_outdated(folder.logs, max_age_s, now_s, in_use)

@@ -1,6 +1,7 @@
 """Supervision of one process, with real processes."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -8,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gifchat_cli.child import Child, ChildState, ProcessSpec
+from gifchat_cli.data_folder import DataFolder
 from gifchat_cli.kinds import Kind
+from gifchat_cli.logs import tail
 from gifchat_cli.restart_policy import STEADY_S
 from gifchat_cli.servers.readiness import NotReadyError
+from gifchat_cli.supervisor import rotate_logs
 
 DEADLINE_S = 20.0
 SLEEPER = "import signal, time; print('up', flush=True); time.sleep(600)"
@@ -76,6 +80,29 @@ async def child_of(
         yield child, watcher
     finally:
         await child.stop()
+
+
+async def test_old_logs_of_running_processes_are_rotated_and_nginx_reopens_its_own(tmp_path: Path) -> None:
+    reopens = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_: print('reopened', flush=True));"
+    data = DataFolder(tmp_path)
+    data.create()
+    async with child_of(reopens + "print('up', flush=True); time.sleep(600)", data.logs) as (nginx, watcher):
+        await watcher.until(lambda: watcher.lines == ["up"])
+        access = data.log("nginx-access")
+        access.write_text("a request\n")
+        day_s = 24 * 3_600.0
+        midnight_s = 20_000 * day_s
+        for path in (access, nginx.log_path):
+            os.utime(path, (midnight_s - 10, midnight_s - 10))
+        rotate_logs(data, {"nginx": nginx}, day_s, midnight_s - 1)
+        assert access.exists()
+        rotate_logs(data, {"nginx": nginx}, day_s, midnight_s + 1)
+        await watcher.until(lambda: watcher.lines == ["up", "reopened"])
+        assert not access.exists()
+        assert tail(access.with_name("nginx-access.log.1"), 9) == ["a request"]
+        assert tail(nginx.log_path.with_name("thing-1.log.1"), 9) == ["up"]
+        rotate_logs(data, {"nginx": nginx}, day_s, midnight_s + day_s)
+        assert [path.name for path in data.logs.iterdir()] == ["thing-1.log"]
 
 
 async def test_output_is_logged_and_a_stop_is_not_a_crash(tmp_path: Path) -> None:

@@ -8,16 +8,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gifchat_chassis.client_address import network_of
 from gifchat_cli.blueprint import NGINX_TEMPLATE
 from gifchat_cli.ports import free_port
 from gifchat_cli.prerequisites import find_nginx
-from gifchat_cli.servers.nginx import Nginx, Upstreams
+from gifchat_cli.servers.nginx import Nginx, Upstreams, render
 from gifchat_cli.servers.readiness import NotReadyError, get_health
 from gifchat_realtime_gateway.engine.sid import new_sid, node_tag
 from gifchat_testkit.servers import running
@@ -113,6 +115,18 @@ class FrontDoor:
         return (self.work_dir / "nginx.log").read_text()
 
 
+def wait_until_ready(nginx: Nginx) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            get_health(nginx.internal_port, "/health/live")
+        except NotReadyError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+
+
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
     work_dir = tmp_path_factory.mktemp("nginx")
@@ -139,18 +153,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
         )
         assert web_that_is_down not in ports.values()
 
-        def wait_until_ready() -> None:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    get_health(nginx.internal_port, "/health/live")
-                except NotReadyError:
-                    if time.monotonic() > deadline:
-                        raise
-                else:
-                    return
-
-        stack.enter_context(running("nginx", nginx.command(), work_dir, wait_until_ready))
+        stack.enter_context(running("nginx", nginx.command(), work_dir, partial(wait_until_ready, nginx)))
         yield FrontDoor(nginx, servers, work_dir)
 
 
@@ -323,6 +326,46 @@ def test_a_service_that_is_down_yields_a_retryable_problem(door: FrontDoor) -> N
     assert (response.status, response.headers["Retry-After"]) == (503, "1")
     assert json.loads(body)["code"] == "unavailable"
     assert json.loads(body)["retry"] is True
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/gif", "/static", "/api"])
+def test_redirects_name_no_host(door: FrontDoor, path: str) -> None:
+    response, _ = door.ask(path, headers={"Host": "forged.example"})
+    assert (response.status, response.headers["Location"]) == (301, f"{path}/")
+
+
+NETWORKS = {
+    "203.0.113.77": "203.0.113.0",
+    "2001:db8:1:2:3:4:5:6": "2001:db8:1::",
+    "2001:db8::7": "2001:db8::",
+    "fe80::1": "fe80::",
+}
+
+
+def test_the_access_log_can_have_networks_in_place_of_addresses(tmp_path: Path) -> None:
+    nginx = Nginx(
+        binary=find_nginx(),
+        template=NGINX_TEMPLATE,
+        port=free_port(),
+        internal_port=free_port(),
+        work_dir=tmp_path,
+        access_log=tmp_path / "access.log",
+        max_files=1_024,
+        ipv6=False,
+        log_networks=True,
+    )
+    nowhere = Upstreams([free_port()], [free_port()], [free_port()])
+    nginx.write_config(nowhere)
+    from_header = {"REAL_IP": "set_real_ip_from 127.0.0.1; real_ip_header X-Address;"}
+    nginx.config.write_text(render(NGINX_TEMPLATE.read_text(), nginx.values(nowhere) | from_header))
+    with running("nginx", nginx.command(), tmp_path, partial(wait_until_ready, nginx)):
+        door = FrontDoor(nginx, {}, tmp_path)
+        for address in NETWORKS:
+            door.ask("/metrics", headers={"X-Address": address})
+    logged = [line.partition(" ")[0] for line in nginx.access_log.read_text().splitlines()]
+    assert logged == list(NETWORKS.values())
+    assert [network_of(address) for address in NETWORKS] == logged, "the services shorten addresses in the same way"
 
 
 def test_the_template_is_valid_for_a_reload(door: FrontDoor) -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gifchat_chassis.client_address import TrustedProxies, rate_limit_key, trusted_networks
+from gifchat_chassis.client_address import TrustedProxies, network_of, rate_limit_key, trusted_networks
 
 PROXIES = TrustedProxies("127.0.0.1, ::1,10.0.0.0/8")
 
@@ -72,3 +72,16 @@ def test_names_and_wildcards_are_not_networks(proxies: str) -> None:
 )
 def test_rate_limits_count_by_ipv4_address_or_ipv6_network(host: str, key: str) -> None:
     assert rate_limit_key(host) == key
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.77", "203.0.113.0"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::"),
+        ("::ffff:203.0.113.77", "203.0.113.0"),
+        ("unknown", "-"),
+    ],
+)
+def test_logs_can_name_the_network_instead(address: str, network: str) -> None:
+    assert network_of(address) == network

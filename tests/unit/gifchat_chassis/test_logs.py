@@ -38,6 +38,22 @@ def test_lines_below_the_level_are_dropped(capsys: pytest.CaptureFixture[str]) -
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == ["room_not_opened"]
 
 
+@pytest.mark.parametrize(
+    ("addresses", "logged"),
+    [("full", ["203.0.113.77", "2001:db8:1:2::3", "unknown"]), ("network", ["203.0.113.0", "2001:db8:1::", "-"])],
+)
+def test_a_setting_shortens_the_addresses_of_clients(
+    capsys: pytest.CaptureFixture[str], addresses: str, logged: list[str]
+) -> None:
+    configure_logs("info", "json", "gateway-1", addresses)
+    for address in ("203.0.113.77", "2001:db8:1:2::3", "unknown"):
+        structlog.get_logger("ours").info("connected", address=address)
+    structlog.get_logger("ours").info("listening", host="127.0.0.1")
+    *lines, other = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [line["address"] for line in lines] == logged
+    assert other["host"] == "127.0.0.1"
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_an_exception_is_logged_with_its_traceback_and_without_values(
     capsys: pytest.CaptureFixture[str], log_format: str

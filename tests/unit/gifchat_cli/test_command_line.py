@@ -11,6 +11,7 @@ from gifchat_cli.bench import arguments
         (["scale", "gateways"], "a number from 1 to 32"),
         (["scale", "webs=2"], "KIND must be gateways or rooms-api"),
         (["up", "--port", "70000"], "a port from 1 to 65535"),
+        (["up", "--log-days", "0"], "a number of days from 1 to 3650"),
         (["up", "--gateways", "many"], "a number from 1 to 32"),
         (["shed", "gateway-1", "0%"], "a share from 1% to 100%"),
         (["shed", "gateway-1", "half"], "a share from 1% to 100%"),

@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from gifchat_chassis.answer_headers import AnswerHeaders
 from gifchat_chassis.http_methods import METHODS, Methods
 from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_testkit.services import running_service
@@ -23,7 +24,7 @@ MADE_UP = "BREW"
 def application() -> Starlette:
     """Return the application inside its middleware."""
     app = create_app(Settings())
-    for layer in (SecurityHeaders, RequestMetrics, Sessions, Methods):
+    for layer in (SecurityHeaders, AnswerHeaders, RequestMetrics, Sessions, Methods):
         assert isinstance(app, layer)
         app = app._app
     assert isinstance(app, Starlette)

@@ -1,10 +1,12 @@
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from gifchat_contracts import errors
+from gifchat_contracts.errors import Refused
 
 NOWHERE = "f" * 24
 PASSWORD = "비밀 번호&1"
@@ -26,11 +28,28 @@ def error_of(answer: httpx.Response) -> str:
 
 async def test_the_list_shows_rooms_and_the_error_of_the_url(alice: httpx.AsyncClient) -> None:
     await create(alice, title="<script>alert(1)</script>")
-    page = await alice.get("/", params={"error": "비밀번호가 틀렸습니다.<b>"})
+    page = await alice.get("/", params={"error": "비밀번호가 틀렸습니다."})
     assert page.status_code == 200
-    assert "비밀번호가 틀렸습니다.&lt;b&gt;" in page.text
+    assert f'role="alert">{errors.WRONG_PASSWORD.text("ko")}<' in page.text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page.text
     assert "<script>alert" not in page.text
+
+
+@pytest.mark.parametrize("value", ["banned", "muted", "존재하지 않는 방입니다.", "허용 인원을 초과했습니다."])
+async def test_the_list_explains_every_code_in_the_users_language(alice: httpx.AsyncClient, value: str) -> None:
+    code = errors.TABLE.get(value) or {"존": errors.ROOM_NOT_FOUND, "허": errors.ROOM_FULL}[value[0]]
+    page = await alice.get("/", params={"error": value}, headers={"accept-language": "en"})
+    assert f'role="alert">{code.text("en")}<' in page.text
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "Your account is locked. Call 010-1234-5678.", "비밀번호가 틀렸습니다.<b>", "BANNED", "banned ", "x" * 300],
+)
+async def test_a_link_cannot_put_its_own_words_on_the_page(alice: httpx.AsyncClient, value: str) -> None:
+    page = await alice.get("/", params={"error": value})
+    assert page.status_code == 200
+    assert 'role="alert"' not in page.text
 
 
 async def test_a_room_is_created_from_a_form_and_from_json(alice: httpx.AsyncClient, rooms_api: Any) -> None:
@@ -66,8 +85,24 @@ async def test_checks_run_in_the_originals_order_with_its_sentences(
 
 
 async def test_errors_are_in_the_language_of_the_user(alice: httpx.AsyncClient) -> None:
-    answer = await alice.get(f"/room/{NOWHERE}", headers={"accept-language": "en-GB,en;q=0.9"})
-    assert error_of(answer) == errors.ROOM_NOT_FOUND.text("en")
+    english = {"accept-language": "en-GB,en;q=0.9"}
+    answer = await alice.get(f"/room/{NOWHERE}", headers=english)
+    page = await alice.get(answer.headers["location"], headers=english)
+    assert f'role="alert">{errors.ROOM_NOT_FOUND.text("en")}<' in page.text
+
+
+async def test_a_refusal_that_the_original_did_not_know_is_named_by_its_code(
+    alice: httpx.AsyncClient, bob: httpx.AsyncClient, rooms_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await create(alice)
+    monkeypatch.setattr(rooms_api, "admit", AsyncMock(side_effect=Refused(errors.BANNED)))
+    assert error_of(await bob.get(url)) == "banned"
+
+
+@pytest.mark.parametrize("path", ["/room/", "/room/abc/"])
+async def test_redirects_name_no_host(alice: httpx.AsyncClient, path: str) -> None:
+    answer = await alice.get(path, headers={"host": "forged.example"})
+    assert (answer.status_code, answer.headers["location"]) == (307, path.removesuffix("/"))
 
 
 async def test_a_password_in_the_url_leads_to_the_clean_url(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:

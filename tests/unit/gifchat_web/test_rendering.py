@@ -48,7 +48,7 @@ def renderings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return rendered
 
 
-@pytest.mark.parametrize("path", ["/", "/?error=full", "room", "/room", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/?error=room_full", "room", "/room", "/nowhere"])
 async def test_every_page_shows_its_own_user_and_no_other(
     alice: httpx.AsyncClient, bob: httpx.AsyncClient, path: str
 ) -> None:
@@ -88,7 +88,7 @@ async def test_a_room_whose_record_changed_is_rendered_again(alice: httpx.AsyncC
 async def test_an_error_is_shown_only_to_who_asks_with_it(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
     assert "비밀번호가" in (await alice.get("/", params={"error": "비밀번호가 틀렸습니다."})).text
     assert "비밀번호가" not in (await bob.get("/")).text
-    assert "정원" in (await bob.get("/", params={"error": "정원 초과"})).text
+    assert "허용 인원" in (await bob.get("/", params={"error": "room_full"})).text
 
 
 async def test_each_language_has_its_own_page(alice: httpx.AsyncClient, bob: httpx.AsyncClient) -> None:
@@ -116,9 +116,9 @@ async def test_a_private_room_admits_only_who_gave_the_password(
 async def test_the_number_of_kept_pages_is_bounded(rooms_api: Any, renderings: list[str]) -> None:
     app = create_app(Settings(session_secrets=SECRETS, rendered_pages_kept=2), rooms_api)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://chat.test") as client:
-        for error in ("a", "b", "a", "c", "a", "b"):
+        for error in ("banned", "muted", "banned", "kicked", "banned", "muted"):
             await client.get("/", params={"error": error})
-    assert len(renderings) == 4, "a is used all the time and stays, and b is forgotten for c"
+    assert len(renderings) == 4, "the first is used all the time and stays, and the second is forgotten for the third"
 
 
 async def test_a_new_room_and_a_removed_room_change_the_list_at_once(

@@ -49,6 +49,8 @@ class Nginx:
     """The open-file limit."""
     ipv6: bool
     """Whether to listen on `::1` too."""
+    log_networks: bool = False
+    """Whether the access log has the network of each client instead of its address."""
 
     @property
     def config(self) -> Path:
@@ -95,6 +97,7 @@ class Nginx:
             "TEMP_DIR": str(self.work_dir / "temp"),
             "CACHE_DIR": str(self.work_dir / "cache"),
             "ACCESS_LOG": str(self.access_log),
+            "LOGGED_ADDRESS": "$remote_network" if self.log_networks else "$remote_addr",
             "RESOLVER": "",
             "REAL_IP": "",
             "LISTEN": " ".join(listen),

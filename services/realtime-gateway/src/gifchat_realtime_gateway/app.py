@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
+from gifchat_chassis.answer_headers import AnswerHeaders
 from gifchat_chassis.background_tasks import ShutdownHook, Task, background_tasks
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.redis_connections import redis_client
@@ -197,11 +198,12 @@ def create_gateway(settings: Settings) -> Gateway:
         *health_routes(lambda: _readiness(check_ready, len(server.eio.connections))),
         *admin_routes(drain_all, drain.shed, settings.internal_token),
     ]
+    middleware = [Middleware(AnswerHeaders), Middleware(RequestMetrics, service="realtime-gateway")]
     routes = [
         # Relayed requests bypass the middleware, because they are as frequent as polls.
         Route(RELAY_PATH, server.eio.polling),
         websocket_demo.route(),
-        Mount("/", routes=plain_routes, middleware=[Middleware(RequestMetrics, service="realtime-gateway")]),
+        Mount("/", routes=plain_routes, middleware=middleware),
     ]
     app = SocketIOApp(
         server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, tasks, shutdown_hooks, failed))

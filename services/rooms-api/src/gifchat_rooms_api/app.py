@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from pymongo.errors import PyMongoError
 from redis.exceptions import RedisError
 
+from gifchat_chassis.answer_headers import AnswerHeaders
 from gifchat_chassis.background_tasks import ShutdownHook, background_tasks
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.http_methods import Methods
@@ -90,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Methods, routes=app.routes)
     app.add_middleware(BodyLimit, max_bytes=_body_limit)
     app.add_middleware(RequestMetrics, service="rooms-api")
+    app.add_middleware(AnswerHeaders)
     app.state.failed = service.failed
     return app
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from gifchat_chassis.answer_headers import AnswerHeaders
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.http_methods import Methods
 from gifchat_chassis.origin import SAFE_METHODS, same_origin
@@ -66,7 +67,7 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
 
     cookies = SessionCookies(settings.session_secrets, secure=settings.secure_cookies)
     sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION)
-    return SecurityHeaders(RequestMetrics(sessions, "web"))
+    return SecurityHeaders(AnswerHeaders(RequestMetrics(sessions, "web")))
 
 
 async def _readiness() -> tuple[int, dict[str, str]]:

@@ -110,7 +110,7 @@ def rooms_router(
             "expires_at": events.timestamp(issued.expires_at),
             "room": room_payload(issued.room, issued.members),
         }
-        return JSONResponse(answer, 201, {"Cache-Control": "no-store"})
+        return JSONResponse(answer, 201)
 
     return router
 

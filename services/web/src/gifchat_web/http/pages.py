@@ -10,6 +10,7 @@ from starlette.routing import Route
 from gifchat_chassis.problems import retry_after
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode, Refused
+from gifchat_web.domain.shown_error import error_of, error_value
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import read_form
 from gifchat_web.http.language import language_for
@@ -17,7 +18,6 @@ from gifchat_web.http.rendering import Pages, wants_json
 from gifchat_web.ports import RoomsApi, Sort
 from gifchat_web.use_cases.list_rooms import ListRooms
 
-_ERROR_MAX_CHARS = 200
 _CURSOR_MAX_CHARS = 512
 _SORTS: dict[str, Sort] = {sort: sort for sort in get_args(Sort)}
 
@@ -26,13 +26,14 @@ def list_route(lists: ListRooms, pages: Pages) -> Route:
     """Return the route of the list of rooms."""
 
     async def list_rooms(request: Request) -> Response:
-        """Show the table of rooms, with the parameter `error` above it."""
+        """Show the table of rooms, with the text of the parameter `error` above it."""
         asked = request.query_params
         query, cursor, sort = asked.get("q", ""), asked.get("cursor"), _SORTS.get(asked.get("sort", "newest"))
         if sort is None or len(query) > limits.TITLE_MAX_CHARS or len(cursor or "") > _CURSOR_MAX_CHARS:
             raise Refused(errors.VALIDATION_FAILED)
         page = await lists.page(caller_of(request), query=query, sort=sort, cursor=cursor)
-        error = asked.get("error", "")[:_ERROR_MAX_CHARS]
+        refusal = error_of(asked.get("error", ""))
+        error = refusal.text(language_for(request)) if refusal else ""
         shown: dict[str, Any] = {"rooms": page.items, "next_cursor": page.next_cursor, "q": query, "sort": sort}
         data = {"page": "rooms", **shown}
         # A page of the list was read for one query, sort and cursor, so it stands for them.
@@ -134,7 +135,7 @@ def _refuse_entry(request: Request, refused: Refused) -> Response:
     """
     if refused.code.status >= 500 or wants_json(request):
         raise refused
-    return RedirectResponse(f"/?error={quote(refused.code.text(language_for(request)), safe='')}", 302)
+    return RedirectResponse(f"/?error={quote(error_value(refused.code), safe='')}", 302)
 
 
 def _max_members(value: str) -> int:

@@ -15,6 +15,6 @@ def session_routes() -> list[Route]:
     async def session(request: Request) -> Response:
         """Answer with the caller's id and colour. A new caller gets a session cookie from the middleware."""
         current: Session = request.state.session
-        return JSONResponse(asdict(current.identity), headers={"Cache-Control": "no-store"})
+        return JSONResponse(asdict(current.identity))
 
     return [Route("/api/v1/session", session, methods=["GET", "POST"])]
