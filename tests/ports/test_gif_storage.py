@@ -12,20 +12,22 @@ from pymongo import AsyncMongoClient
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.ids import GifId
+from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.adapters import mongo_blobs, mongo_gifs
 from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
 from gifchat_rooms_api.domain.gif import IN_FLIGHT_MAX, Picture, StoredGif, examine, stored_gif
-from gifchat_rooms_api.ports import BlobId, BlobStore, DecodedPicture, Gifs
+from gifchat_rooms_api.ports import Blob, BlobId, BlobStore, DecodedPicture, Gifs
 from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
 from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 from gifchat_testkit.fakes.blobs import FakeBlobs
+from gifchat_testkit.fakes.gif_addresses import FakeGifAddresses
 from gifchat_testkit.fakes.gifs import FakeGifs
 from gifchat_testkit.pictures import picture
 
+ROOM = RoomId("65f0c0ffee0123456789abcd")
 STILL = b"the still"
 TTL_S = 3_600.0
 UPLOAD_STEPS, REMOVAL_STEPS = 6, 6
@@ -103,18 +105,24 @@ class Storage:
         blobs: Any = Mortal(self.blobs, life)
         return await RemoveUnreferencedGifs(gifs, blobs, lambda: self.now, ttl_s).remove()
 
-    async def open(self, gif_id: GifId, extension: str) -> GifFile | None:
+    async def open(self, gif_id: GifId, extension: str) -> tuple[GifFile, Blob] | None:
+        addresses = FakeGifAddresses(self.gifs)
+        addresses.rooms.add(ROOM)
+        addresses.shown.add((ROOM, gif_id))
+        open_gif = OpenGif(addresses, self.blobs, lambda: self.now)
         try:
-            return await OpenGif(self.gifs, self.blobs).open(gif_id, extension)
+            file = await open_gif.find(ROOM, gif_id, extension)
+            return file, await open_gif.open(file)
         except Refused as refused:
             if refused.code is errors.GIF_NOT_FOUND:
                 return None
             raise
 
     async def content(self, gif_id: GifId, extension: str) -> bytes:
-        file = await self.open(gif_id, extension)
-        assert file is not None
-        return b"".join([piece async for piece in file.blob.read(0, file.ref.size)])
+        opened = await self.open(gif_id, extension)
+        assert opened is not None
+        file, blob = opened
+        return b"".join([piece async for piece in blob.read(0, file.ref.size)])
 
     async def check_not_dangling(self, gif_id: GifId) -> None:
         record = await self.gifs.get(gif_id)
@@ -158,8 +166,8 @@ async def test_an_uploaded_gif_and_its_still_can_be_opened(storage: Storage) -> 
     file, still = await storage.open(gif.gif_id, "gif"), await storage.open(gif.gif_id, "still.png")
     assert file is not None
     assert still is not None
-    assert (file.content_type, file.ref.size, file.ref.digest) == ("image/gif", gif.size, gif.gif_id)
-    assert (still.content_type, still.ref.size) == ("image/png", len(STILL))
+    assert (file[0].content_type, file[0].ref.size, file[0].ref.digest) == ("image/gif", gif.size, gif.gif_id)
+    assert (still[0].content_type, still[0].ref.size) == ("image/png", len(STILL))
     assert examine(await storage.content(gif.gif_id, "gif")).data == examine(GIF).data
     assert await storage.content(gif.gif_id, "still.png") == STILL
 

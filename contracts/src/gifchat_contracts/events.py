@@ -34,7 +34,7 @@ class ChatPayload(TypedDict):
     user_id: UserId
     chat: NotRequired[str]
     gif: NotRequired[str]
-    """File name, served at `/gif/<file name>`."""
+    """Path below `/gif/`, as `gif_path` builds it."""
     gif_info: NotRequired[GifPayload]
     deleted: NotRequired[Literal[True]]
     createdAt: str
@@ -122,14 +122,22 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
-def gif_url(file_name: str) -> str:
-    """Return the path that serves a stored GIF."""
-    return f"/gif/{file_name}"
+def gif_path(room_id: RoomId, file_name: str) -> str:
+    """Return where a GIF is served in a room, below `/gif/`.
+
+    The address belongs to the room. The same GIF in another room has another address.
+    """
+    return f"{room_id}/{file_name}"
 
 
-def still_url(gif_id: GifId) -> str:
-    """Return the path that serves the first frame of a stored GIF."""
-    return f"/gif/{gif_id}.still.png"
+def gif_url(room_id: RoomId, file_name: str) -> str:
+    """Return the URL path of a GIF in a room."""
+    return f"/gif/{gif_path(room_id, file_name)}"
+
+
+def still_url(room_id: RoomId, gif_id: GifId) -> str:
+    """Return the URL path of the GIF's first frame in a room."""
+    return gif_url(room_id, f"{gif_id}.still.png")
 
 
 def join_payload(room_id: RoomId, user_id: UserId, color: str) -> JoinExitPayload:

@@ -35,6 +35,7 @@ declare namespace Wire {
     user_id: string;
     client_message_id: string;
     chat?: string;
+    /** Path below `/gif/`. */
     gif?: string;
     gif_info?: GifInfo;
     deleted?: boolean;

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import secrets
 import subprocess
 import threading
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -23,11 +24,16 @@ from gifchat_cli.servers.nginx import Nginx, Upstreams, render
 from gifchat_cli.servers.readiness import NotReadyError, get_health
 from gifchat_realtime_gateway.engine.sid import new_sid, node_tag
 from gifchat_testkit.servers import running
+from gifchat_testkit.waiting import block_until
 
 ROOMS = [f"{number:024x}" for number in range(40)]
 PASSWORD = "a-password-in-a-link"
 EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
 
+
+GIF_ETAG = '"the GIF"'
+FRESH_FOR_AN_HOUR = "public, max-age=0, s-maxage=3600, must-revalidate"
+FRESH_FOR_A_SECOND = "public, max-age=0, s-maxage=1, must-revalidate"
 
 TAGS = {name: node_tag(name) for name in ("gateway-1", "gateway-2")}
 
@@ -47,15 +53,33 @@ class Echo(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         assert isinstance(self.server, NamedServer)
         self.server.asked += 1
+        if self.path.startswith("/gif/"):
+            self.serve_gif(self.server)
+            return
         body = json.dumps({"name": self.server.name, "path": self.path, "headers": dict(self.headers)}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         if self.server.name.startswith("gateway-"):
             self.send_header("X-Engine-IO-Node", TAGS[self.server.name])
-        if self.path.startswith("/gif/"):
-            self.send_header("Cache-Control", "public, max-age=31536000, immutable")
-            self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def serve_gif(self, server: "NamedServer") -> None:
+        """Serve a GIF as rooms-api does, or close the connection without an answer."""
+        if server.gifs == "down":
+            self.close_connection = True
+            return
+        status = 404 if server.gifs == "deleted" else 304 if self.headers["If-None-Match"] == GIF_ETAG else 200
+        body = b"a GIF" if status == 200 else b""
+        server.gif_answers.append(status)
+        self.send_response(status)
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store" if status == 404 else server.gif_cache_control)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if status != 404:
+            self.send_header("ETag", GIF_ETAG)
         self.end_headers()
         self.wfile.write(body)
 
@@ -70,6 +94,9 @@ class NamedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Echo)
         self.name = name
         self.asked = 0
+        self.gifs: Literal["served", "deleted", "down"] = "served"
+        self.gif_cache_control = FRESH_FOR_AN_HOUR
+        self.gif_answers: list[int] = []
 
 
 @contextmanager
@@ -239,20 +266,91 @@ def test_the_json_of_the_api_is_not_compressed(door: FrontDoor) -> None:
     assert response.getheader("Content-Encoding") is None
 
 
-def test_gifs_are_cached(door: FrontDoor) -> None:
-    def asked() -> int:
-        return door.servers["rooms-api-1"].asked + door.servers["rooms-api-2"].asked
+@dataclass
+class GifSource:
+    """What the replicas of rooms-api answer for GIFs, and how they were asked."""
 
-    path = f"/gif/{'a' * 64}.gif"
-    first = door.echo(path)
-    before = asked()
-    assert door.echo(path) == first
-    assert door.echo(path + "?anything") == first
-    assert asked() == before
-    response, _ = door.ask(path)
+    door: FrontDoor
+    path: str
+
+    @property
+    def _replicas(self) -> list[NamedServer]:
+        return [server for name, server in self.door.servers.items() if name.startswith("rooms-api-")]
+
+    def are(self, state: Literal["served", "deleted", "down"], cache_control: str = FRESH_FOR_A_SECOND) -> None:
+        for server in self._replicas:
+            server.gifs, server.gif_cache_control = state, cache_control
+
+    @property
+    def answers(self) -> list[int]:
+        return [status for server in self._replicas for status in server.gif_answers]
+
+    def get(self, **headers: str) -> tuple[int, bytes]:
+        response, body = self.door.ask(self.path, headers=headers)
+        return response.status, body
+
+    def wait_for(self, status: int) -> None:
+        """Ask until the answer has this status."""
+        block_until(lambda: self.get()[0] == status, f"{self.path} answers {status}", timeout_s=5.0)
+
+
+@pytest.fixture
+def gif(door: FrontDoor) -> Iterator[GifSource]:
+    source = GifSource(door, f"/gif/{ROOMS[0]}/{secrets.token_hex(32)}.gif")
+    source.are("served")
+    yield source
+    source.are("served", FRESH_FOR_AN_HOUR)
+    for server in source._replicas:
+        server.gif_answers.clear()
+
+
+def test_gifs_are_cached_as_long_as_the_service_says(door: FrontDoor, gif: GifSource) -> None:
+    gif.are("served", FRESH_FOR_AN_HOUR)
+    for path in (gif.path, gif.path, f"{gif.path}?anything"):
+        response, body = door.ask(path)
+        assert (response.status, body) == (200, b"a GIF")
+    assert gif.answers == [200]
     assert response.headers.get_all("X-Content-Type-Options") == ["nosniff"]
-    partial, body = door.ask(path, headers={"Range": "bytes=0-4"})
-    assert (partial.status, len(body)) == (206, 5)
+    assert response.headers["Cache-Control"] == FRESH_FOR_AN_HOUR
+    assert gif.get(Range="bytes=0-2") == (206, b"a G")
+    assert gif.get(**{"If-None-Match": GIF_ETAG}) == (304, b"")
+    assert gif.answers == [200], "nginx answers ranges and conditional requests itself"
+
+
+def test_nginx_revalidates_a_gif_without_fetching_it_again(gif: GifSource) -> None:
+    assert gif.get() == (200, b"a GIF")
+    block_until(lambda: gif.get() == (200, b"a GIF") and 304 in gif.answers, "nginx revalidates", timeout_s=5.0)
+    assert gif.answers.count(200) == 1
+
+
+def test_a_deleted_gif_is_gone_from_the_cache(gif: GifSource) -> None:
+    assert gif.get() == (200, b"a GIF")
+    gif.are("deleted")
+    gif.wait_for(404)
+    assert gif.get(Range="bytes=0-2")[0] == 404
+    assert gif.get(**{"If-None-Match": GIF_ETAG})[0] == 404
+
+
+def test_the_cache_never_serves_a_stale_gif_while_rooms_api_is_down(gif: GifSource) -> None:
+    assert gif.get() == (200, b"a GIF")
+    gif.are("down")
+    gif.wait_for(503)
+    assert gif.get(Range="bytes=0-2")[0] == 503
+    gif.are("deleted")
+    gif.wait_for(404)
+
+
+def test_an_answer_that_must_not_be_stored_is_not_cached(gif: GifSource) -> None:
+    gif.are("served", "private, no-store")
+    assert [gif.get(), gif.get()] == [(200, b"a GIF")] * 2
+    assert gif.answers == [200, 200]
+
+
+def test_addresses_of_older_releases_are_not_cached(door: FrontDoor, gif: GifSource) -> None:
+    gif.are("served", FRESH_FOR_AN_HOUR)
+    for _ in range(2):
+        assert door.ask(f"/gif/{'a' * 64}.gif")[0].status == 200
+    assert gif.answers == [200, 200]
 
 
 def test_bodies_are_limited_and_the_limit_for_gifs_is_larger(door: FrontDoor) -> None:

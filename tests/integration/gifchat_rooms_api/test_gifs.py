@@ -18,6 +18,7 @@ from .conftest import Api, Rounds, StartApi, User
 pytestmark = pytest.mark.servers
 
 MISSING = "65f0c0ffee0123456789abcd"
+REVALIDATED = "public, max-age=0, s-maxage=2, must-revalidate"
 TYPES = {"gif": "image/gif", "png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
@@ -36,6 +37,18 @@ async def send(user: User, room: dict[str, Any], data: bytes, **options: Any) ->
     return await user.http.post(f"/rooms/{room['_id']}/gifs", files={"gif": ("x", data)}, **options)
 
 
+async def post(user: User, room: dict[str, Any], gif: dict[str, Any], key: str = "k") -> httpx.Response:
+    body = {"client_message_id": key, "gif": gif["id"]}
+    return await user.http.post(f"/rooms/{room['_id']}/messages", json=body)
+
+
+async def posted(user: User, room: dict[str, Any], data: bytes, key: str = "k") -> dict[str, Any]:
+    """Upload and post a GIF, and return what the upload returned."""
+    gif = await uploaded(user, room, data)
+    assert (await post(user, room, gif, key)).status_code == 201
+    return gif
+
+
 async def uploaded(user: User, room: dict[str, Any], data: bytes) -> dict[str, Any]:
     answer = await send(user, room, data)
     assert answer.status_code == 201, answer.text
@@ -47,8 +60,8 @@ async def uploaded(user: User, room: dict[str, Any], data: bytes) -> dict[str, A
 async def test_an_upload_is_served_with_its_still(
     anne: User, site: httpx.AsyncClient, extension: str, frames: int
 ) -> None:
-    data = picture(extension, frames=frames)
-    answer = await send(anne, await anne.room(), data)
+    data, room = picture(extension, frames=frames), await anne.room()
+    answer = await send(anne, room, data)
     assert answer.status_code == 201, answer.text
     gif = answer.json()
     assert (gif["content_type"], gif["width"], gif["height"], gif["frames"]) == (TYPES[extension], 40, 30, frames)
@@ -56,7 +69,8 @@ async def test_an_upload_is_served_with_its_still(
 
     served = await site.get(gif["url"])
     assert served.status_code == 200
-    assert sha256(served.content).hexdigest() == gif["id"] == gif["file"].partition(".")[0]
+    assert gif["file"] == f"{room['_id']}/{gif['id']}.{extension}"
+    assert sha256(served.content).hexdigest() == gif["id"]
     assert len(served.content) == gif["bytes"] == int(served.headers["content-length"])
     assert pixels(served.content) == pixels(data)
 
@@ -65,13 +79,13 @@ async def test_an_upload_is_served_with_its_still(
     assert pixels(still.content) == pixels(data)[:1]
 
 
-async def test_files_are_immutable_and_served_with_security_headers(anne: User, site: httpx.AsyncClient) -> None:
-    gif = await uploaded(anne, await anne.room(), picture("gif", frames=2))
+async def test_files_are_revalidated_and_served_with_security_headers(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await posted(anne, await anne.room(), picture("gif", frames=2))
     for url, content_type in ((gif["url"], "image/gif"), (gif["still_url"], "image/png")):
         served = await site.get(url)
         expected = {
             "content-type": content_type,
-            "cache-control": "public, max-age=31536000, immutable",
+            "cache-control": REVALIDATED,
             "etag": f'"{sha256(served.content).hexdigest()}"',
             "accept-ranges": "bytes",
             "x-content-type-options": "nosniff",
@@ -83,13 +97,28 @@ async def test_files_are_immutable_and_served_with_security_headers(anne: User, 
         assert head.headers["content-length"] == served.headers["content-length"]
 
 
-async def test_a_cached_file_is_not_sent_again(anne: User, site: httpx.AsyncClient) -> None:
+async def test_a_gif_that_no_message_shows_is_served_but_not_cached(anne: User, site: httpx.AsyncClient) -> None:
     gif = await uploaded(anne, await anne.room(), picture("gif"))
+    for url in (gif["url"], gif["still_url"]):
+        served = await site.get(url)
+        assert (served.status_code, served.headers["cache-control"]) == (200, "private, no-store")
+
+
+async def test_shared_caches_keep_a_file_for_as_long_as_the_setting_says(start_api: StartApi) -> None:
+    api: Api = await start_api(gif_cache_seconds=4)
+    anne = await api.user("anne")
+    gif = await posted(anne, await anne.room(), picture("gif"))
+    served = await (await api.client("http://test")).get(gif["url"])
+    assert "s-maxage=4" in served.headers["cache-control"]
+
+
+async def test_a_cached_file_is_not_sent_again(anne: User, site: httpx.AsyncClient) -> None:
+    gif = await posted(anne, await anne.room(), picture("gif"))
     etag = (await site.get(gif["url"])).headers["etag"]
     for known in (etag, f"W/{etag}", f'"x", {etag}', "*"):
         answer = await site.get(gif["url"], headers={"if-none-match": known})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
-        assert "immutable" in answer.headers["cache-control"]
+        assert answer.headers["cache-control"] == REVALIDATED
     assert (await site.get(gif["url"], headers={"if-none-match": '"x"'})).status_code == 200
 
 
@@ -109,7 +138,7 @@ async def test_ranges_are_served_only_if_the_etag_matches(anne: User, site: http
     outside = await site.get(gif["url"], headers={"range": f"bytes={size}-"})
     assert (outside.status_code, outside.json()["code"]) == (416, "range_not_satisfiable")
     assert outside.headers["content-range"] == f"bytes */{size}"
-    assert "immutable" not in outside.headers["cache-control"]
+    assert outside.headers["cache-control"] == "no-store"
 
 
 async def test_a_large_file_is_served_completely(anne: User, site: httpx.AsyncClient) -> None:
@@ -136,14 +165,16 @@ async def test_a_large_file_is_served_completely(anne: User, site: httpx.AsyncCl
     ],
 )
 async def test_a_missing_file_is_404(site: httpx.AsyncClient, file: str) -> None:
-    answer = await site.get(f"/gif/{file}")
-    assert answer.status_code == 404
+    for folder in (f"{MISSING}/", "x/", ""):
+        answer = await site.get(f"/gif/{folder}{file}")
+        assert answer.status_code == 404
     assert answer.json()["code"] in ("gif_not_found", "not_found")
 
 
 async def test_a_wrong_extension_is_404(anne: User, site: httpx.AsyncClient) -> None:
-    gif = await uploaded(anne, await anne.room(), picture("png"))
-    assert (await site.get(f"/gif/{gif['id']}.gif")).json()["code"] == "gif_not_found"
+    gif = await posted(anne, await anne.room(), picture("png"))
+    assert (await site.get(gif["url"])).status_code == 200
+    assert (await site.get(gif["url"].replace(".png", ".gif"))).json()["code"] == "gif_not_found"
 
 
 async def test_concurrent_uploads_of_a_picture_store_it_once(api: Api, anne: User) -> None:
@@ -151,7 +182,7 @@ async def test_concurrent_uploads_of_a_picture_store_it_once(api: Api, anne: Use
     rooms = {anne.session_id: await anne.room(), bob.session_id: await bob.room()}
     data = picture("gif", frames=2)
     gifs = await asyncio.gather(*(uploaded(user, rooms[user.session_id], data) for user in (anne, bob) * 4))
-    assert all(gif == gifs[0] for gif in gifs)
+    assert {gif["id"] for gif in gifs} == {gifs[0]["id"]}
     await uploaded(anne, rooms["anne"], data)
     assert await api.database["gifs"].count_documents({}) == 1
     assert await api.database["gif_files.files"].count_documents({}) == 2
@@ -254,14 +285,13 @@ async def test_a_gif_stays_while_a_message_shows_it(
     janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
 ) -> None:
     room, other = await anne.room(), await anne.room()
-    shown, unshown = await uploaded(anne, room, picture("gif")), await uploaded(anne, room, picture("png"))
-    both = await uploaded(anne, room, picture("webp"))
-    for number, (where, gif) in enumerate([(room, shown), (room, both), (other, both)]):
-        body = {"client_message_id": f"k{number}", "gif": gif["id"]}
-        assert (await anne.http.post(f"/rooms/{where['_id']}/messages", json=body)).status_code == 201
+    shown, unshown = await posted(anne, room, picture("gif")), await uploaded(anne, room, picture("png"))
+    both = await posted(anne, room, picture("webp"), "k1")
+    assert (await post(anne, other, both)).status_code == 201
+    in_other = f"/gif/{other['_id']}/{both['id']}.webp"
 
     async def served() -> list[int]:
-        return [(await site.get(gif["url"])).status_code for gif in (shown, unshown, both)]
+        return [(await site.get(url)).status_code for url in (shown["url"], unshown["url"], in_other)]
 
     await janitor.whole()
     assert await served() == [200, 200, 200]
@@ -275,17 +305,77 @@ async def test_a_gif_stays_while_a_message_shows_it(
     assert await api.database["gif_files.files"].count_documents({}) == 2
 
 
-async def test_the_gif_of_a_deleted_message_is_removed(
-    janitor: Rounds, api: Api, anne: User, site: httpx.AsyncClient
+async def statuses(site: httpx.AsyncClient, gif: dict[str, Any]) -> list[int]:
+    """Return the status of every way to get the GIF: whole, with an ETag, a part, without a body, and its still."""
+    etag = {"if-none-match": f'"{gif["id"]}"'}
+    answers = [
+        await site.get(gif["url"]),
+        await site.get(gif["url"], headers=etag),
+        await site.get(gif["url"], headers={"range": "bytes=0-1"}),
+        await site.head(gif["url"]),
+        await site.get(gif["still_url"]),
+    ]
+    return [answer.status_code for answer in answers]
+
+
+SERVED, GONE = [200, 304, 206, 200, 200], [404, 404, 404, 404, 404]
+
+
+async def test_the_address_of_a_gif_dies_with_its_message(anne: User, site: httpx.AsyncClient) -> None:
+    room = await anne.room()
+    gif = await posted(anne, room, picture("gif"))
+    assert await statuses(site, gif) == SERVED
+    assert (await anne.http.delete(f"/rooms/{room['_id']}/messages/1")).status_code == 204
+    assert await statuses(site, gif) == GONE
+
+
+async def test_the_address_of_a_gif_dies_with_its_room(anne: User, site: httpx.AsyncClient) -> None:
+    room = await anne.room()
+    gif = await posted(anne, room, picture("gif"))
+    assert (await anne.http.delete(f"/rooms/{room['_id']}")).status_code == 204
+    assert await statuses(site, gif) == GONE
+
+
+async def test_the_same_gif_in_another_room_keeps_no_deleted_address_alive(anne: User, site: httpx.AsyncClient) -> None:
+    room, other = await anne.room(), await anne.room()
+    gif, same = await posted(anne, room, picture("gif")), await posted(anne, other, picture("gif"))
+    assert gif["id"] == same["id"]
+    assert gif["url"] != same["url"]
+    await anne.http.delete(f"/rooms/{room['_id']}/messages/1")
+    assert (await statuses(site, gif), await statuses(site, same)) == (GONE, SERVED)
+
+
+async def test_a_gif_that_a_room_shows_twice_is_served_until_both_messages_are_deleted(
+    anne: User, site: httpx.AsyncClient
 ) -> None:
     room = await anne.room()
-    gif = await uploaded(anne, room, picture("gif"))
-    url = f"/rooms/{room['_id']}/messages"
-    await anne.http.post(url, json={"client_message_id": "k", "gif": gif["id"]})
-    assert (await anne.http.delete(f"{url}/1")).status_code == 204
+    gif = await posted(anne, room, picture("gif"), "first")
+    assert (await post(anne, room, gif, "second")).status_code == 201
+    await anne.http.delete(f"/rooms/{room['_id']}/messages/1")
+    assert await statuses(site, gif) == SERVED
+    await anne.http.delete(f"/rooms/{room['_id']}/messages/2")
+    assert await statuses(site, gif) == GONE
+
+
+async def test_whoever_knows_only_its_id_cannot_bring_a_deleted_gif_back(
+    api: Api, anne: User, site: httpx.AsyncClient
+) -> None:
+    bob = await api.user("bob")
+    room, bobs = await anne.room(), await bob.room()
+    gif = await posted(anne, room, picture("gif"))
+    await anne.http.delete(f"/rooms/{room['_id']}/messages/1")
+    assert (await post(bob, bobs, gif)).json()["code"] == "gif_not_found"
+    await uploaded(anne, room, picture("gif"))
+    assert await statuses(site, gif) == GONE
+
+
+async def test_the_bytes_of_a_deleted_gif_are_removed_later(janitor: Rounds, api: Api, anne: User) -> None:
+    room = await anne.room()
+    await posted(anne, room, picture("gif"))
+    assert (await anne.http.delete(f"/rooms/{room['_id']}/messages/1")).status_code == 204
     api.clock.forward(hours=2)
     await janitor.whole()
-    assert (await site.get(gif["url"])).status_code == 404
+    assert await api.database["gif_files.files"].count_documents({}) == 0
 
 
 async def test_a_gif_stays_while_its_message_may_be_in_flight(janitor: Rounds, start_api: StartApi) -> None:

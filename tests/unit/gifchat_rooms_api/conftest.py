@@ -1,6 +1,6 @@
 """One room with its log, written through the group commit."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import pytest
@@ -17,6 +17,7 @@ from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 from gifchat_rooms_api.use_cases.post_message import PostMessage
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
+from gifchat_testkit.fakes.gif_addresses import FakeGifAddresses
 from gifchat_testkit.fakes.gifs import FakeGifs
 from gifchat_testkit.fakes.message_log import FakeMessageLog
 from gifchat_testkit.fakes.rooms import room_of
@@ -43,7 +44,10 @@ class World:
         self._ids = count(1)
         commit = GroupCommit(self, self.log, self, lambda: NOW)
         limits = LocalRateLimits(lambda: self.now_s)
-        self.post_message = PostMessage(commit, self.gifs, limits, clock=lambda: NOW, new_entry_id=self._new_id)
+        self.gif_addresses = FakeGifAddresses(self.gifs)
+        self.post_message = PostMessage(
+            commit, self.gifs, self.gif_addresses, limits, clock=lambda: NOW, new_entry_id=self._new_id
+        )
         self.delete_message = DeleteMessage(self, self.log, commit, self._new_id)
         self.post_notice = PostNotice(commit, self._new_id)
 
@@ -64,8 +68,9 @@ class World:
 
 @pytest.fixture
 async def world() -> World:
-    """A room in which the GIF can be posted."""
+    """A room in which Anne can post the GIF."""
     world = World()
     ref = BlobRef(BlobId("0" * 24), GIF.size, GIF.gif_id)
     await world.gifs.add(GifRecord(GIF, ref, ref), NOW)
+    await world.gif_addresses.add_upload(ROOM, ANNE.user_id, GIF.gif_id, NOW + timedelta(hours=1))
     return world

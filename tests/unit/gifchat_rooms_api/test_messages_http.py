@@ -93,7 +93,7 @@ async def test_a_post_and_its_retry_return_the_stored_message(client: httpx.Asyn
     assert (first["chat"], first["seq"], first["user"]) == ("안녕", 1, ANNE.color)
     assert await post(client, "k1", text="other") == first
     gif = await post(client, "k2", gif=GIF.gif_id)
-    assert (gif["gif"], gif["seq"]) == (GIF.file, 2)
+    assert (gif["gif"], gif["seq"]) == (f"{ROOM}/{GIF.file}", 2)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ async def test_the_reply_to_a_post_is_the_event_that_readers_get(world: World) -
     gif = await world.post_message.post_gif(ROOM, ANNE, "k2", GIF.gif_id, anyone)
     assert world.events == [("chat", text), ("chat", gif)]
     assert (text["chat"], text["user"], text["seq"]) == ("안녕", ANNE.color, 1)
-    assert (gif["gif"], gif["gif_info"]["width"]) == (GIF.file, 320)
+    assert (gif["gif"], gif["gif_info"]["width"]) == (f"{ROOM}/{GIF.file}", 320)
     assert [frame.kind for frame in world.published] == [Kind.CHAT, Kind.CHAT]
 
 
@@ -44,6 +44,14 @@ async def test_a_bad_text_and_a_missing_gif_are_not_stored(world: World) -> None
         await world.post_message.post_gif(ROOM, ANNE, "k1", GifId("cd" * 32), anyone)
     assert refused.value.code is errors.GIF_NOT_FOUND
     assert world.log.entries == {}
+
+
+async def test_a_gif_that_neither_a_message_shows_nor_the_sender_uploaded_cannot_be_posted(world: World) -> None:
+    with pytest.raises(Refused) as refused:
+        await world.post_message.post_gif(ROOM, OWNER, "k1", GIF.gif_id, anyone)
+    assert refused.value.code is errors.GIF_NOT_FOUND
+    world.gif_addresses.shown.add((ROOM, GIF.gif_id))
+    assert (await world.post_message.post_gif(ROOM, OWNER, "k1", GIF.gif_id, anyone))["seq"] == 1
 
 
 async def test_posting_a_gif_marks_it_as_used(world: World) -> None:

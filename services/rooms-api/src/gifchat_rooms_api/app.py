@@ -27,7 +27,7 @@ from gifchat_rooms_api.adapters.argon2_passwords import Argon2Passwords
 from gifchat_rooms_api.adapters.image_decoder import ImageDecoder
 from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
 from gifchat_rooms_api.adapters.mongo_connection import mongo_client
-from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
+from gifchat_rooms_api.adapters.mongo_gifs import MongoGifAddresses, MongoGifs
 from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
@@ -65,6 +65,7 @@ from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
 from gifchat_rooms_api.use_cases.upload_gif import UploadGif
+from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
 
 _DRAIN_S = 5.0
 _PREPARE_RETRY_S = 1.0
@@ -110,6 +111,7 @@ class _Service:
         self.room_store = MongoRooms(self.mongo, settings.mongo_database)
         self.log = MongoMessages(self.mongo, settings.mongo_database)
         self.gifs = MongoGifs(self.mongo, settings.mongo_database)
+        self.gif_addresses = MongoGifAddresses(self.mongo, settings.mongo_database)
         self.blobs = MongoBlobs(self.mongo, settings.mongo_database)
         holder = f"{settings.node_name}.{secrets.token_hex(4)}"
         leads_janitor = MongoLeadership(self.mongo, settings.mongo_database, "janitor", holder)
@@ -149,7 +151,7 @@ class _Service:
         )
         moderate_user = ModerateUser(self.room_store, self.publisher, _now, self.settings.sanctions_per_room)
         history = ReadHistory(self.log)
-        post_message = PostMessage(self.commit, self.gifs, LocalRateLimits(), _now, _new_object_id)
+        post_message = PostMessage(self.commit, self.gifs, self.gif_addresses, LocalRateLimits(), _now, _new_object_id)
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(
             self.gifs, self.blobs, self.image_decoder, rate_limits, _now, lambda: BlobId(_new_object_id())
@@ -166,13 +168,15 @@ class _Service:
         public.include_router(
             messages_router(post_message, delete_message, history, self.room_store, guards=guards, clock=_now)
         )
-        public.include_router(gifs_router(upload_gif, self.room_store, guards=guards, clock=_now))
+        upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
+        public.include_router(gifs_router(upload_into_room, self.room_store, guards=guards, clock=_now))
         internal = APIRouter(prefix="/internal/v1", dependencies=ready)
         internal.include_router(internal_rooms_router(rooms, history, guards=guards, clock=_now))
         internal.include_router(internal_messages_router(post_message, history, self.room_store, guards=guards))
         app.include_router(public)
         app.include_router(internal)
-        app.include_router(gif_files_router(OpenGif(self.gifs, self.blobs)), dependencies=ready)
+        open_gif = OpenGif(self.gif_addresses, self.blobs, _now)
+        app.include_router(gif_files_router(open_gif, self.settings.gif_cache_seconds), dependencies=ready)
         app.router.routes.extend(health_routes(self._readiness))
 
     @asynccontextmanager
@@ -180,7 +184,12 @@ class _Service:
         """Run the background tasks; on exit, stop them and close everything."""
 
         async def prepare_then_clean_up() -> None:
-            await _prepare(self.room_store.create_indexes, self.log.create_indexes, self.gifs.create_indexes)
+            await _prepare(
+                self.room_store.create_indexes,
+                self.log.create_indexes,
+                self.gifs.create_indexes,
+                self.gif_addresses.create_indexes,
+            )
             self.prepared.set()
             await self.janitor.run()
 

@@ -457,3 +457,33 @@ class Gifs(Protocol):
 
     async def stale_pending(self, before: datetime) -> Sequence[PendingBlobs]:
         """Return a bounded number of pending blobs that were marked before `before`, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class GifAddress:
+    """A valid address: a GIF in a room."""
+
+    record: GifRecord
+    shown: bool
+    """Whether a message of the room shows the GIF. Otherwise it was uploaded there and is not posted yet."""
+
+
+class GifAddresses(Protocol):
+    """Knows which GIFs each room serves. Every method raises `StoreUnavailableError`.
+
+    The address of a GIF in a room is valid while a message of the room shows the GIF. Before that, it is valid for a
+    while after an upload, unless a message with this GIF was deleted in the room. It dies with the room. When the log
+    or the room store confirms a write, every replica sees it here.
+    """
+
+    async def find(self, room_id: RoomId, gif_id: GifId, now: datetime) -> GifAddress | None:
+        """Return the address, or None if it is not valid."""
+
+    async def add_upload(self, room_id: RoomId, user_id: UserId, gif_id: GifId, until: datetime) -> None:
+        """Remember until `until` that the user uploaded the GIF into the room."""
+
+    async def may_post(self, user_id: UserId, gif_id: GifId, now: datetime) -> bool:
+        """Return whether the user uploaded the GIF, or a message of any room shows it.
+
+        A client that knows only the id of a deleted GIF cannot bring the GIF back.
+        """

@@ -33,6 +33,15 @@ class Settings(InternalSettings):
         description="Maximum number of sanctioned users in a room. Then the oldest sanctions end, kicks first. "
         "They are read with the room, so a longer list would slow the room down.",
     )
+    gif_cache_seconds: int = Field(
+        default=2,
+        ge=0,
+        le=4,
+        description="Seconds that nginx and a CDN may each serve a GIF before they ask again. A deleted GIF stays "
+        "reachable for that long, and two caches in a row add up; the promise is 5 s. Browsers ask every time.",
+    )
     unreferenced_gif_ttl: float = Field(
-        default=3_600.0, ge=0, description="Seconds after which an uploaded GIF is removed if no message shows it."
+        default=3_600.0,
+        ge=0,
+        description="Seconds that an uploaded GIF stays, and can be posted by its uploader, while no message shows it.",
     )

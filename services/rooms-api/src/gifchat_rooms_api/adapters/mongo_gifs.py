@@ -1,4 +1,4 @@
-"""Records of GIFs in MongoDB.
+"""GIFs in MongoDB: their records, and the addresses under which rooms serve them.
 
 Collection `gifs`, one document per GIF; `_id` is the SHA-256 of its bytes:
 {_id, format, width, height, frames, created_at, last_used_at,
@@ -6,6 +6,9 @@ Collection `gifs`, one document per GIF; `_id` is the SHA-256 of its bytes:
 
 Collection `gif_leftovers`, one document per unfinished upload or removal:
 {_id, gif: id of the GIF, files: [ObjectIds of the blobs], since}
+
+Collection `gif_uploads`, one document per room, GIF and user:
+{_id: "<room>:<gif>:<user>", gif, user, expires_at}. MongoDB removes expired ones.
 """
 
 from collections.abc import Sequence
@@ -14,14 +17,19 @@ from datetime import datetime
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 
-from gifchat_contracts.ids import GifId
+from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable
 from gifchat_rooms_api.domain.gif import Format, StoredGif
-from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord, PendingBlobs
+from gifchat_rooms_api.ports import BlobId, BlobRef, GifAddress, GifRecord, PendingBlobs
 
 COLLECTION, PENDING_COLLECTION = "gifs", "gif_leftovers"
-MESSAGES = "messages"
-"""The collection whose `gif.id` refers to a GIF. `mongo_messages` creates the index for this lookup."""
+UPLOADS_COLLECTION = "gif_uploads"
+UPLOAD_INDEXES = [
+    IndexModel([("gif", 1), ("user", 1)], name="gif_user"),
+    IndexModel([("expires_at", 1)], name="expires_at", expireAfterSeconds=0),
+]
+ROOMS, MESSAGES = "rooms", "messages"
+"""A message's `gif.id` is the GIF that it shows. `mongo_messages` creates the indexes for the lookups here."""
 
 GIFS_PER_SWEEP = 100
 TIMEOUT_S = 5.0
@@ -128,6 +136,66 @@ class MongoGifs:
                 )
                 async for document in cursor
             ]
+
+
+class MongoGifAddresses:
+    """`ports.GifAddresses` on MongoDB."""
+
+    def __init__(self, client: AsyncMongoClient[Document], database: str) -> None:
+        majority = majority_database(client, database)
+        self._rooms, self._messages, self._uploads = majority[ROOMS], majority[MESSAGES], majority[UPLOADS_COLLECTION]
+
+    async def create_indexes(self) -> None:
+        """Create the indexes of the uploads; idempotent."""
+        with repeatable(TIMEOUT_S):
+            await self._uploads.create_indexes(UPLOAD_INDEXES)
+
+    async def find(self, room_id: RoomId, gif_id: GifId, now: datetime) -> GifAddress | None:
+        """See the port. One round trip for a GIF that a message shows."""
+        with repeatable(TIMEOUT_S):
+            rows = await (await self._rooms.aggregate(address_pipeline(room_id, gif_id))).to_list()
+            if not rows or not rows[0]["gif"]:
+                return None
+            record, shown = _record(rows[0]["gif"][0]), bool(rows[0]["shown"])
+            if shown or await self._only_uploaded(room_id, gif_id, now):
+                return GifAddress(record, shown)
+        return None
+
+    async def add_upload(self, room_id: RoomId, user_id: UserId, gif_id: GifId, until: datetime) -> None:
+        upload = {"_id": f"{room_id}:{gif_id}:{user_id}", "gif": gif_id, "user": user_id, "expires_at": until}
+        with repeatable(TIMEOUT_S):
+            await self._uploads.replace_one({"_id": upload["_id"]}, upload, upsert=True)
+
+    async def may_post(self, user_id: UserId, gif_id: GifId, now: datetime) -> bool:
+        uploaded = {"gif": gif_id, "user": user_id, "expires_at": {"$gt": now}}
+        with repeatable(TIMEOUT_S):
+            return (
+                await self._uploads.find_one(uploaded, {"_id": 1}) is not None
+                or await self._messages.find_one({"gif.id": gif_id}, {"_id": 1}) is not None
+            )
+
+    async def _only_uploaded(self, room_id: RoomId, gif_id: GifId, now: datetime) -> bool:
+        of_this_gif = {"$gt": f"{room_id}:{gif_id}:", "$lt": f"{room_id}:{gif_id};"}
+        if await self._uploads.find_one({"_id": of_this_gif, "expires_at": {"$gt": now}}, {"_id": 1}) is None:
+            return False
+        deleted = {"room": ObjectId(room_id), "deleted_gif": gif_id}
+        return await self._messages.find_one(deleted, {"_id": 1}) is None
+
+
+def address_pipeline(room_id: RoomId, gif_id: GifId) -> list[Document]:
+    """Return the aggregation on `rooms`: the record of the GIF, and one message of the room that shows it."""
+    room = ObjectId(room_id)
+    showing: list[Document] = [
+        {"$match": {"room": room, "gif.id": gif_id}},
+        {"$limit": 1},
+        {"$project": {"_id": 1}},
+    ]
+    return [
+        {"$match": {"_id": room}},
+        {"$lookup": {"from": MESSAGES, "pipeline": showing, "as": "shown"}},
+        {"$lookup": {"from": COLLECTION, "pipeline": [{"$match": {"_id": gif_id}}], "as": "gif"}},
+        {"$project": {"_id": 0, "shown": 1, "gif": 1}},
+    ]
 
 
 def _blob_document(ref: BlobRef) -> Document:

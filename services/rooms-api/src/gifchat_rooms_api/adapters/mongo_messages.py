@@ -1,7 +1,7 @@
 """The rooms' logs in MongoDB: collection `messages`, one document per entry.
 
 {_id, room: ObjectId, seq, kind: <codec.Kind>, created_at, user_id, client_message_id: <the draft's key>,
-CHAT:         color, and one of text | gif: {id, file, width, height} | deleted: true
+CHAT:         color, and one of text | gif: {id, file, width, height} | deleted: true, deleted_gif?: id of its GIF
 CHAT_DELETED: target_seq, target_id
 NOTICE:       slow_mode_s}
 """
@@ -44,10 +44,21 @@ INDEXES = [
     ),
     IndexModel([("room", 1), ("user_id", 1), ("created_at", -1)], name="room_user_created_at"),
     IndexModel([("gif.id", 1)], name="gif", sparse=True),
+    IndexModel([("room", 1), ("gif.id", 1)], name="room_gif", partialFilterExpression={"gif.id": {"$exists": True}}),
+    IndexModel(
+        [("room", 1), ("deleted_gif", 1)],
+        name="room_deleted_gif",
+        partialFilterExpression={"deleted_gif": {"$exists": True}},
+    ),
     IndexModel([("created_at", -1), ("room", 1)], name="created_at_room"),
 ]
 
 _DUPLICATE_KEY = 11_000
+_REDACTION: list[Document] = [
+    {"$set": {"deleted": True, "deleted_gif": {"$ifNull": ["$gif.id", "$deleted_gif"]}}},
+    {"$unset": ["text", "gif"]},
+]
+"""Only `mongo_gif_addresses` reads `deleted_gif`: an upload alone does not revive the address of a deleted GIF."""
 _TIMEOUT_S = 5.0
 
 
@@ -116,7 +127,7 @@ class MongoMessages:
         with unrepeatable(self._timeout_s):
             document = await self._messages.find_one_and_update(
                 {"room": ObjectId(room_id), "seq": seq, "kind": int(Kind.CHAT)},
-                {"$set": {"deleted": True}, "$unset": {"text": "", "gif": ""}},
+                _REDACTION,
                 return_document=ReturnDocument.AFTER,
             )
         return None if document is None else _entry(document)

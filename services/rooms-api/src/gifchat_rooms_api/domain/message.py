@@ -179,10 +179,10 @@ def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Messag
         case Text(text):
             payload["chat"] = text
         case Gif(gif_id, file, width, height):
-            payload["gif"] = file
+            payload["gif"] = events.gif_path(room_id, file)
             payload["gif_info"] = {
-                "url": events.gif_url(file),
-                "still_url": events.still_url(gif_id),
+                "url": events.gif_url(room_id, file),
+                "still_url": events.still_url(room_id, gif_id),
                 "width": width,
                 "height": height,
             }

@@ -13,6 +13,7 @@ from gifchat_contracts import limits
 from gifchat_rooms_api.domain.message import payload_of, valid_text
 from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
+_ROOM = "65f0c0ffee0123456789abcd"
 _GIF = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 RoomIdText = Annotated[str, Field(pattern=r"^[0-9a-f]{24}$", examples=["65f0c0ffee0123456789abcd"])]
@@ -88,8 +89,8 @@ class RoomsQuery(StrictModel):
 class GifInfo(BaseModel):
     """The URLs and the size of a GIF, known before the page loads it."""
 
-    url: str = Field(examples=[f"/gif/{_GIF}.gif"])
-    still_url: str = Field(examples=[f"/gif/{_GIF}.still.png"])
+    url: str = Field(examples=[f"/gif/{_ROOM}/{_GIF}.gif"])
+    still_url: str = Field(examples=[f"/gif/{_ROOM}/{_GIF}.still.png"])
     width: int = Field(examples=[320])
     height: int = Field(examples=[240])
 
@@ -110,7 +111,7 @@ class Chat(LogEvent):
     user: ColorText
     user_id: UserIdText
     chat: str | None = Field(default=None, examples=["안녕하세요"])
-    gif: str | None = Field(default=None, description="File name; served at `/gif/<file name>`.")
+    gif: str | None = Field(default=None, description="Path below `/gif/`.")
     gif_info: GifInfo | None = None
     deleted: Literal[True] | None = None
     client_message_id: ClientMessageId

@@ -1,48 +1,56 @@
-"""Open the file or the still of a GIF, to serve it."""
+"""Find and open the file or the still of a GIF in a room, to serve it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.ids import GifId
+from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.domain.gif import Format
-from gifchat_rooms_api.ports import Blob, BlobRef, BlobStore, Gifs
+from gifchat_rooms_api.ports import Blob, BlobRef, BlobStore, GifAddresses
 
 
 @dataclass(frozen=True, slots=True)
 class GifFile:
-    """A stored file, open for reading."""
+    """A stored file whose address is valid."""
 
     content_type: str
     ref: BlobRef
-    blob: Blob
+    shown: bool
+    """Whether a message of the room shows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenGif:
-    """Opens GIF files by name."""
+    """Finds GIF files by room and name. Finding a file does not read it, so a 304 costs one look-up."""
 
-    gifs: Gifs
+    addresses: GifAddresses
     blobs: BlobStore
+    clock: Callable[[], datetime]
 
-    async def open(self, gif_id: GifId, extension: str) -> GifFile:
-        """Open `<gif_id>.<extension>`. The extension is that of the GIF's format, or `still.png`.
+    async def find(self, room_id: RoomId, gif_id: GifId, extension: str) -> GifFile:
+        """Find `<gif_id>.<extension>` in a room. The extension is that of the GIF's format, or `still.png`.
 
         Raises:
-            Refused: `GIF_NOT_FOUND`.
+            Refused: `GIF_NOT_FOUND` if the address is not valid.
+            StoreUnavailableError: the store cannot say.
+        """
+        address = await self.addresses.find(room_id, gif_id, self.clock())
+        if address is not None and extension == "still.png":
+            return GifFile(Format.PNG.content_type, address.record.still, address.shown)
+        if address is not None and extension == address.record.gif.format.value:
+            return GifFile(address.record.gif.format.content_type, address.record.file, address.shown)
+        raise Refused(errors.GIF_NOT_FOUND)
+
+    async def open(self, file: GifFile) -> Blob:
+        """Open a file that `find` returned.
+
+        Raises:
+            Refused: `GIF_NOT_FOUND` if it was removed meanwhile.
             StoreUnavailableError: the file cannot be read.
         """
-        record = await self.gifs.get(gif_id)
-        if record is None:
-            raise Refused(errors.GIF_NOT_FOUND)
-        if extension == "still.png":
-            content_type, ref = Format.PNG.content_type, record.still
-        elif extension == record.gif.format.value:
-            content_type, ref = record.gif.format.content_type, record.file
-        else:
-            raise Refused(errors.GIF_NOT_FOUND)
-        # None if the GIF was removed after its record was read.
-        blob = await self.blobs.open(ref.blob_id)
+        blob = await self.blobs.open(file.ref.blob_id)
         if blob is None:
             raise Refused(errors.GIF_NOT_FOUND)
-        return GifFile(content_type, ref, blob)
+        return blob

@@ -10,7 +10,7 @@ from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, chat_payload, valid_text
-from gifchat_rooms_api.ports import Gifs, Rate, RateLimits
+from gifchat_rooms_api.ports import GifAddresses, Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
 MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
@@ -23,6 +23,7 @@ class PostMessage:
 
     commit: GroupCommit
     gifs: Gifs
+    gif_addresses: GifAddresses
     rate_limits: RateLimits
     """May be local to this process, because nginx routes a room's messages to one replica."""
     clock: Callable[[], datetime]
@@ -45,12 +46,14 @@ class PostMessage:
         """Post an uploaded GIF; otherwise like `post_text`.
 
         Raises:
-            Refused: `GIF_NOT_FOUND`; see also `post_text`.
+            Refused: `GIF_NOT_FOUND` if the GIF does not exist, or if no message shows it and the sender did not upload
+                it; see also `post_text`.
             StoreUnavailableError: the GIF cannot be looked up.
         """
         # Marks the GIF as used, so that no sweep removes it before the message refers to it.
-        gif = await self.gifs.use(gif_id, self.clock())
-        if gif is None:
+        now = self.clock()
+        gif = await self.gifs.use(gif_id, now)
+        if gif is None or not await self.gif_addresses.may_post(sender.user_id, gif_id, now):
             raise Refused(errors.GIF_NOT_FOUND)
         content = Gif(gif.gif_id, gif.file, gif.width, gif.height)
         return await self._post(room_id, sender, client_message_id, content, may_post)
