@@ -46,6 +46,8 @@ class Attack:
     """Attacks until cancelled. Refusals, closed connections and time-outs end nothing: attackers go on."""
     prepare: Callable[[Stage], Awaitable[Prepared]] | None = None
     """Creates what the attack needs, as ordinary users from other addresses could. Runs before anything is measured."""
+    victims: Callable[[Stage], Awaitable[Counter[str]]] | None = None
+    """What the users do whom this attack aims at, once it has gone on for a while; returns how they were refused."""
 
 
 def load_attacks() -> list[Attack]:

@@ -91,10 +91,11 @@ async def run_attack(attack: Attack, cluster: EmbeddedCluster, samples: int) -> 
         async with attacking(attack, stage) as attacker:
             began_s = time.monotonic()
             attacked = await _phase(normal, samples)
+            victims_refused = await attack.victims(stage) if attack.victims is not None else {}
             seconds = time.monotonic() - began_s
         missing = sum(await asyncio.gather(*(pair.settle() for pair in normal)))
         refused: Counter[str] = Counter()
-        for group in (*(pair.refused for pair in normal), newcomers.refused):
+        for group in (*(pair.refused for pair in normal), newcomers.refused, victims_refused):
             refused.update(group)
         return Run(
             quiet=_latency(quiet),
@@ -102,10 +103,10 @@ async def run_attack(attack: Attack, cluster: EmbeddedCluster, samples: int) -> 
             seconds=seconds,
             attacker_cpu=attacker.cpu_s / seconds,
             findings=attacker.findings,
-            refused=refused,
+            refused=dict(refused),
             disconnects=sum(pair.disconnects for pair in normal),
             missing=missing,
-            unready=watch.unready,
+            unready=dict(watch.unready),
             newcomers=newcomers.came,
             newcomers_slowest_s=newcomers.slowest_s,
         )

@@ -17,7 +17,7 @@ async def flood(stage: Stage, data: bytes, *, greeting: tuple[str, ...] = (), co
     found = stage.findings
     while True:
         try:
-            async with _socket(stage, cookie) as socket:
+            async with websocket(stage, cookie) as socket:
                 found["connections"] += 1
                 if socket.status == 101:
                     for packet in greeting:
@@ -55,7 +55,8 @@ async def _close_code(socket: RawWebSocket) -> int | None:
 
 
 @asynccontextmanager
-async def _socket(stage: Stage, cookie: str | None) -> AsyncIterator[RawWebSocket]:
+async def websocket(stage: Stage, cookie: str | None = None) -> AsyncIterator[RawWebSocket]:
+    """Request a WebSocket from the attacker's address. The answer may be a refusal."""
     headers = {"Cookie": cookie} if cookie else {}
     async with raw_websocket(stage.port, _TARGET, headers, address=stage.address) as socket:
         yield socket

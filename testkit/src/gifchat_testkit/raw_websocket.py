@@ -5,7 +5,7 @@ import base64
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import cycle
 from operator import xor
 
@@ -92,6 +92,12 @@ class RawWebSocket:
                     await self.send(client_frame(8, payload))
         except (asyncio.IncompleteReadError, ConnectionError):
             return code
+
+    async def received(self) -> AsyncIterator[bytes]:
+        """Yield raw bytes as they arrive, until the connection ends."""
+        with suppress(ConnectionError):
+            while data := await self._reader.read(65_536):
+                yield data
 
     async def ended(self) -> None:
         """Wait until the server has closed the TCP connection. Discards all data."""

@@ -1,0 +1,67 @@
+"""Connections announce a large upload, send most of it, and wait."""
+
+import asyncio
+
+from abuse.attack import Attack, Stage
+from abuse.http import attacker_http, new_cookie
+
+AT_ONCE = 32
+SIZE = 10_000_000
+_SENT = 9_000_000
+_CHUNK = bytes(64 * 1024)
+_RETRY_S = 0.1
+
+
+async def run(stage: Stage) -> None:
+    """Send halves, half of them with a session."""
+    async with attacker_http(stage) as http:
+        cookies = [await new_cookie(http) if number % 2 else None for number in range(AT_ONCE)]
+    await asyncio.gather(*(_keep_sending(stage, cookie) for cookie in cookies))
+
+
+async def _keep_sending(stage: Stage, cookie: str | None) -> None:
+    while True:
+        try:
+            await _send(stage, cookie)
+        except OSError:
+            stage.findings["connections reset"] += 1
+        await asyncio.sleep(_RETRY_S)
+
+
+async def _send(stage: Stage, cookie: str | None) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", stage.port, local_addr=(stage.address, 0))
+    try:
+        head = [
+            f"POST /api/v1/rooms/{stage.room}/gifs HTTP/1.1",
+            f"Host: 127.0.0.1:{stage.port}",
+            "Content-Type: multipart/form-data; boundary=half",
+            f"Content-Length: {SIZE}",
+            *([f"Cookie: {cookie}"] if cookie else []),
+        ]
+        writer.write("\r\n".join((*head, "", "")).encode())
+        writer.write(b'--half\r\nContent-Disposition: form-data; name="gif"; filename="half.gif"\r\n\r\n')
+        stage.findings["uploads begun"] += 1
+        answered = asyncio.ensure_future(reader.readline())
+        sent = 0
+        while sent < _SENT and not answered.done():
+            writer.write(_CHUNK)
+            draining = asyncio.ensure_future(writer.drain())
+            # A server that answers early reads no further.
+            await asyncio.wait({draining, answered}, return_when=asyncio.FIRST_COMPLETED)
+            if not draining.done():
+                draining.cancel()
+                break
+            draining.result()
+            sent += len(_CHUNK)
+            stage.findings["bytes sent"] += len(_CHUNK)
+        status = (await answered).split(b" ")[1:2]
+        stage.findings[f"answered with {status[0].decode() if status else 'nothing'}"] += 1
+    finally:
+        writer.transport.abort()
+
+
+ATTACK = Attack(
+    name="half-sent uploads",
+    what=f"{AT_ONCE} connections send 9 of 10 MB of an upload and wait, half of them without a session",
+    run=run,
+)

@@ -1,0 +1,42 @@
+"""Connections join rooms that do not exist, within the budget of a new connection each time."""
+
+import asyncio
+import json
+import secrets
+
+from websockets.exceptions import WebSocketException
+
+from abuse.attack import Attack, Stage
+from gifchat_testkit.raw_chat import raw_chat
+
+AT_ONCE = 10
+JOINS = 30
+"""Joins of one connection: less than the burst of its budget."""
+
+
+async def run(stage: Stage) -> None:
+    """Connect, join, leave, over and over."""
+    await asyncio.gather(*(_keep_joining(stage) for _ in range(AT_ONCE)))
+
+
+async def _keep_joining(stage: Stage) -> None:
+    while True:
+        try:
+            async with raw_chat(stage.url, address=stage.address) as chat:
+                stage.findings["connections"] += 1
+                joins = (chat.call("join", {"room": secrets.token_hex(12)}) for _ in range(JOINS))
+                for ack in await asyncio.gather(*joins, return_exceptions=True):
+                    if isinstance(ack, BaseException):
+                        stage.findings["joins without an ack"] += 1
+                    else:
+                        stage.findings[f"joins refused with {ack['code']}"] += 1
+        except (AssertionError, OSError, TimeoutError, WebSocketException, json.JSONDecodeError) as error:
+            stage.findings[type(error).__name__] += 1
+            await asyncio.sleep(0.1)
+
+
+ATTACK = Attack(
+    name="unknown rooms",
+    what=f"{AT_ONCE} connections at once each join {JOINS} rooms that do not exist, then connect again",
+    run=run,
+)
