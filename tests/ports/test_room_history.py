@@ -227,6 +227,18 @@ async def test_a_range_of_the_log_is_returned(world: World, after: int, limit: i
     assert {frame.epoch for frame in page.frames} <= {page.epoch}
 
 
+@pytest.mark.parametrize(
+    ("before", "limit", "seqs"),
+    [(6, 500, [1, 2, 3, 4, 5]), (4, 2, [2, 3]), (2, 500, [1]), (1, 500, []), (99, 2, [4, 5])],
+)
+async def test_the_range_before_a_seq_is_returned(world: World, before: int, limit: int, seqs: list[int]) -> None:
+    room_id = await world.create()
+    await say(world, room_id, 5)
+    page = await world.history.before(room_id, before, limit)
+    assert [frame.seq for frame in page.frames] == seqs
+    assert page.head == 5
+
+
 async def test_a_deleted_message_keeps_its_seq_without_its_content(world: World) -> None:
     room_id = await world.create()
     await say(world, room_id, 2)
@@ -272,6 +284,7 @@ async def test_an_unknown_room_is_refused(world: World) -> None:
             world.history.record(room_id),
             world.history.newest(room_id, 50),
             world.history.after(room_id, 0, 50),
+            world.history.before(room_id, 5, 50),
             world.history.relay(SendText(room_id, "m1", "hello"), user()),
         ):
             with pytest.raises(Refused) as refusal:
@@ -301,6 +314,7 @@ async def test_a_service_that_is_down_raises_unavailable(world: World) -> None:
         nowhere.records([NO_ROOM]),
         nowhere.newest(NO_ROOM, 50),
         nowhere.after(NO_ROOM, 0, 50),
+        nowhere.before(NO_ROOM, 5, 50),
         nowhere.heads([NO_ROOM]),
     ):
         with pytest.raises(HistoryUnavailableError):

@@ -96,7 +96,18 @@ async def test_all_clients_of_a_dead_node_share_one_read(
     for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(400)))):
         assert joined.recovered
         assert seqs(joined) == list(range(101 + number % 7, 301))
-    assert cluster.api.calls == {"record": 1, "newest": 1, "after": 1}
+    assert cluster.api.calls == {"record": 1, "newest": 1, "before": 1}
+
+
+@pytest.mark.parametrize("seen", [1, 20, 29])
+async def test_events_older_than_the_ring_are_read_in_short_pages(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, seen: int
+) -> None:
+    cluster.api.page_max_entries = 10
+    say(cluster, stored, 80)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, seen))
+    assert (joined.recovered, joined.position.seq) == (True, 80)
+    assert seqs(joined) == list(range(seen + 1, 81))
 
 
 async def test_a_client_that_missed_more_than_a_page_gets_the_newest_page(
@@ -131,7 +142,7 @@ async def test_a_message_deleted_during_the_read_is_redacted(
     await node.enter(BOB, ROOM)
     say(cluster, stored, count - 60)
     await settle()
-    cluster.api.hold("after")
+    cluster.api.hold("before", "after")
     coming = asyncio.create_task(node.enter(ANNE, ROOM, Position(stored.epoch, seen)))
     await settle()
     if count > limits.RING_EVENTS:
@@ -162,6 +173,18 @@ async def test_a_node_behind_its_client_reads_up_to_the_client(
     await settle()
     assert [payload["seq"] for payload in node.received(bob, "chat")] == [1, 2, 3, 4, 5]
     assert node.received(anne, "chat") == []
+
+
+async def test_a_node_behind_its_client_reads_several_short_pages(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    bob, _ = await node.enter(BOB, ROOM)
+    cluster.api.page_max_entries = 2
+    say(cluster, stored, 7, published=False)
+    _, joined = await node.enter(ANNE, ROOM, Position(stored.epoch, 7))
+    assert (joined.recovered, joined.position.seq, seqs(joined)) == (True, 7, [])
+    await settle()
+    assert [payload["seq"] for payload in node.received(bob, "chat")] == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_all_clients_ahead_of_a_node_share_one_read(
@@ -204,7 +227,7 @@ async def test_a_client_that_stops_waiting_does_not_cancel_the_shared_read(
     say(cluster, stored, 80)
     room = await node.hosts.host(ROOM)
     catch_up = CatchUp(cluster.api, node.repair)
-    cluster.api.hold("after")
+    cluster.api.hold("before")
     first, second = (asyncio.create_task(catch_up.collect(room, Position(stored.epoch, 5))) for _ in range(2))
     await settle()
     first.cancel()

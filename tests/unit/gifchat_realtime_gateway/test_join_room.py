@@ -325,7 +325,7 @@ async def test_a_disconnect_during_the_read_gives_the_seat_back(
 ) -> None:
     say(cluster, stored, 80)
     await node.enter(BOB, ROOM)
-    cluster.api.hold("after")
+    cluster.api.hold("before")
     session = node.session(ANNE)
     joining = asyncio.create_task(node.join.join(session, Join(ROOM, None, Position(stored.epoch, 1))))
     await settle()

@@ -197,6 +197,9 @@ class RoomHistory(Protocol):
     """Reads rooms and their logs, as committed to a majority of the database's servers.
 
     Every method can raise `HistoryUnavailableError`. Those for one room can also raise `Refused` (`ROOM_NOT_FOUND`).
+
+    rooms-api bounds a page by its bytes too. A page may therefore have fewer than `limit` entries although there are
+    more, but it has at least one if there is one.
     """
 
     async def record(self, room_id: RoomId) -> RoomRecord:
@@ -206,10 +209,13 @@ class RoomHistory(Protocol):
         """Return the hosting records of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
 
     async def newest(self, room_id: RoomId, limit: int) -> LogPage:
-        """Return the last `limit` entries. `head` is the seq of the last one."""
+        """Return the last `limit` entries, or fewer. `head` is the seq of the last one."""
 
     async def after(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
-        """Return the first `limit` entries above `seq`."""
+        """Return the first `limit` entries above `seq`, or fewer."""
+
+    async def before(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        """Return the last `limit` entries below `seq`, or fewer."""
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Return the heads of up to 1,000 rooms, in one request. Skips rooms that do not exist."""

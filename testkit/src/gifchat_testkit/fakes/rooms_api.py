@@ -101,6 +101,8 @@ class FakeRoomsApi:
         """The number of calls by name, including failed ones."""
         self.called_at_s: list[float] = []
         """The time of each call except `relay`."""
+        self.page_max_entries = 500
+        """Pages are never longer than this, as the real pages are never longer than their bound of bytes."""
         self._held: set[str] = set()
         self._released = asyncio.Event()
 
@@ -150,7 +152,7 @@ class FakeRoomsApi:
         """See the port."""
         self._reach("newest")
         room = self._room(room_id)
-        page = LogPage(room.epoch, len(room.log), tuple(room.log[-limit:]))
+        page = LogPage(room.epoch, len(room.log), tuple(room.log[-min(limit, self.page_max_entries) :]))
         await self._answer("newest")
         return page
 
@@ -158,8 +160,16 @@ class FakeRoomsApi:
         """See the port."""
         self._reach("after")
         room = self._room(room_id)
-        page = LogPage(room.epoch, len(room.log), tuple(room.log[seq : seq + limit]))
+        page = LogPage(room.epoch, len(room.log), tuple(room.log[seq : seq + min(limit, self.page_max_entries)]))
         await self._answer("after")
+        return page
+
+    async def before(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        """See the port."""
+        self._reach("before")
+        room = self._room(room_id)
+        page = LogPage(room.epoch, len(room.log), tuple(room.log[: seq - 1][-min(limit, self.page_max_entries) :]))
+        await self._answer("before")
         return page
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:

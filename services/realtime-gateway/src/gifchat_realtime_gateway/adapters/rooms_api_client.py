@@ -62,6 +62,10 @@ class RoomsApiClient:
         with _readable():
             return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"after": seq, "limit": limit}))
 
+    async def before(self, room_id: RoomId, seq: int, limit: int) -> LogPage:
+        with _readable():
+            return _page(await self._read("GET", f"/rooms/{room_id}/log", params={"before": seq, "limit": limit}))
+
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         with _readable():
             answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})

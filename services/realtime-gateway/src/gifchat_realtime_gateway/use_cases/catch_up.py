@@ -49,17 +49,23 @@ class CatchUp:
         """Fill the ring with older frames. After a node dies, this one read serves most of its clients."""
         ring = room.ring
         count = max(1, min(ring.space, limits.HISTORY_PAGE_MAX))
-        page = await self._history.after(room.room_id, max(0, ring.start - count), count)
+        page = await self._history.before(room.room_id, ring.start + 1, count)
         if page.epoch == room.stream.position.epoch and ring is room.ring:
             ring.extend_back(page.frames)
         return []
 
     async def _read_after(self, room: HostedRoom, seq: int) -> list[Frame]:
-        """Read one page of frames above `seq`; return an empty list if the epoch has changed."""
-        page = await self._history.after(room.room_id, seq, limits.HISTORY_PAGE_MAX)
-        if page.epoch != room.stream.position.epoch:
-            return []
-        return [frame for frame in page.frames if frame.seq <= room.ring.last]
+        """Read at most `HISTORY_PAGE_MAX` frames from `seq` to the ring; return none if the epoch has changed."""
+        frames: list[Frame] = []
+        while True:
+            at = frames[-1].seq if frames else seq
+            page = await self._history.after(room.room_id, at, limits.HISTORY_PAGE_MAX - len(frames))
+            if page.epoch != room.stream.position.epoch:
+                return []
+            frames += page.frames
+            if not page.frames or frames[-1].seq >= room.ring.start or len(frames) >= limits.HISTORY_PAGE_MAX:
+                break
+        return [frame for frame in frames if frame.seq <= room.ring.last]
 
     async def _shared(self, key: Hashable, read: Callable[[], Coroutine[Any, Any, list[Frame]]]) -> list[Frame]:
         """Await the running read with this key, or start one."""

@@ -64,7 +64,7 @@ class RepairRooms:
             self._compare(room.room_id, Position(frame.epoch, frame.seq), GAP_DELAY_S)
 
     async def reach(self, room: HostedRoom, seq: int) -> None:
-        """Read and deliver one page of the log if the room has not reached `seq`. Concurrent callers share one read.
+        """Read and deliver the log until the room reaches `seq`, or the log ends. Concurrent callers share the reads.
 
         Raises:
             HistoryUnavailableError: rooms-api is down.
@@ -76,7 +76,9 @@ class RepairRooms:
             return
         reading = self._reaching.get(room)
         if reading is None:
-            reading = self._reaching[room] = asyncio.create_task(self._catch_up(room), name=f"reach {room.room_id}")
+            reading = self._reaching[room] = asyncio.create_task(
+                self._catch_up(room, seq), name=f"reach {room.room_id}"
+            )
         await asyncio.shield(reading)
 
     async def check_heads(self, room_ids: Collection[RoomId]) -> None:
@@ -116,14 +118,18 @@ class RepairRooms:
                 task.cancel()
             await asyncio.wait(self._repairs.values(), timeout=0.1)
 
-    async def _catch_up(self, room: HostedRoom) -> None:
+    async def _catch_up(self, room: HostedRoom, seq: int) -> None:
         try:
-            page = await self._history.after(room.room_id, room.stream.position.seq, limits.HISTORY_PAGE_MAX)
+            while (at := room.stream.position).seq < seq:
+                page = await self._history.after(room.room_id, at.seq, limits.HISTORY_PAGE_MAX)
+                if page.epoch != at.epoch:
+                    return
+                for frame in page.frames:
+                    self._fan_out.durable(room, frame)
+                if room.stream.position == at or room.stream.position.seq >= page.head:
+                    return
         finally:
             del self._reaching[room]
-        if page.epoch == room.stream.position.epoch:
-            for frame in page.frames:
-                self._fan_out.durable(room, frame)
 
     def _compare(self, room_id: RoomId, head: Position, patience_s: float) -> None:
         room = self._rooms.get(room_id)
