@@ -27,7 +27,7 @@ from gifchat_contracts.codec import Frame
 from gifchat_contracts.ids import RoomId, UserId, new_epoch
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
-from gifchat_rooms_api.domain.message import Draft, Message, valid_text
+from gifchat_rooms_api.domain.message import Draft, Message, Text
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit, Rule
 
@@ -121,7 +121,7 @@ async def _append_all(
         writers = [way(rooms, log, _NoPublisher(), lambda: datetime.now(UTC)) for way in ways]
 
         async def write(number: int) -> None:
-            text = Message("#808080", valid_text("How many messages does a room take?"))
+            text = Message("#808080", Text("How many messages does a room take?"))
             draft = Draft(str(ObjectId()), USER, f"bench-{number}", text)
             await writers[number % len(writers)].append(room_id, draft, lambda _room, _now: None)
 

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from gifchat_contracts import errors
+from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.identity import SESSION_COOKIE, Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
@@ -25,6 +27,8 @@ from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World
 MISSING = RoomId("65f0c0ffee0123456789abce")
 BANNED = Identity.of_session("banned")
 URL = f"/rooms/{ROOM}/messages"
+RELAY_URL = f"/internal/v1{URL}"
+RELAYED = {"user_id": OWNER.user_id, "color": OWNER.color, "client_message_id": "relayed"}
 LOG_URL = f"/internal/v1/rooms/{ROOM}/log"
 
 
@@ -102,9 +106,6 @@ async def test_a_post_and_its_retry_return_the_stored_message(client: httpx.Asyn
         {},
         {"text": "hi"},
         {"client_message_id": "k"},
-        {"client_message_id": "k", "text": " "},
-        {"client_message_id": "k", "text": "a\x00b"},
-        {"client_message_id": "k", "text": "x" * 2_001},
         {"client_message_id": "k", "text": 5},
         {"client_message_id": "k", "text": {"$gt": ""}},
         {"client_message_id": {"$gt": ""}, "text": "hi"},
@@ -118,6 +119,33 @@ async def test_a_post_and_its_retry_return_the_stored_message(client: httpx.Asyn
 )
 async def test_a_body_that_does_not_match_the_schema_is_422(client: httpx.AsyncClient, body: object) -> None:
     assert (await client.post(URL, json=body)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", errors.TEXT_EMPTY),
+        ("\u3164", errors.TEXT_EMPTY),
+        ("x" * 2_001, errors.TEXT_TOO_LONG),
+        ("x" * 40_000, errors.TEXT_TOO_LONG),
+        ("a" + "\n" * 101, errors.TEXT_TOO_MANY_LINES),
+    ],
+)
+async def test_a_text_against_the_policy_is_refused_with_its_code(
+    client: httpx.AsyncClient, text: str, code: ErrorCode
+) -> None:
+    answers = [
+        await client.post(URL, json={"client_message_id": "k", "text": text}),
+        await client.post(RELAY_URL, json=RELAYED | {"text": text}),
+    ]
+    for answer in answers:
+        assert (answer.status_code, answer.json()["code"]) == (422, code.code)
+
+
+async def test_a_text_is_mended_before_it_is_stored(client: httpx.AsyncClient) -> None:
+    assert (await post(client, "k1", text="e\u0301\r\nb\x00\u202e"))["chat"] == "é\nb"
+    relayed = await client.post(RELAY_URL, json=RELAYED | {"text": "e\u0301\r\nb\x00\u202e"})
+    assert relayed.json()["chat"] == "é\nb"
 
 
 async def test_a_lone_surrogate_is_422(client: httpx.AsyncClient) -> None:

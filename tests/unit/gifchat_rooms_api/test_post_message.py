@@ -4,7 +4,6 @@ from gifchat_contracts import errors
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import GifId
-from gifchat_rooms_api.domain.message import BadTextError
 from gifchat_rooms_api.use_cases.post_message import MESSAGES_PER_USER
 
 from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World, anyone
@@ -38,8 +37,9 @@ async def test_the_rate_limit_stops_only_the_user_who_floods(world: World) -> No
 
 
 async def test_a_bad_text_and_a_missing_gif_are_not_stored(world: World) -> None:
-    with pytest.raises(BadTextError):
+    with pytest.raises(Refused) as refused:
         await world.post_message.post_text(ROOM, ANNE, "k1", " ", anyone)
+    assert refused.value.code is errors.TEXT_EMPTY
     with pytest.raises(Refused) as refused:
         await world.post_message.post_gif(ROOM, ANNE, "k1", GifId("cd" * 32), anyone)
     assert refused.value.code is errors.GIF_NOT_FOUND

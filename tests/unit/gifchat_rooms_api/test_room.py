@@ -7,40 +7,14 @@ from gifchat_contracts import limits
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.domain.room import (
     BadPasswordError,
-    BadTitleError,
     NewPassword,
     RoomPatch,
-    fold_title,
     room_payload,
     valid_password,
-    valid_title,
 )
 from gifchat_testkit.fakes.rooms import OWNER, room_of
 
 ROOM = RoomId("65f0c0ffee0123456789abcd")
-
-
-@pytest.mark.parametrize(
-    ("raw", "title"),
-    [
-        ("cats", "cats"),
-        ("  고양이 GIF  ", "고양이 GIF"),
-        ("x" * limits.TITLE_MAX_CHARS, "x" * limits.TITLE_MAX_CHARS),
-        (" " * 100 + "x" * limits.TITLE_MAX_CHARS, "x" * limits.TITLE_MAX_CHARS),
-        ("<b>{{ 7 * 7 }}</b>", "<b>{{ 7 * 7 }}</b>"),
-        ("👩‍👩‍👧", "👩‍👩‍👧"),
-    ],
-)
-def test_titles_are_trimmed_and_otherwise_unchanged(raw: str, title: str) -> None:
-    assert valid_title(raw) == title
-
-
-@pytest.mark.parametrize(
-    "raw", ["", " \u3000 ", "a\nb", "a\x00", "\x1b[2J", "a\x85", "\ud800", "x" * (limits.TITLE_MAX_CHARS + 1)]
-)
-def test_invalid_titles_are_refused(raw: str) -> None:
-    with pytest.raises(BadTitleError):
-        valid_title(raw)
 
 
 def test_a_password_is_used_exactly_as_typed() -> None:
@@ -52,19 +26,6 @@ def test_a_password_is_used_exactly_as_typed() -> None:
 def test_invalid_passwords_are_refused(raw: str) -> None:
     with pytest.raises(BadPasswordError):
         valid_password(raw)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("CATS", "cats"), ("STRASSE", "straße"), ("ﬁsh", "FISH"), ("ＧＩＦ", "gif"), ("\u1112\u1161", "하")],
-)
-def test_folding_ignores_case_and_compatible_forms(one: str, other: str) -> None:
-    assert fold_title(one) == fold_title(other)
-
-
-def test_folding_is_idempotent() -> None:
-    for title in ("ﬁsh", "STRASSE", "İstanbul", "ΌΣΟΣ", "\u0345"):
-        assert fold_title(fold_title(title)) == fold_title(title)
 
 
 def test_only_a_change_without_fields_is_empty() -> None:

@@ -20,7 +20,8 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_rooms_api.adapters.mongo_connection import Document, majority_database, repeatable, unrepeatable, utc
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction, Until
-from gifchat_rooms_api.domain.room import Room, RoomPatch, fold_title
+from gifchat_rooms_api.domain.room import Room, RoomPatch
+from gifchat_rooms_api.domain.text import fold_title
 from gifchat_rooms_api.ports import RoomCursor, Sort
 
 COLLECTION = "rooms"

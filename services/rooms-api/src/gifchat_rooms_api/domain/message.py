@@ -1,27 +1,22 @@
-"""A room's log: its entries, the rules for a text, and the events that readers receive.
+"""A room's log: its entries and the events that readers receive.
 
 An entry is a `Draft` until the group commit assigns it a seq. A stored entry is a `LogEntry` and keeps its seq.
 """
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, assert_never
 
-from gifchat_contracts import events, limits, socket_events
+from gifchat_contracts import events, socket_events
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
 
 EntryPayload = events.ChatPayload | events.ChatDeletedPayload | events.NoticePayload
 
 
-class BadTextError(ValueError):
-    """The text is not valid; `str()` says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The content of a text message; made by `valid_text`."""
+    """The content of a text message; mended and checked by `text.message_text`."""
 
     text: str
 
@@ -100,23 +95,6 @@ class LogEntry:
     created_at: datetime
     """UTC, whole milliseconds, because MongoDB stores no more."""
     draft: Draft
-
-
-def valid_text(raw: str) -> Text:
-    """Check a text that a user typed. CR LF becomes a newline; everything else is kept as typed.
-
-    Raises:
-        BadTextError: the text is blank, is longer than `TEXT_MAX_CHARS`, or contains a control character other than
-            newline and tab, or a lone surrogate.
-    """
-    text = raw.replace("\r\n", "\n")
-    if not text.strip():
-        raise BadTextError("a text needs at least one visible character")
-    if len(text) > limits.TEXT_MAX_CHARS:
-        raise BadTextError(f"a text has at most {limits.TEXT_MAX_CHARS} characters")
-    if any(unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t" for character in text):
-        raise BadTextError("a text must not contain control characters other than newline and tab")
-    return Text(text)
 
 
 def slow_mode_wait_s(slow_mode_s: int, last: datetime | None, now: datetime) -> float:

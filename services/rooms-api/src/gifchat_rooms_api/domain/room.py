@@ -1,4 +1,4 @@
-"""A room, the rules for its title and password, and its public payload."""
+"""A room, the rules for its password, and its public payload."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -9,10 +9,6 @@ from gifchat_contracts import events, limits
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_rooms_api.domain.moderation import Sanction
-
-
-class BadTitleError(ValueError):
-    """The title is not valid; `str()` says why."""
 
 
 class BadPasswordError(ValueError):
@@ -64,23 +60,6 @@ class RoomPatch:
         return self == RoomPatch()
 
 
-def valid_title(raw: str) -> str:
-    """Trim and check a title.
-
-    Raises:
-        BadTitleError: the title is empty, is longer than `TITLE_MAX_CHARS`, or contains a control character or a lone
-            surrogate.
-    """
-    if _has_control_characters(raw):
-        raise BadTitleError("a title must not contain control characters")
-    title = raw.strip()
-    if not title:
-        raise BadTitleError("a title needs at least one visible character")
-    if len(title) > limits.TITLE_MAX_CHARS:
-        raise BadTitleError(f"a title has at most {limits.TITLE_MAX_CHARS} characters")
-    return title
-
-
 def valid_password(raw: str) -> str:
     """Check a room's password; it is used exactly as typed.
 
@@ -93,11 +72,6 @@ def valid_password(raw: str) -> str:
     if _has_control_characters(raw):
         raise BadPasswordError("a password must not contain control characters")
     return raw
-
-
-def fold_title(title: str) -> str:
-    """Return the title in the form used for searches. It ignores case and compatible character forms."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", title).casefold())
 
 
 def room_payload(room: Room, members: int | None = None) -> RoomPayload:

@@ -7,10 +7,10 @@ Response models only describe them in the OpenAPI document.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gifchat_contracts import limits
-from gifchat_rooms_api.domain.message import payload_of, valid_text
+from gifchat_rooms_api.domain.message import payload_of
 from gifchat_rooms_api.use_cases.read_history import HEADS_MAX_ROOMS, Page
 
 _ROOM = "65f0c0ffee0123456789abcd"
@@ -34,12 +34,13 @@ ClientMessageId = Annotated[
 MessageText = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=limits.TEXT_MAX_CHARS,
-        description="At least one visible character. Newline and tab are the only allowed control characters.",
+        description=f"At least one visible character. At most {limits.TEXT_MAX_CHARS} grapheme clusters, "
+        f"{limits.TEXT_MAX_BYTES} bytes of UTF-8 and {limits.TEXT_MAX_LINE_BREAKS} line breaks, counted in the answer. "
+        "There the text is in NFC, each line break is a line feed, and other control characters are dropped.",
         examples=["안녕하세요"],
+        # Not checked here, but by the policy for texts, whose codes say what is wrong.
+        json_schema_extra={"minLength": 1, "maxLength": limits.TEXT_MAX_BYTES * limits.RAW_CHARS_PER_BYTE},
     ),
-    AfterValidator(lambda text: valid_text(text).text),
 ]
 GifIdText = Annotated[
     str, Field(pattern=r"^[0-9a-f]{64}$", description="The `id` that the upload returned.", examples=[_GIF])

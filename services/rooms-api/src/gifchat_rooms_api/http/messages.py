@@ -30,6 +30,9 @@ _POST_PROBLEMS = (
     errors.SLOW_MODE,
     errors.RATE_LIMITED,
     errors.GIF_NOT_FOUND,
+    errors.TEXT_EMPTY,
+    errors.TEXT_TOO_LONG,
+    errors.TEXT_TOO_MANY_LINES,
     errors.OUTCOME_UNKNOWN,
 )
 _DELETE_PROBLEMS = (*OWNER_PROBLEMS, errors.MESSAGE_NOT_FOUND)

@@ -33,6 +33,7 @@ OWNER_PROBLEMS = (
     errors.OUTCOME_UNKNOWN,
 )
 BODY_PROBLEMS = (errors.ORIGIN_REFUSED, errors.MALFORMED, errors.PAYLOAD_TOO_LARGE)
+TITLE_PROBLEMS = (errors.TEXT_EMPTY, errors.TITLE_TOO_LONG)
 _SCHEMA: Mapping[str, Any] = {
     "title": "Problem",
     "description": "What went wrong and what to do about it (RFC 9457).",

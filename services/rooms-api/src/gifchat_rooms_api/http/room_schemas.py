@@ -10,16 +10,20 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from gifchat_contracts import limits
 from gifchat_rooms_api.domain.moderation import SANCTION_MAX_S
-from gifchat_rooms_api.domain.room import valid_password, valid_title
+from gifchat_rooms_api.domain.room import valid_password
+from gifchat_rooms_api.domain.text import title_text
 from gifchat_rooms_api.http.message_schemas import ColorText, Moment, RoomIdText, StrictModel, UserIdText
 
 Title = Annotated[
     str,
-    AfterValidator(valid_title),
+    AfterValidator(title_text),
     Field(
-        min_length=1,
-        description=f"1–{limits.TITLE_MAX_CHARS} characters after trimming, without control characters.",
+        description=f"At least one visible character. At most {limits.TITLE_MAX_CHARS} grapheme clusters and "
+        f"{limits.TITLE_MAX_BYTES} bytes of UTF-8, counted in the answer. There it is in NFC, trimmed and on one line, "
+        "without control characters and marks of direction.",
         examples=["고양이 GIF"],
+        # Not checked here, but by the policy for texts, whose codes say what is wrong.
+        json_schema_extra={"minLength": 1, "maxLength": limits.TITLE_MAX_BYTES * limits.RAW_CHARS_PER_BYTE},
     ),
 ]
 MaxMembers = Annotated[

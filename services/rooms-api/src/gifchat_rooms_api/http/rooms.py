@@ -13,10 +13,11 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.domain.room import BadTitleError, RoomPatch, room_payload, valid_title
+from gifchat_rooms_api.domain.room import RoomPatch, room_payload
+from gifchat_rooms_api.domain.text import title_text
 from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.message_schemas import RoomIdText
-from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, problems
+from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, TITLE_PROBLEMS, problems
 from gifchat_rooms_api.http.room_schemas import EditedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
 from gifchat_rooms_api.ports import RoomCursor, Sort
 from gifchat_rooms_api.use_cases.create_room import CreateRoom
@@ -39,17 +40,23 @@ def rooms_router(
         "",
         status_code=201,
         response_model=Room,
-        responses=problems(*BODY_PROBLEMS, errors.SESSION_REQUIRED, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN),
+        responses=problems(
+            *BODY_PROBLEMS, *TITLE_PROBLEMS, errors.SESSION_REQUIRED, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN
+        ),
     )
     async def create_room(body: NewRoom, owner: Caller, request: Request) -> JSONResponse:
         """Create a room. The caller becomes its owner."""
         room = await create.create(owner, address_of(request), body.title, body.max, body.password)
         return JSONResponse(room, 201, {"Location": f"/api/v1/rooms/{room['_id']}"})
 
-    @router.get("", response_model=RoomList, responses=problems())
+    @router.get("", response_model=RoomList, responses=problems(errors.TITLE_TOO_LONG))
     async def list_rooms(
         q: Annotated[
-            str, Query(max_length=limits.TITLE_MAX_CHARS, description="A part of the title, in upper or lower case.")
+            str,
+            Query(
+                max_length=limits.TITLE_MAX_BYTES * limits.RAW_CHARS_PER_BYTE,
+                description="A part of the title, in upper or lower case. The rules for titles hold.",
+            ),
         ] = "",
         sort: Annotated[Sort, Query(description="Newest first, or fullest first.")] = "newest",
         limit: Annotated[int, Query(ge=1, le=limits.ROOMS_PAGE_MAX)] = limits.ROOMS_PAGE_DEFAULT,
@@ -68,7 +75,9 @@ def rooms_router(
         """Get one room."""
         return JSONResponse(await rooms.payload(await rooms.get(RoomId(room_id))))
 
-    @router.patch("/{room_id}", response_model=Room, responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS))
+    @router.patch(
+        "/{room_id}", response_model=Room, responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS, *TITLE_PROBLEMS)
+    )
     async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller) -> JSONResponse:
         """Edit a room, as its owner."""
         patch = RoomPatch(body.title, body.max, slow_mode_s=body.slow_mode_s)
@@ -116,13 +125,13 @@ def rooms_router(
 
 
 def _title_part(q: str) -> str:
-    """Return the part of a title to search for. A search term follows the rules for titles."""
-    if not q.strip():
-        return ""
+    """Return the part of a title to search for. A search term follows the rules for titles, but may be empty."""
     try:
-        return valid_title(q)
-    except BadTitleError as error:
-        raise Refused(errors.VALIDATION_FAILED, detail=f"q: {error}") from error
+        return title_text(q)
+    except Refused as refused:
+        if refused.code is errors.TEXT_EMPTY:
+            return ""
+        raise
 
 
 def _encode_cursor(cursor: RoomCursor, sort: Sort) -> str:

@@ -9,7 +9,8 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
-from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, chat_payload, valid_text
+from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, Text, chat_payload
+from gifchat_rooms_api.domain.text import message_text
 from gifchat_rooms_api.ports import GifAddresses, Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
@@ -35,10 +36,9 @@ class PostMessage:
         """Post a text. A retry with the same `client_message_id` returns the message that was stored first.
 
         Raises:
-            BadTextError: see `valid_text`.
-            Refused: `RATE_LIMITED`; see also `GroupCommit.append`.
+            Refused: `RATE_LIMITED`; see also `message_text` and `GroupCommit.append`.
         """
-        return await self._post(room_id, sender, client_message_id, valid_text(text), may_post)
+        return await self._post(room_id, sender, client_message_id, Text(message_text(text)), may_post)
 
     async def post_gif(
         self, room_id: RoomId, sender: Identity, client_message_id: str, gif_id: GifId, may_post: Rule

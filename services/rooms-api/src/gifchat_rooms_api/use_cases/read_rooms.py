@@ -8,7 +8,8 @@ from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.ids import RoomId
-from gifchat_rooms_api.domain.room import Room, fold_title, room_payload
+from gifchat_rooms_api.domain.room import Room, room_payload
+from gifchat_rooms_api.domain.text import fold_title
 from gifchat_rooms_api.ports import Occupancy, OccupancyUnavailableError, RoomCursor, Rooms, RoomStore, Sort
 
 
