@@ -30,6 +30,7 @@ from gifchat_contracts import events, keys
 from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import Epoch, RoomId
+from gifchat_testkit.crowds import ONE_ADDRESS
 from gifchat_testkit.servers import running
 from gifchat_testkit.tokens import session_cookie
 
@@ -185,19 +186,20 @@ def _gateway_command(
     python: str = sys.executable,
     module: str = "gifchat_realtime_gateway",
 ) -> list[str]:
-    # The defaults, except for addresses.
+    # The defaults, except for addresses and for what one address may send.
     environment = {
         "PORT": str(port),
         "REDIS_URL": testbed.valkey.url,
         "ROOMS_API_URL": f"http://127.0.0.1:{testbed.rooms_api_port}",
         "NODE_NAME": f"bench-{port}",
+        **ONE_ADDRESS,
     }
     return with_environment(environment, [python, "-m", module])
 
 
 def _engine_command(_testbed: Testbed, port: int, _control: int) -> list[str]:
     return with_environment(
-        {"PORT": str(port), "PYTHONPATH": str(machine.ROOT)},
+        {"PORT": str(port), "PYTHONPATH": str(machine.ROOT), **ONE_ADDRESS},
         [sys.executable, "-m", "benchmarks.peers.engine_alone"],
     )
 

@@ -1,6 +1,6 @@
 """Our engine without the rest of the gateway: the Engine.IO server, the client manager, and a join without checks.
 
-Environment: PORT.
+Environment: PORT, and the gateway's settings.
 """
 
 import asyncio

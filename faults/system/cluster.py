@@ -24,6 +24,7 @@ from gifchat_cli.servers.readiness import get_health
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
 from gifchat_contracts.identity import DEVELOPMENT_SECRET
 from gifchat_testkit import affinity
+from gifchat_testkit.crowds import ONE_ADDRESS
 from gifchat_testkit.processes import READY_TIMEOUT_S, ServerProcess, lasting_port
 from gifchat_testkit.proxy import TcpProxy
 from gifchat_testkit.valkey_set import ValkeySet
@@ -245,7 +246,8 @@ class FaultCluster:
     async def _gateway(self, number: int) -> Node:
         redis = await self._proxy(self.valkeys.members[self.valkeys.used].port)
         # The rows look for disconnected clients and the reasons in this log.
-        env = {"ROOMS_API_URL": self._nginx_config.internal_url, "LOG_LEVEL": "debug", **self.shape.gateway_env}
+        own = {"ROOMS_API_URL": self._nginx_config.internal_url, "LOG_LEVEL": "debug"}
+        env = {**own, **ONE_ADDRESS, **self.shape.gateway_env}
         return self._service(f"gateway-{number}", self.shape.gateway_module, env, redis, None)
 
     def _service(self, name: str, module: str, own: Mapping[str, str], redis: TcpProxy, mongo: TcpProxy | None) -> Node:

@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from gifchat_chassis.background_tasks import cancel_until_done
 from gifchat_realtime_gateway.engine.connection import CloseReason
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
+from gifchat_realtime_gateway.engine.intake import IntakeBounds, Rate
 from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
@@ -30,6 +31,9 @@ MAX_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 32 * 1024
 """The kernel's send buffer. It is small, so that tests reach our own limit soon."""
 DEADLINE_S = 10.0
+PLENTY = Rate(packets_per_s=1e6, packets_at_once=1e6, bytes_per_s=1e9, bytes_at_once=1e9)
+NO_BOUNDS = IntakeBounds(client=PLENTY, address=PLENTY, connections_per_address=100_000, guests_per_address=100_000)
+"""For tests of other things: all clients of a test have one address, and some send faster than people."""
 
 
 @dataclass
@@ -62,6 +66,7 @@ def options(world: Callable[[], World], **more: Any) -> EngineOptions:
         ping_timeout_s=PING_TIMEOUT_S,
         max_bytes=MAX_BYTES,
         draining=lambda: world().draining,
+        bounds=NO_BOUNDS,
     )
     return replace(usual, **more)
 

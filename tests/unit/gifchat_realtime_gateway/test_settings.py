@@ -11,7 +11,19 @@ def test_every_setting_is_described() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("PING_INTERVAL", "0"), ("PING_TIMEOUT", "0"), ("SEAT_GRACE", "-1"), ("DRAIN_SECONDS", "-1"), ("NODE_NAME", "")],
+    [
+        ("PING_INTERVAL", "0"),
+        ("PING_TIMEOUT", "0"),
+        ("SEAT_GRACE", "-1"),
+        ("DRAIN_SECONDS", "-1"),
+        ("NODE_NAME", ""),
+        ("CLIENT_PACKETS_PER_SECOND", "0"),
+        ("CLIENT_PACKETS_AT_ONCE", "0"),
+        ("ADDRESS_BYTES_PER_SECOND", "-1"),
+        ("OVERSPENDING_SECONDS", "0"),
+        ("CONNECTIONS_PER_ADDRESS", "0"),
+        ("GUESTS_PER_ADDRESS", "0"),
+    ],
 )
 def test_invalid_values_are_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     monkeypatch.setenv(variable, value)

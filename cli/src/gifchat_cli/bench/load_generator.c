@@ -48,7 +48,7 @@
 #define MAX_MESSAGES 2000000
 #define MAX_LIFE_S 1200
 #define MAX_GATEWAYS 256
-#define SOURCES 8 /* loopback addresses to connect from, because one has too few ports */
+#define SOURCES 64 /* loopback addresses to connect from: one has too few ports, and gateways bound each address */
 #define BUFFER (256 * 1024)
 #define STAMP 40
 #define OPAQUE_PING 8 /* compressed frames up to this size are pings */

@@ -18,6 +18,7 @@ TEXTS = {
     "admission_unavailable": "You cannot enter the room right now. Try again in a moment.",
     "too_many_attempts": "Too many attempts. Wait a moment and try again.",
     "rate_limited": "Too many requests. Slow down.",
+    "too_many_connections": "There are too many connections from your network. Close other tabs, or try again later.",
     "session_required": "A session is required. Get one at /api/v1/session.",
     "origin_refused": "Requests from this origin are not allowed.",
     "internal_only": "Only services of this system may call this.",

@@ -143,9 +143,7 @@ def create_gateway(settings: Settings) -> Gateway:
     restore = RestoreSession(saved, nodes, join, sockets)
     check_ready = CheckReady(seats, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
-    ChatNamespace(
-        server, sockets=sockets, signatures=signatures, join=join, leave=leave, send=send, save=save, restore=restore
-    )
+    ChatNamespace(server, sockets=sockets, join=join, leave=leave, send=send, save=save, restore=restore)
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)
     websocket_demo = WebSocketDemo(

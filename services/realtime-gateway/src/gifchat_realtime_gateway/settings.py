@@ -4,6 +4,9 @@ from pydantic import Field
 
 from gifchat_chassis.settings import InternalSettings, Port
 from gifchat_contracts import limits
+from gifchat_realtime_gateway.engine.intake import ADDRESS_RATE, CLIENT_RATE, IntakeBounds, Rate
+
+BOUNDS = IntakeBounds()
 
 
 class Settings(InternalSettings):
@@ -32,3 +35,80 @@ class Settings(InternalSettings):
     drain_seconds: float = Field(
         default=3.0, ge=0, description="On SIGTERM the gateway moves its sockets away over this many seconds."
     )
+    client_packets_per_second: float = Field(
+        default=CLIENT_RATE.packets_per_s,
+        gt=0,
+        description="Packets that one connection may send per second in the long run. People and pages send about 2. "
+        "At 50, an attacker costs the gateway about 5 ms of CPU time per second.",
+    )
+    client_packets_at_once: float = Field(
+        default=CLIENT_RATE.packets_at_once,
+        ge=1,
+        description="Packets that one connection may send at once, for example to rejoin 50 rooms after a pause.",
+    )
+    client_bytes_per_second: float = Field(
+        default=CLIENT_RATE.bytes_per_s,
+        gt=0,
+        description="Bytes that one connection may send per second in the long run: two messages of the maximum size.",
+    )
+    client_bytes_at_once: float = Field(
+        default=CLIENT_RATE.bytes_at_once,
+        ge=1,
+        description="Bytes that one connection may send at once: eight messages of the maximum size.",
+    )
+    address_packets_per_second: float = Field(
+        default=ADDRESS_RATE.packets_per_s,
+        gt=0,
+        description="Packets that all connections of one address (IPv6: one /64 network) may send to this gateway per "
+        "second in the long run. Enough for a school of 500 people who all type.",
+    )
+    address_packets_at_once: float = Field(
+        default=ADDRESS_RATE.packets_at_once,
+        ge=1,
+        description="Packets that they may send at once. They delay other clients by about 50 ms at most.",
+    )
+    address_bytes_per_second: float = Field(
+        default=ADDRESS_RATE.bytes_per_s, gt=0, description="Bytes that they may send per second in the long run."
+    )
+    address_bytes_at_once: float = Field(
+        default=ADDRESS_RATE.bytes_at_once, ge=1, description="Bytes that they may send at once."
+    )
+    overspending_seconds: float = Field(
+        default=BOUNDS.overspending_s,
+        gt=0,
+        description="A connection that is throttled for this long is closed with code 4029. The time starts again "
+        "once half of its budget is left. An honest burst ends earlier.",
+    )
+    connections_per_address: int = Field(
+        default=BOUNDS.connections_per_address,
+        ge=1,
+        description="Connections that one address may have to this gateway, by polling too, which nginx cannot count. "
+        "Enough for a school behind one address.",
+    )
+    guests_per_address: int = Field(
+        default=BOUNDS.guests_per_address,
+        ge=1,
+        description="Connections without a session that one address may have to this gateway. Pages always have a "
+        "session, so guests are programs and the original's clients.",
+    )
+
+    @property
+    def intake_bounds(self) -> IntakeBounds:
+        """What clients may send, and how many may connect from one address."""
+        return IntakeBounds(
+            client=Rate(
+                packets_per_s=self.client_packets_per_second,
+                packets_at_once=self.client_packets_at_once,
+                bytes_per_s=self.client_bytes_per_second,
+                bytes_at_once=self.client_bytes_at_once,
+            ),
+            address=Rate(
+                packets_per_s=self.address_packets_per_second,
+                packets_at_once=self.address_packets_at_once,
+                bytes_per_s=self.address_bytes_per_second,
+                bytes_at_once=self.address_bytes_at_once,
+            ),
+            overspending_s=self.overspending_seconds,
+            connections_per_address=self.connections_per_address,
+            guests_per_address=self.guests_per_address,
+        )

@@ -3,24 +3,32 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gifchat_realtime_gateway.engine.addresses import Addresses
 from gifchat_realtime_gateway.engine.connection import (
     MAX_INBOX_MESSAGES,
     MAX_OUTBOX_BYTES,
     MAX_POLLED_PACKETS,
+    MAX_THROTTLE_S,
     CloseReason,
     Connection,
     ConnectionClosedError,
     OverlappingPollError,
     State,
 )
+from gifchat_realtime_gateway.engine.intake import CLIENT_RATE, PACKETS_PER_TURN, Intake, IntakeBounds
 from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError
 from gifchat_realtime_gateway.engine.websocket import CloseCode, text_frame
 from gifchat_testkit.virtual_time import settle
+
+
+def new_intake(bounds: IntakeBounds | None = None) -> Intake:
+    return Addresses(bounds or IntakeBounds()).enter("192.0.2.1", guest=True)
 
 
 class Owner:
@@ -88,7 +96,7 @@ async def owner() -> Owner:
 
 @pytest.fixture
 def polling(owner: Owner) -> Connection:
-    return Connection("sid", owner, {})
+    return Connection("sid", owner, {}, new_intake())
 
 
 @pytest.fixture
@@ -98,7 +106,7 @@ def link() -> FakeLink:
 
 @pytest.fixture
 def websocket(owner: Owner, link: FakeLink) -> Connection:
-    return Connection("sid", owner, {}, link)
+    return Connection("sid", owner, {}, new_intake(), link)
 
 
 def say(connection: Connection, *messages: str | bytes) -> None:
@@ -316,7 +324,7 @@ steps = st.lists(st.sampled_from(["send", "poll", "turn", "probe", "fail", "prob
 def test_in_any_upgrade_the_client_gets_every_packet_once_and_in_order(actions: list[str]) -> None:
     async def run() -> None:
         owner, link = Owner(), FakeLink()
-        connection = Connection("sid", owner, {})
+        connection = Connection("sid", owner, {}, new_intake())
         got: list[str | bytes] = []
         polls: deque[asyncio.Task[list[str | bytes]]] = deque()
         sent = 0
@@ -460,3 +468,63 @@ async def test_a_connection_refuses_packets_of_an_upgrade(websocket: Connection)
     for action in (Action.ANSWER_PROBE, Action.UPGRADE):
         with pytest.raises(InvalidPacketError):
             websocket.receive(action, "")
+
+
+# ------------------------------------------------------------------------------------------------------------ budget
+
+
+async def test_handlers_that_never_wait_let_others_have_a_turn(owner: Owner, websocket: Connection) -> None:
+    turns: list[int] = []
+
+    async def count_turns() -> None:
+        while True:
+            turns.append(len(owner.handled))
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    say(websocket, *map(str, range(10 * PACKETS_PER_TURN)))
+    await websocket.wait_until_idle()
+    counting.cancel()
+    assert len(owner.handled) == 10 * PACKETS_PER_TURN
+    assert max(after - before for before, after in pairwise(turns)) == PACKETS_PER_TURN
+
+
+async def test_messages_wait_while_the_client_is_in_debt(owner: Owner, websocket: Connection) -> None:
+    now_s = asyncio.get_running_loop().time()
+    websocket.intake.spend(CLIENT_RATE.packets_at_once + 5 * CLIENT_RATE.packets_per_s, 0, now_s)
+    say(websocket, "a")
+    await asyncio.sleep(4.9)
+    assert owner.handled == []
+    await asyncio.sleep(0.2)
+    assert owner.handled == ["a"]
+
+
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+async def test_a_client_that_stays_in_debt_is_disconnected(
+    owner: Owner, link: FakeLink, request: pytest.FixtureRequest, transport: str
+) -> None:
+    connection: Connection = request.getfixturevalue(transport)
+    now_s = asyncio.get_running_loop().time()
+    connection.intake.spend(CLIENT_RATE.packets_at_once + 100 * CLIENT_RATE.packets_per_s, 0, now_s)
+    say(connection, "a", "b")
+    await asyncio.sleep(IntakeBounds().overspending_s + MAX_THROTTLE_S + 0.1)
+    assert owner.handled == []
+    assert owner.ends == [CloseReason.RATE_LIMITED]
+    if transport == "websocket":
+        assert link.closed_with == [CloseCode.RATE_LIMITED]
+    else:
+        with pytest.raises(ConnectionClosedError):
+            await connection.poll()
+
+
+async def test_the_messages_of_a_client_that_left_in_debt_are_dropped_in_the_end(
+    owner: Owner, websocket: Connection
+) -> None:
+    now_s = asyncio.get_running_loop().time()
+    websocket.intake.spend(CLIENT_RATE.packets_at_once + 100 * CLIENT_RATE.packets_per_s, 0, now_s)
+    say(websocket, "a", "b")
+    websocket.close(CloseReason.TRANSPORT_CLOSE)
+    async with asyncio.timeout(IntakeBounds().overspending_s + 2 * MAX_THROTTLE_S):
+        await websocket.wait_until_idle()
+    assert owner.handled == []
+    assert owner.ends == [CloseReason.TRANSPORT_CLOSE]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gifchat_realtime_gateway.engine.addresses import Addresses
 from gifchat_realtime_gateway.engine.connection import Connection, State
 from gifchat_realtime_gateway.engine.handshake import (
     Accepted,
@@ -18,6 +19,7 @@ from gifchat_realtime_gateway.engine.handshake import (
     parse_query,
     parse_request,
 )
+from gifchat_realtime_gateway.engine.intake import IntakeBounds
 from gifchat_realtime_gateway.engine.options import EngineOptions
 
 ORIGIN = "https://chat.example"
@@ -27,12 +29,17 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 class Registry:
     def __init__(self) -> None:
         self.connections: dict[str, Connection] = {}
+        self.crowded = False
 
     def find(self, sid: str) -> Connection | None:
         return self.connections.get(sid)
 
+    def admits(self, environ: Mapping[str, Any]) -> bool:
+        return not self.crowded
+
     def add(self, sid: str, environ: dict[str, Any], link: Any) -> Connection:
-        connection = self.connections[sid] = Connection(sid, self, environ, link)
+        intake = Addresses(IntakeBounds()).enter("192.0.2.1", guest=True)
+        connection = self.connections[sid] = Connection(sid, self, environ, intake, link)
         return connection
 
     async def handle_message(self, connection: Connection, data: str | bytes) -> None:
@@ -245,7 +252,6 @@ def test_handlers_get_the_address_the_query_and_some_headers(world: World) -> No
     decision = accepted(world.ask(headers=headers, peer=("10.0.0.1", 1)))
     assert decision.open(_Link()).environ == {
         "REMOTE_ADDR": "198.51.100.7",
-        "HTTP_COOKIE": "a=b",
         "HTTP_ACCEPT_LANGUAGE": "ko",
         "QUERY_STRING": "EIO=4&transport=websocket",
     }

@@ -17,10 +17,13 @@ from websockets.protocol import CLIENT, Protocol, State
 
 from gifchat_realtime_gateway.engine import link as link_module
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
+from gifchat_realtime_gateway.engine.deflate import deflate
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group
+from gifchat_realtime_gateway.engine.intake import CLIENT_RATE, PACKETS_PER_TURN
 from gifchat_realtime_gateway.engine.link import MAX_BUFFER_BYTES, WebSocketLink
 from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.server import EngineServer
+from gifchat_realtime_gateway.engine.websocket import Parser
 from gifchat_testkit.engine_worlds import ORIGIN
 from gifchat_testkit.raw_websocket import client_frame, close_payload
 from gifchat_testkit.waiting import until
@@ -81,6 +84,11 @@ class Peer:
             return condition()
 
         await until(reads)
+
+    def abort(self) -> None:
+        """Close the server's end, which would not notice a disconnect while it does not read."""
+        assert self.link._transport is not None
+        self.link._transport.abort()
 
     def packets(self) -> list[str | bytes]:
         """Return the packets after the handshake."""
@@ -400,3 +408,48 @@ async def test_when_uvicorn_stops_every_websocket_is_closed(node: Node) -> None:
         each.shutdown()
     await peer.read_until(lambda: peer.eof)
     assert peer.close_code == 1001
+
+
+# ------------------------------------------------------------------------------------------------------------ budget
+
+
+async def test_tiny_frames_are_parsed_in_turns_and_only_as_many_as_the_client_may_send(node: Node) -> None:
+    peer = await node.connect()
+    frame = client_frame(1, b"4a")
+    peer.link.data_received(frame * 20_000)
+    assert len(peer.connection._inbox or ()) == PACKETS_PER_TURN
+    at_once = int(CLIENT_RATE.packets_at_once)
+    await until(lambda: len(node.received) >= at_once)
+    assert peer.link._transport is not None
+    assert not peer.link._transport.is_reading()
+    peer.abort()
+
+
+@pytest.mark.parametrize("opcode", [0, 1, 9, 10])
+async def test_frames_of_every_kind_are_charged(node: Node, opcode: int) -> None:
+    peer = await node.connect()
+    first = client_frame(1, fin=False) if opcode == 0 else b""
+    peer.link.data_received(first + client_frame(opcode, b"3", fin=opcode != 0) * 1_000)
+    now_s = asyncio.get_running_loop().time()
+    left = peer.connection.intake.packets_left(now_s)
+    assert left == pytest.approx(CLIENT_RATE.packets_at_once - PACKETS_PER_TURN, abs=1)
+    await until(lambda: peer.connection.intake.delay_s(asyncio.get_running_loop().time()) > 0)
+    peer.abort()
+
+
+async def test_bytes_are_charged_before_a_frame_is_complete(node: Node) -> None:
+    peer = await node.connect()
+    peer.link.data_received(client_frame(1, b"4" + b"a" * 60_000)[:-1])
+    intake = peer.connection.intake
+    assert not intake.is_full(asyncio.get_running_loop().time())
+    assert node.received == []
+
+
+async def test_decompressed_bytes_are_charged(node: Node) -> None:
+    peer = await node.connect()
+    peer.link._parser = Parser(65_536, deflates=True)
+    payload = deflate(b"4" + b"a" * 60_000)
+    for _ in range(10):
+        peer.link.data_received(client_frame(1, payload, reserved=4))
+    assert peer.connection.intake.delay_s(asyncio.get_running_loop().time()) > 0
+    peer.abort()

@@ -19,8 +19,12 @@ from gifchat_realtime_gateway.engine.protocol import (
     encode_payload,
     open_packet,
     parse_packet,
-    parse_payload,
+    split_payload,
 )
+
+
+def parse_payload(body: str) -> list[Packet]:
+    return [parse_packet(part) for part in split_payload(body)]
 
 
 @pytest.mark.parametrize(

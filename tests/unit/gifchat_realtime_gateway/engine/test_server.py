@@ -9,7 +9,7 @@ async def test_the_number_of_closed_connections_with_unpolled_packets_is_limited
     engine = EngineServer(options=options(lambda: None))  # type: ignore[arg-type, return-value]
     sids = [f"sid-{number}" for number in range(MAX_LINGERING + 10)]
     for sid in sids:
-        connection = engine.add(sid, {}, None)
+        connection = engine.add(sid, {"REMOTE_ADDR": "192.0.2.1"}, None)
         connection.send("4last words")
         connection.close(CloseReason.SERVER)
     kept = [sid for sid in sids if engine.find(sid) is not None]

@@ -55,6 +55,28 @@ def failure(data: bytes, max_bytes: int = MAX_BYTES) -> CloseCode:
     return last.code
 
 
+def test_the_parser_stops_after_a_number_of_frames_and_continues_later() -> None:
+    data = b"".join(client_frame(TEXT, str(number).encode()) for number in range(10))
+    parser = Parser(MAX_BYTES)
+    assert parser.feed(data + data[:3], 0) == []
+    assert parser.has_backlog
+    events, calls = [], 0
+    while parser.has_backlog:
+        events += parser.feed(b"", 4)
+        calls += 1
+        assert parser.frames <= 4
+    assert events == [Message(str(number)) for number in range(10)]
+    assert calls == 3
+    assert parser.feed(data[3:], 1) == [Message("0")]
+    assert parser.has_backlog
+
+
+def test_every_frame_counts_not_only_messages() -> None:
+    parser = Parser(MAX_BYTES)
+    parser.feed(client_frame(PING) + client_frame(PONG) + client_frame(TEXT, fin=False) + client_frame(0, fin=False), 9)
+    assert parser.frames == 4
+
+
 # --------------------------------------------------------------------------------------------------------- messages
 
 

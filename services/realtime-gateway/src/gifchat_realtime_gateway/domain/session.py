@@ -16,6 +16,8 @@ TYPING_EVERY_S = 1.0
 class Budget:
     """A token bucket for the events of one connection."""
 
+    __slots__ = ("__weakref__", "_at_once", "_at_s", "_per_s", "_tokens", "spent")
+
     def __init__(self, at_once: float = EVENT_BURST, per_s: float = EVENTS_PER_S) -> None:
         self._at_once = at_once
         self._per_s = per_s

@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from gifchat_realtime_gateway.engine import protocol
+from gifchat_realtime_gateway.engine.intake import PACKETS_PER_TURN, Intake
 from gifchat_realtime_gateway.engine.protocol import Action
 from gifchat_realtime_gateway.engine.websocket import CloseCode, Opcode, frame, text_frame
 from gifchat_realtime_gateway.engine.write_loop import Sink
@@ -21,6 +22,8 @@ MAX_OUTBOX_BYTES = 1024 * 1024
 """Limit of data that waits for a polling client; text counts in characters. Above this it is a slow consumer."""
 MAX_INBOX_MESSAGES = 32
 """Messages that may wait in the inbox. Above this the gateway pauses the WebSocket, or delays the POST's response."""
+MAX_THROTTLE_S = 1.0
+"""A throttled client is checked at least this often, so that it is disconnected in time if it keeps overspending."""
 
 
 class CloseReason:
@@ -32,13 +35,19 @@ class CloseReason:
     TRANSPORT_CLOSE = "transport close"
     TRANSPORT_ERROR = "transport error"
     SLOW_CONSUMER = "slow consumer"
+    RATE_LIMITED = "rate limited"
 
 
 _PING = (protocol.PING_PACKET.encode(),)
 _PING_FRAME = text_frame(*_PING)
 _CLIENT_LEFT = (CloseReason.CLIENT, CloseReason.TRANSPORT_CLOSE)
 """The client ended the connection, so the messages in its inbox are still handled."""
-_SHOULD_RECONNECT = (CloseReason.SERVER, CloseReason.PING_TIMEOUT, CloseReason.SLOW_CONSUMER)
+_SHOULD_RECONNECT = (
+    CloseReason.SERVER,
+    CloseReason.PING_TIMEOUT,
+    CloseReason.SLOW_CONSUMER,
+    CloseReason.RATE_LIMITED,
+)
 """The client should reconnect, so its poll fails. After a CLOSE packet python-socketio clients never reconnect."""
 
 
@@ -124,6 +133,7 @@ class Connection(Sink):
         "environ",
         "has_namespace",
         "heartbeat_generation",
+        "intake",
         "last_relayed_poll",
         "link",
         "posting",
@@ -133,10 +143,14 @@ class Connection(Sink):
         "state",
     )
 
-    def __init__(self, sid: str, owner: Owner, environ: dict[str, Any], link: Link | None = None) -> None:
+    def __init__(
+        self, sid: str, owner: Owner, environ: dict[str, Any], intake: Intake, link: Link | None = None
+    ) -> None:
         """`environ` describes the request for `connect` handlers. With `link`, the connection starts as a WebSocket."""
         self.sid = sid
         self.environ = environ
+        self.intake = intake
+        """What the client may still send, over any transport."""
         self.link = link
         """The WebSocket; None while polling and after the end."""
         self.fd = link.direct_fd() if link else -1
@@ -156,7 +170,7 @@ class Connection(Sink):
         self.session: dict[str, Any] | None = None
         """What `socketio.AsyncServer.save_session` stores; None until the `connect` handler is called."""
         self.session_id: str | None = None
-        """Id of the user's session in the polling request that opened the connection. Later requests must carry it."""
+        """Id of the user's session in the request that opened the connection. Later requests must carry it."""
         self._owner = owner
         self._outbox: deque[str | bytes] | None = None
         self._outbox_bytes = 0
@@ -326,12 +340,28 @@ class Connection(Sink):
         elif len(self._inbox) > MAX_INBOX_MESSAGES and self.link is not None:
             self.link.pause_reading()
 
+    async def throttle(self, delay_s: float) -> bool:
+        """Wait `delay_s`, but at most `MAX_THROTTLE_S`. If the client keeps overspending, close and return False."""
+        if self.intake.overspends(asyncio.get_running_loop().time()):
+            self.close(CloseReason.RATE_LIMITED, CloseCode.RATE_LIMITED)
+            return False
+        await asyncio.sleep(min(delay_s, MAX_THROTTLE_S))
+        return True
+
     async def _handle_inbox(self, inbox: deque[str | bytes]) -> None:
+        handled = 0
         try:
             while inbox:
+                if self.intake.in_debt(now_s := asyncio.get_running_loop().time()):
+                    await self.throttle(self.intake.delay_s(now_s))
+                    continue
                 await self._owner.handle_message(self, inbox.popleft())
                 if len(inbox) == MAX_INBOX_MESSAGES and self.link is not None:
                     self.link.resume_reading()
+                handled += 1
+                if handled % PACKETS_PER_TURN == 0:
+                    # Handlers that never wait would keep the loop from the other connections.
+                    await asyncio.sleep(0)
         finally:
             self._inbox_task = None
             self._inbox = None
@@ -349,9 +379,9 @@ class Connection(Sink):
         self.heartbeat_generation += 1
         link, self.link = self.link, None
         if link is not None:
-            link.close(code)
+            link.close(code, "rate_limited" if code == CloseCode.RATE_LIMITED else "")
         if previous is not State.WEBSOCKET:
-            if self._outbox is None or reason == CloseReason.SLOW_CONSUMER:
+            if self._outbox is None or reason in (CloseReason.SLOW_CONSUMER, CloseReason.RATE_LIMITED):
                 self._outbox = deque()
             if reason not in _SHOULD_RECONNECT:
                 self._outbox.append(protocol.NOOP_PACKET if reason == CloseReason.CLIENT else protocol.CLOSE_PACKET)

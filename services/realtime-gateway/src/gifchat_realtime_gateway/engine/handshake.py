@@ -27,6 +27,9 @@ from gifchat_realtime_gateway.engine.websocket import accept_key, text_frame
 
 NODE_HEADER = "x-engine-io-node"
 """Response header of a handshake: this node's tag. It tells a load balancer which server holds a sid."""
+SESSION_ID = "engine.session_id"
+"""Key in `environ`: the id of the user's session. A guest has none."""
+CROWDED_RETRY_AFTER_S = "10"
 _WEBSOCKET_VERSION = "13"
 
 
@@ -141,6 +144,9 @@ class Registry(Protocol):
     def find(self, sid: str) -> Connection | None:
         """Return the connection with this sid: open, or closed with packets left to poll."""
 
+    def admits(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether the client's address may open another connection."""
+
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
         """Create and register a connection."""
 
@@ -197,6 +203,12 @@ class Handshake:
             return None
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
+    def refuse_if_crowded(self, environ: Mapping[str, Any]) -> Refusal | None:
+        """Return a 429 if the client's address has as many connections as it may have; otherwise None."""
+        if self._registry.admits(environ):
+            return None
+        return Refusal.with_problem(errors.TOO_MANY_CONNECTIONS, self._path, {"retry-after": CROWDED_RETRY_AFTER_S})
+
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         options = self.options
         return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
@@ -242,6 +254,8 @@ class Handshake:
             return refusal
         sid = new_sid(self.node_tag)
         environ = self.environ(headers, peer[0] if peer else "unknown", request.query_string)
+        if (refusal := self.refuse_if_crowded(environ)) is not None:
+            return refusal
         if self.node_tag:
             response += f"{NODE_HEADER}: {self.node_tag}\r\n".encode()
         response += b"\r\n" + text_frame(self.open_packet(sid, ()).encode())
@@ -259,12 +273,14 @@ class Handshake:
         return self.relay.relay_websocket(tag, request.raw, address, Refusal.of(ErrorCode.SESSION_UNKNOWN).response())
 
     def environ(self, headers: Mapping[str, str], peer: str, query_string: str) -> dict[str, Any]:
-        """Build the `environ` of `connect` handlers: address, query, and the headers that they use."""
+        """Build the `environ` of `connect` handlers: address, query, the user's session, and the accepted languages."""
         environ: dict[str, Any] = {
             "REMOTE_ADDR": self._proxies.client_address(peer, headers.get("x-forwarded-for")),
             "QUERY_STRING": query_string,
         }
-        for name, key in (("cookie", "HTTP_COOKIE"), ("accept-language", "HTTP_ACCEPT_LANGUAGE")):
-            if name in headers:
-                environ[key] = headers[name]
+        if "accept-language" in headers:
+            environ["HTTP_ACCEPT_LANGUAGE"] = headers["accept-language"]
+        session_id = self.session_of(headers)
+        if session_id is not None:
+            environ[SESSION_ID] = session_id
         return environ

@@ -17,8 +17,9 @@ from typing import Any, cast
 import structlog
 
 from gifchat_realtime_gateway.engine import protocol
-from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, State
+from gifchat_realtime_gateway.engine.connection import MAX_THROTTLE_S, CloseReason, Connection, State
 from gifchat_realtime_gateway.engine.handshake import Accepted, Handshake, OtherNode, Refusal, Request, parse_request
+from gifchat_realtime_gateway.engine.intake import Intake
 from gifchat_realtime_gateway.engine.protocol import Action, InvalidPacketError, Source, action_of
 from gifchat_realtime_gateway.engine.websocket import (
     CloseCode,
@@ -53,11 +54,13 @@ class WebSocketLink(asyncio.Protocol):
         "_delegate",
         "_fd",
         "_handshake",
+        "_intake",
         "_make_fallback",
         "_parser",
         "_probing",
         "_reading_paused",
         "_server_connections",
+        "_throttle_timer",
         "_timer",
         "_transport",
         "connection",
@@ -75,6 +78,7 @@ class WebSocketLink(asyncio.Protocol):
         self._delegate: asyncio.Protocol | None = None
         self._probing: Connection | None = None
         self._parser: Parser | None = None
+        self._intake: Intake | None = None
         self._transport: asyncio.Transport | None = None
         self._fd = -1
         self._buffering = False
@@ -82,6 +86,7 @@ class WebSocketLink(asyncio.Protocol):
         self._reading_paused = False
         self.deflates = False
         self._timer: asyncio.TimerHandle | None = None
+        self._throttle_timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------------------------------ asyncio.Protocol
 
@@ -90,8 +95,8 @@ class WebSocketLink(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process the whole request in the first call, and frames in later calls."""
-        if self._parser is not None:
-            self._receive(self._parser, data)
+        if self._parser is not None and self._intake is not None:
+            self._receive(self._parser, self._intake, data)
         elif self._delegate is not None:
             self._delegate.data_received(data)
         else:
@@ -109,6 +114,8 @@ class WebSocketLink(asyncio.Protocol):
         self._fd = -1
         self._server_connections.discard(self)
         self._cancel_timer()
+        if self._throttle_timer is not None:
+            self._throttle_timer.cancel()
         connection, self.connection = self.connection, None
         probing, self._probing = self._probing, None
         self._transport = None
@@ -195,17 +202,30 @@ class WebSocketLink(asyncio.Protocol):
         self._continue_reading()
 
     def _continue_reading(self) -> None:
-        """Parse the backlog first, then read from the socket again."""
+        """Parse the backlog first, then read from the socket again. Wait before that if the client sent too much."""
         if self._transport is None or self._transport.is_closing() or self._reading_paused:
             return
-        if self._parser is not None and self._parser.has_backlog:
-            asyncio.get_running_loop().call_soon(self._parse_backlog, self._parser)
+        if self._parser is None or self._intake is None or self._throttle_timer is not None:
+            return
+        delay_s = self._intake.delay_s(now_s := asyncio.get_running_loop().time())
+        if delay_s > 0 and not self._parser.closed:
+            if self._intake.overspends(now_s):
+                self._end_overspender()
+                return
+            loop = asyncio.get_running_loop()
+            self._throttle_timer = loop.call_later(min(delay_s, MAX_THROTTLE_S), self._end_throttle)
+        elif self._parser.has_backlog:
+            asyncio.get_running_loop().call_soon(self._parse_backlog, self._parser, self._intake)
         else:
             self._transport.resume_reading()
 
-    def _parse_backlog(self, parser: Parser) -> None:
+    def _end_throttle(self) -> None:
+        self._throttle_timer = None
+        self._continue_reading()
+
+    def _parse_backlog(self, parser: Parser, intake: Intake) -> None:
         if self._transport is not None and parser.has_backlog and not self._reading_paused:
-            self._receive(parser, b"")
+            self._receive(parser, intake, b"")
             if not parser.has_backlog:
                 self._continue_reading()
 
@@ -251,7 +271,9 @@ class WebSocketLink(asyncio.Protocol):
         self.write(accepted.response)
         if accepted.upgrades is None:
             self.connection = accepted.open(self)
+            self._intake = self.connection.intake
             return
+        self._intake = accepted.upgrades.intake
         if accepted.upgrades.state is not State.POLLING:
             # Another WebSocket took over or is about to, or the session is closed. The published server does the same.
             self.close(CloseCode.NO_STATUS)
@@ -262,10 +284,15 @@ class WebSocketLink(asyncio.Protocol):
 
     # --------------------------------------------------------------------------------------------------- frames
 
-    def _receive(self, parser: Parser, data: bytes) -> None:
-        for event in parser.feed(data):
+    def _receive(self, parser: Parser, intake: Intake, data: bytes) -> None:
+        if parser.closed:
+            return
+        now_s = asyncio.get_running_loop().time()
+        for event in parser.feed(data, intake.admit(len(data), now_s)):
             self._handle(event)
-        if parser.has_backlog and self._transport is not None and not self._transport.is_closing():
+        intake.spend(parser.frames, parser.inflated_bytes, now_s)
+        must_wait = parser.has_backlog or (intake.delay_s(now_s) > 0 and not parser.closed)
+        if must_wait and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
             self._continue_reading()
 
@@ -319,6 +346,13 @@ class WebSocketLink(asyncio.Protocol):
         self._end_connection(code, CloseReason.TRANSPORT_ERROR)
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
+
+    def _end_overspender(self) -> None:
+        """Close the WebSocket of a client that keeps sending too much. Nothing more is read."""
+        if self._closing and self._transport is not None:
+            self._transport.abort()
+        else:
+            self._end_connection(CloseCode.RATE_LIMITED, CloseReason.RATE_LIMITED, "rate_limited")
 
     def _end_connection(self, code: int, reason: str, text: str = "") -> None:
         """Close the connection, and the WebSocket with a close frame that has this code and text."""

@@ -1,8 +1,9 @@
 """The options of the Engine.IO server."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gifchat_realtime_gateway.engine.intake import IntakeBounds
 from gifchat_realtime_gateway.engine.relay import Relay
 
 
@@ -27,5 +28,7 @@ class EngineOptions:
     """Returns the id of the user's session in a `Cookie` header; None without a valid one."""
     namespace_timeout_s: float = 45.0
     """A client must open a Socket.IO namespace within this time, or the server closes its connection."""
+    bounds: IntakeBounds = field(default_factory=IntakeBounds)
+    """What clients may send, and how many may connect from one address."""
     path: str = "/socket.io"
     """Without a trailing slash."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from gifchat_contracts import errors
 from gifchat_realtime_gateway.engine import protocol
 from gifchat_realtime_gateway.engine.connection import (
     CloseReason,
@@ -181,9 +182,12 @@ class Polling:
         # Without X-Forwarded-For, because `peer` is the client's address already.
         headers = {**exchange.headers, "x-forwarded-for": ""}
         environ = self._handshake.environ(headers, exchange.peer, exchange.query_string)
+        if (refusal := self._handshake.refuse_if_crowded(environ)) is not None:
+            await exchange.refuse(refusal)
+            return
         node = self._handshake.node_tag
         sid = new_sid(node)
-        self._registry.add(sid, environ, None).session_id = self._handshake.session_of(exchange.headers)
+        self._registry.add(sid, environ, None)
         body = self._handshake.open_packet(sid, ["websocket"]).encode()
         await exchange.answer(200, body, more=[(NODE_HEADER.encode(), node.encode())] if node else None)
 
@@ -260,16 +264,45 @@ class Polling:
                 await exchange.refuse(Refusal.of(ErrorCode.SESSION_UNKNOWN))
                 return
             try:
-                for packet in protocol.parse_payload(body.decode()):
-                    connection.receive(action_of(Source.POST, packet), packet.data)
+                throttled_out = await _receive_payload(connection, body)
             except (InvalidPacketError, UnicodeDecodeError):
                 connection.close(CloseReason.TRANSPORT_ERROR)
                 await exchange.refuse(Refusal.of(ErrorCode.BAD_REQUEST))
                 return
-            await connection.wait_for_inbox_space()
         finally:
             connection.posting = False
-        await exchange.answer(200, b"ok", content_type=b"text/html")
+        if throttled_out:
+            await exchange.refuse(Refusal.with_problem(errors.RATE_LIMITED, self._handshake.options.path))
+        else:
+            await exchange.answer(200, b"ok", content_type=b"text/html")
+
+
+async def _receive_payload(connection: Connection, body: bytes) -> bool:
+    """Process the packets of a POST, as fast as the client may send. Return whether it was disconnected for its speed.
+
+    Raises:
+        InvalidPacketError: a packet is invalid. The packets before it may have been processed.
+        UnicodeDecodeError: the payload is not UTF-8.
+    """
+    intake, at, size = connection.intake, 0, len(body)
+    parts = protocol.split_payload(body.decode())
+    while not connection.closed:
+        count = intake.admit(size, now_s := asyncio.get_running_loop().time())
+        size = 0
+        if count == 0:
+            if not await connection.throttle(intake.delay_s(now_s)):
+                return True
+            continue
+        packets = [protocol.parse_packet(part) for part in parts[at : at + count]]
+        intake.spend(len(packets), 0, now_s)
+        for packet in packets:
+            connection.receive(action_of(Source.POST, packet), packet.data)
+        at += count
+        await connection.wait_for_inbox_space()
+        if at >= len(parts):
+            break
+        await asyncio.sleep(0)
+    return False
 
 
 async def _close_when_disconnected(exchange: _Exchange, connection: Connection) -> None:

@@ -113,13 +113,9 @@ def binary_message(data: bytes) -> Packet:
     return Packet(PacketType.MESSAGE, data)
 
 
-def parse_payload(body: str) -> list[Packet]:
-    """Parse a polling payload.
-
-    Raises:
-        InvalidPacketError: one of the packets is invalid.
-    """
-    return [parse_packet(part) for part in body.split(SEPARATOR)]
+def split_payload(body: str) -> list[str]:
+    """Return the packets of a polling payload, unparsed."""
+    return body.split(SEPARATOR)
 
 
 def _from_base64(text: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,9 +11,10 @@ import structlog
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from gifchat_realtime_gateway.engine.addresses import Addresses
 from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, Link, State
 from gifchat_realtime_gateway.engine.first_request import FirstRequest
-from gifchat_realtime_gateway.engine.handshake import Handshake, parse_query
+from gifchat_realtime_gateway.engine.handshake import SESSION_ID, Handshake, parse_query
 from gifchat_realtime_gateway.engine.heartbeat import Heartbeat
 from gifchat_realtime_gateway.engine.link import WebSocketLink
 from gifchat_realtime_gateway.engine.options import EngineOptions
@@ -49,6 +50,7 @@ class EngineServer:
         """The open connections, by sid."""
         self.on_closed: Callable[[str], None] | None = None
         """Called with the sid as soon as a connection closes. The `disconnect` handler runs later."""
+        self._addresses = Addresses(options.bounds)
         self._handlers: dict[str, Handler] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._heartbeat = Heartbeat(options.ping_interval_s, options.ping_timeout_s)
@@ -91,6 +93,7 @@ class EngineServer:
                 connection = self.connections.get(self._namespace_deadlines.popleft()[1])
                 if connection is not None and not connection.has_namespace:
                     connection.close(CloseReason.SERVER)
+            self._addresses.tidy(asyncio.get_running_loop().time())
             while self._linger_deadlines and self._linger_deadlines[0][0] <= now_s:
                 self._lingering.pop(self._linger_deadlines.popleft()[1], None)
 
@@ -110,8 +113,13 @@ class EngineServer:
                 return None
         return connection
 
+    def admits(self, environ: Mapping[str, Any]) -> bool:
+        return self._addresses.admits(environ["REMOTE_ADDR"], guest=SESSION_ID not in environ)
+
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
-        connection = self.connections[sid] = Connection(sid, self, environ, link)
+        intake = self._addresses.enter(environ["REMOTE_ADDR"], guest=SESSION_ID not in environ)
+        connection = self.connections[sid] = Connection(sid, self, environ, intake, link)
+        connection.session_id = environ.get(SESSION_ID)
         connection.base64 = bool(parse_query(environ.get("QUERY_STRING", "")).get("b64"))
         self._heartbeat.schedule_ping(connection)
         self._namespace_deadlines.append((time.monotonic() + self.options.namespace_timeout_s, sid))
@@ -142,6 +150,7 @@ class EngineServer:
         if self.on_closed is not None:
             self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)
+        self._addresses.leave(connection.intake, guest=connection.session_id is None)
         if reason == CloseReason.SERVER:
             self._linger(connection)
         if connection.session is None and not connection.is_handling:

@@ -6,6 +6,7 @@ numbers in parentheses are RFC 6455's.
 
 import base64
 import hashlib
+import sys
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -51,6 +52,8 @@ class CloseCode(IntEnum):
     INTERNAL_ERROR = 1011
     SLOW_CONSUMER = 4008
     """The client read too slowly. It should reconnect and recover from its last position."""
+    RATE_LIMITED = 4029
+    """The client kept sending more than it may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +143,14 @@ class Parser:
     __slots__ = (
         "_allowed_bits",
         "_buffer",
-        "_closed",
         "_compressed",
         "_fragments",
-        "_inflated_bytes",
         "_max_bytes",
         "_opcode",
+        "closed",
+        "frames",
         "has_backlog",
+        "inflated_bytes",
     )
 
     def __init__(self, max_bytes: int, *, deflates: bool = False) -> None:
@@ -155,37 +159,52 @@ class Parser:
         self._allowed_bits = _RSV1 if deflates else 0
         """Reserved bits that the first frame of a message may have."""
         self._compressed = False
-        self._inflated_bytes = 0
+        self.frames = 0
+        """How many frames the last call of `feed` has parsed."""
+        self.inflated_bytes = 0
+        """How many bytes it has decompressed."""
         self.has_backlog = False
         """Whether buffered frames are left unparsed. Call `feed(b"")` in a later turn of the loop to continue."""
         self._buffer = b""
         self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
-        self._closed = False
+        self.closed = False
+        """Whether everything that follows is ignored."""
 
-    def feed(self, data: bytes) -> list[Event]:
-        """Return the events that are complete now. If `has_backlog` is set, more of them follow in a later call."""
+    def feed(self, data: bytes, max_frames: int = sys.maxsize) -> list[Event]:
+        """Parse at most `max_frames` frames, and return their events.
+
+        If `has_backlog` is set, more of them follow in a later call.
+        """
         events: list[Event] = []
         self.has_backlog = False
-        if self._closed:
+        self.frames = self.inflated_bytes = 0
+        if self.closed:
             return events
         buffer = self._buffer + data if self._buffer else data
-        at = self._inflated_bytes = 0
+        at = 0
         try:
-            while (found := self._read_frame(buffer, at)) is not None:
+            while True:
+                if self.frames >= max_frames:
+                    self.has_backlog = at < len(buffer)
+                    break
+                found = self._read_frame(buffer, at)
+                if found is None:
+                    break
+                self.frames += 1
                 first, payload, at = found
                 event = self._process_frame(first, payload)
                 if event is not None:
                     events.append(event)
-                if self._closed:
+                if self.closed:
                     break
-                if self._inflated_bytes > _MAX_INFLATED_PER_TURN:
+                if self.inflated_bytes > _MAX_INFLATED_PER_TURN:
                     self.has_backlog = True
                     break
         except _ViolationError as violation:
-            self._closed = True
+            self.closed = True
             events.append(Failed(violation.code, violation.why))
-        self._buffer = b"" if self._closed else buffer[at:]
+        self._buffer = b"" if self.closed else buffer[at:]
         return events
 
     def _read_frame(self, buffer: bytes, at: int) -> tuple[int, bytes, int] | None:
@@ -273,7 +292,7 @@ class Parser:
             raise _ViolationError(CloseCode.INVALID_DATA, f"invalid compressed message: {error}") from error
         except TooLargeError as error:
             raise _ViolationError(CloseCode.TOO_BIG, f"a message may have at most {self._max_bytes} bytes") from error
-        self._inflated_bytes += len(inflated)
+        self.inflated_bytes += len(inflated)
         return inflated
 
     def _process_control(self, opcode: int, payload: bytes) -> Event | None:
@@ -281,7 +300,7 @@ class Parser:
             return Ping(payload)
         if opcode == Opcode.PONG:
             return None
-        self._closed = True
+        self.closed = True
         return Closing(_close_code(payload))
 
 

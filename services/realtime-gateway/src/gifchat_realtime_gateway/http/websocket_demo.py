@@ -79,15 +79,14 @@ class WebSocketDemo:
             return
         await connection.accept()
         address = connection.client.host if connection.client else "unknown"
-        _log.info("ws_connected", address=address)
+        # Debug level and one line a connection: clients must not be able to flood the log.
+        _log.debug("ws_connected", address=address)
         self._connections.add(connection)
         try:
             while (await connection.receive())["type"] != "websocket.disconnect":
                 metrics.WS_MESSAGES.inc()
-                _log.debug("ws_message", address=address)
         finally:
             self._connections.discard(connection)
-            _log.info("ws_disconnected", address=address)
 
     async def _send(self, connection: WebSocket, text: str) -> None:
         try:

@@ -17,9 +17,9 @@ from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import BadClientEventError, Restore
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import Signatures, Sockets
+from gifchat_realtime_gateway.ports import Sockets
 from gifchat_realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
-from gifchat_realtime_gateway.socketio.environ import address_of, budget_of, session_in
+from gifchat_realtime_gateway.socketio.environ import address_of, budget_of, session_of
 from gifchat_realtime_gateway.socketio.overrides import GOODBYE, ChatServer, EventHandler
 from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
@@ -41,7 +41,6 @@ class ChatNamespace:
         server: ChatServer,
         *,
         sockets: Sockets,
-        signatures: Signatures,
         join: JoinRoom,
         leave: LeaveRoom,
         send: SendMessage,
@@ -54,7 +53,6 @@ class ChatNamespace:
         self._restore = restore
         self._restoring: dict[str, tuple[SavedSession, Mapping[RoomId, Position]]] = {}
         self._sockets = sockets
-        self._signatures = signatures
         self._join = join
         self._leave = leave
         self._send = send
@@ -174,10 +172,9 @@ class ChatNamespace:
         """Return the user of the session cookie, or the guest that all sessions of this connection share."""
         known: Identity | None = environ.get(_IDENTITY)
         if known is None:
-            session_id = session_in(self._signatures, environ.get("HTTP_COOKIE", ""))
+            session_id = session_of(environ)
             environ[_IS_GUEST] = session_id is None
             known = environ[_IDENTITY] = Identity.of_session(session_id or secrets.token_urlsafe(16))
-            environ.pop("HTTP_COOKIE", None)
         return known
 
 

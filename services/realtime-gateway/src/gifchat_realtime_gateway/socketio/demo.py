@@ -32,10 +32,10 @@ class DemoNamespace:
             self._broadcast(DEMO_NAMESPACE, body(NEWS, NEWS_TEXT))
 
     async def _on_connect(self, sid: str, environ: dict[str, Any], _auth: object = None) -> None:
-        _log.info("demo_connected", sid=sid, address=address_of(environ))
+        _log.debug("demo_connected", sid=sid, address=address_of(environ))
 
     async def _on_disconnect(self, sid: str, reason: str = "") -> None:
-        _log.info("demo_disconnected", sid=sid, reason=reason)
+        _log.debug("demo_disconnected", sid=sid, reason=reason)
 
     async def _on_reply(self, _sid: str, *_data: Any) -> None:
         metrics.DEMO_REPLIES.inc()

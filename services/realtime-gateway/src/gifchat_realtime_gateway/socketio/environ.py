@@ -6,6 +6,7 @@ from starlette.requests import cookie_parser
 
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_realtime_gateway.domain.session import Budget
+from gifchat_realtime_gateway.engine.handshake import SESSION_ID
 from gifchat_realtime_gateway.ports import Signatures
 
 _BUDGET = "gifchat.budget"
@@ -20,6 +21,12 @@ def budget_of(environ: dict[str, Any]) -> Budget:
 def address_of(environ: dict[str, Any]) -> str:
     """Return the client's address, as reported by the trusted proxies."""
     return str(environ["REMOTE_ADDR"])
+
+
+def session_of(environ: dict[str, Any]) -> str | None:
+    """Return the id of the user's session, or None for a guest."""
+    session_id: str | None = environ.get(SESSION_ID)
+    return session_id
 
 
 def session_in(signatures: Signatures, cookies: str) -> str | None:

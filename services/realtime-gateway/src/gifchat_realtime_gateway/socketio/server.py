@@ -41,5 +41,6 @@ def create_server(
             deflate=settings.message_deflate,
             relay=relay,
             session_of=partial(session_in, signatures),
+            bounds=settings.intake_bounds,
         ),
     )

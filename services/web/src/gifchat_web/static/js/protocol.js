@@ -53,6 +53,7 @@ export const ERROR_ACTIONS = Object.freeze({
   admission_unavailable: Action.RETRY,
   too_many_attempts: Action.RETRY,
   rate_limited: Action.RETRY,
+  too_many_connections: Action.RETRY,
   session_required: Action.STOP,
   origin_refused: Action.STOP,
   internal_only: Action.STOP,
