@@ -102,7 +102,10 @@ class Blueprint:
     def web(self) -> ProcessSpec:
         """Describe the process that serves the pages."""
         return self._service(
-            "web", Kind.WEB, "gifchat_web", {"ROOMS_API_URL": self.nginx.internal_url, "SECURE_COOKIES": "false"}
+            "web",
+            Kind.WEB,
+            "gifchat_web",
+            {"ROOMS_API_URL": self.nginx.internal_url, "REDIS_URL": self.valkey.url, "SECURE_COOKIES": "false"},
         )
 
     def gateway(self, number: int) -> ProcessSpec:

@@ -68,7 +68,9 @@ def door(mongo_url: str, valkey_url: str, tmp_path_factory: pytest.TempPathFacto
             )
         )
         web = stack.enter_context(
-            running_service("gifchat_web", work_dir, ROOMS_API_URL=rooms_api.url, ALLOWED_ORIGINS=url)
+            running_service(
+                "gifchat_web", work_dir, ROOMS_API_URL=rooms_api.url, REDIS_URL=valkey_url, ALLOWED_ORIGINS=url
+            )
         )
         nginx = Nginx(
             binary=find_nginx(),

@@ -1,5 +1,6 @@
 """The composition root: everything is built and wired here."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,12 +14,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from gifchat_chassis.answer_headers import AnswerHeaders
+from gifchat_chassis.background_tasks import background_tasks
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.http_methods import Methods
 from gifchat_chassis.origin import SAFE_METHODS, same_origin
+from gifchat_chassis.redis_connections import redis_client
 from gifchat_chassis.request_metrics import RequestMetrics
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
+from gifchat_web.adapters.redis_lobby import RedisLobby
 from gifchat_web.adapters.rooms_api_client import RoomsApiClient
 from gifchat_web.http.pages import list_route, room_routes
 from gifchat_web.http.rendering import Pages
@@ -37,8 +41,13 @@ _BY_STATUS = {404: errors.NOT_FOUND, 405: errors.METHOD_NOT_ALLOWED}
 _log = structlog.get_logger("gifchat_web")
 
 
-def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp:
-    """Build the service as an ASGI application. Tests pass `rooms_api` in place of the HTTP client."""
+def create_app(
+    settings: Settings, rooms_api: RoomsApi | None = None, *, failed: asyncio.Event | None = None
+) -> ASGIApp:
+    """Build the service as an ASGI application. Building opens no connection; the lifespan does.
+
+    Tests pass `rooms_api` in place of the HTTP client. `failed` is set if a background task died.
+    """
     client = RoomsApiClient(settings.rooms_api_url)
     api = rooms_api or client
     lists = ListRooms(api, keep_s=settings.list_keep_s, max_pages=settings.list_pages_kept)
@@ -48,7 +57,10 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         _log.info("started", rooms_api=settings.rooms_api_url, static_version=static_files.version)
-        async with client:
+        # One connection listens. A second one replaces it after a loss.
+        redis = redis_client(settings.redis_url, max_connections=2)
+        lobby = RedisLobby(redis, lists.drop)
+        async with client, background_tasks([lobby.run], [redis.aclose], failed or asyncio.Event()):
             yield
 
     routes = [
@@ -71,7 +83,7 @@ def create_app(settings: Settings, rooms_api: RoomsApi | None = None) -> ASGIApp
 
 
 async def _readiness() -> tuple[int, dict[str, str]]:
-    """Readiness does not depend on rooms-api: while it is down, the pages can still say so."""
+    """Readiness does not depend on rooms-api or Redis: while rooms-api is down, the pages can still say so."""
     return 200, {"status": "ok"}
 
 

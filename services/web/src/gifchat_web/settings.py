@@ -11,6 +11,10 @@ class Settings(ServiceSettings):
     port: Port = 8003
     node_name: NodeName = "web"
     rooms_api_url: str = Field(default="http://127.0.0.1:8001", description="Base URL of rooms-api.")
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="URL of Redis 7, Valkey 8, or later. web only hears there that the list of rooms has changed.",
+    )
     secure_cookies: bool = Field(
         default=False, description="Send cookies over TLS only; set it if users connect with https."
     )
@@ -18,8 +22,8 @@ class Settings(ServiceSettings):
         default=1.0,
         ge=0,
         le=1,
-        description="Seconds for which a page of the list of rooms is kept and shown to everybody; 0 keeps none. "
-        "The page's script reads the list again, so an old page is soon corrected.",
+        description="Seconds for which a page of the list of rooms is kept and shown to everybody, unless a room is "
+        "created, changed or removed; 0 keeps none. Numbers of members can be that old.",
     )
     list_pages_kept: int = Field(
         default=200,
