@@ -146,6 +146,10 @@ def rooms_api(testbed: Testbed, mongo_url: str, core: int, module: str = "gifcha
         "MONGO_DATABASE": f"bench_{port}",
         "REDIS_URL": testbed.valkey.url,
         "EMPTY_ROOM_TTL": "0",
+        # One address stands for many users here.
+        "ROOM_CHANGES_PER_ADDRESS": "1000000",
+        "ROOMS_PER_USER": "1000000",
+        "ROOMS_PER_ADDRESS": "1000000",
         "PYTHONPATH": str(machine.ROOT),
     }
     command = machine.pinned(core, with_environment(environment, [sys.executable, "-m", module]))

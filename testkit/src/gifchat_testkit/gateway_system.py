@@ -41,9 +41,10 @@ def running_system(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator[
     """Run a rooms-api on its own database until the block ends."""
     mark_as_new(valkey_url)
     database = f"test_{secrets.token_hex(6)}"
-    with running_service(
-        "gifchat_rooms_api", work_dir, MONGO_URL=mongo_url, MONGO_DATABASE=database, REDIS_URL=valkey_url
-    ) as rooms_api:
+    servers = {"MONGO_URL": mongo_url, "MONGO_DATABASE": database, "REDIS_URL": valkey_url}
+    # One address stands for all visitors.
+    generous = {"ROOM_CHANGES_PER_ADDRESS": "100000", "ROOMS_PER_ADDRESS": "100000"}
+    with running_service("gifchat_rooms_api", work_dir, **servers, **generous) as rooms_api:
         environment = {
             "ROOMS_API_URL": rooms_api.url,
             "REDIS_URL": valkey_url,

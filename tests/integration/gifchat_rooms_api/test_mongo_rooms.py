@@ -120,7 +120,7 @@ async def test_rooms_created_at_the_same_moment_are_paged_once_each(rooms: Mongo
     made = {(await added(rooms)).room_id for _ in range(5)}
     seen: list[RoomId] = []
     after: RoomCursor | None = None
-    while page := await rooms.page("newest", "", after, 2):
+    while page := await rooms.page("newest", "", after, 2, unentered_since=NOW):
         seen += [each.room_id for each in page]
         after = RoomCursor(round(NOW.timestamp() * 1000), seen[-1])
     assert len(seen) == 5

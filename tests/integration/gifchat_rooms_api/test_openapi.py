@@ -88,7 +88,13 @@ class Service:
 @pytest.fixture(scope="module")
 def service(mongo_url: str, valkey_url: str) -> Iterator[Service]:
     database = f"test_{secrets.token_hex(6)}"
-    app = create_app(Settings(mongo_url=mongo_url, mongo_database=database, redis_url=valkey_url))
+    servers: dict[str, Any] = {"mongo_url": mongo_url, "mongo_database": database, "redis_url": valkey_url}
+    generous: dict[str, Any] = {
+        "room_changes_per_address": 100_000,
+        "rooms_per_user": 100_000,
+        "rooms_per_address": 100_000,
+    }
+    app = create_app(Settings(**servers, **generous))
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None))
     thread = threading.Thread(target=server.run)

@@ -1,5 +1,6 @@
 """Rooms over HTTP: create, find, edit and remove, and what all answers have in common."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from gifchat_contracts import errors, keys, limits
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import RoomId, is_room_id
+from gifchat_rooms_api import app as composition
+from gifchat_rooms_api.ports import Rate
 
-from .conftest import Api, User
+from .conftest import Api, Rounds, StartApi, User
 
 pytestmark = pytest.mark.servers
 
@@ -362,3 +365,87 @@ async def test_other_sites_cannot_change_anything(anne: User, origins: list[str]
         answer = await anne.http.request(method, path, json=body, headers=headers)
         code = answer.json()["code"] if answer.is_error else None
         assert (code == "origin_refused") is not allowed, (method, path, answer.text)
+
+
+async def created(*users: User) -> list[str]:
+    """Let the users create rooms at the same time; return the refusals' codes, and "" for each room."""
+    answers = await asyncio.gather(*(user.http.post("/rooms", json={"title": "a room"}) for user in users))
+    return sorted("" if answer.status_code == 201 else answer.json()["code"] for answer in answers)
+
+
+async def test_a_user_has_a_bounded_number_of_rooms(start_api: StartApi) -> None:
+    api = await start_api(rooms_per_user=2)
+    anne, bob = await api.user("anne"), await api.user("bob")
+    room = await anne.room()
+    await anne.room()
+    assert await created(anne) == ["too_many_rooms"]
+    assert await created(bob) == [""]
+    assert (await anne.http.delete(f"/rooms/{room['_id']}")).status_code == 204
+    assert await created(anne) == [""]
+
+
+async def test_an_address_has_a_bounded_number_of_rooms(start_api: StartApi) -> None:
+    api = await start_api(rooms_per_address=2)
+    users = [await api.user(name, "203.0.113.7") for name in ("anne", "bob", "carl")]
+    assert [await created(user) for user in users] == [[""], [""], ["too_many_rooms"]]
+    assert await created(await api.user("carl", "203.0.113.8")) == [""]
+
+
+async def test_rooms_created_at_once_stay_within_the_bound(start_api: StartApi) -> None:
+    api = await start_api(rooms_per_user=5)
+    anne = await api.user("anne")
+    lobby = await api.listen(keys.LOBBY_CHANNEL)
+    codes = await created(*[anne] * 40)
+    rooms = codes.count("")
+    assert codes == [""] * rooms + ["too_many_rooms"] * (40 - rooms)
+    assert await api.database["rooms"].count_documents({}) == rooms <= 5
+    announced = [(await lobby.next()).kind for _ in range(rooms)]
+    assert announced == [Kind.NEW_ROOM] * rooms
+
+
+async def test_a_rooms_address_is_stored_as_a_digest(api: Api, anne: User) -> None:
+    await anne.room()
+    stored = await api.database["rooms"].find_one({})
+    assert stored is not None
+    assert len(stored["owner_address"]) == 24
+    assert "203.0.113.7" not in str(stored)
+
+
+async def test_creations_and_edits_share_a_budget(start_api: StartApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composition, "per_minute", lambda name, changes: Rate(name, changes, 3_600.0))
+    api = await start_api(room_changes_per_user=3, room_changes_per_address=4)
+    anne, bob = await api.user("anne"), await api.user("bob")
+    room = await anne.room()
+    url = f"/rooms/{room['_id']}"
+    for title in ("one", "two"):
+        assert (await anne.http.patch(url, json={"title": title})).status_code == 200
+    answer = await anne.http.patch(url, json={"password": "three"})
+    assert (answer.status_code, answer.json()["code"]) == (429, "rate_limited")
+    assert (await anne.http.get(url)).json()["private"] is False
+    assert await created(anne) == ["rate_limited"]
+    assert await created(bob, bob) == ["", "rate_limited"], "one address has one budget"
+    assert await created(await api.user("bob", "203.0.113.8")) == [""]
+
+
+async def test_a_room_that_nobody_enters_leaves_the_list(janitor: Rounds, start_api: StartApi) -> None:
+    api = await start_api()
+    anne = await api.user("anne")
+    room = await anne.room(title="empty")
+    await anne.room(title="used")
+    used = (await anne.http.get("/rooms", params={"q": "used"})).json()["items"][0]
+    await api.take_seats(used, anne.who.user_id)
+    await janitor.whole()
+    api.clock.forward(seconds=59)
+    assert await titles(anne) == ["used", "empty"]
+    api.clock.forward(seconds=2)
+    assert await titles(anne) == ["used"]
+    assert (await anne.http.get("/rooms", params={"sort": "members"})).json()["items"][0]["title"] == "used"
+    assert (await anne.http.get(f"/rooms/{room['_id']}")).status_code == 200
+
+    await api.take_seats(room, anne.who.user_id)
+    await janitor.whole()
+    assert await titles(anne) == ["used", "empty"]
+    for left in (room, used):
+        await api.leave_seats(left)
+    await janitor.whole()
+    assert await titles(anne) == ["used", "empty"], "a room that somebody entered stays in the list"

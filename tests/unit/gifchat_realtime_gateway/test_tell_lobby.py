@@ -30,11 +30,10 @@ def occupancy(**members: int) -> Frame:
     ("kind", "event", "payload"),
     [
         (Kind.NEW_ROOM, "newRoom", {"_id": ROOM}),
-        (Kind.ROOM_CHANGED, "roomChanged", {"_id": ROOM}),
         (Kind.ROOM_REMOVED, "removeRoom", ROOM),
     ],
 )
-async def test_new_changed_and_removed_rooms_are_sent_at_once(
+async def test_new_and_removed_rooms_are_sent_at_once(
     cluster: FakeCluster, node: FakeNode, kind: Kind, event: str, payload: object
 ) -> None:
     cluster.tell_lobby(Frame(kind, body(event, payload)))
@@ -57,6 +56,27 @@ async def test_the_occupancies_of_all_nodes_are_one_event_per_period(cluster: Fa
     assert node.sockets.lobby["visitor"] == [("occupancy", {ROOM: 2, OTHER_ROOM: 5})]
     await asyncio.sleep(5 * PERIOD_S)
     assert len(node.sockets.lobby["visitor"]) == 1
+
+
+async def test_the_lobby_gets_at_most_one_change_of_a_room_per_period(cluster: FakeCluster, node: FakeNode) -> None:
+    def changed(room_id: RoomId, title: str) -> Frame:
+        return Frame(Kind.ROOM_CHANGED, body("roomChanged", {"_id": room_id, "title": title}))
+
+    cluster.tell_lobby(changed(ROOM, "one"), changed(OTHER_ROOM, "other"), changed(ROOM, "two"))
+    await settle()
+    assert node.sockets.lobby["visitor"] == []
+    await asyncio.sleep(PERIOD_S)
+    titles = [payload["title"] for _, payload in node.sockets.lobby["visitor"]]
+    assert titles == ["two", "other"]
+    await asyncio.sleep(5 * PERIOD_S)
+    assert len(node.sockets.lobby["visitor"]) == 2
+
+
+async def test_a_removed_room_is_not_announced_as_changed(cluster: FakeCluster, node: FakeNode) -> None:
+    cluster.tell_lobby(Frame(Kind.ROOM_CHANGED, body("roomChanged", {"_id": ROOM})))
+    cluster.tell_lobby(Frame(Kind.ROOM_REMOVED, body("removeRoom", ROOM)))
+    await asyncio.sleep(2 * PERIOD_S)
+    assert node.sockets.lobby["visitor"] == [("removeRoom", ROOM)]
 
 
 async def test_the_occupancy_of_a_removed_room_is_dropped(cluster: FakeCluster, node: FakeNode) -> None:

@@ -57,6 +57,13 @@ def test_a_membership_can_be_read_back() -> None:
     assert abs(found.issued_at.timestamp() - time.time()) < 5
 
 
+def test_an_address_digest_depends_on_the_address_and_the_newest_secret() -> None:
+    digest = SignedTokens(["old", "new"]).address_digest("203.0.113.7")
+    assert digest == SignedTokens(["new"]).address_digest("203.0.113.7")
+    assert digest != SignedTokens(["new"]).address_digest("203.0.113.8")
+    assert digest != SignedTokens(["old"]).address_digest("203.0.113.7")
+
+
 def test_sessions_and_memberships_expire(at: At) -> None:
     tokens = SignedTokens(["new"])
     session, token = signer("new", identity.SESSION_SALT).sign("anne"), membership()

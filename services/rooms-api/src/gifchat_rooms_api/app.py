@@ -64,6 +64,7 @@ from gifchat_rooms_api.use_cases.record_occupancy import RecordOccupancy
 from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
+from gifchat_rooms_api.use_cases.room_budget import RoomBudget, per_minute
 from gifchat_rooms_api.use_cases.upload_gif import UploadGif
 from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
 
@@ -139,12 +140,26 @@ class _Service:
         access = CheckAccess(self.room_store, self.occupancy, signatures)
         guards = Guards(signatures, access, self.settings.allowed_origins, self.settings.internal_token)
         rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
-        rooms = ReadRooms(self.room_store, self.occupancy)
+        rooms = ReadRooms(self.room_store, self.occupancy, _now, self.settings.unentered_room_listed)
+        budget = RoomBudget(
+            rate_limits,
+            self.room_store,
+            changes_per_user=per_minute("room-user", self.settings.room_changes_per_user),
+            changes_per_address=per_minute("room-address", self.settings.room_changes_per_address),
+            rooms_per_user=self.settings.rooms_per_user,
+            rooms_per_address=self.settings.rooms_per_address,
+        )
         create_room = CreateRoom(
-            self.room_store, self.publisher, self.passwords, rate_limits, _now, lambda: RoomId(_new_object_id())
+            self.room_store,
+            self.publisher,
+            self.passwords,
+            budget,
+            signatures.address_digest,
+            _now,
+            lambda: RoomId(_new_object_id()),
         )
         post_notice = PostNotice(self.commit, _new_object_id)
-        edit_room = EditRoom(self.room_store, rooms, post_notice, self.publisher, self.passwords)
+        edit_room = EditRoom(self.room_store, rooms, post_notice, self.publisher, self.passwords, budget)
         grants = RedisGrants(self.redis)
         issue_ticket = IssueTicket(
             self.room_store, self.occupancy, grants, rate_limits, self.passwords, signatures, _now

@@ -63,9 +63,15 @@ class RoomStore(Rooms, Protocol):
     async def add(self, room: Room) -> None:
         """Store a new room. It counts as empty from `created_at`."""
 
-    async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
+    async def count_owned(self, owner_id: UserId, owner_address: str) -> tuple[int, int]:
+        """Return how many rooms the user has, and how many rooms the address has created that still exist."""
+
+    async def page(
+        self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int, *, unentered_since: datetime
+    ) -> Sequence[Room]:
         """Return the next `limit` rooms whose folded title contains `title_part`, newest or most members first.
 
+        Leaves out rooms that were created before `unentered_since` and in which no member was ever recorded.
         No two rooms share a place in the order. A room that keeps its title and sort key is on exactly one page.
         """
 

@@ -20,6 +20,33 @@ class Settings(InternalSettings):
     empty_room_ttl: float = Field(
         default=300.0, ge=0, description="Seconds that a room may stay empty before it is removed; 0 keeps it forever."
     )
+    room_changes_per_user: int = Field(
+        default=60,
+        ge=1,
+        description="Rooms that one user may create or edit a minute, also all at once. Each change costs the whole "
+        "lobby an event, and a new password costs a hash.",
+    )
+    room_changes_per_address: int = Field(
+        default=240,
+        ge=1,
+        description="Rooms that one address may create or edit a minute, also all at once. Enough for a school behind "
+        "one address.",
+    )
+    rooms_per_user: int = Field(
+        default=30, ge=1, description="Rooms that one user may have at once, so that nobody fills the list of rooms."
+    )
+    rooms_per_address: int = Field(
+        default=300,
+        ge=1,
+        description="Rooms created by one address that may exist at once. Enough for a school behind one address. "
+        "Empty rooms stop counting when they are removed.",
+    )
+    unentered_room_listed: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds that the list of rooms has a new room that nobody has entered. Later it has the room once "
+        "somebody enters.",
+    )
     kick_hold: float = Field(
         default=60.0,
         ge=0,

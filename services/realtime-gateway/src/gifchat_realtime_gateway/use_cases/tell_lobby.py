@@ -16,12 +16,17 @@ PERIOD_S = 1.0
 
 
 class TellLobby:
-    """Forwards the events of the lobby's channel, and merges all nodes' occupancies into one event per period."""
+    """Forwards the events of the lobby's channel.
+
+    Once per period, it sends all nodes' occupancies as one event, and the latest change of each changed room.
+    """
 
     def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom]) -> None:
         self._sockets = sockets
         self._rooms = rooms
         self._occupancy = OccupancyMerge()
+        self._changed: dict[RoomId, bytes] = {}
+        """The latest `roomChanged` of each room that changed since the last flush."""
 
     def receive(self, frame: Frame) -> None:
         """Forward one frame of the lobby's channel.
@@ -38,14 +43,21 @@ class TellLobby:
             case Kind.ROOM_REMOVED:
                 _, room_id = json.loads(frame.body)
                 self._occupancy.forget(room_id)
+                self._changed.pop(room_id, None)
                 self._sockets.deliver_to_lobby(frame.body)
-            case Kind.NEW_ROOM | Kind.ROOM_CHANGED:
+            case Kind.NEW_ROOM:
                 self._sockets.deliver_to_lobby(frame.body)
+            case Kind.ROOM_CHANGED:
+                _, room = json.loads(frame.body)
+                self._changed[room["_id"]] = frame.body
             case kind:
                 raise ValueError(f"{kind.name} on the lobby's channel")
 
     def flush(self) -> None:
-        """Send the occupancies that changed since the last flush."""
+        """Send the rooms and occupancies that changed since the last flush."""
+        changed, self._changed = self._changed, {}
+        for event in changed.values():
+            self._sockets.deliver_to_lobby(event)
         members = self._occupancy.take()
         if members:
             self._sockets.deliver_to_lobby(body(socket_events.OCCUPANCY, members))

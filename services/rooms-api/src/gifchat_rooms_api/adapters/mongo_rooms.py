@@ -1,8 +1,8 @@
 """Rooms in MongoDB.
 
 Collection `rooms`, one document per room:
-{_id, epoch, owner_id, owner_color, title, title_folded, max, created_at, access_version, slow_mode_s,
- password_hash | none, members, empty_since | none, sanctions_version,
+{_id, epoch, owner_id, owner_color, owner_address, title, title_folded, max, created_at, access_version, slow_mode_s,
+ password_hash | none, entered, members, empty_since | none, sanctions_version,
  sanctions: {<user id>: {banned_until?: date | "forever", muted_until?: date | "forever", kicked_at?: date,
                              kicked_until?: date}, … oldest first}}
 
@@ -30,6 +30,8 @@ INDEXES = [
     IndexModel([("created_at", -1), ("_id", -1)], name="newest"),
     IndexModel([("members", -1), ("_id", -1)], name="members"),
     IndexModel([("empty_since", 1)], name="empty_since", sparse=True),
+    IndexModel([("owner_id", 1)], name="owner"),
+    IndexModel([("owner_address", 1)], name="owner_address"),
 ]
 
 _TIMEOUT_S = 5.0
@@ -67,14 +69,24 @@ class MongoRooms:
         with unrepeatable(self._timeout_s):
             await self._rooms.insert_one(_document(room))
 
-    async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> Sequence[Room]:
+    async def count_owned(self, owner_id: UserId, owner_address: str) -> tuple[int, int]:
+        with repeatable(self._timeout_s):
+            of_user = await self._rooms.count_documents({"owner_id": owner_id})
+            of_address = await self._rooms.count_documents({"owner_address": owner_address})
+        return of_user, of_address
+
+    async def page(
+        self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int, *, unentered_since: datetime
+    ) -> Sequence[Room]:
         field = _SORT_FIELD[sort]
-        query: Document = {}
+        listed: Document = {"$or": [{"entered": {"$ne": False}}, {"created_at": {"$gte": unentered_since}}]}
+        query: Document = {"$and": [listed]}
         if title_part:
             query["title_folded"] = {"$regex": re.escape(title_part)}
         if after is not None:
             key = _EPOCH_START + timedelta(milliseconds=after.key) if sort == "newest" else after.key
-            query["$or"] = [{field: {"$lt": key}}, {field: key, "_id": {"$lt": ObjectId(after.room_id)}}]
+            later: Document = {"$or": [{field: {"$lt": key}}, {field: key, "_id": {"$lt": ObjectId(after.room_id)}}]}
+            query["$and"].append(later)
         with repeatable(self._timeout_s):
             cursor = self._rooms.find(query).sort([(field, -1), ("_id", -1)]).limit(limit)
             return [_room(document) async for document in cursor]
@@ -155,7 +167,9 @@ class MongoRooms:
 
 def _occupancy_update(room: ObjectId, members: int, now: datetime) -> UpdateOne:
     empty_since: Document = {"$cond": [members == 0, {"$ifNull": ["$empty_since", now]}, "$$REMOVE"]}
-    return UpdateOne({"_id": room}, [{"$set": {"members": members, "empty_since": empty_since}}])
+    # Rooms from before version 0.3 have no `entered`, and stay in the list.
+    entered: object = True if members else {"$ifNull": ["$entered", True]}
+    return UpdateOne({"_id": room}, [{"$set": {"members": members, "empty_since": empty_since, "entered": entered}}])
 
 
 def _document(room: Room) -> Document:
@@ -164,6 +178,8 @@ def _document(room: Room) -> Document:
         "epoch": room.epoch,
         "owner_id": room.owner_id,
         "owner_color": room.owner_color,
+        "owner_address": room.owner_address,
+        "entered": False,
         "title": room.title,
         "title_folded": fold_title(room.title),
         "max": room.max_members,
@@ -193,6 +209,7 @@ def _room(document: Document) -> Room:
         members=document["members"],
         sanctions={UserId(user_id): _sanction(each) for user_id, each in document["sanctions"].items()},
         sanctions_version=document["sanctions_version"],
+        owner_address=document.get("owner_address", ""),
     )
 
 

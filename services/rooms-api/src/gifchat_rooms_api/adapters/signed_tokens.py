@@ -1,5 +1,6 @@
 """Verifies sessions and memberships, and issues tickets."""
 
+import hmac
 import secrets
 from collections.abc import Sequence
 
@@ -10,6 +11,8 @@ from gifchat_contracts import identity, limits
 from gifchat_contracts.ids import RoomId, UserId, is_room_id, is_user_id
 from gifchat_rooms_api.ports import Membership
 
+_ADDRESS_SALT = b"gifchat.owner-address"
+
 
 class SignedTokens(SessionReader):
     """`ports.Signatures`."""
@@ -19,6 +22,11 @@ class SignedTokens(SessionReader):
         super().__init__(session_secrets)
         self._tickets = TokenSigner(session_secrets, identity.TICKET_SALT)
         self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT)
+        self._address_key = hmac.digest(session_secrets[-1].encode(), _ADDRESS_SALT, "sha256")
+
+    def address_digest(self, address: str) -> str:
+        """Return a keyed digest of an address. Without the secret, the address cannot be found from it."""
+        return hmac.digest(self._address_key, address.encode(), "sha256").hex()[:24]
 
     def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:
         return self._tickets.sign({"r": room_id, "u": user_id, "j": secrets.token_urlsafe(12), "v": access_version})

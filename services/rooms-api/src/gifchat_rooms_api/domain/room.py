@@ -36,6 +36,8 @@ class Room:
     sanctions: Mapping[UserId, Sanction] = field(default_factory=dict)
     sanctions_version: int = 0
     """Increases whenever `sanctions` change, so that concurrent changes do not undo each other."""
+    owner_address: str = ""
+    """A digest of the address that created the room, for counting the rooms of an address."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,12 @@ def rooms_router(
         status_code=201,
         response_model=Room,
         responses=problems(
-            *BODY_PROBLEMS, *TITLE_PROBLEMS, errors.SESSION_REQUIRED, errors.RATE_LIMITED, errors.OUTCOME_UNKNOWN
+            *BODY_PROBLEMS,
+            *TITLE_PROBLEMS,
+            errors.SESSION_REQUIRED,
+            errors.RATE_LIMITED,
+            errors.TOO_MANY_ROOMS,
+            errors.OUTCOME_UNKNOWN,
         ),
     )
     async def create_room(body: NewRoom, owner: Caller, request: Request) -> JSONResponse:
@@ -65,7 +70,7 @@ def rooms_router(
             Query(max_length=128, description="The `next_cursor` of the previous page, with the same `sort`."),
         ] = None,
     ) -> JSONResponse:
-        """List rooms, page by page."""
+        """List rooms, page by page. A room that nobody entered within a minute is left out until somebody does."""
         page = await rooms.page(sort, _title_part(q), _decode_cursor(cursor, sort), limit)
         next_cursor = None if page.next_cursor is None else _encode_cursor(page.next_cursor, sort)
         return JSONResponse({"items": page.items, "next_cursor": next_cursor})
@@ -76,13 +81,15 @@ def rooms_router(
         return JSONResponse(await rooms.payload(await rooms.get(RoomId(room_id))))
 
     @router.patch(
-        "/{room_id}", response_model=Room, responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS, *TITLE_PROBLEMS)
+        "/{room_id}",
+        response_model=Room,
+        responses=problems(*OWNER_PROBLEMS, *BODY_PROBLEMS, *TITLE_PROBLEMS, errors.RATE_LIMITED),
     )
-    async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller) -> JSONResponse:
+    async def change_room(room_id: RoomIdText, body: EditedRoom, owner: Caller, request: Request) -> JSONResponse:
         """Edit a room, as its owner."""
         patch = RoomPatch(body.title, body.max, slow_mode_s=body.slow_mode_s)
         new_password = (body.password or "") if "password" in body.model_fields_set else None
-        return JSONResponse(await edit.edit(RoomId(room_id), owner, patch, new_password))
+        return JSONResponse(await edit.edit(RoomId(room_id), owner, address_of(request), patch, new_password))
 
     @router.delete("/{room_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def delete_room(room_id: RoomIdText, owner: Caller) -> None:

@@ -11,10 +11,8 @@ from gifchat_contracts.events import RoomPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, new_epoch
 from gifchat_rooms_api.domain.room import Room, room_payload
-from gifchat_rooms_api.ports import Passwords, Publisher, Rate, RateLimits, RoomStore
-
-ROOMS_PER_USER = Rate("room-user", burst=60, refill_s=1.0)
-ROOMS_PER_ADDRESS = Rate("room-address", burst=600, refill_s=0.05)
+from gifchat_rooms_api.ports import Passwords, Publisher, RoomStore
+from gifchat_rooms_api.use_cases.room_budget import RoomBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,9 @@ class CreateRoom:
     store: RoomStore
     publisher: Publisher
     passwords: Passwords
-    rate_limits: RateLimits
+    budget: RoomBudget
+    digest_address: Callable[[str], str]
+    """Returns a keyed digest, because the address itself must not be stored."""
     clock: Callable[[], datetime]
     new_room_id: Callable[[], RoomId]
 
@@ -34,14 +34,14 @@ class CreateRoom:
         """Create a room. The caller has checked `title` and `password`; an empty password is the same as none.
 
         Raises:
-            Refused: `RATE_LIMITED`.
+            Refused: `RATE_LIMITED`, `TOO_MANY_ROOMS`.
             PasswordsBusyError, StoreUnavailableError: nothing was stored.
             OutcomeUnknownError: the room may exist, but the lobby was not told.
         """
-        for rate, subject in ((ROOMS_PER_USER, owner.user_id), (ROOMS_PER_ADDRESS, address)):
-            wait_s = await self.rate_limits.take(rate, subject)
-            if wait_s > 0:
-                raise Refused(errors.RATE_LIMITED, wait_s)
+        await self.budget.charge(owner.user_id, address)
+        owner_address = self.digest_address(address)
+        if not await self.budget.has_room(owner.user_id, owner_address, new=1):
+            raise Refused(errors.TOO_MANY_ROOMS)
         now = self.clock()
         room = Room(
             room_id=self.new_room_id(),
@@ -52,8 +52,13 @@ class CreateRoom:
             max_members=max_members,
             created_at=now.replace(microsecond=now.microsecond // 1000 * 1000),
             password_hash=await self.passwords.hash(password) if password else None,
+            owner_address=owner_address,
         )
         await self.store.add(room)
+        # Count again: other rooms may have been created since the first count.
+        if not await self.budget.has_room(owner.user_id, owner_address, new=0):
+            await self.store.remove(room.room_id)
+            raise Refused(errors.TOO_MANY_ROOMS)
         payload = room_payload(room)
         self.publisher.publish(keys.LOBBY_CHANNEL, Frame(Kind.NEW_ROOM, events.body(socket_events.NEW_ROOM, payload)))
         return payload

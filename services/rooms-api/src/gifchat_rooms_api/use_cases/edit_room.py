@@ -13,6 +13,7 @@ from gifchat_rooms_api.ports import Passwords, Publisher, RoomStore
 from gifchat_rooms_api.use_cases.check_access import owned_room
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.room_budget import RoomBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +25,22 @@ class EditRoom:
     post_notice: PostNotice
     publisher: Publisher
     passwords: Passwords
+    budget: RoomBudget
 
-    async def edit(self, room_id: RoomId, caller: Identity, patch: RoomPatch, new_password: str | None) -> RoomPayload:
+    async def edit(
+        self, room_id: RoomId, caller: Identity, address: str, patch: RoomPatch, new_password: str | None
+    ) -> RoomPayload:
         """Apply `patch` and announce it in the room and the lobby. A change of slow mode also posts a notice.
 
         If `new_password` is None, the password stays; if it is empty, the room becomes public.
 
         Raises:
-            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`. The notice may also be refused, after the room was changed.
+            Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`, `RATE_LIMITED`. The notice may also be refused, after the room was
+                changed.
             PasswordsBusyError, StoreUnavailableError: nothing was changed.
             OutcomeUnknownError: the room may be changed, but nobody was told.
         """
+        await self.budget.charge(caller.user_id, address)
         before = await owned_room(self.store, room_id, caller.user_id)
         if new_password is not None:
             password_hash = await self.passwords.hash(new_password) if new_password else None

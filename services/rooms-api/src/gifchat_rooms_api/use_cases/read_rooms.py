@@ -1,8 +1,9 @@
 """Read one room, many rooms, or a page of rooms, with their current numbers of members."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
@@ -28,6 +29,9 @@ class ReadRooms:
 
     store: RoomStore
     occupancy: Occupancy
+    clock: Callable[[], datetime]
+    unentered_listed_s: float
+    """How long `page` lists a room that nobody has entered."""
 
     async def get(self, room_id: RoomId) -> Room:
         """Return the room as it is stored; see `existing_room`."""
@@ -49,8 +53,12 @@ class ReadRooms:
         return {room.room_id: room_payload(room, members.get(room.room_id)) for room in rooms}
 
     async def page(self, sort: Sort, title_part: str, after: RoomCursor | None, limit: int) -> RoomsPage:
-        """Return the next `limit` rooms whose title contains `title_part`, ignoring case."""
-        found = await self.store.page(sort, fold_title(title_part), after, limit + 1)
+        """Return the next `limit` rooms whose title contains `title_part`, ignoring case.
+
+        A room that nobody entered soon after its creation is left out until somebody does.
+        """
+        since = self.clock() - timedelta(seconds=self.unentered_listed_s)
+        found = await self.store.page(sort, fold_title(title_part), after, limit + 1, unentered_since=since)
         rooms = found[:limit]
         payloads = await self.payloads(rooms)
         next_cursor = _cursor_of(rooms[-1], sort) if len(found) > limit else None
