@@ -110,9 +110,10 @@ class FrontDoor:
     port: int
 
     def pids(self) -> list[int]:
-        """Return the master and its children."""
+        """Return the master and its children, without the cache loader, which exits after a minute."""
         children = Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()
-        return [self.master, *map(int, children)]
+        loader = b"cache loader"
+        return [self.master, *(int(pid) for pid in children if loader not in Path(f"/proc/{pid}/cmdline").read_bytes())]
 
 
 @contextmanager
