@@ -12,16 +12,16 @@ from pymongo import AsyncMongoClient
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.ids import GifId, RoomId
+from gifchat_contracts.ids import GifId, RoomId, UserId
 from gifchat_rooms_api.adapters import mongo_blobs, mongo_gifs
 from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifs
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
 from gifchat_rooms_api.domain.gif import IN_FLIGHT_MAX, Picture, StoredGif, examine, stored_gif
-from gifchat_rooms_api.ports import Blob, BlobId, BlobStore, DecodedPicture, Gifs
+from gifchat_rooms_api.ports import Blob, BlobId, BlobStore, DecodedPicture, Gifs, Rate
 from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
-from gifchat_rooms_api.use_cases.upload_gif import UploadGif
+from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
 from gifchat_testkit.fakes.blobs import FakeBlobs
 from gifchat_testkit.fakes.gif_addresses import FakeGifAddresses
 from gifchat_testkit.fakes.gifs import FakeGifs
@@ -74,7 +74,7 @@ class Mortal:
 class StillDecoder:
     """`ports.GifDecoder` that returns a fixed still."""
 
-    async def decode(self, picture: Picture) -> DecodedPicture:
+    async def decode(self, picture: Picture, address: str) -> DecodedPicture:
         return DecodedPicture(STILL, None)
 
 
@@ -94,10 +94,11 @@ class Storage:
             blobs=blobs,
             decoder=StillDecoder(),
             rate_limits=LocalRateLimits(),
+            decoding_rates=DecodingRates(Rate("decode-user", 1_000, 1.0), Rate("decode-address", 1_000, 1.0)),
             clock=lambda: self.now,
             new_blob_id=lambda: BlobId(str(ObjectId())),
         )
-        return await upload.upload(data)
+        return await upload.upload(data, UserId("anne"), "192.0.2.1")
 
     async def sweep(self, ttl_s: float = TTL_S, life: Life | None = None) -> int:
         life = life or Life()

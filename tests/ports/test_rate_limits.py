@@ -49,3 +49,12 @@ async def test_a_bucket_refills_over_time(limits: RateLimits) -> None:
 async def test_concurrent_requests_get_no_more_than_the_burst(limits: RateLimits) -> None:
     waits = await asyncio.gather(*(limits.take(SLOW, "anne") for _ in range(30)))
     assert waits.count(0.0) == 3
+
+
+async def test_several_tokens_are_taken_together_or_not_at_all(limits: RateLimits) -> None:
+    rate = Rate("test-large", burst=10, refill_s=60.0)
+    assert await limits.take(rate, "anne", 7) == 0.0
+    assert 55.0 < await limits.take(rate, "anne", 4) <= 60.0, "one is missing"
+    assert await limits.take(rate, "anne", 3) == 0.0
+    assert await limits.take(rate, "bob", 1_000) == 0.0, "more than the burst counts as the burst"
+    assert await limits.take(rate, "bob") > 0.0

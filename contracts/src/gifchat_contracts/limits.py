@@ -25,8 +25,8 @@ SOCKET_MESSAGE_MAX_BYTES = 64 * 1024
 GIF_MAX_BYTES = 10 * 1024 * 1024
 GIF_MAX_SIDE = 4_096
 GIF_MAX_FRAMES = 1_000
-GIF_MAX_TOTAL_PIXELS = 200_000_000
-"""Width x height x frames."""
+GIF_MAX_TOTAL_PIXELS = 250_000_000
+"""Width x height x frames. Enough for 180 frames of 1080 x 1080, which are decoded one by one."""
 
 ROOMS_OF_A_SESSION = 50
 """How many rooms one session can be in at once."""

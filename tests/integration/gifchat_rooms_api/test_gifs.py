@@ -11,7 +11,7 @@ from PIL import Image
 
 from gifchat_contracts import errors, limits
 from gifchat_rooms_api.use_cases.upload_gif import UPLOADS_PER_USER
-from gifchat_testkit.pictures import exif_with_orientation, picture, pixels
+from gifchat_testkit.pictures import exif_with_orientation, picture, pixels, png_chunk
 
 from .conftest import Api, Rounds, StartApi, User
 
@@ -198,8 +198,10 @@ async def test_metadata_is_removed_and_the_picture_is_upright(anne: User, site: 
         assert secret not in served
 
 
-def truncated() -> bytes:
-    return picture("gif", 200, 200)[:-200]
+def undecodable() -> bytes:
+    png = picture("png")
+    at = png.index(b"IDAT") - 4
+    return png[:at] + png_chunk(b"IDAT", b"no zlib stream") + png_chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,8 @@ def truncated() -> bytes:
         (b"GIF89a" + b"x" * limits.GIF_MAX_BYTES, errors.GIF_TOO_LARGE),
         (b"GIF89a\xff\xff\xff\xff\0\0\0\x2c\0\0\0\0\1\0\1\0\0\2\0;", errors.GIF_TOO_MANY_PIXELS),
         (b"GIF89a\1\0\1\0\0\0\0" + b"\x2c\0\0\0\0\1\0\1\0\0\2\0" * 1_001 + b";", errors.GIF_TOO_MANY_PIXELS),
-        (truncated(), errors.GIF_BROKEN),
-        (b"GIF89a\1\0\1\0\0\0\0\x2c\0\0\0\0\1\0\1\0\0\2\1\xff\0;", errors.GIF_BROKEN),
+        (picture("jpg")[:200], errors.GIF_BROKEN),
+        (undecodable(), errors.GIF_BROKEN),
     ],
     ids=["svg", "bmp", "empty", "11 MiB", "65535 x 65535", "1001 frames", "truncated", "does not decode"],
 )

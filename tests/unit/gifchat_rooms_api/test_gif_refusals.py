@@ -64,7 +64,7 @@ def test_a_file_of_another_type_is_refused(data: bytes) -> None:
         pytest.param(b"GIF89a\xff\xff\xff\xff\0\0\0" + GIF_FRAME + b";", id="gif 65535 x 65535"),
         pytest.param(GIF_START + b"\x2c\0\0\0\0\xff\xff\xff\xff\0\2\0;", id="gif with a frame of 65535 x 65535"),
         pytest.param(GIF_START + GIF_FRAME * 100_000 + b";", id="gif with 100k frames"),
-        pytest.param(b"GIF89a\0\x10\0\x10\0\0\0" + GIF_FRAME * 12 + b";", id="gif with 12 frames of 4096 x 4096"),
+        pytest.param(b"GIF89a\0\x10\0\x10\0\0\0" + GIF_FRAME * 15 + b";", id="gif with 15 frames of 4096 x 4096"),
         pytest.param(b"GIF89a=1/*" + bytes(3) + GIF_FRAME + b"*/", id="gif that is JavaScript"),
         pytest.param(PNG_START + ihdr(65_535, 65_535), id="png 65535 x 65535"),
         pytest.param(PNG_START + ihdr(2**31, 1), id="png 2147483648 x 1"),
@@ -114,7 +114,6 @@ def test_a_picture_at_the_limits_is_accepted() -> None:
         pytest.param(PNG_START + ihdr(1, 1) + png_chunk(b"IEND", b""), id="png without pixels"),
         pytest.param(PNG_START + ihdr(1, 1) * 2, id="png with two headers"),
         pytest.param(PNG_START + ihdr(1, 1) + png_chunk(b"CgBI", b""), id="png that only Apple reads"),
-        pytest.param(picture("png")[:-12] + png_chunk(b"IEND", b"x"), id="png with a non-empty end"),
         pytest.param(picture("png").replace(b"IDAT", b"IDAS", 1), id="png with a wrong checksum"),
         pytest.param(b"\xff\xd8\xff\xd9", id="empty jpeg"),
         pytest.param(b"\xff\xd8" + JPEG_FRAME * 2, id="jpeg with two frames"),
@@ -133,34 +132,27 @@ def test_a_broken_picture_is_refused(data: bytes) -> None:
     assert code_of(data) == errors.GIF_BROKEN
 
 
-@pytest.mark.parametrize(
-    ("sequence", "kinds"),
-    [((1, 2), "cd"), ((0, 0), "cd"), ((0,), "d"), ((0,), "c"), ((0, 1), "cc"), ((0, 1, 2, 3), "cdcd")],
-    ids=str,
-)
-def test_an_apng_with_chunks_out_of_order_is_broken(sequence: tuple[int, ...], kinds: str) -> None:
-    frame = struct.pack(">IIIIHHBB", 1, 1, 0, 0, 1, 10, 0, 0)
-    chunks = [PNG_START, ihdr(1, 1), png_chunk(b"acTL", struct.pack(">II", 1, 0)), png_chunk(b"IDAT", b"x")]
-    for number, kind in zip(sequence, kinds, strict=True):
-        name, content = (b"fcTL", frame) if kind == "c" else (b"fdAT", b"x")
-        chunks.append(png_chunk(name, struct.pack(">I", number) + content))
-    assert code_of(b"".join((*chunks, png_chunk(b"IEND", b"")))) == errors.GIF_BROKEN
-
-
 @pytest.mark.parametrize("extension", ["gif", "png", "jpg", "webp"])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_a_picture_truncated_at_any_byte_is_refused(extension: str, frames: int) -> None:
+def test_a_picture_truncated_at_any_byte_is_refused_or_mended(extension: str, frames: int) -> None:
     data = picture(extension, frames=1 if extension == "jpg" else frames)
-    assert code_of(data) is None
+    whole = examine(data)
     for length in range(len(data)):
-        code = code_of(data[:length])
-        assert code == (errors.GIF_WRONG_TYPE if length < 12 and code != errors.GIF_BROKEN else errors.GIF_BROKEN)
+        found = examined(data[:length])
+        if found is None:
+            assert length < len(data) // 2 or extension == "jpg", f"{length} of {len(data)} bytes"
+            continue
+        assert (found.width, found.height) == (whole.width, whole.height)
+        assert found.frames <= whole.frames
+        again = examine(found.data)
+        assert (again.data, again.frames) == (found.data, found.frames)
 
 
 SLOW = {
     "gif of tiny sub-blocks": GIF_START + b"\x21\xfe" + b"\1x" * (TEN_MIB // 2),
     "gif of empty comments": GIF_START + b"\x21\xfe\0" * (TEN_MIB // 3),
     "gif of empty frames": GIF_START + GIF_FRAME * (TEN_MIB // 12),
+    "gif of NULs": GIF_START + GIF_FRAME + bytes(TEN_MIB),
     "jpeg of fill bytes": b"\xff\xd8" + b"\xff" * TEN_MIB,
     "jpeg of empty comments": b"\xff\xd8" + b"\xff\xfe\0\2" * (TEN_MIB // 4),
     "jpeg scan of stuffed bytes": b"\xff\xd8" + JPEG_FRAME + JPEG_SCAN + b"\xff\0" * (TEN_MIB // 2),
@@ -173,8 +165,8 @@ SLOW = {
 @pytest.mark.parametrize("data", SLOW.values(), ids=SLOW.keys())
 def test_a_hostile_10_mib_file_takes_bounded_time(data: bytes) -> None:
     started = time.process_time()
-    assert code_of(data) in CODES
-    assert time.process_time() - started < 3.0
+    examined(data)
+    assert time.process_time() - started < 6.0
 
 
 def examined(data: bytes) -> Picture | None:
@@ -230,7 +222,8 @@ def test_a_damaged_picture_is_refused_or_cleaned(
     del damaged[start : start + cut[1]]
     found = examined(bytes(damaged))
     if found is not None:
-        assert examined(found.data) is not None
+        again = examine(found.data)
+        assert (again.data, again.frames) == (found.data, found.frames)
         assert 0 < found.width <= limits.GIF_MAX_SIDE
         assert 0 < found.height <= limits.GIF_MAX_SIDE
         assert 0 < found.frames <= limits.GIF_MAX_FRAMES

@@ -34,9 +34,11 @@ TEXTS = {
     "message_not_found": "This message does not exist.",
     "epoch_changed": "The room's history was restarted. Load it again.",
     "gif_not_found": "This GIF does not exist.",
-    "gif_wrong_type": "Only GIF, PNG, JPEG and WebP files are accepted.",
+    "gif_wrong_type": "Only GIF, PNG, JPEG and WebP files are accepted, not AVIF, HEIC or SVG.",
     "gif_too_large": "The file is larger than 10 MB.",
-    "gif_too_many_pixels": "The picture is too large or has too many frames.",
+    "gif_too_many_pixels": (
+        "The picture is too large. The limits are 4,096 pixels a side, 1,000 frames, and 250 million pixels in all."
+    ),
     "gif_broken": "The file is damaged.",
     "payload_too_large": "The request is too large.",
     "outcome_unknown": "We cannot tell whether this was saved. Send it again.",

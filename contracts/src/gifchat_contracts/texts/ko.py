@@ -34,9 +34,12 @@ TEXTS = {
     "message_not_found": "존재하지 않는 메시지입니다.",
     "epoch_changed": "대화 기록이 새로 시작되었습니다.",
     "gif_not_found": "존재하지 않는 GIF입니다.",
-    "gif_wrong_type": "GIF, PNG, JPEG, WebP만 올릴 수 있습니다.",
+    "gif_wrong_type": "GIF, PNG, JPEG, WebP만 올릴 수 있습니다. AVIF, HEIC, SVG는 올릴 수 없습니다.",
     "gif_too_large": "10MB 이하의 파일만 올릴 수 있습니다.",
-    "gif_too_many_pixels": "이미지가 너무 크거나 프레임이 너무 많습니다.",
+    "gif_too_many_pixels": (
+        "이미지가 너무 큽니다. "
+        "한 변은 4,096픽셀, 프레임은 1,000개, 모든 프레임을 더해 2억 5,000만 픽셀까지 올릴 수 있습니다."
+    ),
     "gif_broken": "손상된 파일입니다.",
     "payload_too_large": "보낸 내용이 너무 큽니다.",
     "outcome_unknown": "저장되었는지 확인할 수 없습니다. 다시 보내 주세요.",

@@ -24,7 +24,7 @@ from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.adapters.argon2_passwords import Argon2Passwords
-from gifchat_rooms_api.adapters.image_decoder import ImageDecoder
+from gifchat_rooms_api.adapters.image_decoder import DecoderLimits, ImageDecoder
 from gifchat_rooms_api.adapters.mongo_blobs import MongoBlobs
 from gifchat_rooms_api.adapters.mongo_connection import mongo_client
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifAddresses, MongoGifs
@@ -44,7 +44,7 @@ from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
 from gifchat_rooms_api.http.rooms import rooms_router
-from gifchat_rooms_api.ports import BlobId, Leadership, StoreClosedError, StoreUnavailableError
+from gifchat_rooms_api.ports import BlobId, Leadership, Rate, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
@@ -65,7 +65,7 @@ from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
 from gifchat_rooms_api.use_cases.room_budget import RoomBudget, per_minute
-from gifchat_rooms_api.use_cases.upload_gif import UploadGif
+from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
 from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
 
 _DRAIN_S = 5.0
@@ -121,7 +121,7 @@ class _Service:
         self.occupancy = RedisOccupancy(self.redis)
         self.publisher = RedisPublisher(self.redis)
         self.passwords = Argon2Passwords()
-        self.image_decoder = ImageDecoder()
+        self.image_decoder = ImageDecoder(_decoder_limits(settings))
 
         self.commit = GroupCommit(self.room_store, self.log, self.publisher, _now)
         self.remove_room = RemoveRoom(self.room_store, self.log, self.publisher, _now)
@@ -169,7 +169,13 @@ class _Service:
         post_message = PostMessage(self.commit, self.gifs, self.gif_addresses, LocalRateLimits(), _now, _new_object_id)
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(
-            self.gifs, self.blobs, self.image_decoder, rate_limits, _now, lambda: BlobId(_new_object_id())
+            self.gifs,
+            self.blobs,
+            self.image_decoder,
+            rate_limits,
+            _decoding_rates(self.settings),
+            _now,
+            lambda: BlobId(_new_object_id()),
         )
 
         ready = [Depends(self._refuse_until_prepared)]
@@ -274,6 +280,30 @@ async def _release(leadership: Leadership) -> None:
         await leadership.release()
     except StoreUnavailableError as error:
         _log.warning("leadership_not_released", error=str(error))
+
+
+def _decoder_limits(settings: Settings) -> DecoderLimits:
+    return DecoderLimits(
+        at_once=settings.decoders,
+        waiting=settings.decode_waiting,
+        waiting_per_address=settings.decode_waiting_per_address,
+        memory_bytes=settings.decode_memory * 1024 * 1024,
+        cpu_s=settings.decode_cpu,
+        deadline_s=settings.decode_deadline,
+        niceness=settings.decode_niceness,
+    )
+
+
+def _decoding_rates(settings: Settings) -> DecodingRates:
+    per_user, per_address = (
+        Rate("decode-user", settings.decode_megapixels_per_user, 1 / settings.decode_megapixels_per_user_per_second),
+        Rate(
+            "decode-address",
+            settings.decode_megapixels_per_address,
+            1 / settings.decode_megapixels_per_address_per_second,
+        ),
+    )
+    return DecodingRates(per_user, per_address)
 
 
 def _body_limit(path: str) -> int:

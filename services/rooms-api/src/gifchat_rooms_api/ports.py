@@ -199,8 +199,11 @@ class Rate:
 class RateLimits(Protocol):
     """Token buckets, either local or shared by all replicas. While the store is down, shared ones become local."""
 
-    async def take(self, rate: Rate, subject: str) -> float:
-        """Take a token from the bucket of `subject` and return 0.0; if it is empty, return the seconds to wait."""
+    async def take(self, rate: Rate, subject: str, tokens: int = 1) -> float:
+        """Take tokens from the bucket of `subject` and return 0.0; if it has fewer, return the seconds to wait.
+
+        More tokens than `rate.burst` count as `rate.burst`, so that a full bucket is always enough.
+        """
 
 
 class PasswordsBusyError(Exception):
@@ -333,19 +336,21 @@ class DecodedPicture:
 
     still: bytes
     """The first frame as PNG, at most `domain.gif.STILL_MAX_SIDE` pixels on its longer side."""
-    upright: bytes | None
-    """The picture, rotated and encoded again in its own format. None if its orientation is 1 or it is animated."""
+    repaired: bytes | None
+    """The file to store instead: rotated, or without damaged, missing or surplus pixels. None if it needs no repair."""
 
 
 class GifDecoder(Protocol):
     """Decodes untrusted pictures in isolation."""
 
-    async def decode(self, picture: Picture) -> DecodedPicture:
-        """Decode every frame.
+    async def decode(self, picture: Picture, address: str) -> DecodedPicture:
+        """Decode every frame, and repair what browsers forgive. Each address gets an equal share of the decoders.
+
+        If the caller is cancelled, the picture leaves the queue or its decoder is stopped.
 
         Raises:
-            Refused: `GIF_BROKEN` if a frame does not decode, or decoding exceeds a resource limit. `UNAVAILABLE` if too
-                many pictures are waiting or this machine is overloaded.
+            Refused: `GIF_BROKEN` if the picture does not decode, or decoding exceeds a resource limit. `UNAVAILABLE` if
+                too many pictures are waiting, or the deadline passes.
         """
 
 

@@ -72,3 +72,44 @@ class Settings(InternalSettings):
         ge=0,
         description="Seconds that an uploaded GIF stays, and can be posted by its uploader, while no message shows it.",
     )
+    decoders: int = Field(
+        default=2,
+        ge=1,
+        description="Uploaded pictures decoded at once. One address takes at most all but one of the decoders.",
+    )
+    decode_waiting: int = Field(
+        default=32, ge=1, description="Uploaded pictures that may wait for a decoder; further ones are refused."
+    )
+    decode_waiting_per_address: int = Field(
+        default=16, ge=1, description="Pictures of one address that may wait for a decoder."
+    )
+    decode_deadline: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds for waiting and decoding, after which an upload is refused; below the 60 s of proxies.",
+    )
+    decode_cpu: int = Field(
+        default=30, ge=1, description="CPU seconds for one picture. The longest allowed animation takes about 5."
+    )
+    decode_memory: int = Field(
+        default=1_024, ge=256, description="MiB of address space for one picture. The largest one takes about 500."
+    )
+    decode_niceness: int = Field(
+        default=15, ge=0, le=19, description="Niceness of decoders, so that they leave the CPU to requests."
+    )
+    decode_megapixels_per_user: int = Field(
+        default=1_000,
+        ge=1,
+        description="Megapixels of all frames that a user may upload at once: four large animations.",
+    )
+    decode_megapixels_per_user_per_second: float = Field(
+        default=5.0, gt=0, description="Megapixels per second that a user gets back: a usual GIF every two seconds."
+    )
+    decode_megapixels_per_address: int = Field(
+        default=4_000,
+        ge=1,
+        description="Megapixels that an address may upload at once: a school of 100 users with four usual GIFs each.",
+    )
+    decode_megapixels_per_address_per_second: float = Field(
+        default=20.0, gt=0, description="Megapixels per second that an address gets back: a tenth of one decoder."
+    )

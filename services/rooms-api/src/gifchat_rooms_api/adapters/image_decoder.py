@@ -1,13 +1,16 @@
-"""Decode pictures in child processes: a few at once, each with resource limits, behind a short queue.
+"""Decode pictures in child processes: a few at once, each with resource limits, behind a short and fair queue.
 
 Each picture gets a new child, `image_child`, with an empty environment, so it inherits no secrets. The child limits
-its own resources before it reads the picture, and the parent enforces a deadline.
+its own resources before it reads the picture. The parent gives it a low priority and enforces a deadline.
 """
 
 import asyncio
+import os
 import struct
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -15,13 +18,14 @@ import structlog
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_rooms_api import metrics
+from gifchat_rooms_api.domain.fair_queue import FairQueue, QueueFullError
 from gifchat_rooms_api.domain.gif import STILL_MAX_SIDE, Picture
 from gifchat_rooms_api.ports import DecodedPicture
 
 _log = structlog.get_logger(__name__)
 
 MAX_OUTPUT_BYTES = 80 * 1024 * 1024
-"""Room for a still and an upright picture; 4096 x 4096 incompressible pixels are 64 MiB."""
+"""Room for a still and a repaired picture; 4096 x 4096 incompressible pixels are 64 MiB."""
 
 _LENGTHS = struct.Struct(">II")
 _CHUNK_BYTES = 64 * 1024
@@ -35,12 +39,15 @@ class DecoderLimits:
     at_once: int = 2
     waiting: int = 32
     """Pictures that may wait; further ones are refused."""
+    waiting_per_address: int = 16
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of a child. The largest allowed picture takes about 400 MB."""
-    cpu_s: int = 20
-    """CPU time. The longest allowed animation takes about 5 s on a current machine."""
-    deadline_s: float = 40.0
-    """From the start of a child to its answer. Longer than `cpu_s`, so only an overloaded machine reaches it."""
+    cpu_s: int = 30
+    """CPU time of a child."""
+    deadline_s: float = 30.0
+    """From the call to its answer, including the wait."""
+    niceness: int = 15
+    """Of a child, so that decoding takes only the CPU time that requests leave."""
 
 
 class ImageDecoder:
@@ -53,8 +60,13 @@ class ImageDecoder:
     ) -> None:
         self._limits = limits or DecoderLimits()
         self._command = command
-        self._slots = asyncio.Semaphore(self._limits.at_once)
-        self._pictures = 0
+        # One address never takes every slot, so that another one need not wait for its longest picture.
+        self._queue = FairQueue[asyncio.Future[None]](
+            at_once=self._limits.at_once,
+            at_once_each=max(1, self._limits.at_once - 1),
+            waiting=self._limits.waiting,
+            waiting_each=self._limits.waiting_per_address,
+        )
         self._reaping: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -62,18 +74,42 @@ class ImageDecoder:
         while self._reaping:
             await asyncio.wait(set(self._reaping))
 
-    async def decode(self, picture: Picture) -> DecodedPicture:
-        if self._pictures >= self._limits.at_once + self._limits.waiting:
-            raise Refused(errors.UNAVAILABLE)
-        self._pictures += 1
+    async def decode(self, picture: Picture, address: str) -> DecodedPicture:
         try:
-            async with self._slots:
+            async with asyncio.timeout(self._limits.deadline_s), self._slot(address, picture.decoded_pixels):
                 return await self._decode(picture)
+        except QueueFullError as error:
+            raise Refused(errors.UNAVAILABLE) from error
+        except TimeoutError as error:
+            _log.warning("decoder_timed_out", format=picture.format.value, deadline_s=self._limits.deadline_s)
+            raise Refused(errors.UNAVAILABLE) from error
+
+    @asynccontextmanager
+    async def _slot(self, address: str, cost: int) -> AsyncIterator[None]:
+        """Wait for the turn of `address`, and take a slot. Whoever stops waiting leaves the queue."""
+        turn = asyncio.get_running_loop().create_future()
+        place = self._queue.add(address, cost, turn)
+        try:
+            self._start_next()
+            await turn
+            yield
         finally:
-            self._pictures -= 1
+            self._queue.remove(place)
+            self._start_next()
+
+    def _start_next(self) -> None:
+        while (turn := self._queue.start_next()) is not None:
+            if not turn.done():  # cancelled: its caller is about to leave the queue
+                turn.set_result(None)
 
     async def _decode(self, picture: Picture) -> DecodedPicture:
-        arguments = (picture.format.value, picture.frames, picture.orientation, STILL_MAX_SIDE)
+        arguments = (
+            picture.format.value,
+            picture.frames,
+            picture.orientation,
+            int(picture.encode_again),
+            STILL_MAX_SIDE,
+        )
         bounds = (self._limits.memory_bytes, self._limits.cpu_s)
         try:
             child = await asyncio.create_subprocess_exec(
@@ -82,13 +118,11 @@ class ImageDecoder:
         except OSError as error:
             _log.warning("decoder_not_started", error=str(error))
             raise Refused(errors.UNAVAILABLE) from error
+        with suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, child.pid, self._limits.niceness)
         with metrics.DECODE_SECONDS.time():
             try:
-                async with asyncio.timeout(self._limits.deadline_s):
-                    output, error_output = await _exchange(child, picture.data)
-            except TimeoutError as error:
-                _log.warning("decoder_timed_out", format=picture.format.value, deadline_s=self._limits.deadline_s)
-                raise Refused(errors.UNAVAILABLE) from error
+                output, error_output = await _exchange(child, picture.data)
             finally:
                 await self._end(child)
         if child.returncode != 0:
@@ -165,11 +199,11 @@ def _pipes(child: Process) -> tuple[asyncio.StreamWriter, asyncio.StreamReader, 
 
 def _decoded(output: bytes) -> DecodedPicture:
     try:
-        still_bytes, upright_bytes = _LENGTHS.unpack_from(output)
+        still_bytes, repaired_bytes = _LENGTHS.unpack_from(output)
     except struct.error as error:
         raise Refused(errors.GIF_BROKEN) from error
     still = output[_LENGTHS.size : _LENGTHS.size + still_bytes]
-    upright = output[_LENGTHS.size + still_bytes :]
-    if not still or len(still) != still_bytes or len(upright) != upright_bytes:
+    repaired = output[_LENGTHS.size + still_bytes :]
+    if not still or len(still) != still_bytes or len(repaired) != repaired_bytes:
         raise Refused(errors.GIF_BROKEN)
-    return DecodedPicture(still, upright or None)
+    return DecodedPicture(still, repaired or None)

@@ -48,10 +48,10 @@ class LocalRateLimits:
         self._max_buckets = max_buckets
         self._buckets: OrderedDict[tuple[str, str], TokenBucket] = OrderedDict()
 
-    async def take(self, rate: Rate, subject: str) -> float:
+    async def take(self, rate: Rate, subject: str, tokens: int = 1) -> float:
         now_s = self._clock()
         before = self._buckets.pop((rate.name, subject), TokenBucket(rate.burst, now_s))
-        self._buckets[rate.name, subject], wait_s = before.take(rate.burst, rate.refill_s, now_s)
+        self._buckets[rate.name, subject], wait_s = before.take(rate.burst, rate.refill_s, now_s, tokens)
         if len(self._buckets) > self._max_buckets:
             self._buckets.popitem(last=False)
         return wait_s
@@ -66,12 +66,13 @@ class RedisRateLimits:
         )
         self._local = local
 
-    async def take(self, rate: Rate, subject: str) -> float:
+    async def take(self, rate: Rate, subject: str, tokens: int = 1) -> float:
         try:
             wait_ms = await self._take(
-                keys=[keys.rate_limit(rate.name, subject)], args=[rate.burst, round(rate.refill_s * 1000)]
+                keys=[keys.rate_limit(rate.name, subject)],
+                args=[rate.burst, round(rate.refill_s * 1000), min(tokens, rate.burst)],
             )
         except (RedisError, OSError) as error:
             _log.warning("rate_limit_is_local", rate=rate.name, error=str(error))
-            return await self._local.take(rate, subject)
+            return await self._local.take(rate, subject, tokens)
         return int(wait_ms) / 1000

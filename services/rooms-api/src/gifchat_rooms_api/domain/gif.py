@@ -1,10 +1,10 @@
 """Decide which uploads are accepted as GIFs, from their bytes alone, before anything is decoded."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from hashlib import sha256
+from typing import Protocol
 
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
@@ -35,15 +35,25 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture within the limits and without metadata. Its pixels have not been decoded yet."""
+    """A picture within the limits, in a container without errors and metadata. Its pixels are not decoded yet."""
 
     format: Format
     width: int
     height: int
     frames: int
+    """Frames that a browser shows; 1 for a still picture."""
+    decoded_pixels: int
+    """Pixels that a decoder must process."""
     orientation: int
     """1–8 as in EXIF. A still picture must be rotated unless this is 1, because its EXIF data is removed."""
+    encode_again: bool
+    """Whether the pixels must be encoded again: some may be missing, or not every browser reads their encoding."""
     data: bytes
+
+    @property
+    def is_final(self) -> bool:
+        """Whether `data` is what is stored, unless the decoder finds damage."""
+        return self.orientation == 1 and not self.encode_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +74,11 @@ class StoredGif:
         return f"{self.gif_id}.{self.format.value}"
 
 
-_WALKERS: dict[Format, Callable[[bytes], Walked]] = {
+class _Walk(Protocol):
+    def __call__(self, data: bytes, *, mend: bool = False) -> Walked: ...
+
+
+_WALKERS: dict[Format, _Walk] = {
     Format.GIF: gif.walk,
     Format.PNG: png.walk,
     Format.JPEG: jpeg.walk,
@@ -86,7 +100,9 @@ def format_of(data: bytes) -> Format | None:
 
 
 def examine(data: bytes) -> Picture:
-    """Measure `data` and remove its metadata, without decoding it. A hostile 10 MiB file takes up to a second.
+    """Measure `data` and remove its metadata, without decoding it. A hostile 10 MiB file takes up to two seconds.
+
+    If the container has errors that browsers forgive, the result's container is a new one without them.
 
     Raises:
         Refused: `GIF_WRONG_TYPE`, `GIF_TOO_MANY_PIXELS`, `GIF_BROKEN`.
@@ -94,13 +110,26 @@ def examine(data: bytes) -> Picture:
     found = format_of(data)
     if found is None:
         raise Refused(errors.GIF_WRONG_TYPE)
+    walk = _WALKERS[found]
     try:
-        walked = _WALKERS[found](data)
+        try:
+            walked = walk(data)
+        except BrokenError:
+            walked = walk(data, mend=True)
     except TooManyPixelsError as error:
         raise Refused(errors.GIF_TOO_MANY_PIXELS) from error
     except BrokenError as error:
         raise Refused(errors.GIF_BROKEN) from error
-    return Picture(found, walked.width, walked.height, walked.frames, walked.orientation, walked.clean)
+    return Picture(
+        found,
+        walked.width,
+        walked.height,
+        walked.frames,
+        walked.decoded_pixels,
+        walked.orientation,
+        walked.encode_again,
+        walked.clean,
+    )
 
 
 def stored_gif(picture: Picture) -> StoredGif:

@@ -16,6 +16,7 @@ from gifchat_contracts.events import gif_path, gif_url, still_url
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId, is_room_id
 from gifchat_rooms_api.domain.gif import StoredGif
+from gifchat_rooms_api.http.abandoned import while_connected
 from gifchat_rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_range, matches
 from gifchat_rooms_api.http.deps import Guards, address_of
 from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, read_gif
@@ -95,7 +96,9 @@ def gifs_router(upload: UploadIntoRoom, rooms: Rooms, *, guards: Guards, clock: 
         if slots.locked():
             raise Refused(errors.UNAVAILABLE)
         async with slots:
-            stored = await upload.upload(RoomId(room_id), sender.user_id, await read_gif(request))
+            data = await read_gif(request)
+            work = upload.upload(RoomId(room_id), sender.user_id, address_of(request), data)
+            stored = await while_connected(request, work)
         answer = _upload(RoomId(room_id), stored)
         return JSONResponse(answer, status_code=201, headers={"Location": str(answer["url"])})
 

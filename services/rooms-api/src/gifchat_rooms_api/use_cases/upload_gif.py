@@ -12,9 +12,19 @@ from gifchat_contracts.ids import UserId
 from gifchat_rooms_api.domain.gif import StoredGif, examine, stored_gif
 from gifchat_rooms_api.ports import BlobId, BlobRef, BlobStore, GifDecoder, GifRecord, Gifs, Rate, RateLimits
 
+_MEGAPIXEL = 1_000_000
+
 UPLOADS_PER_USER = Rate("upload-user", burst=20, refill_s=2.0)
 UPLOADS_PER_ADDRESS = Rate("upload-address", burst=200, refill_s=0.2)
 """Decoding is the most expensive work that a stranger can request, and all users share its queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodingRates:
+    """How many pixels may be decoded. A token is a megapixel. Pictures that are already stored cost nothing."""
+
+    per_user: Rate
+    per_address: Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,7 @@ class UploadGif:
     blobs: BlobStore
     decoder: GifDecoder
     rate_limits: RateLimits
+    decoding_rates: DecodingRates
     clock: Callable[[], datetime]
     new_blob_id: Callable[[], BlobId]
 
@@ -34,28 +45,36 @@ class UploadGif:
         Raises:
             Refused: `RATE_LIMITED`.
         """
-        for rate, subject in ((UPLOADS_PER_USER, user_id), (UPLOADS_PER_ADDRESS, address)):
-            wait_s = await self.rate_limits.take(rate, subject)
-            if wait_s > 0:
-                raise Refused(errors.RATE_LIMITED, wait_s)
+        await self._take(UPLOADS_PER_USER, user_id)
+        await self._take(UPLOADS_PER_ADDRESS, address)
 
-    async def upload(self, data: bytes) -> StoredGif:
-        """Check and store the uploaded bytes. If the GIF is already stored, keep that copy and mark it as used.
+    async def upload(self, data: bytes, user_id: UserId, address: str) -> StoredGif:
+        """Check, repair and store the uploaded bytes. If the GIF is already stored, mark that copy as used.
+
+        If the caller is cancelled, nothing is stored, or the next sweep removes it.
 
         Raises:
-            Refused: `GIF_WRONG_TYPE`, `GIF_TOO_MANY_PIXELS`, `GIF_BROKEN`, `UNAVAILABLE`.
+            Refused: `GIF_WRONG_TYPE`, `GIF_TOO_MANY_PIXELS`, `GIF_BROKEN`, `RATE_LIMITED`, `UNAVAILABLE`.
             StoreUnavailableError: the GIF may be stored; uploading it again is safe.
         """
         picture = await asyncio.to_thread(examine, data)
         gif = stored_gif(picture)
-        if picture.orientation == 1 and (known := await self.gifs.use(gif.gif_id, self.clock())):
+        if picture.is_final and (known := await self.gifs.use(gif.gif_id, self.clock())):
             return known
-        decoded = await self.decoder.decode(picture)
-        if decoded.upright is not None:
-            picture = await asyncio.to_thread(examine, decoded.upright)
+        megapixels = -(-picture.decoded_pixels // _MEGAPIXEL)
+        await self._take(self.decoding_rates.per_user, user_id, megapixels)
+        await self._take(self.decoding_rates.per_address, address, megapixels)
+        decoded = await self.decoder.decode(picture, address)
+        if decoded.repaired is not None:
+            picture = await asyncio.to_thread(examine, decoded.repaired)
             gif = stored_gif(picture)
         await self._store(gif, picture.data, decoded.still)
         return gif
+
+    async def _take(self, rate: Rate, subject: str, tokens: int = 1) -> None:
+        wait_s = await self.rate_limits.take(rate, subject, tokens)
+        if wait_s > 0:
+            raise Refused(errors.RATE_LIMITED, wait_s)
 
     async def _store(self, gif: StoredGif, data: bytes, still: bytes) -> None:
         """Store blobs and record in the order that `ports.Gifs` requires."""

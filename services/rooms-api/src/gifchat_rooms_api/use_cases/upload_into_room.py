@@ -20,9 +20,9 @@ class UploadIntoRoom:
     ttl_s: float
     """How long the address of a GIF that no message shows stays valid; at least `IN_FLIGHT_MAX`."""
 
-    async def upload(self, room_id: RoomId, user_id: UserId, data: bytes) -> StoredGif:
+    async def upload(self, room_id: RoomId, user_id: UserId, address: str, data: bytes) -> StoredGif:
         """Store the uploaded bytes; see `UploadGif.upload`."""
-        gif = await self.store.upload(data)
+        gif = await self.store.upload(data, user_id, address)
         until = self.clock() + max(timedelta(seconds=self.ttl_s), IN_FLIGHT_MAX)
         await self.gif_addresses.add_upload(room_id, user_id, gif.gif_id, until)
         return gif

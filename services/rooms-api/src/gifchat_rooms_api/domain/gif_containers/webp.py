@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from gifchat_contracts import limits
 from gifchat_rooms_api.domain.gif_containers.exif import orientation_of
-from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor, PixelBudget, Walked
+from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor, EndError, PixelBudget, Walked
 
 RIFF, WEBP = b"RIFF", b"WEBP"
 
@@ -11,25 +12,31 @@ _PIXELS = frozenset((b"VP8 ", b"VP8L"))
 _ANIMATED, _XMP, _EXIF = 0x02, 0x04, 0x08
 _LOSSY_START = b"\x9d\x01\x2a"
 _LOSSLESS_START = 0x2F
+_MAX_RIFF_SIZE = 0xFFFF_FFF6
+"""The most that libwebp accepts, in the header or as the length of a chunk."""
 
 
-def walk(data: bytes) -> Walked:
-    """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container."""
+def walk(data: bytes, *, mend: bool = False) -> Walked:
+    """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container.
+
+    Mended is a file that is shorter than its RIFF header says: the frames that are complete are kept. If there is
+    none, the rest of the pixels is kept for the decoder.
+    """
     header = Cursor(data, len(RIFF))
     size = int.from_bytes(header.take(4), "little")
-    cursor = Cursor(data, header.position, header.position + size)
+    if size > _MAX_RIFF_SIZE:
+        raise BrokenError(f"{size} bytes declared")
+    is_cut = mend and header.position + size > len(data)
+    cursor = Cursor(data, header.position, min(len(data), header.position + size) if is_cut else header.position + size)
     if cursor.end > len(data) or cursor.take(4) != WEBP:
         raise BrokenError(f"{size} bytes declared, {len(data) - 8} found")
-    name, content = _chunk(cursor)
-    picture = _extended(cursor, content) if name == b"VP8X" else _simple(name, content)
+    name, content = _chunk(cursor, is_cut=is_cut)
+    picture = _extended(cursor, content, is_cut=is_cut) if name == b"VP8X" else _simple(name, content)
+    budget = picture.budget
     body = WEBP + picture.clean
-    return Walked(
-        picture.budget.width,
-        picture.budget.height,
-        picture.budget.frames,
-        picture.orientation,
-        RIFF + len(body).to_bytes(4, "little") + body,
-    )
+    clean = RIFF + len(body).to_bytes(4, "little") + body
+    again = budget.frames == 1 and cursor.ran_out
+    return Walked(budget.width, budget.height, budget.frames, budget.pixels, clean, picture.orientation, again)
 
 
 @dataclass(slots=True)
@@ -48,7 +55,7 @@ def _simple(name: bytes, content: bytes) -> _Picture:
     return picture
 
 
-def _extended(cursor: Cursor, header: bytes) -> _Picture:
+def _extended(cursor: Cursor, header: bytes, *, is_cut: bool) -> _Picture:
     if len(header) < 10:
         raise BrokenError("VP8X without its size")
     flags = header[0] & ~(_XMP | _EXIF)
@@ -57,10 +64,19 @@ def _extended(cursor: Cursor, header: bytes) -> _Picture:
     picture.clean += _as_chunk(b"VP8X", bytes((flags, 0, 0, 0)) + header[4:10])
     animated = bool(flags & _ANIMATED)
     while not cursor.at_end:
-        name, content = _chunk(cursor)
+        try:
+            name, content = _chunk(cursor, is_cut=is_cut)
+        except EndError:
+            if not is_cut:
+                raise
+            break
         match name:
             case b"ANMF" if animated:
-                _add_frame(picture, content)
+                try:
+                    _add_frame(picture, content, is_cut=is_cut and picture.budget.frames == 0)
+                except BrokenError:
+                    if not cursor.ran_out:
+                        raise
             case b"VP8 " | b"VP8L" if not animated:
                 if picture.budget.frames or _sides(name, content) != (width, height):
                     raise BrokenError("a second picture, or a picture that differs from its canvas in size")
@@ -81,17 +97,16 @@ def _extended(cursor: Cursor, header: bytes) -> _Picture:
     return picture
 
 
-def _add_frame(picture: _Picture, content: bytes) -> None:
+def _add_frame(picture: _Picture, content: bytes, *, is_cut: bool) -> None:
     cursor = Cursor(content)
     header = cursor.take(16)
     left, top = _u24(header, 0) * 2, _u24(header, 3) * 2
     width, height = _u24(header, 6) + 1, _u24(header, 9) + 1
     picture.budget.require(width, height, left, top)
-    picture.budget.add_frame()
     clean = bytearray(header)
     pictures = 0
     while not cursor.at_end:
-        name, inner = _chunk(cursor)
+        name, inner = _chunk(cursor, is_cut=is_cut)
         if name in _PIXELS:
             pictures += 1
             if _sides(name, inner) != (width, height):
@@ -100,16 +115,27 @@ def _add_frame(picture: _Picture, content: bytes) -> None:
             clean += _as_chunk(name, inner)
     if pictures != 1:
         raise BrokenError(f"a frame has {pictures} pictures")
+    picture.budget.add_frame()
     picture.clean += _as_chunk(b"ANMF", bytes(clean))
 
 
-def _chunk(cursor: Cursor) -> tuple[bytes, bytes]:
+def _chunk(cursor: Cursor, *, is_cut: bool) -> tuple[bytes, bytes]:
+    """Return the next chunk's name and content. With `is_cut`, the content may end with the data: pixels are padded."""
     name = cursor.take(4)
     length = int.from_bytes(cursor.take(4), "little")
+    if is_cut and length > cursor.end - cursor.position:
+        content = cursor.up_to(length)
+        return name, _padded(content, length) if name in _PIXELS else content
     content = cursor.take(length)
     if length % 2 and not cursor.at_end:
         cursor.skip(1)
     return name, content
+
+
+def _padded(content: bytes, length: int) -> bytes:
+    if length > limits.GIF_MAX_BYTES:
+        raise BrokenError(f"a chunk of {length} bytes")
+    return content.ljust(length, b"\x00")
 
 
 def _as_chunk(name: bytes, content: bytes) -> bytes:
