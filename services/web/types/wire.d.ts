@@ -103,7 +103,11 @@ declare namespace Wire {
 
   interface Limits {
     gif_max_bytes: number;
+    text_max_chars: number;
+    text_max_bytes: number;
+    text_max_line_breaks: number;
     title_max_chars: number;
+    title_max_bytes: number;
     password_max_chars: number;
     room_max_min: number;
     room_max_max: number;

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import shutil
+import subprocess
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -151,6 +153,31 @@ def test_nothing_that_takes_quadratic_time_reaches_the_libraries(monkeypatch: py
     accepted(message_text, "🇰🇷" * 2_048)
     assert normalized[0] == "\u0301\u0323" * 4
     assert counted == ["x" * 2_048]
+
+
+def test_the_examples_of_the_scripts_have_the_limits_of_the_contract() -> None:
+    assert {name: getattr(limits, name.upper()) for name in EXAMPLES["limits"]} == EXAMPLES["limits"]
+
+
+NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(NODE is None, reason="Node.js is not installed")
+def test_the_list_of_rooms_folds_every_character_like_the_server(tmp_path: Path) -> None:
+    assert NODE
+    # Python 3.11 knows fewer characters than Node.js, so only those that it knows can be compared.
+    known = [code for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs")]
+    asked, answered = tmp_path / "codes.json", tmp_path / "folded.json"
+    asked.write_text(json.dumps(known))
+    script = HERE.parent / "gifchat_web_js" / "fold_all.mjs"
+    subprocess.run([NODE, script, asked, answered], check=True, timeout=60)
+    folded = dict(zip(known, json.loads(answered.read_text()), strict=True))
+    visible = [code for code in known if folded[code]]
+    assert len(visible) > 250_000
+    # The two forms may differ, as for Cherokee, but they must tell apart the same characters.
+    pairs = {(fold_title(title_text(chr(code))), folded[code]) for code in visible}
+    assert len(pairs) == len({ours for ours, _ in pairs}) == len({theirs for _, theirs in pairs})
+    assert [code for code in known if not folded[code] and accepted(title_text, chr(code))] == []
 
 
 def test_the_sentences_name_the_limits() -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from gifchat_contracts import errors
-from gifchat_contracts.errors import Refused
+from gifchat_contracts.errors import ErrorCode, Refused
 
 NOWHERE = "f" * 24
 PASSWORD = "비밀 번호&1"
@@ -176,10 +176,55 @@ async def test_only_the_owner_can_remove_a_room(
     assert rooms_api.rooms
 
 
-@pytest.mark.parametrize("text", ["", "   ", "x" * 2_001])
-async def test_an_empty_or_too_long_chat_is_refused(alice: httpx.AsyncClient, text: str) -> None:
+@pytest.mark.parametrize("text", ["", " a\r\nb ", "x\r\n" * 1_000])
+async def test_only_rooms_api_judges_the_text_of_a_form(alice: httpx.AsyncClient, rooms_api: Any, text: str) -> None:
     url = await create(alice)
-    assert (await alice.post(f"{url}/chat", data={"chat": text})).status_code == 422
+    assert (await alice.post(f"{url}/chat", data={"chat": text})).text == "ok"
+    assert [posted for _room, _user, posted in rooms_api.posts] == [text]
+
+
+async def test_a_form_answers_with_the_code_for_its_text(
+    alice: httpx.AsyncClient, rooms_api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await create(alice)
+    monkeypatch.setattr(rooms_api, "post_text", AsyncMock(side_effect=Refused(errors.TEXT_TOO_LONG)))
+    answer = await alice.post(f"{url}/chat", data={"chat": "x"}, headers={"accept": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "text_too_long")
+
+
+@pytest.mark.parametrize("code", [errors.TEXT_EMPTY, errors.TITLE_TOO_LONG])
+async def test_the_form_for_a_room_says_what_is_wrong_with_the_title(
+    alice: httpx.AsyncClient, rooms_api: Any, monkeypatch: pytest.MonkeyPatch, code: ErrorCode
+) -> None:
+    monkeypatch.setattr(rooms_api, "create_room", AsyncMock(side_effect=Refused(code)))
+    answer = await alice.post("/room", data={"title": "my title", "max": "2"})
+    assert answer.status_code == 422
+    assert code.text("ko") in answer.text
+    assert 'value="my title"' in answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("application/x-www-form-urlencoded", b"title=%C7%D1%B1%DB"),
+        ("application/x-www-form-urlencoded", b"title=%FF"),
+        ("application/x-www-form-urlencoded", b"title=%ED%A0%80"),
+        ("application/x-www-form-urlencoded", b"title=\xc7\xd1"),
+        ("application/json", '{"title": "한글"}'.encode("euc-kr")),
+        ("application/json", '{"title": "한글"}'.encode("utf-16")),
+        ("application/json", b'{"title": "\xed\xa0\x80"}'),
+    ],
+)
+async def test_a_form_in_another_encoding_than_utf8_makes_no_room(
+    alice: httpx.AsyncClient, rooms_api: Any, kind: str, content: bytes
+) -> None:
+    assert (await alice.post("/room", headers={"content-type": kind}, content=content)).status_code == 400
+    assert not rooms_api.rooms
+
+
+@pytest.mark.parametrize("query", ["q=%FF", "q=%C7%D1"])
+async def test_a_search_in_another_encoding_than_utf8_is_refused(alice: httpx.AsyncClient, query: str) -> None:
+    assert (await alice.get(f"/?{query}")).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { golden, load } from "./golden.mjs";
@@ -25,6 +26,17 @@ test("a new room that does not match the search is not shown", () => {
   const lobby = lobbyWith([], { query: "Cats" });
   assert.equal(lobby.apply("newRoom", room("a", { title: "dogs" })), false);
   assert.equal(lobby.apply("newRoom", room("b", { title: "my cats" })), true);
+});
+
+test("a new room is matched as the server searches", () => {
+  const found = (query, title) => lobbyWith([], { query }).apply("newRoom", room("a", { title }));
+  const { same_in_searches: same, different_in_searches: different } = JSON.parse(
+    readFileSync(new URL("../gifchat_rooms_api/texts.json", import.meta.url), "utf8"),
+  );
+  for (const [one, other] of same) assert.ok(found(one, `x${other}y`) && found(other, `x${one}y`), `${one} ${other}`);
+  for (const [one, other] of different) assert.ok(!found(one, other) && !found(other, one), `${one} ${other}`);
+  assert.ok(found(" \u202egif\r\n", "ＧＩＦ"), "a query is mended like a title");
+  assert.ok(found("\u200b", "anything"), "a query of invisible characters finds all rooms");
 });
 
 test("sorted by members, a new room appears only at the end of the complete list", () => {

@@ -29,15 +29,32 @@ async def read_form(request: Request) -> Mapping[str, str]:
             raise Refused(errors.PAYLOAD_TOO_LARGE)
     try:
         if kind == "application/json":
-            value = json.loads(body or b"{}", parse_constant=_finite, parse_float=_finite)
+            value = json.loads(body.decode("utf-8-sig") or "{}", parse_constant=_finite, parse_float=_finite)
             if not isinstance(value, dict):
                 raise Refused(errors.MALFORMED)
             return {name: str(field) for name, field in value.items() if isinstance(field, str | int | float)}
         if kind in {"", "application/x-www-form-urlencoded"}:
-            return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+            return _fields(body.decode())
     except (ValueError, RecursionError) as error:
         raise Refused(errors.MALFORMED) from error
     raise Refused(errors.MALFORMED)
+
+
+def read_query(request: Request) -> Mapping[str, str]:
+    """Return the fields of the query string.
+
+    Raises:
+        Refused: `MALFORMED`.
+    """
+    try:
+        return _fields(request.scope["query_string"].decode())
+    except ValueError as error:
+        raise Refused(errors.MALFORMED) from error
+
+
+def _fields(urlencoded: str) -> Mapping[str, str]:
+    """Parse fields in UTF-8. Without `strict`, other bytes would become replacement characters."""
+    return dict(parse_qsl(urlencoded, keep_blank_values=True, max_num_fields=20, errors="strict"))
 
 
 def _finite(literal: str) -> float:

@@ -12,13 +12,14 @@ from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode, Refused
 from gifchat_web.domain.shown_error import error_of, error_value
 from gifchat_web.http.caller import caller_of, room_id_of
-from gifchat_web.http.forms import read_form
+from gifchat_web.http.forms import read_form, read_query
 from gifchat_web.http.language import language_for
 from gifchat_web.http.rendering import Pages, wants_json
 from gifchat_web.ports import RoomsApi, Sort
 from gifchat_web.use_cases.list_rooms import ListRooms
 
 _CURSOR_MAX_CHARS = 512
+_QUERY_MAX_CHARS = limits.TITLE_MAX_BYTES * limits.RAW_CHARS_PER_BYTE
 _SORTS: dict[str, Sort] = {sort: sort for sort in get_args(Sort)}
 
 
@@ -27,9 +28,9 @@ def list_route(lists: ListRooms, pages: Pages) -> Route:
 
     async def list_rooms(request: Request) -> Response:
         """Show the table of rooms, with the text of the parameter `error` above it."""
-        asked = request.query_params
+        asked = read_query(request)
         query, cursor, sort = asked.get("q", ""), asked.get("cursor"), _SORTS.get(asked.get("sort", "newest"))
-        if sort is None or len(query) > limits.TITLE_MAX_CHARS or len(cursor or "") > _CURSOR_MAX_CHARS:
+        if sort is None or len(query) > _QUERY_MAX_CHARS or len(cursor or "") > _CURSOR_MAX_CHARS:
             raise Refused(errors.VALIDATION_FAILED)
         page = await lists.page(caller_of(request), query=query, sort=sort, cursor=cursor)
         refusal = error_of(asked.get("error", ""))
@@ -51,12 +52,12 @@ def room_routes(rooms_api: RoomsApi, lists: ListRooms, pages: Pages) -> list[Rou
     async def create_room(request: Request) -> Response:
         """Create a room and go there. Its owner needs no password."""
         form = await read_form(request)
-        title, max_text = form.get("title", "").strip(), form.get("max", "").strip()
+        title, max_text = form.get("title", ""), form.get("max", "").strip()
         try:
             max_members = _max_members(max_text)
             room = await rooms_api.create_room(caller_of(request), title, max_members, form.get("password") or None)
         except Refused as refused:
-            if refused.code != errors.VALIDATION_FAILED or wants_json(request):
+            if refused.code.status != errors.VALIDATION_FAILED.status or wants_json(request):
                 raise
             return _form(request, refused.code, title, max_text)
         lists.drop()

@@ -28,8 +28,11 @@ from gifchat_web.i18n import catalogue, script_file
 _YEAR_S = 365 * 24 * 3_600
 _LIMITS = {
     "text_max_chars": limits.TEXT_MAX_CHARS,
+    "text_max_bytes": limits.TEXT_MAX_BYTES,
+    "text_max_line_breaks": limits.TEXT_MAX_LINE_BREAKS,
     "gif_max_bytes": limits.GIF_MAX_BYTES,
     "title_max_chars": limits.TITLE_MAX_CHARS,
+    "title_max_bytes": limits.TITLE_MAX_BYTES,
     "password_max_chars": limits.PASSWORD_MAX_CHARS,
     "room_max_min": limits.ROOM_MAX_MIN,
     "room_max_max": limits.ROOM_MAX_MAX,

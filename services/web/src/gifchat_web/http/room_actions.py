@@ -4,8 +4,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gifchat_contracts import errors, limits
-from gifchat_contracts.errors import Refused
 from gifchat_web.http.caller import caller_of, room_id_of
 from gifchat_web.http.forms import check_gif_upload, read_form
 from gifchat_web.ports import RoomsApi
@@ -23,8 +21,6 @@ def room_action_routes(rooms_api: RoomsApi, lists: ListRooms) -> list[Route]:
     async def post_chat(request: Request) -> Response:
         """Post the field `chat`."""
         text = (await read_form(request)).get("chat", "")
-        if not text.strip() or len(text) > limits.TEXT_MAX_CHARS:
-            raise Refused(errors.VALIDATION_FAILED)
         await rooms_api.post_text(caller_of(request), room_id_of(request), text)
         return PlainTextResponse("ok")
 

@@ -1,6 +1,7 @@
 /** The list of rooms that a page shows, updated by the lobby's events. No I/O and no DOM. */
 
 import { Event } from "./protocol.js";
+import { foldTitle } from "./text_policy.js";
 
 export class Lobby {
   /** @type {Wire.Room[]} */
@@ -77,7 +78,7 @@ export class Lobby {
   /** @param {Wire.Room} room */
   #add(room) {
     if (this.rooms.some(({ _id }) => _id === room._id)) return false;
-    if (!room.title.toLowerCase().includes(this.query.trim().toLowerCase())) return false;
+    if (!foldTitle(room.title).includes(foldTitle(this.query))) return false;
     if (this.sort === "newest") this.rooms.unshift(room);
     else if (this.nextCursor === null) this.rooms.push(room);
     else return false;

@@ -1,11 +1,14 @@
 /** The composer: writes texts, picks GIF files, and shows why the user cannot post at the moment. */
 
 import { pageData, problemText, text } from "../page_data.js";
+import { checkMessage, countCharacters } from "../text_policy.js";
 import { byId } from "./element.js";
 /** @import { ServerClock } from "../server_clock.js" */
 
 const TYPING_EVERY_MS = 3_000;
 const NOTE_MS = 6_000;
+/** The composer shows how many characters are left from here on. */
+const FEW_LEFT = 100;
 
 export class ComposerView {
   #form = byId("composer");
@@ -14,6 +17,7 @@ export class ComposerView {
   #gifButton = byId("gif-button", HTMLButtonElement);
   #send = byId("send", HTMLButtonElement);
   #note = byId("composer-note");
+  #left = byId("characters-left");
   #slowMode = "";
   #muted = "";
   /** @type {number | undefined} */
@@ -32,12 +36,18 @@ export class ComposerView {
     this.#clock = clock;
     let typedAt = 0;
     const submit = () => {
-      const words = this.#text.value.trim();
-      if (words === "" || this.#send.disabled) return;
+      const raw = this.#text.value.trim();
+      if (raw === "" || this.#send.disabled) return;
+      const { text: words, code } = checkMessage(raw, pageData.limits);
+      if (code !== null) {
+        this.say(problemText({ code }));
+        return;
+      }
       onText(words);
       this.#text.value = "";
       typedAt = 0;
       this.#fit();
+      this.#count();
       this.#text.focus();
     };
     this.#form.addEventListener("submit", (event) => {
@@ -52,6 +62,7 @@ export class ComposerView {
     });
     this.#text.addEventListener("input", () => {
       this.#fit();
+      this.#count();
       const now = Date.now();
       if (this.#text.value !== "" && now - typedAt >= TYPING_EVERY_MS) {
         typedAt = now;
@@ -130,6 +141,21 @@ export class ComposerView {
   /** @param {boolean} enabled */
   #enable(enabled) {
     for (const control of [this.#text, this.#gifButton, this.#send]) control.disabled = !enabled;
+  }
+
+  /** Show how many characters are left, or what is wrong with a long text. */
+  #count() {
+    const { limits } = pageData;
+    const raw = this.#text.value.trim();
+    let words = "";
+    // Fewer units of UTF-16 are fewer characters.
+    if (raw.length >= limits.text_max_chars - FEW_LEFT || raw.split("\n").length > limits.text_max_line_breaks) {
+      const { text: written, code } = checkMessage(raw, limits);
+      const count = limits.text_max_chars - (code === null ? countCharacters(written) : 0);
+      if (code !== null) words = problemText({ code });
+      else if (count <= FEW_LEFT) words = text("characters_left", { count });
+    }
+    this.#left.textContent = words;
   }
 
   /** Make the field as high as its text, within the limits of the style sheet. */

@@ -188,7 +188,7 @@ export class MessagesView {
 function content(row) {
   if (row.deleted) return element("em", { class: "deleted" }, text("message_deleted"));
   if (row.gif) return gifView(row.gif, text("gif_of", { user: row.color }));
-  return element("p", { class: "text" }, row.text ?? "");
+  return element("p", { class: "text", dir: "auto" }, row.text ?? "");
 }
 
 /**

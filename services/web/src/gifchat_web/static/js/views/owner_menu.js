@@ -1,7 +1,9 @@
 /** The owner's two dialogs: one for a message and its sender, one for the room. */
 
 import { pageData, problemText, text } from "../page_data.js";
+import { checkTitle } from "../text_policy.js";
 import { element, swatch } from "./element.js";
+import { guardTitle } from "./title_field.js";
 /** @import { RoomsApi } from "../rooms_api.js" */
 
 const SLOW_MODE_CHOICES_S = [0, 5, 10, 30, 60, 300];
@@ -61,8 +63,8 @@ export class OwnerMenu {
       name: "title",
       value: room.title,
       required: true,
-      maxlength: limits.title_max_chars,
     });
+    guardTitle(title);
     const max = element("input", {
       name: "max",
       type: "number",
@@ -113,7 +115,8 @@ export class OwnerMenu {
       event.preventDefault();
       /** @type {Page.RoomChanges} */
       const changes = {};
-      if (title.value.trim() !== room.title) changes.title = title.value.trim();
+      const { text: newTitle } = checkTitle(title.value, limits);
+      if (newTitle !== room.title) changes.title = newTitle;
       if (max.valueAsNumber !== room.max) changes.max = max.valueAsNumber;
       if (Number(slowMode.value) !== room.slow_mode_s) changes.slow_mode_s = Number(slowMode.value);
       if (open.checked) changes.password = null;

@@ -156,7 +156,7 @@ function dropFromUrl(parameter) {
  * @returns {RoomRow}
  */
 function roomRow({ _id, owner }) {
-  const title = element("th", { scope: "row", class: "cell-title" });
+  const title = element("th", { scope: "row", class: "cell-title", dir: "auto" });
   const tag = element("span", { class: "tag" });
   const members = element("td", { class: "cell-members" });
   const enter = element("a", { class: "button", href: `/room/${_id}` }, text("enter"));
