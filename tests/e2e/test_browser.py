@@ -454,6 +454,52 @@ async def test_scrolling_up_loads_older_messages_and_keeps_the_scroll_position(w
     await expect(bob.message("끝")).to_be_in_viewport()
 
 
+# What people write
+
+
+async def test_the_page_counts_a_text_like_the_server_and_says_what_is_wrong_with_it(windows: Windows) -> None:
+    alice, bob = await windows.open(), await windows.open()
+    room = await alice.create_room("글자 수")
+    await bob.enter(room)
+    box, left = alice.page.locator("#text"), alice.page.locator("#characters-left")
+    await box.fill("🎉" * 1_899)
+    await expect(left).to_have_text("")
+    await box.fill("👍🏽" * 1_900)
+    await expect(left).to_have_text("100자 남았습니다.")
+    note = alice.page.locator("#composer-note")
+    for wrong, words in (
+        ("🎉" * 2_001, "메시지는 2,000자, 16KiB까지 보낼 수 있습니다."),
+        ("👨‍👩‍👧‍👦" * 656, "메시지는 2,000자, 16KiB까지 보낼 수 있습니다."),
+        ("a" + "\n" * 101 + "b", "줄바꿈은 100개까지 쓸 수 있습니다."),
+        ("\u3164\u200b", "보이는 글자를 하나 이상 입력해 주세요."),
+    ):
+        await alice.say(wrong)
+        await expect(note).to_have_text(words)
+        await expect(box).to_have_value(wrong)
+    await alice.say("👍🏽" * 2_000)
+    await expect(left).to_have_text("")
+    await alice.say("\u1112\u1161\u11ab\u202e\x07글")
+    await expect(bob.message("한글")).to_be_visible()
+    assert await same_conversation(alice, bob, 2) == ["👍🏽" * 2_000, "한글"]
+
+
+async def test_a_form_says_what_is_wrong_with_a_title(windows: Windows) -> None:
+    alice = await windows.open()
+    await alice.go("/room")
+    field = alice.page.locator("[name=title]")
+    problem = "field => field.validationMessage"
+    for wrong, words in (
+        ("🎉" * 81, "방 제목은 80자, 1KiB까지 쓸 수 있습니다."),
+        ("\u3164", "보이는 글자를 하나 이상 입력해 주세요."),
+    ):
+        await field.fill(wrong)
+        assert await field.evaluate(problem) == words
+    await field.fill("🎉" * 80)
+    assert await field.evaluate(problem) == ""
+    await alice.create_room("gpj.\u202egif.exe")
+    await expect(alice.page.locator("#room-title")).to_have_text("gpj.gif.exe")
+
+
 # The room list
 
 
