@@ -159,6 +159,18 @@ def test_no_static_file_reaches_web_once_it_is_warm(door: FrontDoor) -> None:
     assert door.asked_of_web() == before
 
 
+def test_a_client_that_refuses_gzip_does_not_spoil_the_file_for_others(door: FrontDoor) -> None:
+    with door.browser() as browser:
+        version = FILE.findall(browser.get("/").text)[0].split("/")[2]
+        unused = f"/static/{version}/vendor/socket.io-client-4.8.4/LICENSE"
+        before = door.asked_of_web()
+        for encoding in ("gzip;q=0", "deflate, gzip; q=0.0, br", "identity"):
+            answer = browser.get(unused, headers={"accept-encoding": encoding})
+            assert "content-encoding" not in answer.headers, encoding
+        assert browser.get(unused, headers={"accept-encoding": "gzip;q=0.5"}).headers["content-encoding"] == "gzip"
+    assert door.asked_of_web() == before + 2, "once plain and once with gzip"
+
+
 def test_a_repeated_file_is_304_from_nginx(door: FrontDoor) -> None:
     with door.browser() as browser:
         path, answer = next(iter(files_of(browser, browser.get("/")).items()))
