@@ -124,6 +124,14 @@ class InternalSettings(ServiceSettings):
         description="Bearer token of the internal endpoints; the same for all services. Refused like SESSION_SECRETS.",
     )
 
+    revocation_read_seconds: float = Field(
+        default=2.0,
+        gt=0,
+        le=4,
+        description="Seconds between two reads of the sessions that were signed out. They are refused everywhere "
+        "within 5 s, so it cannot be longer.",
+    )
+
     def weak_secrets(self) -> Iterator[str]:
         """Also check the internal token."""
         yield from super().weak_secrets()

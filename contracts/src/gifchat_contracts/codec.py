@@ -64,6 +64,9 @@ class Kind(IntEnum):
     OCCUPANCY = 49
     """Lobby. Body `["occupancy", {room id: members}]`. Gateways merge these into one per second."""
 
+    SESSION_REVOKED = 64
+    """The subject's session was signed out, and gateways close its connections. No body."""
+
     durable: bool
     """Whether the event has a seq and is kept in the room's log."""
     positioned: bool

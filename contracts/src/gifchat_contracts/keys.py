@@ -11,6 +11,8 @@ from gifchat_contracts.ids import NodeId, Pid, RoomId, UserId, is_room_id
 
 PARTITIONS = 64
 LOBBY_CHANNEL = "gifchat:{lobby}:events"
+REVOCATIONS_CHANNEL = "gifchat:{sessions}:revoked"
+"""Sharded pub/sub channel: a session was signed out. Every process also reads the revocations from rooms-api."""
 NODE_LEASES = "gifchat:{nodes}:leases"
 """Sorted set: node tag → lease expiry in milliseconds of Redis time."""
 NODE_ADDRESSES = "gifchat:{nodes}:addresses"

@@ -71,9 +71,16 @@ class FakeNode:
         self.fan_out = FanOut(self.sockets, self.rooms, self.renew.serves)
         self.repair = RepairRooms(api, self.fan_out, self.rooms)
         self.lobby = TellLobby(self.sockets, self.rooms)
+        self.revoked: list[str] = []
         self.canary = Canary(self.publisher, keys.canary_channel(NodeId(name)), now_s)
         self.router = FrameRouter(
-            self.rooms, self.fan_out, self.repair, self.evict, lobby=self.lobby, canary=self.canary
+            self.rooms,
+            self.fan_out,
+            self.repair,
+            self.evict,
+            lobby=self.lobby,
+            canary=self.canary,
+            on_revoked=self.revoked.append,
         )
         self.feed = FakeFeed(channels, self.router, always=[keys.LOBBY_CHANNEL, self.canary.channel])
         self.hosts = HostRooms(

@@ -29,6 +29,7 @@ class FakeRoomsApi:
     posts: list[tuple[RoomId, UserId, str]] = field(default_factory=list)
     uploads: list[tuple[str, str | None, bytes]] = field(default_factory=list)
     callers: list[Caller] = field(default_factory=list)
+    signed_out: list[UserId] = field(default_factory=list)
     outage: ErrorCode | None = None
     _ids: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -44,6 +45,12 @@ class FakeRoomsApi:
         if room_id not in self.rooms:
             raise Refused(errors.ROOM_NOT_FOUND)
         return self.rooms[room_id]
+
+    async def sign_out(self, caller: Caller) -> None:
+        user_id = self._who(caller).user_id
+        if user_id in self.signed_out:
+            raise Refused(errors.SESSION_REVOKED)
+        self.signed_out.append(user_id)
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         self._who(caller)

@@ -6,6 +6,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from gifchat_chassis.revocations import RevocationsUnavailableError
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
@@ -41,7 +42,7 @@ async def server() -> AsyncIterator[RoomsApiServer]:
 
 @pytest.fixture
 async def client(server: RoomsApiServer) -> AsyncIterator[RoomsApiClient]:
-    async with RoomsApiClient(str(server.server.make_url("/"))) as client:
+    async with RoomsApiClient(str(server.server.make_url("/")), "token") as client:
         yield client
 
 
@@ -111,7 +112,7 @@ async def test_an_unexpected_answer_is_a_refusal(
 
 
 async def test_without_a_server_rooms_api_is_unavailable() -> None:
-    async with RoomsApiClient("http://127.0.0.1:1") as client:
+    async with RoomsApiClient("http://127.0.0.1:1", "token") as client:
         with pytest.raises(Refused) as refused:
             await client.get_room(CALLER, ROOM)
     assert refused.value.code == errors.UNAVAILABLE
@@ -167,7 +168,11 @@ async def test_the_first_chunk_of_a_gif_is_sent_before_the_last_is_read() -> Non
 
     app = web.Application()
     app.router.add_post("/{path:.*}", receive)
-    async with TestServer(app) as server, RoomsApiClient(str(server.make_url("/"))) as client, asyncio.timeout(5):
+    async with (
+        TestServer(app) as server,
+        RoomsApiClient(str(server.make_url("/")), "token") as client,
+        asyncio.timeout(5),
+    ):
         await client.upload_gif(CALLER, ROOM, "multipart/form-data; boundary=x", None, body())
 
 
@@ -186,8 +191,32 @@ async def test_an_upload_that_rooms_api_does_not_read_times_out(monkeypatch: pyt
 
     server = await asyncio.start_server(stall, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, RoomsApiClient(f"http://127.0.0.1:{port}") as client, asyncio.timeout(5):
+    async with server, RoomsApiClient(f"http://127.0.0.1:{port}", "token") as client, asyncio.timeout(5):
         with pytest.raises(Refused) as refused:
             await client.upload_gif(CALLER, ROOM, "multipart/form-data; boundary=x", None, body())
         let_go.set()
     assert refused.value.code == errors.UNAVAILABLE
+
+
+async def test_revocations_are_read_with_the_internal_token() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        assert request.headers["Authorization"] == "Bearer token"
+        assert request.query["since_ms"] == "7"
+        return web.json_response({"revoked": [["a" * 24, 9]]})
+
+    app = web.Application()
+    app.router.add_get("/internal/v1/revocations", answer)
+    async with TestServer(app) as server, RoomsApiClient(str(server.make_url("/")), "token") as client:
+        assert await client.revocations(7) == [("a" * 24, 9)]
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, "{}"), (200, "<html>"), (200, "{}")])
+async def test_unreadable_revocations_are_unavailable(status: int, body: str) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/internal/v1/revocations", answer)
+    async with TestServer(app) as server, RoomsApiClient(str(server.make_url("/")), "token") as client:
+        with pytest.raises(RevocationsUnavailableError):
+            await client.revocations(0)

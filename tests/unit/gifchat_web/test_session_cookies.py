@@ -7,6 +7,7 @@ import httpx
 import pytest
 from itsdangerous import TimestampSigner, URLSafeTimedSerializer
 
+from gifchat_contracts import errors
 from gifchat_contracts.identity import SESSION_SALT, SESSION_TTL_S, Identity
 from gifchat_web.http.session_cookies import SessionCookies
 
@@ -115,3 +116,60 @@ async def test_a_forged_cookie_is_replaced(alice: httpx.AsyncClient, rooms_api: 
     answer = await alice.get("/", headers={"cookie": 'gifchat_session="forged"; other=1; ;=;'})
     assert answer.status_code == 200
     assert "gifchat_session" in answer.headers["set-cookie"]
+
+
+async def test_signing_out_revokes_the_session_and_takes_the_cookie(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    me = (await alice.get("/api/v1/session")).json()
+    cookie = alice.cookies["gifchat_session"]
+    answer = await alice.delete("/api/v1/session")
+    assert (answer.status_code, answer.content) == (204, b"")
+    morsel = SimpleCookie(answer.headers["set-cookie"])["gifchat_session"]
+    assert (morsel.value, morsel["max-age"], morsel["path"]) == ("", "0", "/")
+    assert rooms_api.signed_out == [me["user_id"]]
+    assert "gifchat_session" not in alice.cookies
+
+    page = await alice.get("/", headers={"cookie": f"gifchat_session={cookie}"})
+    assert me["color"] not in page.text, "a copy of the cookie is nobody's"
+    assert "gifchat_session" in page.headers["set-cookie"]
+    alice.cookies.clear()
+    again = await alice.delete("/api/v1/session", headers={"cookie": f"gifchat_session={cookie}"})
+    assert again.status_code == 204
+
+
+async def test_a_session_that_is_revoked_already_is_no_error(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    rooms_api.signed_out.append((await alice.get("/api/v1/session")).json()["user_id"])
+    answer = await alice.delete("/api/v1/session")
+    assert answer.status_code == 204
+    assert "gifchat_session=;" in answer.headers["set-cookie"]
+
+
+async def test_a_browser_can_forget_its_session_alone(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    me = (await alice.get("/api/v1/session")).json()
+    cookie = alice.cookies["gifchat_session"]
+    assert (await alice.delete("/api/v1/session", params={"everywhere": "false"})).status_code == 204
+    assert "gifchat_session" not in alice.cookies
+    assert rooms_api.signed_out == []
+    assert (await alice.get("/api/v1/session", headers={"cookie": f"gifchat_session={cookie}"})).json() == me
+
+
+async def test_a_failed_revocation_keeps_the_cookie_for_the_next_attempt(
+    alice: httpx.AsyncClient, rooms_api: Any
+) -> None:
+    await alice.get("/api/v1/session")
+    rooms_api.outage = errors.UNAVAILABLE
+    answer = await alice.delete("/api/v1/session")
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert "set-cookie" not in answer.headers
+
+
+async def test_another_value_of_everywhere_is_refused(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    answer = await alice.delete("/api/v1/session", params={"everywhere": "perhaps"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert rooms_api.signed_out == []
+
+
+async def test_another_site_cannot_sign_a_user_out(alice: httpx.AsyncClient, rooms_api: Any) -> None:
+    await alice.get("/api/v1/session")
+    answer = await alice.delete("/api/v1/session", headers={"origin": "https://foreign.example"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_refused")
+    assert rooms_api.signed_out == []

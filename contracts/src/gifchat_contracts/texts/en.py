@@ -21,6 +21,7 @@ TEXTS = {
     "too_many_connections": "There are too many connections from your network. Close other tabs, or try again later.",
     "too_many_rooms": "You have too many rooms. Remove one first.",
     "session_required": "A session is required. Get one at /api/v1/session.",
+    "session_revoked": "You were signed out. Load the page again.",
     "origin_refused": "Requests from this origin are not allowed.",
     "internal_only": "Only services of this system may call this.",
     "validation_failed": "The input is not valid.",

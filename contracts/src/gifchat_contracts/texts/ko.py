@@ -21,6 +21,7 @@ TEXTS = {
     "too_many_connections": "같은 네트워크에서 연결이 너무 많습니다. 다른 탭을 닫거나 잠시 후 다시 시도해 주세요.",
     "too_many_rooms": "만들 수 있는 방의 수를 초과했습니다. 다른 방을 먼저 삭제해 주세요.",
     "session_required": "세션이 필요합니다.",
+    "session_revoked": "로그아웃되었습니다. 페이지를 새로 고쳐 주세요.",
     "origin_refused": "허용되지 않은 출처의 요청입니다.",
     "internal_only": "내부 서비스만 사용할 수 있습니다.",
     "validation_failed": "입력이 올바르지 않습니다.",

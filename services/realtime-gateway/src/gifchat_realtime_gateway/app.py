@@ -18,6 +18,7 @@ from gifchat_chassis.background_tasks import ShutdownHook, Task, background_task
 from gifchat_chassis.health import health_routes
 from gifchat_chassis.redis_connections import redis_client
 from gifchat_chassis.request_metrics import RequestMetrics
+from gifchat_chassis.revocations import FollowRevocations
 from gifchat_contracts import keys, limits
 from gifchat_contracts.ids import NodeId, RoomId, new_node_id
 from gifchat_realtime_gateway import metrics
@@ -46,6 +47,7 @@ from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresenc
 from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.check_ready import CheckReady
+from gifchat_realtime_gateway.use_cases.close_revoked import CloseRevoked
 from gifchat_realtime_gateway.use_cases.drain_node import DrainNode
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.fan_out import FanOut
@@ -112,8 +114,11 @@ def create_gateway(settings: Settings) -> Gateway:
         on_socket=metrics.RELAYED.labels("websocket").inc,
     )
     sockets = ClientManager(relay)
+    revoke = CloseRevoked(sockets)
     drain = DrainNode(sockets, seats, settings.drain_seconds)
-    server = create_server(settings, sockets, lambda: drain.moving or canary.deaf, signatures, relay)
+    server = create_server(
+        settings, sockets, lambda: drain.moving or canary.deaf, signatures, relay, revoked=revoke.revoked
+    )
 
     rooms: dict[RoomId, HostedRoom] = {}
     announce = AnnouncePresence(publisher)
@@ -123,8 +128,12 @@ def create_gateway(settings: Settings) -> Gateway:
     repair = RepairRooms(rooms_api, fan_out, rooms)
     lobby = TellLobby(sockets, rooms)
 
-    router = FrameRouter(rooms, fan_out, repair, evict, lobby=lobby, canary=canary)
-    feed = RedisFeed(redis.connection_pool.make_connection, router, always=[keys.LOBBY_CHANNEL, canary.channel])
+    router = FrameRouter(rooms, fan_out, repair, evict, lobby=lobby, canary=canary, on_revoked=revoke.revoke)
+    feed = RedisFeed(
+        redis.connection_pool.make_connection,
+        router,
+        always=[keys.LOBBY_CHANNEL, keys.REVOCATIONS_CHANNEL, canary.channel],
+    )
     hosts = HostRooms(feed, rooms_api, rooms, router, evict, new_group=sockets.group)
     leave = LeaveRoom(seats, rooms, announce)
     join = JoinRoom(
@@ -143,7 +152,9 @@ def create_gateway(settings: Settings) -> Gateway:
     restore = RestoreSession(saved, nodes, join, sockets)
     check_ready = CheckReady(seats, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
-    ChatNamespace(server, sockets=sockets, join=join, leave=leave, send=send, save=save, restore=restore)
+    revoke.tell = ChatNamespace(
+        server, sockets=sockets, join=join, leave=leave, send=send, save=save, restore=restore
+    ).tell_revoked
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)
     websocket_demo = WebSocketDemo(
@@ -162,6 +173,8 @@ def create_gateway(settings: Settings) -> Gateway:
         server.eio.run,
         nodes.run,
         feed.run,
+        revoke.run,
+        FollowRevocations(revoke.revoked, rooms_api.revocations, settings.revocation_read_seconds, revoke.close).run,
         watch_canary,
         renew.run,
         save.run,

@@ -20,6 +20,7 @@ from gifchat_chassis.health import health_routes
 from gifchat_chassis.http_methods import Methods
 from gifchat_chassis.redis_connections import redis_client
 from gifchat_chassis.request_metrics import RequestMetrics
+from gifchat_chassis.revocations import FollowRevocations, RevocationsUnavailableError, RevokedSessions
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
@@ -30,6 +31,7 @@ from gifchat_rooms_api.adapters.mongo_connection import mongo_client
 from gifchat_rooms_api.adapters.mongo_gifs import MongoGifAddresses, MongoGifs
 from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
 from gifchat_rooms_api.adapters.mongo_messages import MongoMessages
+from gifchat_rooms_api.adapters.mongo_revocations import MongoRevocations
 from gifchat_rooms_api.adapters.mongo_rooms import MongoRooms
 from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits, RedisGrants, RedisRateLimits
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
@@ -44,6 +46,7 @@ from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
 from gifchat_rooms_api.http.rooms import rooms_router
+from gifchat_rooms_api.http.sessions import internal_sessions_router, session_router
 from gifchat_rooms_api.ports import BlobId, Leadership, Rate, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
@@ -65,6 +68,7 @@ from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
 from gifchat_rooms_api.use_cases.room_budget import RoomBudget, per_minute
+from gifchat_rooms_api.use_cases.sign_out import SignOut
 from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
 from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
 
@@ -104,7 +108,7 @@ class _Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.prepared = asyncio.Event()
-        """Set once the indexes exist."""
+        """Set once the indexes exist and the revocations are known."""
         self.failed = asyncio.Event()
         """Set if a background task died."""
 
@@ -114,6 +118,8 @@ class _Service:
         self.gifs = MongoGifs(self.mongo, settings.mongo_database)
         self.gif_addresses = MongoGifAddresses(self.mongo, settings.mongo_database)
         self.blobs = MongoBlobs(self.mongo, settings.mongo_database)
+        self.revocations = MongoRevocations(self.mongo, settings.mongo_database)
+        self.revoked = RevokedSessions()
         holder = f"{settings.node_name}.{secrets.token_hex(4)}"
         leads_janitor = MongoLeadership(self.mongo, settings.mongo_database, "janitor", holder)
         leads_heads = MongoLeadership(self.mongo, settings.mongo_database, "heads", holder)
@@ -133,13 +139,22 @@ class _Service:
             RemoveEmptyRooms(self.room_store, self.occupancy, self.remove_room, _now, settings.empty_room_ttl),
         )
         self.announce_heads = AnnounceHeads(leads_heads, self.log, self.publisher, _now)
+        self.rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
+        self.sign_out = SignOut(
+            self.revocations,
+            self.revoked,
+            self.publisher,
+            self.rate_limits,
+            Rate("sign-out-address", settings.sign_outs_per_address, settings.sign_out_refill),
+        )
+        self.follow_revocations = FollowRevocations(self.revoked, self.sign_out.read, settings.revocation_read_seconds)
 
     def include_routes(self, app: FastAPI) -> None:
         """Build the use cases of the routes, and add the routes to `app`."""
         signatures = SignedTokens(self.settings.session_secrets)
         access = CheckAccess(self.room_store, self.occupancy, signatures)
-        guards = Guards(signatures, access, self.settings.allowed_origins, self.settings.internal_token)
-        rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
+        guards = Guards(signatures, access, self.settings.allowed_origins, self.settings.internal_token, self.revoked)
+        rate_limits = self.rate_limits
         rooms = ReadRooms(self.room_store, self.occupancy, _now, self.settings.unentered_room_listed)
         budget = RoomBudget(
             rate_limits,
@@ -191,9 +206,11 @@ class _Service:
         )
         upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
         public.include_router(gifs_router(upload_into_room, self.room_store, guards=guards, clock=_now))
+        public.include_router(session_router(self.sign_out, guards=guards))
         internal = APIRouter(prefix="/internal/v1", dependencies=ready)
         internal.include_router(internal_rooms_router(rooms, history, guards=guards, clock=_now))
         internal.include_router(internal_messages_router(post_message, history, self.room_store, guards=guards))
+        internal.include_router(internal_sessions_router(self.revocations, guards=guards))
         app.include_router(public)
         app.include_router(internal)
         open_gif = OpenGif(self.gif_addresses, self.blobs, _now)
@@ -205,18 +222,18 @@ class _Service:
         """Run the background tasks; on exit, stop them and close everything."""
 
         async def prepare_then_clean_up() -> None:
-            await _prepare(
-                self.room_store.create_indexes,
-                self.log.create_indexes,
-                self.gifs.create_indexes,
-                self.gif_addresses.create_indexes,
-            )
+            stores = (self.room_store, self.log, self.gifs, self.gif_addresses, self.revocations)
+            await _prepare(*(store.create_indexes for store in stores), self.follow_revocations.catch_up)
             self.prepared.set()
             await self.janitor.run()
 
         async def announce_heads() -> None:
             await self.prepared.wait()
             await self.announce_heads.run()
+
+        async def follow_revocations() -> None:
+            await self.prepared.wait()
+            await self.follow_revocations.run()
 
         shutdown_hooks: list[ShutdownHook] = [
             partial(_release, self.janitor.leadership),
@@ -228,7 +245,8 @@ class _Service:
             self.redis.aclose,
             self.mongo.close,
         ]
-        async with background_tasks([prepare_then_clean_up, announce_heads], shutdown_hooks, self.failed):
+        tasks = [prepare_then_clean_up, announce_heads, follow_revocations]
+        async with background_tasks(tasks, shutdown_hooks, self.failed):
             _log.info("started")
             yield
         _log.info("stopped")
@@ -254,14 +272,14 @@ class _Service:
         return 200 if mongo_ok else 503, body
 
 
-async def _prepare(*create_indexes: Callable[[], Awaitable[None]]) -> None:
+async def _prepare(*steps: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
-            for create in create_indexes:
-                await create()
+            for step in steps:
+                await step()
         except StoreClosedError:
             raise
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, RevocationsUnavailableError) as error:
             _log.warning("waiting_for_mongodb", error=str(error))
             await asyncio.sleep(_PREPARE_RETRY_S)
         else:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NewType, Protocol
 
+from gifchat_chassis.revocations import Revocation
 from gifchat_contracts.codec import Frame
 from gifchat_contracts.grants import Grant
 from gifchat_contracts.ids import GifId, RoomId, UserId
@@ -123,6 +124,19 @@ class Leadership(Protocol):
 
     async def release(self) -> None:
         """Give up leadership if this replica has it."""
+
+
+class Revocations(Protocol):
+    """Remembers which sessions were signed out, for as long as a cookie of theirs could be valid.
+
+    Both methods raise `StoreUnavailableError`.
+    """
+
+    async def add(self, user_id: UserId) -> Revocation:
+        """Revoke the session of this user durably, and return the revocation; the first one if there are several."""
+
+    async def since(self, at_ms: int) -> Sequence[Revocation]:
+        """See `gifchat_chassis.revocations.ReadRevocations`, but for the error."""
 
 
 # ------------------------------------------------------------------------------------------- seats and admission

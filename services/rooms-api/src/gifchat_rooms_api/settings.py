@@ -67,6 +67,15 @@ class Settings(InternalSettings):
         description="Seconds that nginx and a CDN may each serve a GIF before they ask again. A deleted GIF stays "
         "reachable for that long, and two caches in a row add up; the promise is 5 s. Browsers ask every time.",
     )
+    sign_outs_per_address: int = Field(
+        default=60,
+        ge=1,
+        description="Sign-outs that one address may make at once: a class leaves a computer room. Each takes about 100 "
+        "bytes in every process for a month.",
+    )
+    sign_out_refill: float = Field(
+        default=30.0, gt=0, description="Seconds until one address may sign out once more: 90,000 times a month."
+    )
     unreferenced_gif_ttl: float = Field(
         default=3_600.0,
         ge=0,

@@ -20,6 +20,7 @@ from gifchat_chassis.http_methods import Methods
 from gifchat_chassis.origin import SAFE_METHODS, same_origin
 from gifchat_chassis.redis_connections import redis_client
 from gifchat_chassis.request_metrics import RequestMetrics
+from gifchat_chassis.revocations import FollowRevocations, RevokedSessions
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_web.adapters.redis_lobby import RedisLobby
@@ -48,7 +49,9 @@ def create_app(
 
     Tests pass `rooms_api` in place of the HTTP client. `failed` is set if a background task died.
     """
-    client = RoomsApiClient(settings.rooms_api_url)
+    client = RoomsApiClient(settings.rooms_api_url, settings.internal_token)
+    revoked = RevokedSessions()
+    follow = FollowRevocations(revoked, client.revocations, settings.revocation_read_seconds)
     api = rooms_api or client
     lists = ListRooms(api, keep_s=settings.list_keep_s, max_pages=settings.list_pages_kept)
     static_files = HashedFiles(made=script_files())
@@ -60,14 +63,14 @@ def create_app(
         # One connection listens. A second one replaces it after a loss.
         redis = redis_client(settings.redis_url, max_connections=2)
         lobby = RedisLobby(redis, lists.drop)
-        async with client, background_tasks([lobby.run], [redis.aclose], failed or asyncio.Event()):
+        async with client, background_tasks([lobby.run, follow.run], [redis.aclose], failed or asyncio.Event()):
             yield
 
     routes = [
         list_route(lists, pages),
         *room_routes(api, lists, pages),
         *room_action_routes(api, lists),
-        *session_routes(),
+        *session_routes(api, revoked),
         Route("/static/{version}/{path:path}", static_files.answer),
         *health_routes(_readiness),
     ]
@@ -78,7 +81,7 @@ def create_app(
     )
 
     cookies = SessionCookies(settings.session_secrets, secure=settings.secure_cookies)
-    sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION)
+    sessions = Sessions(Methods(app, app.routes), cookies, _WITHOUT_SESSION, revoked)
     return SecurityHeaders(AnswerHeaders(RequestMetrics(sessions, "web")))
 
 

@@ -34,6 +34,9 @@ class RoomsApi(Protocol):
     The methods raise only `Refused`: with rooms-api's code, or `UNAVAILABLE` if it gives no usable answer.
     """
 
+    async def sign_out(self, caller: Caller) -> None:
+        """Revoke the caller's session everywhere. Raises `SESSION_REVOKED` if it is revoked already."""
+
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         """Return one page of the rooms whose titles contain `query`."""
 

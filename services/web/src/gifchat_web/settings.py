@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from gifchat_chassis.settings import NodeName, Port, ServiceSettings
+from gifchat_chassis.settings import InternalSettings, NodeName, Port
 
 
-class Settings(ServiceSettings):
+class Settings(InternalSettings):
     """Environment variables of web."""
 
     port: Port = 8003

@@ -1,7 +1,7 @@
 """Call the internal routes of rooms-api over HTTP."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 
+from gifchat_chassis.revocations import Revocation, RevocationsUnavailableError, page_from_json
 from gifchat_contracts import errors, events
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.errors import Refused
@@ -96,6 +97,13 @@ class RoomsApiClient:
         except ValueError as error:
             raise Refused(errors.OUTCOME_UNKNOWN, detail="rooms-api's answer cannot be read") from error
         return stored
+
+    async def revocations(self, since_ms: int) -> Sequence[Revocation]:
+        """See `gifchat_chassis.revocations.ReadRevocations`."""
+        try:
+            return page_from_json(await self._read("GET", "/revocations", params={"since_ms": since_ms}))
+        except (HistoryUnavailableError, Refused, ValueError) as error:
+            raise RevocationsUnavailableError(str(error)) from error
 
     async def _read(self, method: str, path: str, **more: Any) -> Any:
         try:

@@ -36,6 +36,7 @@ class CloseReason:
     TRANSPORT_ERROR = "transport error"
     SLOW_CONSUMER = "slow consumer"
     RATE_LIMITED = "rate limited"
+    SESSION_REVOKED = "session revoked"
 
 
 _PING = (protocol.PING_PACKET.encode(),)

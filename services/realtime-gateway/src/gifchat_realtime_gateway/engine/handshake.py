@@ -209,6 +209,13 @@ class Handshake:
             return None
         return Refusal.with_problem(errors.TOO_MANY_CONNECTIONS, self._path, {"retry-after": CROWDED_RETRY_AFTER_S})
 
+    def refuse_revoked(self, environ: Mapping[str, Any]) -> Refusal | None:
+        """Return the refusal for a session that was signed out; None for other sessions and without one."""
+        session_id: str | None = environ.get(SESSION_ID)
+        if session_id is None or not self.options.revoked(session_id):
+            return None
+        return Refusal.with_problem(errors.SESSION_REVOKED, self._path)
+
     def open_packet(self, sid: str, upgrades: Sequence[str]) -> str:
         options = self.options
         return protocol.open_packet(sid, upgrades, options.ping_interval_s, options.ping_timeout_s, options.max_bytes)
@@ -254,6 +261,8 @@ class Handshake:
             return refusal
         sid = new_sid(self.node_tag)
         environ = self.environ(headers, peer[0] if peer else "unknown", request.query_string)
+        if (refusal := self.refuse_revoked(environ)) is not None:
+            return refusal
         if (refusal := self.refuse_if_crowded(environ)) is not None:
             return refusal
         if self.node_tag:

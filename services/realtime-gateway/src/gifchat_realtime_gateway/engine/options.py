@@ -26,6 +26,8 @@ class EngineOptions:
     """None for a node without peers."""
     session_of: Callable[[str], str | None] = lambda _cookies: None
     """Returns the id of the user's session in a `Cookie` header; None without a valid one."""
+    revoked: Callable[[str], bool] = lambda _session_id: False
+    """Whether this session of a user was signed out. It opens no connection."""
     namespace_timeout_s: float = 45.0
     """A client must open a Socket.IO namespace within this time, or the server closes its connection."""
     bounds: IntakeBounds = field(default_factory=IntakeBounds)

@@ -182,6 +182,9 @@ class Polling:
         # Without X-Forwarded-For, because `peer` is the client's address already.
         headers = {**exchange.headers, "x-forwarded-for": ""}
         environ = self._handshake.environ(headers, exchange.peer, exchange.query_string)
+        if (refusal := self._handshake.refuse_revoked(environ)) is not None:
+            await exchange.refuse(refusal)
+            return
         if (refusal := self._handshake.refuse_if_crowded(environ)) is not None:
             await exchange.refuse(refusal)
             return

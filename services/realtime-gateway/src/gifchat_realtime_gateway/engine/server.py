@@ -151,7 +151,7 @@ class EngineServer:
             self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)
         self._addresses.leave(connection.intake, guest=connection.session_id is None)
-        if reason == CloseReason.SERVER:
+        if reason in (CloseReason.SERVER, CloseReason.SESSION_REVOKED):
             self._linger(connection)
         if connection.session is None and not connection.is_handling:
             return

@@ -50,6 +50,8 @@ class CloseCode(IntEnum):
     INVALID_DATA = 1007
     TOO_BIG = 1009
     INTERNAL_ERROR = 1011
+    SESSION_REVOKED = 4001
+    """The user's session was signed out. The client should stop."""
     SLOW_CONSUMER = 4008
     """The client read too slowly. It should reconnect and recover from its last position."""
     RATE_LIMITED = 4029

@@ -111,6 +111,14 @@ class ChatNamespace:
         refused = {"room": room_id, **refused_ack(refusal, session.language)}
         self._sockets.deliver([session.sid], body(socket_events.JOIN_REFUSED, refused))
 
+    def tell_revoked(self, connection: str) -> None:
+        """Tell the client, in each of its rooms, that its session was signed out. The connection is about to close."""
+        sid = self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE)
+        session = self._sessions.get(sid) if sid is not None else None
+        if session is not None:
+            for room_id in sorted(session.rooms):
+                self._tell_refusal(session, room_id, Refused(errors.SESSION_REVOKED))
+
     def _on_closed(self, connection: str) -> None:
         sid = self._server.manager.sid_from_eio_sid(connection, socket_events.CHAT_NAMESPACE)
         session = self._sessions.get(sid) if sid is not None else None

@@ -12,7 +12,7 @@ from gifchat_realtime_gateway.engine.connection import CloseReason, Connection
 from gifchat_realtime_gateway.engine.fan_out import FlushScheduler, Group, write_to
 from gifchat_realtime_gateway.engine.relay import Relay, RelayedId
 from gifchat_realtime_gateway.engine.server import EngineServer
-from gifchat_realtime_gateway.engine.websocket import text_frame
+from gifchat_realtime_gateway.engine.websocket import CloseCode, text_frame
 from gifchat_realtime_gateway.socketio.overrides import SessionTable
 
 _MESSAGE_WITH_EVENT = b"42"
@@ -91,6 +91,17 @@ class ClientManager(SessionTable):
             found.close(CloseReason.SERVER)
         elif self._relay is not None:
             self._relay.close(RelayedId(connection))
+
+    def with_sessions(self) -> list[tuple[str, str]]:
+        """See `use_cases.close_revoked.SessionConnections`."""
+        found = self._engine.connections.items()
+        return [(sid, connection.session_id) for sid, connection in found if connection.session_id is not None]
+
+    def close_revoked(self, connection: str) -> None:
+        """See `use_cases.close_revoked.SessionConnections`."""
+        found = self._engine.find(connection)
+        if found is not None:
+            found.close(CloseReason.SESSION_REVOKED, CloseCode.SESSION_REVOKED)
 
     @property
     def _engine(self) -> EngineServer:

@@ -1,10 +1,12 @@
 """Build the Socket.IO server from the settings."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
 
 from gifchat_contracts import limits
+from gifchat_contracts.identity import user_id_of
+from gifchat_contracts.ids import UserId
 from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.relay import Relay
 from gifchat_realtime_gateway.ports import Signatures
@@ -20,8 +22,10 @@ def create_server(
     draining: Callable[[], bool],
     signatures: Signatures,
     relay: Relay | None = None,
+    *,
+    revoked: Container[UserId] = (),
 ) -> ChatServer:
-    """Build the server, without handlers.
+    """Build the server, without handlers. Sessions of `revoked` users open no connection.
 
     The server handles each client's events in order, so a `leave` never overtakes its `join`.
     """
@@ -42,5 +46,6 @@ def create_server(
             relay=relay,
             session_of=partial(session_in, signatures),
             bounds=settings.intake_bounds,
+            revoked=lambda session_id: user_id_of(session_id) in revoked,
         ),
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import structlog
 
 from gifchat_contracts import keys
 from gifchat_contracts.codec import Frame, Kind, decode
-from gifchat_contracts.ids import RoomId
+from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.use_cases.canary import Canary
@@ -33,6 +33,8 @@ class FrameRouter:
     evict: EvictSessions
     lobby: TellLobby
     canary: Canary
+    on_revoked: Callable[[UserId], None]
+    """Called when a session was signed out."""
     _held: dict[RoomId, list[bytes]] = field(default_factory=dict, init=False)
     """Frames of rooms that are being opened."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
@@ -51,6 +53,8 @@ class FrameRouter:
                 self.lobby.receive(decode(data))
             elif channel == self.canary.channel:
                 self.canary.heard()
+            elif channel == keys.REVOCATIONS_CHANNEL:
+                self._revoke(decode(data))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             # Other programs can write to Redis too. Repair fills the gap that a dropped frame leaves.
             metrics.BAD_FRAMES.inc()
@@ -74,6 +78,11 @@ class FrameRouter:
     def discard(self, room_id: RoomId) -> None:
         """Drop the frames that were held for a room that could not be opened."""
         del self._held[room_id]
+
+    def _revoke(self, frame: Frame) -> None:
+        if frame.kind is not Kind.SESSION_REVOKED or frame.subject is None:
+            raise ValueError(f"{frame.kind.name} on the channel of revocations")
+        self.on_revoked(frame.subject)
 
     def _to_room(self, room: HostedRoom, frame: Frame) -> None:
         if frame.kind.durable:

@@ -1,6 +1,6 @@
 """Dependencies that routes share: the caller, the caller's address, and checks of origin, token and access."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -12,7 +12,7 @@ from gifchat_chassis.origin import same_origin
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, SESSION_COOKIE, Identity
-from gifchat_contracts.ids import RoomId
+from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.ports import Signatures
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
@@ -35,19 +35,29 @@ class Guards:
     """Route dependencies that identify the caller, or refuse the request."""
 
     def __init__(
-        self, signatures: Signatures, access: CheckAccess, allowed_origins: Collection[str], internal_token: str
+        self,
+        signatures: Signatures,
+        access: CheckAccess,
+        allowed_origins: Collection[str],
+        internal_token: str,
+        revoked: Container[UserId] = (),
     ) -> None:
+        """`revoked`: the users whose sessions were signed out."""
         self._signatures = signatures
+        self._revoked = revoked
         self._access = access
         self.same_origin = same_origin(frozenset(allowed_origins))
         self._internal_token = InternalToken(internal_token)
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
-        """Return the caller's identity from the session cookie, or refuse with `SESSION_REQUIRED`."""
+        """Return the caller's identity from the session cookie, or refuse with a code that says what is wrong."""
         session_id = self._signatures.session_of(cookie) if cookie else None
         if session_id is None:
             raise Refused(errors.SESSION_REQUIRED)
-        return Identity.of_session(session_id)
+        user = Identity.of_session(session_id)
+        if user.user_id in self._revoked:
+            raise Refused(errors.SESSION_REVOKED)
+        return user
 
     async def internal_only(self, request: Request) -> None:
         """Refuse callers without the internal token."""

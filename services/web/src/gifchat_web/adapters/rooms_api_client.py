@@ -3,11 +3,13 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 import aiohttp
 
+from gifchat_chassis.internal_token import InternalToken
+from gifchat_chassis.revocations import Revocation, RevocationsUnavailableError, page_from_json
 from gifchat_contracts import errors
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import RoomPayload
@@ -42,9 +44,11 @@ class RoomsApiClient:
     _http: aiohttp.ClientSession
     """Created on entry, because it belongs to the running event loop."""
 
-    def __init__(self, url: str) -> None:
-        """`url` is the base without `/api/v1`."""
+    def __init__(self, url: str, internal_token: str) -> None:
+        """`url` is the base without `/api/v1`. The token is for the internal endpoint alone."""
         self._url = f"{url.rstrip('/')}/api/v1"
+        self._internal_url = f"{url.rstrip('/')}/internal/v1"
+        self._authorization = InternalToken(internal_token).authorization
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
@@ -56,6 +60,19 @@ class RoomsApiClient:
 
     async def __aexit__(self, *_exception: object) -> None:
         await self._http.close()
+
+    async def sign_out(self, caller: Caller) -> None:
+        await self._ask(caller, "DELETE", "/session")
+
+    async def revocations(self, since_ms: int) -> Sequence[Revocation]:
+        """See `gifchat_chassis.revocations.ReadRevocations`."""
+        url, headers = f"{self._internal_url}/revocations", {"Authorization": self._authorization}
+        try:
+            async with self._http.get(url, params={"since_ms": since_ms}, headers=headers) as answer:
+                answer.raise_for_status()
+                return page_from_json(await answer.json())
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise RevocationsUnavailableError(f"{type(error).__name__}: {error}") from error
 
     async def list_rooms(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         wanted = {"q": query, "cursor": cursor, "sort": sort}

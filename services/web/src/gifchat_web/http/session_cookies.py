@@ -4,7 +4,7 @@ The cookie holds a signed random session id. Only web issues it. rooms-api and t
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gifchat_chassis.session_cookie import SessionReader, TokenSigner
 from gifchat_contracts.identity import SESSION_COOKIE, SESSION_SALT, SESSION_TTL_S, Identity
+from gifchat_contracts.ids import UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class SessionCookies:
         secure = "; Secure" if self._secure else ""
         return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
+    def end_cookie_header(self) -> str:
+        """Return the `Set-Cookie` value that takes the session from a browser."""
+        secure = "; Secure" if self._secure else ""
+        return f"{SESSION_COOKIE}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax{secure}"
+
     def _signed(self, session_id: str) -> Session:
         return Session(Identity.of_session(session_id), self._signer.sign(session_id), fresh=True)
 
@@ -64,8 +70,14 @@ class SessionCookies:
 class Sessions:
     """ASGI middleware that stores the `Session` in `scope["state"]["session"]` and gives new browsers their cookie."""
 
-    def __init__(self, app: ASGIApp, cookies: SessionCookies, without: Sequence[str]) -> None:
-        """Paths that start with one of `without`, such as files and probes, get no session."""
+    def __init__(
+        self, app: ASGIApp, cookies: SessionCookies, without: Sequence[str], revoked: Container[UserId] = ()
+    ) -> None:
+        """Paths that start with one of `without`, such as files and probes, get no session.
+
+        Sessions of `revoked` users were signed out, so their browsers get new ones.
+        """
+        self._revoked = revoked
         self._app = app
         self._cookies = cookies
         self._without = tuple(without)
@@ -77,12 +89,17 @@ class Sessions:
             return
         # rooms-api and the gateways use this parser too. It finds our cookie even in a malformed header.
         cookies = cookie_parser("; ".join(Headers(scope=scope).getlist("cookie")))
-        session = self._cookies.read(cookies.get(SESSION_COOKIE)) or self._cookies.issue()
-        scope.setdefault("state", {})["session"] = session
+        session = self._cookies.read(cookies.get(SESSION_COOKIE))
+        if session is None or session.identity.user_id in self._revoked:
+            session = self._cookies.issue()
+        state = scope.setdefault("state", {})
+        state["session"] = session
 
         async def send_with_cookie(message: Message) -> None:
-            if message["type"] == "http.response.start" and session.fresh:
-                cookie = self._cookies.set_cookie_header(session)
+            # A route that signs the browser out sets the session to None.
+            ended = state["session"] is None
+            if message["type"] == "http.response.start" and (session.fresh or ended):
+                cookie = self._cookies.end_cookie_header() if ended else self._cookies.set_cookie_header(session)
                 message["headers"] = [*message["headers"], (b"set-cookie", cookie.encode())]
             await send(message)
 

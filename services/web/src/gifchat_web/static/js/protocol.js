@@ -56,6 +56,7 @@ export const ERROR_ACTIONS = Object.freeze({
   too_many_connections: Action.RETRY,
   too_many_rooms: Action.STOP,
   session_required: Action.STOP,
+  session_revoked: Action.STOP,
   origin_refused: Action.STOP,
   internal_only: Action.STOP,
   validation_failed: Action.FIX,
