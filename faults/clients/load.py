@@ -73,6 +73,10 @@ class Load:
         self._people.append(other)
         return other
 
+    def owner(self) -> Person:
+        """Return the owner of all rooms, with new cookies and connections."""
+        return self.same_person(self._owner)
+
     def add_reader(
         self, room: str, *, person: Person | None = None, transport: Transport = "websocket", begin: bool = True
     ) -> Reader:
@@ -116,7 +120,7 @@ class Load:
         answer.raise_for_status()
         room: str = answer.json()["_id"]
         self.rooms.append(room)
-        self.record(records.RoomMade(t=now(), room=room, max=most))
+        self.record(records.RoomMade(t=now(), room=room, max=most, owner=self._owner.who.user_id))
         watcher = Watcher(self._owner, room, self.recorder(f"watcher-{len(self.watchers) + 1}"))
         self.watchers.append(watcher)
         watcher.begin()

@@ -24,10 +24,12 @@ class _At:
 # ------------------------------------------------------------------------------------------------------------- run
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomMade(_At):
-    """The run created a room with `max` seats."""
+    """The run created a room with `max` seats. Its owner may enter above `max`."""
 
     room: str
     max: int
+    owner: str
+    """The owner's user id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

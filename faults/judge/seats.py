@@ -1,4 +1,7 @@
-"""Judges seats: I4 (never more than `max`, returning users keep their seat) and I5 (ghosts leave in time)."""
+"""Judges seats: I4 and I5.
+
+I4: no more members than `max`, the owner aside, and returning users keep their seat. I5: ghosts leave in time.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,27 +19,37 @@ def readers_of(logs: Logs) -> dict[str, Sequence[Record]]:
 
 
 def over_admissions(logs: Logs) -> Iterator[Problem]:
-    """Compare the rooms' `max` with their occupancy, and with the number of users who receive the same live event."""
-    seats = {record.room: record.max for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
+    """Compare the rooms' `max` with their occupancy, and with the number of users who receive the same live event.
+
+    Owners may be above `max`: they do not count as receivers, and a room that its owner read may have one more member.
+    """
+    made = {record.room: record for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
+    seats = {room: record.max for room, record in made.items()}
+    read_by = {(begun.room, begun.user) for begun, *_ in readers_of(logs).values() if isinstance(begun, records.Begun)}
+    owned = {room for room, record in made.items() if (room, record.owner) in read_by}
     most_members: dict[str, int] = defaultdict(int)
     for log in logs.values():
         for record in log:
             if isinstance(record, records.Occupancy):
                 most_members[record.room] = max(most_members[record.room], record.members)
     for room, members in most_members.items():
-        yield from _excess(room, members, seats, "members")
+        yield from _excess(room, members - (room in owned), seats, "members beside the owner")
     receivers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
     for log in readers_of(logs).values():
         begun = log[0]
         assert isinstance(begun, records.Begun)
         for record in log:
-            if isinstance(record, records.Received) and record.source == "live":
+            if isinstance(record, records.Received) and record.source == "live" and not _owns(made, begun):
                 receivers[record.room, record.epoch, record.seq].add(begun.user)
     most_receivers: dict[str, int] = defaultdict(int)
     for (room, _, _), users in receivers.items():
         most_receivers[room] = max(most_receivers[room], len(users))
     for room, users_at_once in most_receivers.items():
         yield from _excess(room, users_at_once, seats, "users who received one event")
+
+
+def _owns(made: Mapping[str, records.RoomMade], begun: records.Begun) -> bool:
+    return begun.room in made and made[begun.room].owner == begun.user
 
 
 def _excess(room: str, count: int, seats: Mapping[str, int], what: str) -> Iterator[Problem]:

@@ -185,7 +185,10 @@ async def moved(cluster: FaultCluster, load: Load, rng: random.Random) -> Figure
 
 
 async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Figures:
-    """A room with two seats: a user with two tabs on two gateways, a witness, and a user who waits."""
+    """A room with two seats: a user with two tabs on two gateways, a witness, and a user who waits.
+
+    Meanwhile the owner enters the full room and leaves it.
+    """
     room = await load.add_room(2)
     user = load.person("two-tabs")
     tabs = [
@@ -198,6 +201,10 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
     waiting = load.person("waiting")
     connection = await ChatConnection.open(waiting)
     try:
+        owner = load.add_reader(room, person=load.owner())
+        await load.all_joined(SETTLED_WITHIN_S, [owner])
+        assert await join_result(connection, room) == "room_full"
+        await owner.leave()
         for tab in [*tabs, *tabs]:
             tab.refresh()
             await connection_lost(tab)

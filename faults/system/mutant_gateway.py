@@ -65,8 +65,8 @@ def max_off() -> None:
     """Admit users to full rooms."""
     admit = RedisSeats.admit
 
-    async def without(self: RedisSeats, *arguments: Any, max_members: int, **more: Any) -> Admission:
-        return await admit(self, *arguments, max_members=max_members + 1_000, **more)
+    async def without(self: RedisSeats, *arguments: Any, **more: Any) -> Admission:
+        return await admit(self, *arguments, **{**more, "max_members": None})
 
     _patch(RedisSeats, "admit", without)
 

@@ -92,6 +92,35 @@ async def test_all_tabs_of_a_user_share_one_seat_across_nodes(world: SeatWorld) 
     assert (last.outcome, last.occupancy, last.color) == ("grace", 1, ANNE.color)
 
 
+async def test_the_owner_enters_a_full_room_and_the_others_stay_within_its_max(world: SeatWorld) -> None:
+    await enter(world.node("n1"), ANNE, BOB, max_members=2)
+    owner = await world.node("n2").admit(ROOM, DORA, max_members=None, ticket_id=None)
+    assert (owner.outcome, owner.occupancy, owner.arrived) == ("admitted", 3, True)
+    assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
+    await world.node("n1").remove(ROOM, ANNE.user_id)
+    assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "room_full"
+    await world.node("n2").remove(ROOM, DORA.user_id)
+    assert (await world.node("n1").admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "admitted"
+
+
+async def test_a_late_node_readmits_the_owner_to_a_full_room(world: SeatWorld) -> None:
+    late, other = world.node("late"), world.node("other")
+    await enter(late, ANNE, max_members=2)
+    await late.admit(ROOM, DORA, max_members=None, ticket_id=None)
+    await world.expire_leases("late")
+    await other.sweep()
+    await enter(other, BOB, CARL, max_members=2)
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2, owner_id=DORA.user_id)
+    assert (readmission.refused, readmission.occupancy) == ({ANNE.user_id}, 3)
+
+
+async def test_the_grace_of_a_guests_seat_is_its_own(world: SeatWorld) -> None:
+    await enter(world.node("n1"), ANNE, BOB)
+    guest = await world.node("n1").leave(ROOM, ANNE.user_id, guest=True)
+    assert (guest.outcome, guest.occupancy) == ("gone", 1)
+    assert (await world.node("n1").leave(ROOM, BOB.user_id)).outcome == "grace"
+
+
 async def test_a_second_tab_enters_a_full_room(world: SeatWorld) -> None:
     await enter(world.node("n1"), ANNE, BOB, max_members=2)
     assert (await world.node("n2").admit(ROOM, ANNE, max_members=2, ticket_id=None)).outcome == "admitted"
@@ -249,7 +278,7 @@ async def test_a_late_node_gets_back_only_seats_that_are_free(world: SeatWorld) 
     await enter(other, CARL, max_members=2)
 
     assert await late.renew() == {ROOM}
-    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2, owner_id=None)
     assert readmission.outcome == "readmitted"
     assert len(readmission.refused) == 1
     assert readmission.occupancy == 2
@@ -262,13 +291,13 @@ async def test_a_late_node_waits_for_the_seats_of_the_others_after_a_flush(world
     await enter(late, ANNE, max_members=2)
     await enter(other, BOB, CARL, max_members=3)
     await world.flush()
-    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2, owner_id=None)
     assert readmission.outcome == "recovering"
     assert readmission.retry_after_s == pytest.approx(RECOVERING_S - READMISSION_S, abs=1)
     assert await late.renew() == {ROOM}
     await other.restore(ROOM, other.held(ROOM))
     await world.end_recovery()
-    assert (await late.readmit(ROOM, late.held(ROOM), max_members=2)).refused == {ANNE.user_id}
+    assert (await late.readmit(ROOM, late.held(ROOM), max_members=2, owner_id=None)).refused == {ANNE.user_id}
 
 
 async def test_a_late_node_gets_its_seats_before_new_users_are_admitted(world: SeatWorld) -> None:
@@ -279,7 +308,7 @@ async def test_a_late_node_gets_its_seats_before_new_users_are_admitted(world: S
     await other.recovering_for_s()
     await world.allow_readmission()
     assert (await other.admit(ROOM, CARL, max_members=2, ticket_id=None)).outcome == "recovering"
-    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2)
+    readmission = await late.readmit(ROOM, late.held(ROOM), max_members=2, owner_id=None)
     assert (readmission.outcome, readmission.refused, readmission.occupancy) == ("readmitted", set(), 2)
     assert await late.renew() == set()
     await world.end_recovery()

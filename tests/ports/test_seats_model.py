@@ -27,6 +27,7 @@ USERS = [Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "12345"]
 NODES = ["n1", "n2", "n3"]
 
 rooms, users, nodes = st.sampled_from(ROOMS), st.sampled_from(USERS), st.sampled_from(NODES)
+OWNER = USERS[0].user_id
 max_members, tickets = st.integers(2, 4), st.sampled_from([None, "t1", "t2"])
 
 
@@ -73,13 +74,18 @@ class Seats(RuleBasedStateMachine):
 
     @rule(node=nodes, room_id=rooms, who=users, limit=max_members, ticket=tickets)
     def admit(self, node: str, room_id: RoomId, who: Identity, limit: int, ticket: str | None) -> None:
-        before = len(self.model.store.members[room_id])
-        admission = self.agree("admit", node, room_id, who, max_members=limit, ticket_id=ticket)
-        assert admission.occupancy <= max(before, limit)
+        before = self.others(room_id)
+        most = None if who.user_id == OWNER else limit
+        self.agree("admit", node, room_id, who, max_members=most, ticket_id=ticket)
+        assert self.others(room_id) <= max(before, limit)
 
-    @rule(node=nodes, room_id=rooms, who=users)
-    def leave(self, node: str, room_id: RoomId, who: Identity) -> None:
-        self.agree("leave", node, room_id, who.user_id)
+    def others(self, room_id: RoomId) -> int:
+        """Return the number of members without the owner, who may be above the limit."""
+        return len(self.model.store.members[room_id].keys() - {OWNER})
+
+    @rule(node=nodes, room_id=rooms, who=users, guest=st.booleans())
+    def leave(self, node: str, room_id: RoomId, who: Identity, guest: bool) -> None:
+        self.agree("leave", node, room_id, who.user_id, guest=guest)
 
     @rule(node=nodes, room_id=rooms, who=users)
     def remove(self, node: str, room_id: RoomId, who: Identity) -> None:
@@ -93,9 +99,9 @@ class Seats(RuleBasedStateMachine):
     @rule(node=nodes, limit=max_members)
     def renew_late_and_readmit(self, node: str, limit: int) -> None:
         for room_id in sorted(self.agree("renew", node)):
-            before = len(self.model.store.members[room_id])
-            readmission = self.agree("readmit", node, room_id, self.model.node(node).held(room_id), max_members=limit)
-            assert readmission.occupancy <= max(before, limit)
+            before, held = self.others(room_id), self.model.node(node).held(room_id)
+            self.agree("readmit", node, room_id, held, max_members=limit, owner_id=OWNER)
+            assert self.others(room_id) <= max(before, limit)
 
     @rule(node=nodes)
     def sweep(self, node: str) -> None:

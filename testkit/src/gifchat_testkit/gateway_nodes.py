@@ -48,6 +48,11 @@ def now() -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=now_s())
 
 
+ADDRESS = "203.0.113.7"
+"""The address of clients, unless a test says otherwise."""
+GUEST_GRACE_S = 3.0
+
+
 class FakeNode:
     """One gateway. Its parts may be used alone; `FakeCluster.node` also runs its loops."""
 
@@ -63,6 +68,7 @@ class FakeNode:
             limits.SEAT_GRACE_S,
             limits.RECOVERING_S,
             readmission_s=limits.READMISSION_S,
+            guest_grace_s=GUEST_GRACE_S,
         )
         self.publisher = FakePublisher(channels)
         self.announce = AnnouncePresence(self.publisher)
@@ -101,9 +107,11 @@ class FakeNode:
         self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, now_s)
         self.sweep = SweepSeats(self.seats, self.announce)
 
-    def session(self, who: Identity, language: Language = "en") -> Session:
+    def session(
+        self, who: Identity, language: Language = "en", address: str = ADDRESS, *, guest: bool = False
+    ) -> Session:
         """Connect a client to `/chat`."""
-        session = Session(secrets.token_hex(8), who, language)
+        session = Session(secrets.token_hex(8), who, language, address, guest=guest)
         self.sockets.chat[session.sid] = []
         return session
 

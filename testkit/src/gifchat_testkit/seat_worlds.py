@@ -17,6 +17,7 @@ from gifchat_testkit.fakes.seats import FakeSeats, SeatStore
 
 LEASE_TTL_S, GRACE_S, RECOVERING_S, READMISSION_S = 1_000.0, 1_000.0, 1_100.0, 50.0
 """Long enough that nothing expires by itself."""
+GUEST_GRACE_S = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,13 @@ class FakeSeatWorld:
         """See `SeatWorld`."""
         if name not in self.nodes:
             self.nodes[name] = FakeSeats(
-                self.store, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
+                self.store,
+                NodeId(name),
+                LEASE_TTL_S,
+                GRACE_S,
+                RECOVERING_S,
+                readmission_s=READMISSION_S,
+                guest_grace_s=GUEST_GRACE_S,
             )
         return self.nodes[name]
 
@@ -126,7 +133,13 @@ class RedisSeatWorld:
         """See `SeatWorld`."""
         if name not in self.nodes:
             self.nodes[name] = RedisSeats(
-                self.redis, NodeId(name), LEASE_TTL_S, GRACE_S, RECOVERING_S, readmission_s=READMISSION_S
+                self.redis,
+                NodeId(name),
+                LEASE_TTL_S,
+                GRACE_S,
+                RECOVERING_S,
+                readmission_s=READMISSION_S,
+                guest_grace_s=GUEST_GRACE_S,
             )
         return self.nodes[name]
 

@@ -309,6 +309,9 @@ class NoEvictions:
     def max_members(self, room_id: RoomId) -> int:
         return 2
 
+    def owner_id(self, room_id: RoomId) -> UserId | None:
+        return None
+
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         raise AssertionError("no user may be evicted")
 

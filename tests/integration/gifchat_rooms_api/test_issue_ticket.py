@@ -128,6 +128,12 @@ async def test_concurrent_attempts_are_limited(anne: User, bob: User) -> None:
     )
 
 
+async def test_the_owner_gets_a_ticket_for_a_full_room(api: Api, anne: User) -> None:
+    room = await anne.room(max=2)
+    await api.take_seats(room, UserId("b" * 24), UserId("c" * 24))
+    assert await code(anne, room) is None
+
+
 async def test_a_full_room_admits_only_seated_users(api: Api, anne: User, bob: User) -> None:
     room = await anne.room(max=2)
     await api.take_seats(room, anne.who.user_id, UserId("c" * 24))

@@ -91,8 +91,8 @@ def reports(until: float, free_at: float) -> Log:
 def good() -> Logs:
     return {
         "run": [
-            records.RoomMade(t=0.0, room=ROOM, max=2),
-            records.RoomMade(t=0.0, room=OTHER, max=2),
+            records.RoomMade(t=0.0, room=ROOM, max=2, owner="olga"),
+            records.RoomMade(t=0.0, room=OTHER, max=2, owner="olga"),
             records.Used(t=0.0, process="gateway-1", pid=7, phase="before", rss_bytes=80 * 2**20, files=17),
             records.FaultBegan(t=4.0, fault="by hand"),
             records.FaultEnded(t=4.2),
@@ -249,14 +249,31 @@ def test_i4_more_members_than_seats_are_found() -> None:
 
 def test_i4_more_receivers_of_an_event_than_seats_are_found() -> None:
     logs = good()
-    logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1)
+    logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1, owner="olga")
     logs["watcher"] = [replace(look, members=1) for look in logs["watcher"] if isinstance(look, records.Occupancy)]
     assert verdict(logs).breaches == ("over_admitted",)
 
 
+def test_i4_only_the_owner_may_be_above_max() -> None:
+    logs = good()
+    logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1, owner="ann")
+    assert "over_admitted" not in verdict(logs).breaches
+    logs["watcher"].append(records.Occupancy(t=16.5, room=ROOM, members=3))
+    assert verdict(logs).breaches == ("over_admitted",)
+
+
+def test_i4_another_rooms_owner_is_a_member_like_any_other() -> None:
+    logs = good()
+    logs["run"][:2] = [
+        records.RoomMade(t=0.0, room=ROOM, max=1, owner="olga"),
+        records.RoomMade(t=0.0, room=OTHER, max=1, owner="ann"),
+    ]
+    assert "over_admitted" in verdict(logs).breaches
+
+
 def test_i4_two_tabs_are_one_user() -> None:
     logs = good()
-    logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1)
+    logs["run"][0] = records.RoomMade(t=0.0, room=ROOM, max=1, owner="olga")
     logs["watcher"] = [replace(look, members=1) for look in logs["watcher"] if isinstance(look, records.Occupancy)]
     logs["bob"][0] = records.Begun(t=0.0, room=ROOM, user="ann", transport="polling")
     assert "over_admitted" not in verdict(logs).breaches

@@ -17,14 +17,15 @@ from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.use_cases.join_room import Joined
+from gifchat_realtime_gateway.use_cases.sweep_seats import PERIOD_S
 from gifchat_testkit import tokens
 from gifchat_testkit.fakes.rooms_api import StoredRoom
-from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
+from gifchat_testkit.gateway_nodes import GUEST_GRACE_S, FakeCluster, FakeNode, now
 from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
 OTHER_ROOM = RoomId("b" * 24)
-ANNE, BOB, CARL, OWNER = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "1234")
+ANNE, BOB, CARL, OWNER, DORA = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "12345")
 
 
 @pytest.fixture
@@ -201,10 +202,30 @@ async def test_a_ticket_is_valid_for_one_join(cluster: FakeCluster, node: FakeNo
 async def test_a_full_room_refuses_users_but_not_tabs(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
     for who in (ANNE, BOB, CARL):
         await node.enter(who, ROOM)
-    code, _ = await refused(node, OWNER)
+    code, _ = await refused(node, DORA)
     assert code is errors.ROOM_FULL
     _, joined = await node.enter(ANNE, ROOM)
     assert joined.occupancy == 3
+
+
+async def test_the_owner_enters_a_full_room(node: FakeNode, stored: StoredRoom) -> None:
+    for who in (ANNE, BOB, CARL):
+        await node.enter(who, ROOM)
+    _, joined = await node.enter(OWNER, ROOM)
+    assert joined.occupancy == 4
+    code, _ = await refused(node, DORA)
+    assert code is errors.ROOM_FULL
+
+
+async def test_a_guest_gives_up_the_seat_sooner(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    sessions = [node.session(BOB, guest=True), node.session(CARL)]
+    for session in sessions:
+        await node.join.join(session, Join(ROOM))
+        await node.leave.disconnected(session)
+    await asyncio.sleep(GUEST_GRACE_S + PERIOD_S)
+    assert set(cluster.seats.members[ROOM]) == {CARL.user_id}
+    await asyncio.sleep(limits.SEAT_GRACE_S)
+    assert set(cluster.seats.members[ROOM]) == set()
 
 
 async def test_a_refusal_does_not_use_up_the_ticket(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:

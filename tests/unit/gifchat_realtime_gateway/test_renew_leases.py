@@ -25,6 +25,9 @@ class Sessions:
     def max_members(self, room_id: RoomId) -> int:
         return 2
 
+    def owner_id(self, room_id: RoomId) -> UserId | None:
+        return None
+
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         self.evicted.append((room_id, frozenset(user_ids)))
 

@@ -96,6 +96,7 @@ def create_gateway(settings: Settings) -> Gateway:
         settings.seat_grace,
         recovering_s=limits.RECOVERING_S,
         readmission_s=limits.READMISSION_S,
+        guest_grace_s=min(settings.guest_seat_grace, settings.seat_grace),
     )
     tag = node_tag(node_id)
     nodes = RedisNodes(

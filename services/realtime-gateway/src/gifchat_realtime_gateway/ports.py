@@ -33,8 +33,13 @@ class Seats(Protocol):
     `SeatsUnavailableError`.
     """
 
-    async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
+    async def admit(
+        self, room_id: RoomId, who: Identity, *, max_members: int | None, ticket_id: str | None
+    ) -> Admission:
         """Ask for a seat for one session. A refusal does not use up the ticket.
+
+        `max_members` is None for the room's owner, who can enter a full room. The owner counts as a member, so nobody
+        else is admitted above `max`.
 
         While a partition recovers, only users who already have a seat are admitted.
         """
@@ -42,8 +47,10 @@ class Seats(Protocol):
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
         """Whether this node counts a session of the user in the room. Does not ask Redis."""
 
-    async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
+    async def leave(self, room_id: RoomId, user_id: UserId, *, guest: bool = False) -> Departure:
         """End one session of the user on this node. After the user's last session anywhere, the seat's grace begins.
+
+        The grace of a `guest` is shorter.
 
         Works while Redis is full. Even if this raises, the session counts as ended.
         """
@@ -75,8 +82,10 @@ class Seats(Protocol):
             The room's occupancy.
         """
 
-    async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        """Register this node's sessions after it was late. Takes only free seats.
+    async def readmit(
+        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int, owner_id: UserId | None
+    ) -> Readmission:
+        """Register this node's sessions after it was late. Takes only free seats. The owner needs no free seat.
 
         While the partition recovers, this takes no seats until shortly before the end of the recovery. So nodes that
         were not late get seats first, then late nodes, then new users.

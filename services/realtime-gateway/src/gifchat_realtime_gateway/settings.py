@@ -32,6 +32,12 @@ class Settings(InternalSettings):
     seat_grace: float = Field(
         default=limits.SEAT_GRACE_S, ge=0, description="Seconds that a seat is held for a user who disconnected."
     )
+    guest_seat_grace: float = Field(
+        default=3.0,
+        ge=0,
+        description="Seconds that a seat is held for a guest, who has no session, but at most SEAT_GRACE. Long enough "
+        "for a client that reconnects with its `pid`, and short enough that programs do not keep rooms full.",
+    )
     drain_seconds: float = Field(
         default=3.0, ge=0, description="On SIGTERM the gateway moves its sockets away over this many seconds."
     )

@@ -100,18 +100,22 @@ class FakeSeats:
         recovering_s: float,
         *,
         readmission_s: float = 0.0,
+        guest_grace_s: float | None = None,
     ) -> None:
         self._store = store
         self._node_id = node_id
         self._lease_ttl_s = lease_ttl_s
         self._grace_s = grace_s
+        self._guest_grace_s = grace_s if guest_grace_s is None else guest_grace_s
         self._recovering_s = recovering_s
         self._readmission_s = readmission_s
         self._held = HeldSeats()
         self._lost: set[RoomId] = set()
         self._reaped_before: list[Departure] = []
 
-    async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
+    async def admit(
+        self, room_id: RoomId, who: Identity, *, max_members: int | None, ticket_id: str | None
+    ) -> Admission:
         """See the port."""
         self._raise_if_down()
         store, members = self._store, self._store.members[room_id]
@@ -121,7 +125,7 @@ class FakeSeats:
             return Admission("recovering", len(members), retry_after_s=recovering_s)
         if (room_id, ticket_id) in store.used_tickets:
             return Admission("ticket_used", len(members))
-        if not seated and len(members) >= max_members:
+        if max_members is not None and not seated and len(members) >= max_members:
             self._reaped_before += store.reap(room_id, self._node_id)
             if len(members) >= max_members:
                 return Admission("room_full", len(members))
@@ -137,7 +141,7 @@ class FakeSeats:
         """See the port."""
         return self._held.sessions(room_id, user_id) > 0
 
-    async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
+    async def leave(self, room_id: RoomId, user_id: UserId, *, guest: bool = False) -> Departure:
         """See the port."""
         left = self._held.take(room_id, user_id)
         self._raise_if_down()
@@ -147,7 +151,8 @@ class FakeSeats:
             if seat is None:
                 return Departure(room_id, user_id, "", "absent", occupancy)
             return Departure(room_id, user_id, seat.color, "held", occupancy)
-        departure = self._store.release(room_id, self._node_id, user_id, self._grace_s)
+        grace_s = self._guest_grace_s if guest else self._grace_s
+        departure = self._store.release(room_id, self._node_id, user_id, grace_s)
         self._forget_room_without_sessions(room_id)
         return departure
 
@@ -186,7 +191,9 @@ class FakeSeats:
         self._lost.discard(room_id)
         return len(self._store.members[room_id])
 
-    async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
+    async def readmit(
+        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int, owner_id: UserId | None
+    ) -> Readmission:
         """See the port."""
         self._put(room_id, seats)
         self._raise_if_down()
@@ -197,7 +204,7 @@ class FakeSeats:
         self._reaped_before += self._store.reap(room_id, self._node_id)
         refused = set()
         for who in seats:
-            if who.user_id in members or len(members) < max_members:
+            if who.user_id in (*members, owner_id) or len(members) < max_members:
                 self._hold(room_id, who)
             else:
                 refused.add(who.user_id)

@@ -107,15 +107,18 @@ class RedisSeats:
         recovering_s: float,
         *,
         readmission_s: float = 0.0,
+        guest_grace_s: float | None = None,
     ) -> None:
         """`redis` needs a `socket_timeout`, so that a silent server causes an error.
 
+        `guest_grace_s` is the grace of a guest's seat; None: as long as anybody's.
         The last `readmission_s` seconds of a recovery are for the seats of nodes that were late.
         """
         self._redis = redis
         self._node_id = node_id
         self._lease_ms = _ms(lease_ttl_s)
         self._grace_ms = _ms(grace_s)
+        self._guest_grace_ms = self._grace_ms if guest_grace_s is None else _ms(guest_grace_s)
         self._recovering_ms = _ms(recovering_s)
         self._readmission_ms = _ms(readmission_s)
 
@@ -140,13 +143,16 @@ class RedisSeats:
         """Close the connection that this object opened."""
         self._pipelining.close()
 
-    async def admit(self, room_id: RoomId, who: Identity, *, max_members: int, ticket_id: str | None) -> Admission:
+    async def admit(
+        self, room_id: RoomId, who: Identity, *, max_members: int | None, ticket_id: str | None
+    ) -> Admission:
         script_keys = self._room_keys(room_id)
         if ticket_id is not None:
             script_keys += (keys.used_ticket(room_id, ticket_id),)
         async with self._turn(room_id, who.user_id):
             sessions = self._held.sessions(room_id, who.user_id) + 1
-            args = [room_id, self._node_id, who.user_id, who.color, max_members, sessions]
+            most = "" if max_members is None else max_members
+            args = [room_id, self._node_id, who.user_id, who.color, most, sessions]
             args += [self._lease_ms, self._recovering_ms, int(room_id in self._held)]
             args += ["" if ticket_id is None else secrets.token_hex(8), _ms(USED_TICKET_KEPT_S)]
             reply = await self._run(self._admit, script_keys, args)
@@ -170,9 +176,9 @@ class RedisSeats:
     def holds(self, room_id: RoomId, user_id: UserId) -> bool:
         return self._held.sessions(room_id, user_id) > 0
 
-    async def leave(self, room_id: RoomId, user_id: UserId) -> Departure:
+    async def leave(self, room_id: RoomId, user_id: UserId, *, guest: bool = False) -> Departure:
         self._held.take(room_id, user_id)
-        return await self._end(room_id, user_id, self._grace_ms)
+        return await self._end(room_id, user_id, self._guest_grace_ms if guest else self._grace_ms)
 
     async def remove(self, room_id: RoomId, user_id: UserId) -> Departure:
         self._held.drop(room_id, user_id)
@@ -211,11 +217,13 @@ class RedisSeats:
         return frozenset(self._lost)
 
     async def restore(self, room_id: RoomId, seats: Mapping[Identity, int]) -> int:
-        occupancy, *_ = await self._register(room_id, seats, max_members=None)
+        occupancy, *_ = await self._register(room_id, seats, max_members=None, owner_id=None)
         return occupancy
 
-    async def readmit(self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int) -> Readmission:
-        occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members)
+    async def readmit(
+        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int, owner_id: UserId | None
+    ) -> Readmission:
+        occupancy, refused, rest_s = await self._register(room_id, seats, max_members=max_members, owner_id=owner_id)
         for user_id in refused:
             self._held.drop(room_id, user_id)
         if rest_s:
@@ -269,10 +277,10 @@ class RedisSeats:
         self._lost.clear()
 
     async def _register(
-        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int | None
+        self, room_id: RoomId, seats: Mapping[Identity, int], *, max_members: int | None, owner_id: UserId | None
     ) -> tuple[int, frozenset[UserId], float]:
         args: list[Any] = [room_id, self._node_id, self._lease_ms, self._recovering_ms, self._readmission_ms]
-        args.append("" if max_members is None else max_members)
+        args += ["" if max_members is None else max_members, owner_id or ""]
         for who, sessions in seats.items():
             self._held.put(room_id, who, sessions)
             args += (who.user_id, who.color, sessions)

@@ -40,6 +40,11 @@ class RoomRecord:
         """How many users the room has seats for."""
         return self.room["max"]
 
+    @property
+    def owner_id(self) -> UserId:
+        """The room's owner."""
+        return UserId(self.room["owner_id"])
+
     def banned(self, user_id: UserId, now: datetime) -> bool:
         """Whether the user is banned at `now`."""
         until = self.banned_until.get(user_id)

@@ -53,6 +53,10 @@ class Session:
     sid: str
     who: Identity
     language: Language
+    address: str = ""
+    """The client's address, as limits count it: an IPv4 address or an IPv6 network."""
+    guest: bool = False
+    """Whether the user has no session cookie."""
     rooms: set[RoomId] = field(default_factory=set)
     """Rooms in which this session has a seat."""
     admissions: dict[RoomId, Admitted] = field(default_factory=dict)

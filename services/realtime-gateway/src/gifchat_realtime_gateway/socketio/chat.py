@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from gifchat_chassis.client_address import rate_limit_key
 from gifchat_contracts import errors, languages, socket_events
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
@@ -76,7 +77,9 @@ class ChatNamespace:
         language = languages.language_of(environ.get("HTTP_ACCEPT_LANGUAGE"))
         request = socket_events.parse_restore(auth)
         pid, saved = (None, None) if request is None else await self._take(request, environ)
-        session = Session(sid, self._identify(environ), language, budget=budget_of(environ))
+        who = self._identify(environ)
+        address = rate_limit_key(address_of(environ))
+        session = Session(sid, who, language, address, guest=environ[_IS_GUEST], budget=budget_of(environ))
         self._sessions[sid] = session
         if request is not None and pid is not None:
             self._server.pids[sid] = pid

@@ -37,6 +37,11 @@ class EvictSessions:
         room = self.rooms.get(room_id)
         return room.record.max_members if room else 0
 
+    def owner_id(self, room_id: RoomId) -> UserId | None:
+        """See `renew_leases.SeatedSessions`."""
+        room = self.rooms.get(room_id)
+        return room.record.owner_id if room else None
+
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         """See `renew_leases.SeatedSessions`."""
         room = self.rooms.get(room_id)

@@ -112,9 +112,8 @@ class JoinRoom:
             ticket_id = None
         else:
             ticket_id = await self._check_access(session, room, record, ticket)
-        admission = await self.seats.admit(
-            room.room_id, session.who, max_members=record.max_members, ticket_id=ticket_id
-        )
+        max_members = None if session.who.user_id == record.owner_id else record.max_members
+        admission = await self.seats.admit(room.room_id, session.who, max_members=max_members, ticket_id=ticket_id)
         _ADMISSIONS[admission.outcome].inc()
         match admission.outcome:
             case "room_full":
@@ -145,7 +144,7 @@ class JoinRoom:
                 raise Refused(errors.TICKET_INVALID)
             return ticket.ticket_id
         user_id = session.who.user_id
-        if not record.room["private"] or user_id == record.room["owner_id"]:
+        if not record.room["private"] or user_id == record.owner_id:
             return None
         grant = await self.seats.grant(room.room_id, user_id)
         if grant is None or not grant.valid(record.access_version, record.kicked_at.get(user_id)):

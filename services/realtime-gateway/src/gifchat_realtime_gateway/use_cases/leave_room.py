@@ -35,7 +35,7 @@ class LeaveRoom:
     async def give_back(self, session: Session, room_id: RoomId) -> None:
         """Release the session's seat."""
         try:
-            departure = await self._seats.leave(room_id, session.who.user_id)
+            departure = await self._seats.leave(room_id, session.who.user_id, guest=session.guest)
         except SeatsUnavailableError as error:
             _log.warning("leave_not_recorded", room=room_id, error=str(error))
             return

@@ -34,6 +34,9 @@ class SeatedSessions(Protocol):
     def max_members(self, room_id: RoomId) -> int:
         """Return the room's `max`, as far as this node knows."""
 
+    def owner_id(self, room_id: RoomId) -> UserId | None:
+        """Return the room's owner; None if this node does not know the room."""
+
     async def evict(self, room_id: RoomId, user_ids: Collection[UserId]) -> None:
         """Take the users' sessions out of the room with `room_full`, because others have their seats now.
 
@@ -136,7 +139,10 @@ class RenewLeases:
 
     async def _readmit(self, room_id: RoomId) -> None:
         readmission = await self._seats.readmit(
-            room_id, self._seats.held(room_id), max_members=self._sessions.max_members(room_id)
+            room_id,
+            self._seats.held(room_id),
+            max_members=self._sessions.max_members(room_id),
+            owner_id=self._sessions.owner_id(room_id),
         )
         if readmission.retry_after_s is not None:
             self._ask_again_at_s = min(self._ask_again_at_s, self._clock() + readmission.retry_after_s)

@@ -75,7 +75,7 @@ class IssueTicket:
         _refuse_kicked(room, user.user_id, now)
         if room.password_hash is not None and user.user_id != room.owner_id:
             await self._check_password(room, room.password_hash, user, address, password)
-        members = await self._refuse_full(room, user.user_id)
+        members = await self._members_unless_full(room, user.user_id)
         ticket = self.signatures.ticket(room_id, user.user_id, room.access_version)
         return IssuedTicket(ticket, now + timedelta(seconds=limits.TICKET_TTL_S), room, members)
 
@@ -110,12 +110,13 @@ class IssueTicket:
         if wait_s > 0:
             raise Refused(errors.TOO_MANY_ATTEMPTS, wait_s)
 
-    async def _refuse_full(self, room: Room, user_id: UserId) -> int | None:
+    async def _members_unless_full(self, room: Room, user_id: UserId) -> int | None:
         try:
             occupancy = await self.occupancy.for_user(room.room_id, user_id)
         except OccupancyUnavailableError:
             return None
-        if occupancy.members >= room.max_members and not occupancy.seated:
+        may_exceed = occupancy.seated or user_id == room.owner_id
+        if occupancy.members >= room.max_members and not may_exceed:
             raise Refused(errors.ROOM_FULL)
         return occupancy.members
 

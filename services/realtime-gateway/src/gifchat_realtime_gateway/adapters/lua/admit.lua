@@ -2,7 +2,7 @@
 -- Decide about a seat for one session. All checks come before the first write: scripts do not roll back.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions   8 the ticket, if there is one
--- ARGV  1 room   2 node   3 user   4 colour   5 max members   6 sessions of the user on the node, this one included
+-- ARGV  1 room   2 node   3 user   4 colour   5 max members; '': no limit   6 sessions of the user on the node, this one included
 --       7 lease, ms   8 recovering time, ms   9 '1': the node holds the room already
 --       10 with a ticket: this attempt (a retry of it after a lost reply is the same attempt)
 --       11 how long a used ticket is kept, ms
@@ -29,7 +29,7 @@ if ticket then
   if used_by and used_by ~= attempt then return refuse('ticket_used', 0) end
 end
 
-if not seated and redis.call('HLEN', KEYS[5]) >= max_members then
+if max_members and not seated and redis.call('HLEN', KEYS[5]) >= max_members then
   gone = reap(room, node)
   if redis.call('HLEN', KEYS[5]) >= max_members then return refuse('room_full', 0) end
 end

@@ -7,12 +7,13 @@
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions
 -- ARGV  1 room   2 node   3 lease, ms   4 recovering time, ms   5 how much of its end is for late nodes, ms
---       6 max members, or '' for no limit   7… user, colour, sessions; user, colour, sessions; …
+--       6 max members, or '' for no limit   7 the room's owner, who needs no free seat
+--       8… user, colour, sessions; user, colour, sessions; …
 -- RETURNS  { 'restored' | 'recovering', members, { refused user, … }, { gone, … } as counted(),
 --            { registered user of the node that ARGV does not name, … },
 --            with 'recovering': ms until a late node may ask }
 
-local room, node, max_members = ARGV[1], ARGV[2], tonumber(ARGV[6])
+local room, node, max_members, owner = ARGV[1], ARGV[2], tonumber(ARGV[6]), ARGV[7]
 local gone = {}
 
 local rest_ms = recovering_for(tonumber(ARGV[4])) - tonumber(ARGV[5])
@@ -22,10 +23,11 @@ if max_members then
 end
 
 local refused, named = {}, {}
-for i = 7, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   local user, color, sessions = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   named[user] = true
-  if max_members and not seat_of(room, user) and redis.call('HLEN', KEYS[5]) >= max_members then
+  local needs_free_seat = max_members and user ~= owner and not seat_of(room, user)
+  if needs_free_seat and redis.call('HLEN', KEYS[5]) >= max_members then
     refused[#refused + 1] = user
   else
     hold_seat(room, node, user, color, sessions)
