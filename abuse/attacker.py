@@ -1,4 +1,4 @@
-"""`python -m abuse.attacker`: runs one attack until its standard input ends, then prints what it found."""
+"""`python -m abuse.attacker NAME`: reads the stage, attacks until its standard input ends, and prints its findings."""
 
 import asyncio
 import json
@@ -49,16 +49,18 @@ class Attacker:
 async def attacking(attack: Attack, stage: Stage) -> AsyncIterator[Attacker]:
     """Run an attack with a quarter of a core until the block ends; then its findings are known."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "abuse.attacker", attack.name, json.dumps(_described(stage))),
+        *(sys.executable, "-m", "abuse.attacker", attack.name),
         cwd=_ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         preexec_fn=die_at_once_with_parent,
     )
     attacker = Attacker(process)
-    # It says when it is ready, because importing Python's modules is not the attack.
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
+        process.stdin.write(f"{json.dumps(_described(stage))}\n".encode())
+        # It says when it is ready, because importing Python's modules is not the attack.
         assert await process.stdout.readline() == b"ready\n", "the attacker did not start"
         held = asyncio.create_task(hold_to_share(process.pid))
         try:
@@ -91,9 +93,9 @@ async def _attack(attack: Attack, stage: Stage) -> None:
 
 def main() -> int:
     """Run the attack that the command line names."""
-    _, name, described = sys.argv
+    _, name = sys.argv
     attack = next(attack for attack in load_attacks() if attack.name == name)
-    stage = Stage(**json.loads(described))
+    stage = Stage(**json.loads(sys.stdin.readline()))
     asyncio.run(_attack(attack, stage))
     print(json.dumps(stage.findings))
     return 0
