@@ -18,6 +18,7 @@ from gifchat_cli.servers.nginx import Nginx, Upstreams
 from gifchat_contracts import identity, limits
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE
 from gifchat_contracts.ids import RoomId
+from gifchat_testkit.crowds import ROOMS_API_FOR_ONE_ADDRESS
 from gifchat_testkit.servers import running
 from gifchat_testkit.tokens import session_cookie, signed
 
@@ -147,10 +148,7 @@ def rooms_api(testbed: Testbed, mongo_url: str, core: int, module: str = "gifcha
         "MONGO_DATABASE": f"bench_{port}",
         "REDIS_URL": testbed.valkey.url,
         "EMPTY_ROOM_TTL": "0",
-        # One address stands for many users here.
-        "ROOM_CHANGES_PER_ADDRESS": "1000000",
-        "ROOMS_PER_USER": "1000000",
-        "ROOMS_PER_ADDRESS": "1000000",
+        **ROOMS_API_FOR_ONE_ADDRESS,
         "PYTHONPATH": str(machine.ROOT),
     }
     command = machine.pinned(core, with_environment(environment, [sys.executable, "-m", module]))

@@ -24,7 +24,7 @@ from gifchat_cli.servers.readiness import get_health
 from gifchat_cli.servers.valkey import Valkey, mark_as_new
 from gifchat_contracts.identity import DEVELOPMENT_SECRET
 from gifchat_testkit import affinity
-from gifchat_testkit.crowds import ONE_ADDRESS
+from gifchat_testkit.crowds import ONE_ADDRESS, ROOMS_API_FOR_ONE_ADDRESS
 from gifchat_testkit.processes import READY_TIMEOUT_S, ServerProcess, lasting_port
 from gifchat_testkit.proxy import TcpProxy
 from gifchat_testkit.valkey_set import ValkeySet
@@ -240,7 +240,12 @@ class FaultCluster:
             mongo = await self._proxy(self.mongods.members[0].port)
             # A driver that knows the set would connect to its members' addresses and bypass the proxy.
             mongo_url = f"mongodb://{LOOPBACK}:{mongo.port}/?directConnection=true"
-        env = {"MONGO_URL": mongo_url, "MONGO_DATABASE": DATABASE, **self.shape.rooms_api_env}
+        env = {
+            "MONGO_URL": mongo_url,
+            "MONGO_DATABASE": DATABASE,
+            **ROOMS_API_FOR_ONE_ADDRESS,
+            **self.shape.rooms_api_env,
+        }
         return self._service(f"rooms-api-{number}", self.shape.rooms_api_module, env, redis, mongo)
 
     async def _gateway(self, number: int) -> Node:

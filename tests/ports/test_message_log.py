@@ -25,10 +25,12 @@ from gifchat_rooms_api.domain.message import (
     SlowModeChange,
     Text,
     deletion_key,
+    size_of,
 )
 from gifchat_rooms_api.ports import Appended, KeyTaken, MessageLog, SeqTaken
 from gifchat_testkit.fakes.message_log import FakeMessageLog
 
+PLENTY = 1_000_000
 ROOM, OTHER, MISSING = (RoomId(str(ObjectId())) for _ in range(3))
 EPOCHS = {ROOM: Epoch("0123456789abcdef"), OTHER: Epoch("fedcba9876543210")}
 ANNE, BOB = UserId("a" * 24), UserId("b" * 24)
@@ -56,13 +58,13 @@ def entry(seq: int, key: str, user_id: UserId = ANNE, fact: Fact | None = None, 
 
 
 async def seqs(log: MessageLog, room_id: RoomId = ROOM) -> list[int]:
-    return [stored.seq for stored in await log.after(room_id, 0, 1_000)]
+    return [stored.seq for stored in await log.after(room_id, 0, 1_000, PLENTY)]
 
 
 async def test_an_empty_log_has_head_0(log: MessageLog) -> None:
     assert await log.head(ROOM) == 0
-    assert await log.after(ROOM, 0, 10) == []
-    assert await log.before(ROOM, None, 10) == []
+    assert await log.after(ROOM, 0, 10, PLENTY) == []
+    assert await log.before(ROOM, None, 10, PLENTY) == []
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ async def test_an_empty_log_has_head_0(log: MessageLog) -> None:
 async def test_every_entry_comes_back_unchanged(log: MessageLog, fact: Fact) -> None:
     stored = entry(1, "k1", fact=fact)
     assert await log.append(ROOM, [stored]) == Appended(1, None)
-    assert await log.after(ROOM, 0, 10) == [stored]
+    assert await log.after(ROOM, 0, 10, PLENTY) == [stored]
     assert await log.find(ROOM, {(ANNE, "k1")}) == {(ANNE, "k1"): stored}
 
 
@@ -143,7 +145,7 @@ async def test_redaction_removes_the_content_and_keeps_the_entry(log: MessageLog
     assert redacted.draft.fact == Message("#86362d", Redacted())
     assert (redacted.seq, redacted.created_at, redacted.draft.key) == (1, AT, "k1")
     assert await log.redact(ROOM, 1) == redacted
-    assert await log.after(ROOM, 0, 10) == [redacted]
+    assert await log.after(ROOM, 0, 10, PLENTY) == [redacted]
     assert await log.find(ROOM, {(ANNE, "k1")}) == {(ANNE, "k1"): redacted}
 
 
@@ -159,13 +161,24 @@ async def test_entries_are_read_in_both_directions_in_ascending_order(log: Messa
     def numbers(entries: Iterable[LogEntry]) -> list[int]:
         return [one.seq for one in entries]
 
-    assert numbers(await log.after(ROOM, 0, 3)) == [1, 2, 3]
-    assert numbers(await log.after(ROOM, 8, 3)) == [9, 10]
-    assert numbers(await log.after(ROOM, 10, 3)) == []
-    assert numbers(await log.before(ROOM, None, 3)) == [8, 9, 10]
-    assert numbers(await log.before(ROOM, 3, 3)) == [1, 2]
-    assert numbers(await log.before(ROOM, 1, 3)) == []
-    assert numbers(await log.before(ROOM, 100, 2)) == [9, 10]
+    assert numbers(await log.after(ROOM, 0, 3, PLENTY)) == [1, 2, 3]
+    assert numbers(await log.after(ROOM, 8, 3, PLENTY)) == [9, 10]
+    assert numbers(await log.after(ROOM, 10, 3, PLENTY)) == []
+    assert numbers(await log.before(ROOM, None, 3, PLENTY)) == [8, 9, 10]
+    assert numbers(await log.before(ROOM, 3, 3, PLENTY)) == [1, 2]
+    assert numbers(await log.before(ROOM, 1, 3, PLENTY)) == []
+    assert numbers(await log.before(ROOM, 100, 2, PLENTY)) == [9, 10]
+
+
+async def test_a_read_stops_after_the_entry_with_which_it_exceeds_the_bytes(log: MessageLog) -> None:
+    entries = [entry(seq, f"k{seq}") for seq in range(1, 6)]
+    await log.append(ROOM, entries)
+    two = sum(map(size_of, entries[:2]))
+    assert [one.seq for one in await log.after(ROOM, 0, 10, two)] == [1, 2, 3]
+    assert [one.seq for one in await log.after(ROOM, 1, 2, two)] == [2, 3]
+    assert [one.seq for one in await log.after(ROOM, 0, 10, 1)] == [1, 2], "so that the reader sees that there is more"
+    assert [one.seq for one in await log.before(ROOM, None, 10, two - 1)] == [4, 5]
+    assert [one.seq for one in await log.before(ROOM, 3, 10, two)] == [1, 2]
 
 
 async def test_heads_of_many_rooms_leave_out_missing_rooms(log: MessageLog) -> None:

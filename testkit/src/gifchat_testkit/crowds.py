@@ -1,4 +1,4 @@
-"""Settings of gateways for many clients that all have the same address, as in tests and benchmarks."""
+"""Settings of services for many clients that all have the same address, as in tests and benchmarks."""
 
 from types import MappingProxyType
 from typing import Final
@@ -14,3 +14,14 @@ ONE_ADDRESS: Final = MappingProxyType(
     }
 )
 """No bounds for an address. Those for each connection stay."""
+
+ROOMS_API_FOR_ONE_ADDRESS: Final = MappingProxyType(
+    {
+        "ROOM_CHANGES_PER_ADDRESS": "1000000",
+        "ROOMS_PER_ADDRESS": "1000000",
+        "ROOMS_PER_USER": "1000000",
+        "HISTORY_ADDRESS_BURST_BYTES": "1000000000000",
+        "HISTORY_USER_BURST_BYTES": "1000000000000",
+    }
+)
+"""No bounds in rooms-api for an address, or for a user who owns all rooms and reads them all."""

@@ -53,9 +53,9 @@ async def log(database: AsyncDatabase[dict[str, Any]]) -> MongoMessages:
     ("ask", "keys", "examined"),
     [
         (lambda log: log.head(ROOM), "{ room: 1, seq: -1 }", 1),
-        (lambda log: log.after(ROOM, 100, 20), "{ room: 1, seq: -1 }", 20),
-        (lambda log: log.before(ROOM, 200, 20), "{ room: 1, seq: -1 }", 20),
-        (lambda log: log.before(ROOM, None, 20), "{ room: 1, seq: -1 }", 20),
+        (lambda log: log.after(ROOM, 100, 20, 1_000_000), "{ room: 1, seq: -1 }", 20),
+        (lambda log: log.before(ROOM, 200, 20, 1_000_000), "{ room: 1, seq: -1 }", 20),
+        (lambda log: log.before(ROOM, None, 20, 1_000_000), "{ room: 1, seq: -1 }", 20),
         (lambda log: log.find(ROOM, {(ANNE, "k7")}), "{ room: 1, user_id: 1, client_message_id: 1 }", 1),
         (
             lambda log: log.last_posted(ROOM, {ANNE}, START + timedelta(seconds=ENTRIES - 10)),

@@ -81,6 +81,6 @@ async def test_unanswered_writes_are_unknown_and_safe_to_retry(mongod: tuple[str
                     assert again.retry
                 acknowledged.append(again)
 
-        stored = await log.after(ROOM, 0, 1_000)
+        stored = await log.after(ROOM, 0, 1_000, 1_000_000)
     assert [entry.seq for entry in stored] == list(range(1, 24))
     assert sorted((one.entry for one in acknowledged), key=lambda entry: entry.seq) == stored

@@ -67,7 +67,7 @@ async def test_seqs_are_contiguous_and_every_reply_is_true(replicas: list[Replic
     writers = [writer(replicas[number % 2], ANNE if number % 3 else BOB, f"writer{number}") for number in range(40)]
     acknowledged = [committed.entry for entries in await asyncio.gather(*writers) for committed in entries]
 
-    stored = await replicas[0].log.after(ROOM, 0, 2_000)
+    stored = await replicas[0].log.after(ROOM, 0, 2_000, 1_000_000)
     assert [entry.seq for entry in stored] == list(range(1, 1_001))
     assert sorted(acknowledged, key=lambda entry: entry.seq) == stored
     for replica in replicas:
@@ -83,7 +83,7 @@ async def test_a_hundred_concurrent_copies_among_other_messages_are_one_entry(re
 
     outcomes = await asyncio.gather(*(replica.commit.append(ROOM, draft(key), anyone) for key, replica in posts))
 
-    stored = await replicas[0].log.after(ROOM, 0, 1_000)
+    stored = await replicas[0].log.after(ROOM, 0, 1_000, 1_000_000)
     assert [entry.seq for entry in stored] == list(range(1, 102))
     replies = {outcome for (key, _), outcome in zip(posts, outcomes, strict=True) if key == "same"}
     assert len(replies) == 1

@@ -12,6 +12,7 @@ from gifchat_contracts import errors
 from gifchat_contracts.errors import ErrorCode
 from gifchat_contracts.identity import SESSION_COOKIE, Identity
 from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.domain.byte_budget import ByteRate
 from gifchat_rooms_api.domain.moderation import FOREVER, Sanction
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
@@ -19,11 +20,14 @@ from gifchat_rooms_api.http.messages import messages_router
 from gifchat_rooms_api.http.problems import answer_with_problems
 from gifchat_rooms_api.ports import Membership, RoomOccupancy
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
+from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_testkit.fakes.message_log import Unreachable
 
 from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World
 
+PAGE_MAX_BYTES = 7_000
+USER_BURST = 50_000
 MISSING = RoomId("65f0c0ffee0123456789abce")
 BANNED = Identity.of_session("banned")
 URL = f"/rooms/{ROOM}/messages"
@@ -57,12 +61,16 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     assert world.room
     world.room = replace(world.room, sanctions={BANNED.user_id: Sanction(banned_until=FOREVER)})
     occupancy: Any = EverybodySeated()
-    guards = Guards(PlainSignatures(), CheckAccess(world, occupancy, PlainSignatures()), (), "token")
-    history = ReadHistory(world.log)
+    access = CheckAccess(world, occupancy, PlainSignatures())
+    limit_reads = LimitReads(ByteRate(USER_BURST, 1), ByteRate(10 * USER_BURST, 1), clock=lambda: 0.0)
+    guards = Guards(PlainSignatures(), access, limit_reads, (), "token")
+    history = ReadHistory(world.log, PAGE_MAX_BYTES)
     app = FastAPI()
     answer_with_problems(app)
     app.include_router(
-        messages_router(world.post_message, world.delete_message, history, world, guards=guards, clock=lambda: NOW)
+        messages_router(
+            world.post_message, world.delete_message, history, limit_reads, world, guards=guards, clock=lambda: NOW
+        )
     )
     app.include_router(
         internal_messages_router(world.post_message, history, world, guards=guards), prefix="/internal/v1"
@@ -184,6 +192,28 @@ async def test_the_history_is_paged_in_both_directions(client: httpx.AsyncClient
     newer = (await client.get(URL, params={"after": 5, "limit": 1})).json()
     assert [item["data"]["seq"] for item in newer["items"]] == [6]
     assert newer["has_more"] is True
+
+
+async def test_a_page_of_long_messages_is_shorter_than_its_limit(client: httpx.AsyncClient) -> None:
+    for number in range(1, 8):
+        await post(client, f"k{number}", text="가" * 1_000)
+    page = (await client.get(URL, params={"limit": 7})).json()
+    assert [item["data"]["seq"] for item in page["items"]] == [6, 7]
+    assert (page["head"], page["has_more"]) == (7, True)
+    log = (await client.get(LOG_URL, params={"after": 0})).json()
+    assert [item["seq"] for item in log["items"]] == [1, 2]
+
+
+async def test_a_user_who_has_read_too_much_has_to_wait_and_others_do_not(client: httpx.AsyncClient) -> None:
+    await post(client, "k1", text="가" * 1_000)
+    received = 0
+    while (response := await client.get(URL)).status_code == 200:
+        received += len(response.content)
+    assert USER_BURST <= received <= USER_BURST + PAGE_MAX_BYTES
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+    assert int(response.headers["Retry-After"]) >= 1
+    assert (await client.get(URL, headers=as_user("bob"))).status_code == 200
+    assert (await client.get(LOG_URL)).status_code == 200, "gateways have no such limit"
 
 
 @pytest.mark.parametrize(

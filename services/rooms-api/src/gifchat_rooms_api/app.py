@@ -37,6 +37,7 @@ from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits, RedisGra
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
 from gifchat_rooms_api.adapters.redis_publisher import RedisPublisher
 from gifchat_rooms_api.adapters.signed_tokens import SignedTokens
+from gifchat_rooms_api.domain.byte_budget import ByteRate
 from gifchat_rooms_api.http.body_limit import JSON_BODY_MAX_BYTES, BodyLimit
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
@@ -57,6 +58,7 @@ from gifchat_rooms_api.use_cases.edit_room import EditRoom
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
 from gifchat_rooms_api.use_cases.janitor import Janitor
+from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 from gifchat_rooms_api.use_cases.open_gif import OpenGif
 from gifchat_rooms_api.use_cases.post_message import PostMessage
@@ -142,7 +144,7 @@ class _Service:
         self.rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
         self.sign_out = SignOut(
             self.revocations,
-            self.revoked,
+            revoked=self.revoked,
             self.publisher,
             self.rate_limits,
             Rate("sign-out-address", settings.sign_outs_per_address, settings.sign_out_refill),
@@ -153,7 +155,18 @@ class _Service:
         """Build the use cases of the routes, and add the routes to `app`."""
         signatures = SignedTokens(self.settings.session_secrets)
         access = CheckAccess(self.room_store, self.occupancy, signatures)
-        guards = Guards(signatures, access, self.settings.allowed_origins, self.settings.internal_token, self.revoked)
+        limit_reads = LimitReads(
+            ByteRate(self.settings.history_user_burst_bytes, self.settings.history_user_bytes_per_s),
+            ByteRate(self.settings.history_address_burst_bytes, self.settings.history_address_bytes_per_s),
+        )
+        guards = Guards(
+            signatures,
+            access,
+            limit_reads,
+            self.settings.allowed_origins,
+            self.settings.internal_token,
+            revoked=self.revoked,
+        )
         rate_limits = self.rate_limits
         rooms = ReadRooms(self.room_store, self.occupancy, _now, self.settings.unentered_room_listed)
         budget = RoomBudget(
@@ -180,7 +193,7 @@ class _Service:
             self.room_store, self.occupancy, grants, rate_limits, self.passwords, signatures, _now
         )
         moderate_user = ModerateUser(self.room_store, self.publisher, _now, self.settings.sanctions_per_room)
-        history = ReadHistory(self.log)
+        history = ReadHistory(self.log, self.settings.history_page_bytes)
         post_message = PostMessage(self.commit, self.gifs, self.gif_addresses, LocalRateLimits(), _now, _new_object_id)
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(
@@ -202,7 +215,9 @@ class _Service:
             moderation_router(moderate_user, guards=guards, clock=_now, kick_hold_s=self.settings.kick_hold)
         )
         public.include_router(
-            messages_router(post_message, delete_message, history, self.room_store, guards=guards, clock=_now)
+            messages_router(
+                post_message, delete_message, history, limit_reads, self.room_store, guards=guards, clock=_now
+            )
         )
         upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
         public.include_router(gifs_router(upload_into_room, self.room_store, guards=guards, clock=_now))

@@ -314,11 +314,18 @@ class MessageLog(Protocol):
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         """Redact the message at `seq`, and return it; idempotent. None if no message has this seq."""
 
-    async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
-        """Return the first `limit` entries above `seq`, in ascending order."""
+    async def after(self, room_id: RoomId, seq: int, limit: int, max_bytes: int) -> Sequence[LogEntry]:
+        """Return the first `limit` entries above `seq`, in ascending order.
 
-    async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
-        """Return the last `limit` entries below `seq` (None: of the whole log), in ascending order."""
+        Stops after the entry with which they exceed `max_bytes` (`domain.message.size_of`), but not after the first:
+        the last entry then shows that there is more than fits.
+        """
+
+    async def before(self, room_id: RoomId, seq: int | None, limit: int, max_bytes: int) -> Sequence[LogEntry]:
+        """Return the last `limit` entries below `seq` (None: of the whole log), in ascending order.
+
+        Reads from the newest to the oldest, and stops as `after` does.
+        """
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """Return epoch and head of each room, in one query; rooms that do not exist are left out."""

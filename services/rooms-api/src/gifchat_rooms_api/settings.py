@@ -17,6 +17,31 @@ class Settings(InternalSettings):
     )
     mongo_database: str = Field(default="gifchat", min_length=1, description="Name of the database.")
     redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="URL of Redis 7, Valkey 8, or later.")
+    history_page_bytes: int = Field(
+        default=256 * 1024,
+        ge=1,
+        description="About the largest size of a page of a room's history, in bytes. A page of 256 KiB takes the event "
+        "loop, which also commits messages, one to three milliseconds.",
+    )
+    history_user_burst_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=1,
+        description="Bytes of history that a user may read at once from a replica. 4 MiB are 300 ordinary pages.",
+    )
+    history_user_bytes_per_s: int = Field(
+        default=256 * 1024, ge=1, description="Bytes of history per second that a user may read after that."
+    )
+    history_address_burst_bytes: int = Field(
+        default=16 * 1024 * 1024,
+        ge=1,
+        description="Bytes of history that all users of an address may read at once from a replica. 16 MiB are 1,200 "
+        "ordinary pages, enough for a school behind one address.",
+    )
+    history_address_bytes_per_s: int = Field(
+        default=1024 * 1024,
+        ge=1,
+        description="Bytes of history per second that all users of an address may read after that.",
+    )
     empty_room_ttl: float = Field(
         default=300.0, ge=0, description="Seconds that a room may stay empty before it is removed; 0 keeps it forever."
     )

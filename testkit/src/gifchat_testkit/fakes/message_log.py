@@ -8,7 +8,7 @@ from datetime import datetime
 
 from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
-from gifchat_rooms_api.domain.message import LogEntry, Message, Redacted
+from gifchat_rooms_api.domain.message import LogEntry, Message, Redacted, size_of
 from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken, StoreUnavailableError
 
 
@@ -94,15 +94,16 @@ class FakeMessageLog:
                 return log[at]
         return None
 
-    async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
+    async def after(self, room_id: RoomId, seq: int, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         """See the port."""
         await self._step()
-        return [entry for entry in self._sorted(room_id) if entry.seq > seq][:limit]
+        return _up_to(max_bytes, [entry for entry in self._sorted(room_id) if entry.seq > seq][:limit])
 
-    async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
+    async def before(self, room_id: RoomId, seq: int | None, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         """See the port."""
         await self._step()
-        return [entry for entry in self._sorted(room_id) if seq is None or entry.seq < seq][-limit:]
+        found = [entry for entry in self._sorted(room_id) if seq is None or entry.seq < seq][-limit:]
+        return _up_to(max_bytes, found[::-1])[::-1]
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         """See the port."""
@@ -138,6 +139,15 @@ class FakeMessageLog:
 
     def _head(self, room_id: RoomId) -> int:
         return max((entry.seq for entry in self._log(room_id)), default=0)
+
+
+def _up_to(max_bytes: int, entries: Sequence[LogEntry]) -> Sequence[LogEntry]:
+    total = 0
+    for count, entry in enumerate(entries, 1):
+        total += size_of(entry)
+        if total > max_bytes and count > 1:
+            return entries[:count]
+    return entries
 
 
 def _identity(entry: LogEntry) -> tuple[UserId, str]:

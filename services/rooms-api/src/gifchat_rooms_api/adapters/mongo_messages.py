@@ -13,6 +13,7 @@ from typing import Any
 from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from gifchat_contracts.codec import Kind
@@ -30,6 +31,7 @@ from gifchat_rooms_api.domain.message import (
     Redacted,
     SlowModeChange,
     Text,
+    size_of,
 )
 from gifchat_rooms_api.ports import Appended, KeyTaken, OutcomeUnknownError, SeqTaken
 
@@ -132,18 +134,18 @@ class MongoMessages:
             )
         return None if document is None else _entry(document)
 
-    async def after(self, room_id: RoomId, seq: int, limit: int) -> Sequence[LogEntry]:
+    async def after(self, room_id: RoomId, seq: int, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         with repeatable(self._timeout_s):
             cursor = self._messages.find({"room": ObjectId(room_id), "seq": {"$gt": seq}}).sort("seq", 1).limit(limit)
-            return [_entry(document) async for document in cursor]
+            return await _up_to(max_bytes, cursor)
 
-    async def before(self, room_id: RoomId, seq: int | None, limit: int) -> Sequence[LogEntry]:
+    async def before(self, room_id: RoomId, seq: int | None, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         query: Document = {"room": ObjectId(room_id)}
         if seq is not None:
             query["seq"] = {"$lt": seq}
         with repeatable(self._timeout_s):
             cursor = self._messages.find(query).sort("seq", -1).limit(limit)
-            return [_entry(document) async for document in cursor][::-1]
+            return (await _up_to(max_bytes, cursor))[::-1]
 
     async def heads(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, Position]:
         pipeline: list[Document] = [
@@ -195,6 +197,19 @@ class MongoMessages:
         cursor = self._messages.find({"$or": wanted}, session=session)
         entries = [_entry(document) async for document in cursor]
         return {(entry.draft.user_id, entry.draft.key): entry for entry in entries}
+
+
+async def _up_to(max_bytes: int, cursor: AsyncCursor[Document]) -> list[LogEntry]:
+    """Read up to and including the entry with which the entries exceed `max_bytes`, but at least two."""
+    entries: list[LogEntry] = []
+    total = 0
+    async with cursor:
+        async for document in cursor:
+            entries.append(_entry(document))
+            total += size_of(entries[-1])
+            if total > max_bytes and len(entries) > 1:
+                break
+    return entries
 
 
 def _duplicate(error: BulkWriteError) -> tuple[int, Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 An entry is a `Draft` until the group commit assigns it a seq. A stored entry is a `LogEntry` and keeps its seq.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, assert_never
@@ -10,6 +11,11 @@ from typing import ClassVar, assert_never
 from gifchat_contracts import events, socket_events
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
+
+ENTRY_BYTES = 400
+"""What an entry takes on a page besides its text: names, ids, the color and the time."""
+GIF_BYTES = 400
+"""What the file's name, addresses and sizes take."""
 
 EntryPayload = events.ChatPayload | events.ChatDeletedPayload | events.NoticePayload
 
@@ -95,6 +101,29 @@ class LogEntry:
     created_at: datetime
     """UTC, whole milliseconds, because MongoDB stores no more."""
     draft: Draft
+
+
+def size_of(entry: LogEntry) -> int:
+    """Return about how many bytes the entry takes on a page of the history."""
+    match entry.draft.fact:
+        case Message(content=Text(text)):
+            return ENTRY_BYTES + len(text.encode())
+        case Message(content=Gif()):
+            return ENTRY_BYTES + GIF_BYTES
+        case _:
+            return ENTRY_BYTES
+
+
+def fitting(entries: Iterable[LogEntry], max_bytes: int) -> list[LogEntry]:
+    """Return the first of `entries` that take at most `max_bytes` together, but at least one if there is one."""
+    found: list[LogEntry] = []
+    total = 0
+    for entry in entries:
+        total += size_of(entry)
+        if found and total > max_bytes:
+            break
+        found.append(entry)
+    return found
 
 
 def slow_mode_wait_s(slow_mode_s: int, last: datetime | None, now: datetime) -> float:

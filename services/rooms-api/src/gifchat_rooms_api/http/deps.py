@@ -1,6 +1,7 @@
 """Dependencies that routes share: the caller, the caller's address, and checks of origin, token and access."""
 
 from collections.abc import Collection, Container
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -17,6 +18,7 @@ from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.ports import Signatures
 from gifchat_rooms_api.use_cases.check_access import CheckAccess
 from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 
 _session_cookie = APIKeyCookie(
     name=SESSION_COOKIE, scheme_name="session", description="Set by `POST /api/v1/session`.", auto_error=False
@@ -31,6 +33,16 @@ Membership = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A user who asks for a room's log."""
+
+    user_id: UserId
+    address: str
+    rule: Rule
+    """Whether the user may read this room."""
+
+
 class Guards:
     """Route dependencies that identify the caller, or refuse the request."""
 
@@ -38,14 +50,17 @@ class Guards:
         self,
         signatures: Signatures,
         access: CheckAccess,
+        limit_reads: LimitReads,
         allowed_origins: Collection[str],
         internal_token: str,
+        *,
         revoked: Container[UserId] = (),
     ) -> None:
         """`revoked`: the users whose sessions were signed out."""
         self._signatures = signatures
         self._revoked = revoked
         self._access = access
+        self._limit_reads = limit_reads
         self.same_origin = same_origin(frozenset(allowed_origins))
         self._internal_token = InternalToken(internal_token)
 
@@ -64,10 +79,12 @@ class Guards:
         if not self._internal_token.matches(request.headers.get("authorization")):
             raise Refused(errors.INTERNAL_ONLY)
 
-    async def reader_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
-        """Return the rule for the caller to read the room's log."""
-        user = await self.caller(await _session_cookie(request))
-        return await self._access.reader_rule(RoomId(room_id), user.user_id, membership)
+    async def reader(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Reader:
+        """Return the caller with the rule for reading the room's log, or refuse whoever has read too much."""
+        user, address = await self.caller(await _session_cookie(request)), address_of(request)
+        self._limit_reads.check(user.user_id, address)
+        rule = await self._access.reader_rule(RoomId(room_id), user.user_id, membership)
+        return Reader(user.user_id, address, rule)
 
     async def writer_rule(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Rule:
         """Return the rule for the caller to post into the room."""

@@ -13,12 +13,13 @@ from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.http.deps import Guards
+from gifchat_rooms_api.http.deps import Guards, Reader
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, MEMBER_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.ports import Rooms
 from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
 from gifchat_rooms_api.use_cases.group_commit import Rule
+from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.post_message import PostMessage
 from gifchat_rooms_api.use_cases.read_history import After, Before, Range, ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import existing_room
@@ -42,6 +43,7 @@ def messages_router(
     post_messages: PostMessage,
     delete_messages: DeleteMessage,
     history: ReadHistory,
+    limit_reads: LimitReads,
     rooms: Rooms,
     *,
     guards: Guards,
@@ -60,19 +62,24 @@ def messages_router(
         """Post a text or a GIF. 201 means durably stored. Retrying with the same `client_message_id` is safe."""
         return JSONResponse(await post(post_messages, RoomId(room_id), sender, body, rule), status_code=201)
 
-    @router.get("", response_model=HistoryPage, responses=problems(*MEMBER_PROBLEMS))
+    @router.get("", response_model=HistoryPage, responses=problems(*MEMBER_PROBLEMS, errors.RATE_LIMITED))
     async def read_messages(
         room_id: RoomIdText,
-        rule: Annotated[Rule, Depends(guards.reader_rule)],
+        reader: Annotated[Reader, Depends(guards.reader)],
         before: Annotated[int | None, Query(ge=1, le=MAX_SEQ, description="Entries below this seq.")] = None,
         after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Entries above this seq.")] = None,
         limit: Annotated[int, Query(ge=1, le=limits.HISTORY_PAGE_MAX)] = limits.HISTORY_PAGE_DEFAULT,
     ) -> JSONResponse:
-        """Read the log: the newest page, or the entries before or after a seq. Entries are in ascending order."""
+        """Read the log: the newest page, or the entries before or after a seq. Entries are in ascending order.
+
+        A page has at most `limit` entries, and fewer if they are long.
+        """
         wanted = range_of(before, after)
         room = await existing_room(rooms, RoomId(room_id))
-        rule(room, clock())
-        return JSONResponse(history_page(await history.page(room, wanted, limit)))
+        reader.rule(room, clock())
+        answer = JSONResponse(history_page(await history.page(room, wanted, limit)))
+        limit_reads.charge(reader.user_id, reader.address, len(answer.body))
+        return answer
 
     @router.delete("/{seq}", status_code=204, response_class=Response, responses=problems(*_DELETE_PROBLEMS))
     async def delete_message(
