@@ -144,7 +144,7 @@ class _Service:
         self.rate_limits = RedisRateLimits(self.redis, LocalRateLimits())
         self.sign_out = SignOut(
             self.revocations,
-            revoked=self.revoked,
+            self.revoked,
             self.publisher,
             self.rate_limits,
             Rate("sign-out-address", settings.sign_outs_per_address, settings.sign_out_refill),
