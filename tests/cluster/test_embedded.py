@@ -20,7 +20,7 @@ import pytest
 from gifchat_cli.ports import free_port
 from gifchat_testkit.clients import ChatSocket, chat_socket, cookie_header, visitor
 from gifchat_testkit.cluster import EmbeddedCluster, gifchat, running_cluster
-from gifchat_testkit.waiting import block_until
+from gifchat_testkit.waiting import block_until, until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -409,3 +409,22 @@ def test_an_interrupted_bench_reports_its_steps_and_leaves_nothing_behind(cluste
     assert bench.returncode == 130
     assert (json.loads(said)["stopped_by"], json.loads(said)["viewers"]) == ("interrupted", 0)
     assert rooms_of_a_bench(cluster) == []
+
+
+async def test_a_user_signs_out_everywhere(cluster: EmbeddedCluster) -> None:
+    async with httpx.AsyncClient(base_url=cluster.url) as browser, httpx.AsyncClient(base_url=cluster.url) as copy:
+        me = (await browser.post("/api/v1/session")).json()
+        copy.headers["Cookie"] = cookie_header(browser)
+        assert (await copy.post("/api/v1/session")).json() == me
+        async with chat_socket(cluster.url, cookie_header(browser)) as chat:
+            answer = await browser.delete("/api/v1/session")
+            assert (answer.status_code, answer.headers["cache-control"]) == (204, "no-store")
+            assert "gifchat_session" not in browser.cookies
+            await until(lambda: chat.disconnects, timeout_s=5)
+        async with asyncio.timeout(5):
+            # Every replica: the list is answered by any of them.
+            for _ in range(6):
+                while (await copy.post("/api/v1/rooms", json={"title": "a room"})).status_code != 401:
+                    await asyncio.sleep(0.02)
+        assert (await copy.post("/api/v1/rooms", json={"title": "a room"})).json()["code"] == "session_revoked"
+        assert (await copy.post("/api/v1/session")).json() != me

@@ -152,3 +152,15 @@ async def test_a_frame_on_another_channel_does_not_reach_a_room(cluster: FakeClu
             node.router.on_data(channel, data)
         await settle()
         assert node.received(anne, "chat") == []
+
+
+async def test_a_revocation_reaches_the_node_and_anything_else_on_its_channel_is_dropped(cluster: FakeCluster) -> None:
+    async with cluster.node("n1") as node:
+        for frame in (
+            Frame(Kind.SESSION_REVOKED, b""),
+            Frame(Kind.CANARY, b"", subject=ANNE.user_id),
+            Frame(Kind.SESSION_REVOKED, b"", subject=BOB.user_id),
+        ):
+            node.router.on_data(keys.REVOCATIONS_CHANNEL, encode(frame))
+        node.router.on_data(keys.LOBBY_CHANNEL, encode(Frame(Kind.SESSION_REVOKED, b"", subject=ANNE.user_id)))
+        assert node.revoked == [BOB.user_id]
