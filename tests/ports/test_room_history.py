@@ -50,6 +50,8 @@ class World(Protocol):
 
     async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None: ...
 
+    async def mute(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None: ...
+
     async def remove(self, room_id: RoomId) -> None: ...
 
     async def unreachable(self) -> History: ...
@@ -74,6 +76,9 @@ class FakeWorld:
 
     async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
         self.history.rooms[room_id].banned_until[who.user_id] = until
+
+    async def mute(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
+        self.history.rooms[room_id].muted_until[who.user_id] = until
 
     async def remove(self, room_id: RoomId) -> None:
         del self.history.rooms[room_id]
@@ -104,9 +109,15 @@ class RealWorld:
         (await self._http.delete(f"/rooms/{room_id}/messages/{seq}")).raise_for_status()
 
     async def ban(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
+        await self._sanction("bans", room_id, who, until)
+
+    async def mute(self, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
+        await self._sanction("mutes", room_id, who, until)
+
+    async def _sanction(self, kind: str, room_id: RoomId, who: Identity, until: datetime | Forever) -> None:
         seconds = None if isinstance(until, Forever) else round((until - datetime.now(UTC)).total_seconds())
         body = {} if seconds is None else {"seconds": seconds}
-        (await self._http.put(f"/rooms/{room_id}/bans/{who.user_id}", json=body)).raise_for_status()
+        (await self._http.put(f"/rooms/{room_id}/{kind}/{who.user_id}", json=body)).raise_for_status()
 
     async def remove(self, room_id: RoomId) -> None:
         (await self._http.delete(f"/rooms/{room_id}")).raise_for_status()
@@ -181,6 +192,20 @@ async def test_bans_are_listed_with_their_ends(world: World) -> None:
     assert abs(until - ends) < timedelta(minutes=1)
     assert record.banned(for_a_while.user_id, NOW)
     assert not record.banned(for_a_while.user_id, ends + timedelta(minutes=1))
+
+
+async def test_mutes_are_listed_with_their_ends(world: World) -> None:
+    room_id = await world.create()
+    for_ever, for_a_while = user(), user()
+    ends = NOW + timedelta(hours=1)
+    await world.mute(room_id, for_ever, FOREVER)
+    await world.mute(room_id, for_a_while, ends)
+    record = await world.history.record(room_id)
+    assert record.muted(for_ever.user_id, ends + timedelta(days=365))
+    assert record.muted(for_a_while.user_id, NOW)
+    assert not record.muted(for_a_while.user_id, ends + timedelta(minutes=1))
+    assert not record.muted(user().user_id, NOW)
+    assert not record.banned(for_ever.user_id, NOW)
 
 
 async def test_a_relayed_message_gets_the_next_seq(world: World) -> None:

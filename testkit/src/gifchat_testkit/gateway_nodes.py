@@ -18,6 +18,7 @@ from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
 from gifchat_realtime_gateway.use_cases.canary import Canary
 from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
@@ -76,7 +77,8 @@ class FakeNode:
         self.renew = RenewLeases(self.seats, self.evict, clock=now_s)
         self.fan_out = FanOut(self.sockets, self.rooms, self.renew.serves)
         self.repair = RepairRooms(api, self.fan_out, self.rooms)
-        self.lobby = TellLobby(self.sockets, self.rooms)
+        self.unknown = UnknownRooms()
+        self.lobby = TellLobby(self.sockets, self.rooms, self.unknown)
         self.revoked: list[str] = []
         self.canary = Canary(self.publisher, keys.canary_channel(NodeId(name)), now_s)
         self.router = FrameRouter(
@@ -90,7 +92,7 @@ class FakeNode:
         )
         self.feed = FakeFeed(channels, self.router, always=[keys.LOBBY_CHANNEL, self.canary.channel])
         self.hosts = HostRooms(
-            self.feed, api, self.rooms, self.router, self.evict, new_group=self.sockets.group, clock=now_s
+            self.feed, api, self.rooms, self.router, self.evict, self.sockets.group, self.unknown, clock=now_s
         )
         self.leave = LeaveRoom(self.seats, self.rooms, self.announce)
         self.catch_up = CatchUp(api, self.repair)
@@ -104,7 +106,7 @@ class FakeNode:
             leave=self.leave,
             clock=now,
         )
-        self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, now_s)
+        self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, self.hosts.record, now_s, now)
         self.sweep = SweepSeats(self.seats, self.announce)
 
     def session(

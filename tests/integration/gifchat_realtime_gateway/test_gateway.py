@@ -694,3 +694,68 @@ async def test_metrics_are_exported(http: httpx.AsyncClient) -> None:
     labels = 'method="GET",route="/health/live",service="realtime-gateway",status="200"'
     assert f"\nhttp_requests_total{{{labels}}}" in text
     assert "/internal/v1/relay" not in text
+
+
+# What one client may cost
+
+
+async def internal_requests(system: System) -> float:
+    """Return how often a gateway has asked rooms-api for a room."""
+    async with httpx.AsyncClient(base_url=system.rooms_api.url, timeout=DEADLINE_S) as client:
+        lines = (await client.get("/metrics")).text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith("http_requests_total{") and "/internal/v1/rooms/{" in line
+    )
+
+
+async def test_joins_of_an_unknown_room_ask_rooms_api_once(system: System, gateway: Service) -> None:
+    before = await internal_requests(system)
+    async with socket(gateway) as chat:
+        room = str(ObjectId())
+        for _ in range(20):
+            assert (await chat.call("join", {"room": room}))["code"] == "room_not_found"
+    assert await internal_requests(system) - before == 2
+
+
+async def test_a_client_that_joins_many_unknown_rooms_is_slowed_down_and_closed(system: System) -> None:
+    with system.gateway("unknown-rooms", OVERSPENDING_SECONDS="1", CLIENT_PACKETS_PER_SECOND="10") as service:
+        before = await internal_requests(system)
+        async with ws(service, ENGINE + "websocket") as connection:
+            await connection.recv()
+            await connection.send("40/chat,")
+            with contextlib.suppress(ConnectionClosed):
+                for number in range(35):
+                    await connection.send(f'42/chat,{number}["join","{ObjectId()}"]')
+            assert await until_closed(connection) == 4029
+        # 200 packets at once are the price of 4 such joins.
+        assert 2 * 3 <= await internal_requests(system) - before <= 2 * 6
+        await still_serves(service)
+
+
+async def test_a_client_may_join_many_rooms_at_once(system: System, anne: Visitor) -> None:
+    rooms = [await anne.create_room() for _ in range(3)]
+    with system.gateway("many-joins", CLIENT_PACKETS_PER_SECOND="0.1", OVERSPENDING_SECONDS="5") as service:
+        async with socket(service, anne.cookie) as chat:
+            for number in range(30):
+                await chat.join(rooms[number % 3])
+
+
+async def test_a_muted_members_typing_is_not_shown(
+    gateway: Service, system: System, anne: Visitor, bob: Visitor
+) -> None:
+    carol, room = Visitor(system), await anne.create_room()
+    async with (
+        socket(gateway, anne.cookie) as reader,
+        socket(gateway, bob.cookie) as muted,
+        socket(gateway, carol.cookie) as other,
+    ):
+        for chat in (reader, muted, other):
+            await chat.join(room)
+        await anne.ask("PUT", f"/{room}/mutes/{bob.who.user_id}", json={})
+        await muted.wait_for("sanction")
+        assert (await muted.call("typing", {"room": room}))["ok"]
+        await other.call("typing", {"room": room})
+        await reader.wait_for("typing")
+        assert [entry.data["user_id"] for entry in reader.received if entry.event == "typing"] == [carol.who.user_id]

@@ -14,9 +14,10 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.room_record import FOREVER
 from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.domain.unknown_rooms import UNKNOWN_ROOM_TTL_S
 from gifchat_realtime_gateway.ports import FeedUnavailableError, HistoryUnavailableError
 from gifchat_realtime_gateway.use_cases.host_rooms import LINGER_S, PERIOD_S, RECORD_MAX_AGE_S
-from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
+from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now, now_s
 from gifchat_testkit.virtual_time import settle
 
 ROOM = RoomId("a" * 24)
@@ -114,7 +115,50 @@ async def test_a_room_that_does_not_exist_is_refused_and_not_subscribed(cluster:
     assert CHANNEL not in node.feed.subscribed
     assert ROOM not in node.rooms
 
+
+async def test_rooms_api_is_not_asked_again_for_an_unknown_room(cluster: FakeCluster) -> None:
+    node = cluster.new_node("n1")
+    assert node.hosts.must_open(ROOM)
+    for _ in range(100):
+        with pytest.raises(Refused) as refusal:
+            await node.hosts.host(ROOM)
+        assert refusal.value.code is errors.ROOM_NOT_FOUND
+        assert not node.hosts.must_open(ROOM)
+    assert cluster.api.calls == {"record": 1, "newest": 1}
+    await asyncio.sleep(UNKNOWN_ROOM_TTL_S)
+    assert node.hosts.must_open(ROOM)
     cluster.api.create(ROOM)
+    assert await node.hosts.host(ROOM)
+    assert not node.hosts.must_open(ROOM)
+
+
+async def test_a_new_room_is_known_at_once(cluster: FakeCluster) -> None:
+    async with cluster.node("n1") as node:
+        with pytest.raises(Refused):
+            await node.hosts.host(ROOM)
+        cluster.api.create(ROOM)
+        cluster.tell_lobby(Frame(Kind.NEW_ROOM, body("newRoom", {"_id": ROOM})))
+        await settle()
+        assert await node.hosts.host(ROOM)
+
+
+async def test_a_room_that_is_created_while_rooms_api_is_asked_is_not_taken_for_unknown(cluster: FakeCluster) -> None:
+    async with cluster.node("n1") as node:
+        creations = node.unknown.creations
+        cluster.tell_lobby(Frame(Kind.NEW_ROOM, body("newRoom", {"_id": ROOM})))
+        await settle()
+        node.unknown.add(ROOM, creations, now_s())
+        cluster.api.create(ROOM)
+        assert await node.hosts.host(ROOM)
+
+
+async def test_a_room_is_not_taken_for_unknown_while_rooms_api_is_down(cluster: FakeCluster) -> None:
+    node = cluster.new_node("n1")
+    cluster.api.create(ROOM)
+    cluster.api.down = True
+    with pytest.raises(HistoryUnavailableError):
+        await node.hosts.host(ROOM)
+    cluster.api.down = False
     assert await node.hosts.host(ROOM)
 
 

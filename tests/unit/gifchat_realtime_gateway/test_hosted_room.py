@@ -47,6 +47,14 @@ def test_a_ban_lasts_until_its_end(until: datetime | Forever, banned: bool) -> N
     assert not record({BOB.user_id: until}).banned(ANNE.user_id, NOW)
 
 
+@pytest.mark.parametrize(("until", "muted"), [(FOREVER, True), (NOW + timedelta(seconds=1), True), (NOW, False)])
+def test_a_mute_lasts_until_its_end(until: datetime | Forever, muted: bool) -> None:
+    found = RoomRecord(PAYLOAD, FIRST_EPOCH, 1, {}, muted_until={BOB.user_id: until})
+    assert found.muted(BOB.user_id, NOW) is muted
+    assert not found.muted(ANNE.user_id, NOW)
+    assert not found.banned(BOB.user_id, NOW)
+
+
 def test_a_room_starts_at_the_end_of_its_log() -> None:
     room = HostedRoom(ROOM, record(), LogPage(FIRST_EPOCH, 9, log(9)[-4:]), FakeSockets().group(), now_s=1.0)
     assert room.stream.position == Position(FIRST_EPOCH, 9)

@@ -1,16 +1,19 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 
 from gifchat_contracts import errors, limits
+from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.errors import Refused
+from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.socket_events import SendText
 from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
 from gifchat_testkit.fakes.rooms_api import StoredRoom
-from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode
+from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
 from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
@@ -89,6 +92,36 @@ async def test_typing_reaches_the_other_members_at_a_limited_rate(node: FakeNode
     await node.send.typing(anne, ROOM)
     await settle()
     assert len(node.received(bob, "typing")) == 3
+
+
+async def test_a_muted_members_typing_is_not_shown(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    stored.muted_until[ANNE.user_id] = now() + timedelta(minutes=10)
+    cluster.publish(Frame(Kind.SANCTION, body("sanction", {"code": "muted"}), subject=ANNE.user_id), to=ROOM)
+    await settle()
+    await node.send.typing(anne, ROOM)
+    await node.send.typing(bob, ROOM)
+    await settle()
+    assert node.received(bob, "typing") == []
+    assert len(node.received(anne, "typing")) == 1
+    await asyncio.sleep(600)
+    await node.send.typing(anne, ROOM)
+    await settle()
+    assert len(node.received(bob, "typing")) == 1
+
+
+async def test_typing_is_dropped_while_the_sanctions_are_unknown(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    anne, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    cluster.publish(Frame(Kind.SANCTION, body("sanction", {"code": "muted"}), subject=ANNE.user_id), to=ROOM)
+    await settle()
+    cluster.api.down = True
+    await node.send.typing(anne, ROOM)
+    await settle()
+    assert node.received(bob, "typing") == []
 
 
 async def test_typing_is_not_sent_in_a_big_room(node: FakeNode, stored: StoredRoom) -> None:

@@ -30,6 +30,7 @@ from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH, Relay
 from gifchat_realtime_gateway.engine.sid import node_tag
 from gifchat_realtime_gateway.engine.write_loop import WRITE_LOOP
@@ -37,7 +38,7 @@ from gifchat_realtime_gateway.http.admin import admin_routes
 from gifchat_realtime_gateway.http.client_bundle import ClientBundle
 from gifchat_realtime_gateway.http.websocket_demo import WebSocketDemo
 from gifchat_realtime_gateway.settings import Settings
-from gifchat_realtime_gateway.socketio.chat import ChatNamespace
+from gifchat_realtime_gateway.socketio.chat import ChatNamespace, JoinCosts
 from gifchat_realtime_gateway.socketio.client_manager import ClientManager
 from gifchat_realtime_gateway.socketio.demo import DemoNamespace
 from gifchat_realtime_gateway.socketio.lobby import LobbyNamespace
@@ -127,7 +128,8 @@ def create_gateway(settings: Settings) -> Gateway:
     renew = RenewLeases(seats, evict)
     fan_out = FanOut(sockets, rooms, renew.serves)
     repair = RepairRooms(rooms_api, fan_out, rooms)
-    lobby = TellLobby(sockets, rooms)
+    unknown = UnknownRooms(settings.unknown_room_seconds)
+    lobby = TellLobby(sockets, rooms, unknown)
 
     router = FrameRouter(rooms, fan_out, repair, evict, lobby=lobby, canary=canary, on_revoked=revoke.revoke)
     feed = RedisFeed(
@@ -135,7 +137,7 @@ def create_gateway(settings: Settings) -> Gateway:
         router,
         always=[keys.LOBBY_CHANNEL, keys.REVOCATIONS_CHANNEL, canary.channel],
     )
-    hosts = HostRooms(feed, rooms_api, rooms, router, evict, new_group=sockets.group)
+    hosts = HostRooms(feed, rooms_api, rooms, router, evict, sockets.group, unknown)
     leave = LeaveRoom(seats, rooms, announce)
     join = JoinRoom(
         hosts=hosts,
@@ -147,14 +149,21 @@ def create_gateway(settings: Settings) -> Gateway:
         leave=leave,
         clock=_now,
     )
-    send = SendMessage(rooms_api, publisher, rooms, renew.serves, time.monotonic)
+    send = SendMessage(rooms_api, publisher, rooms, renew.serves, hosts.record, time.monotonic, _now)
     saved = RedisSavedSessions(redis)
     save = SaveSessions(saved, rooms, own_tag=tag, grace_s=settings.seat_grace)
     restore = RestoreSession(saved, nodes, join, sockets)
     check_ready = CheckReady(seats, draining=lambda: drain.draining, hears=lambda: feed.hears and not canary.deaf)
 
     revoke.tell = ChatNamespace(
-        server, sockets=sockets, join=join, leave=leave, send=send, save=save, restore=restore
+        server,
+        sockets=sockets,
+        join=join,
+        leave=leave,
+        send=send,
+        save=save,
+        restore=restore,
+        costs=JoinCosts(settings.join_packets, settings.unknown_room_packets),
     ).tell_revoked
     LobbyNamespace(server)
     demo = DemoNamespace(server, sockets.broadcast)

@@ -4,6 +4,7 @@ from pydantic import Field
 
 from gifchat_chassis.settings import InternalSettings, Port
 from gifchat_contracts import limits
+from gifchat_realtime_gateway.domain.unknown_rooms import UNKNOWN_ROOM_TTL_S
 from gifchat_realtime_gateway.engine.intake import ADDRESS_RATE, CLIENT_RATE, IntakeBounds, Rate
 
 BOUNDS = IntakeBounds()
@@ -84,6 +85,23 @@ class Settings(InternalSettings):
         gt=0,
         description="A connection that is throttled for this long is closed with code 4029. The time starts again "
         "once half of its budget is left. An honest burst ends earlier.",
+    )
+    join_packets: float = Field(
+        default=3.0,
+        ge=0,
+        description="A join costs this many packets more of the two budgets, because it takes a seat in Redis. At 3, a "
+        "client may join 50 rooms at once.",
+    )
+    unknown_room_packets: float = Field(
+        default=50.0,
+        ge=0,
+        description="A join of a room that this gateway does not host costs this many packets, because it takes two "
+        "requests to rooms-api. They are given back if the room exists.",
+    )
+    unknown_room_seconds: float = Field(
+        default=UNKNOWN_ROOM_TTL_S,
+        ge=0,
+        description="Seconds for which a gateway remembers that a room does not exist. A new room is known at once.",
     )
     connections_per_address: int = Field(
         default=BOUNDS.connections_per_address,

@@ -32,6 +32,7 @@ class StoredRoom:
     banned_until: dict[UserId, datetime | Forever] = field(default_factory=dict)
     kicked_at: dict[UserId, datetime] = field(default_factory=dict)
     kicked_until: dict[UserId, datetime] = field(default_factory=dict)
+    muted_until: dict[UserId, datetime | Forever] = field(default_factory=dict)
     log: list[Frame] = field(default_factory=list)
     messages: dict[tuple[UserId, str], ChatPayload] = field(default_factory=dict)
 
@@ -81,6 +82,7 @@ class StoredRoom:
             {**self.banned_until},
             {**self.kicked_at},
             {**self.kicked_until},
+            {**self.muted_until},
         )
 
     def restart(self, epoch: Epoch) -> None:

@@ -170,6 +170,11 @@ def _record(answer: Mapping[str, Any]) -> RoomRecord:
             for user_id, sanction in answer["sanctions"].items()
             if "kicked_until" in sanction
         },
+        muted_until={
+            UserId(user_id): _until(sanction["muted_until"])
+            for user_id, sanction in answer["sanctions"].items()
+            if "muted_until" in sanction
+        },
     )
 
 

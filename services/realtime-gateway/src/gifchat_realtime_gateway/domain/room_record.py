@@ -23,7 +23,7 @@ FOREVER: Final = Forever.FOREVER
 
 @dataclass(frozen=True, slots=True)
 class RoomRecord:
-    """The hosting record: a room and its bans and kicks, as stored by rooms-api."""
+    """The hosting record: a room and its sanctions, as stored by rooms-api."""
 
     room: RoomPayload
     epoch: Epoch
@@ -34,6 +34,7 @@ class RoomRecord:
     """Sessions admitted before this time must end."""
     kicked_until: Mapping[UserId, datetime] = field(default_factory=dict)
     """Kicked users may not enter before this time."""
+    muted_until: Mapping[UserId, datetime | Forever] = field(default_factory=dict)
 
     @property
     def max_members(self) -> int:
@@ -47,8 +48,11 @@ class RoomRecord:
 
     def banned(self, user_id: UserId, now: datetime) -> bool:
         """Whether the user is banned at `now`."""
-        until = self.banned_until.get(user_id)
-        return until is not None and (until is FOREVER or until > now)
+        return _in_force(self.banned_until.get(user_id), now)
+
+    def muted(self, user_id: UserId, now: datetime) -> bool:
+        """Whether the user is muted at `now`."""
+        return _in_force(self.muted_until.get(user_id), now)
 
     def kicked(self, session: Session, room_id: RoomId) -> bool:
         """Whether the user was kicked after this session was admitted."""
@@ -59,6 +63,10 @@ class RoomRecord:
         """Whether the user was kicked after `at`."""
         kicked_at = self.kicked_at.get(user_id)
         return kicked_at is not None and at < kicked_at
+
+
+def _in_force(until: datetime | Forever | None, now: datetime) -> bool:
+    return until is not None and (until is FOREVER or until > now)
 
 
 @dataclass(frozen=True, slots=True)

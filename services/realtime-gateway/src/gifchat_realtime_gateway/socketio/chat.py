@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -34,6 +35,15 @@ _IS_GUEST = "gifchat.guest"
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class JoinCosts:
+    """What a join costs besides its own packet, in packets of the client's budget."""
+
+    join: float
+    opening: float
+    """For a room that this node must ask for. Given back if the room exists."""
+
+
 class ChatNamespace:
     """Turns client events into calls to use cases, and the results into acks."""
 
@@ -47,10 +57,12 @@ class ChatNamespace:
         send: SendMessage,
         save: SaveSessions,
         restore: RestoreSession,
+        costs: JoinCosts,
     ) -> None:
         """Register with `server`."""
         self._server = server
         self._save = save
+        self._costs = costs
         self._restore = restore
         self._restoring: dict[str, tuple[SavedSession, Mapping[RoomId, Position]]] = {}
         self._sockets = sockets
@@ -145,8 +157,21 @@ class ChatNamespace:
         return ack
 
     async def _join_room(self, session: Session, data: Any) -> Ack:
-        joined = await self._join.join(session, socket_events.parse_join(data))
+        request = socket_events.parse_join(data)
+        opening = self._costs.opening if self._join.must_open(request.room_id) else 0.0
+        self._charge(session, self._costs.join + opening)
+        try:
+            joined = await self._join.join(session, request)
+        except Refused as refusal:
+            if refusal.code is not errors.ROOM_NOT_FOUND:
+                self._charge(session, -opening)
+            raise
+        self._charge(session, -opening)
         return joined_ack(joined, session, datetime.now(UTC))
+
+    def _charge(self, session: Session, packets: float) -> None:
+        if packets:
+            self._server.charge(session.sid, socket_events.CHAT_NAMESPACE, packets)
 
     async def _leave_room(self, session: Session, data: Any) -> Ack:
         await self._leave.leave(session, socket_events.parse_room(data))

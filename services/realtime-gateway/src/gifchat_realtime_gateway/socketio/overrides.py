@@ -213,6 +213,12 @@ class ChatServer(AsyncServer):
 
     # ------------------------------------------------------------------------------------------------------- ours
 
+    def charge(self, sid: str, namespace: str, packets: float) -> None:
+        """Charge the session's connection for costly work, like for so many packets. Negative numbers are refunds."""
+        connection = self.eio.connections.get(self.manager.eio_sid_from_sid(sid, namespace) or "")
+        if connection is not None:
+            connection.intake.spend(packets, 0, asyncio.get_running_loop().time())
+
     async def _handle_packet(self, eio_sid: str, packet: Packet) -> None:
         match packet.packet_type:
             case packets.EVENT | packets.BINARY_EVENT:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gifchat_contracts import keys, limits
+from gifchat_contracts import errors, keys, limits
+from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.hosted_room import Group, HostedRoom
 from gifchat_realtime_gateway.domain.room_record import RoomRecord
+from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.ports import Feed, HistoryUnavailableError, RoomHistory
 from gifchat_realtime_gateway.use_cases.evict_sessions import EvictSessions
 from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
@@ -37,6 +39,7 @@ class HostRooms:
     router: FrameRouter
     evict: EvictSessions
     new_group: Callable[[], Group]
+    unknown: UnknownRooms
     linger_s: float = LINGER_S
     clock: Callable[[], float] = time.monotonic
     _opening: dict[RoomId, asyncio.Task[HostedRoom]] = field(default_factory=dict, init=False)
@@ -52,6 +55,8 @@ class HostRooms:
         """
         room = self.rooms.get(room_id)
         if room is None:
+            if self.unknown.has(room_id, self.clock()):
+                raise Refused(errors.ROOM_NOT_FOUND)
             opening = self._opening.get(room_id)
             if opening is None:
                 opening = asyncio.create_task(self._open(room_id), name=f"open {room_id}")
@@ -61,6 +66,11 @@ class HostRooms:
             room = await asyncio.shield(opening)
         room.used_at_s = self.clock()
         return room
+
+    def must_open(self, room_id: RoomId) -> bool:
+        """Return whether `host` would have to ask rooms-api for the room."""
+        known = room_id in self.rooms or room_id in self._opening
+        return not known and not self.unknown.has(room_id, self.clock())
 
     async def record(self, room: HostedRoom) -> RoomRecord:
         """Return the room's record. Rereads it first if it is outdated. Concurrent calls share one read.
@@ -99,6 +109,7 @@ class HostRooms:
     async def _open(self, room_id: RoomId) -> HostedRoom:
         self.router.hold(room_id)
         channel = keys.room_channel(room_id)
+        creations = self.unknown.creations
         try:
             # Subscribe first, so that nothing is missed between the read of the log and the subscription.
             await self.feed.subscribe(channel)
@@ -106,7 +117,9 @@ class HostRooms:
             record, page = await asyncio.gather(
                 self.history.record(room_id), self.history.newest(room_id, limits.RECENT_ON_JOIN)
             )
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Refused) and error.code is errors.ROOM_NOT_FOUND:
+                self.unknown.add(room_id, creations, self.clock())
             self.router.discard(room_id)
             await self.feed.unsubscribe(channel)
             raise

@@ -1,7 +1,8 @@
 """Forward what members send over a socket: messages to rooms-api, typing events to the room."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import structlog
 
@@ -12,8 +13,9 @@ from gifchat_contracts.events import ChatPayload, TypingPayload, body
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import MessageRelay, Publisher, PublishFailedError
+from gifchat_realtime_gateway.ports import HistoryUnavailableError, MessageRelay, Publisher, PublishFailedError
 
 _log = structlog.get_logger(__name__)
 
@@ -27,8 +29,11 @@ class SendMessage:
     rooms: Mapping[RoomId, HostedRoom]
     serves: Callable[[RoomId], bool]
     """Whether this node can rely on its seats in a room."""
+    record: Callable[[HostedRoom], Awaitable[RoomRecord]]
+    """See `HostRooms.record`."""
     clock: Callable[[], float]
     """Monotonic, in seconds."""
+    now: Callable[[], datetime]
 
     async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
         """Post the message. All members, including the sender, get it through the room's channel.
@@ -43,11 +48,21 @@ class SendMessage:
         return await self.relay.relay(message, session.who)
 
     async def typing(self, session: Session, room_id: RoomId) -> None:
-        """Tell the other members, at most once a second and only in small rooms. Best effort."""
+        """Tell the other members, at most once a second and only in small rooms. Best effort.
+
+        A muted member's typing is not shown, because their message would not come.
+        """
         room = self.rooms.get(room_id)
         if room is None or room_id not in session.rooms or not self.serves(room_id):
             return
         if room.occupancy > limits.PRESENCE_ONE_BY_ONE_MEMBERS or not session.may_tell_typing(self.clock()):
+            return
+        try:
+            record = await self.record(room)
+        except (Refused, HistoryUnavailableError) as error:
+            _log.debug("typing_not_published", error=str(error))
+            return
+        if record.muted(session.who.user_id, self.now()):
             return
         payload: TypingPayload = {"room": room_id, "user": session.who.color, "user_id": session.who.user_id}
         frame = Frame(Kind.TYPING, body(socket_events.TYPING, payload), subject=session.who.user_id)

@@ -10,6 +10,7 @@ from gifchat_contracts.events import body
 from gifchat_contracts.ids import RoomId
 from gifchat_realtime_gateway.domain.coalesce import OccupancyMerge, read_occupancies
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.ports import Sockets
 
 PERIOD_S = 1.0
@@ -21,9 +22,10 @@ class TellLobby:
     Once per period, it sends all nodes' occupancies as one event, and the latest change of each changed room.
     """
 
-    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom]) -> None:
+    def __init__(self, sockets: Sockets, rooms: Mapping[RoomId, HostedRoom], unknown: UnknownRooms) -> None:
         self._sockets = sockets
         self._rooms = rooms
+        self._unknown = unknown
         self._occupancy = OccupancyMerge()
         self._changed: dict[RoomId, bytes] = {}
         """The latest `roomChanged` of each room that changed since the last flush."""
@@ -46,6 +48,8 @@ class TellLobby:
                 self._changed.pop(room_id, None)
                 self._sockets.deliver_to_lobby(frame.body)
             case Kind.NEW_ROOM:
+                _, room = json.loads(frame.body)
+                self._unknown.created(room["_id"])
                 self._sockets.deliver_to_lobby(frame.body)
             case Kind.ROOM_CHANGED:
                 _, room = json.loads(frame.body)
