@@ -60,6 +60,11 @@ async def answered(socket: RawWebSocket) -> None:
     await asyncio.sleep(2 / RATE.packets_per_s)
 
 
+def notes(world: World, sid: str) -> list[str]:
+    """Return what the server has handled of a client's messages."""
+    return [call[2] for call in world.calls if call[:2] == ("note", sid)]
+
+
 async def send_until_closed(socket: RawWebSocket, data: bytes) -> int:
     """Send the data again and again until the connection breaks or nothing more is read. Returns the bytes sent."""
     sent = 0
@@ -79,7 +84,6 @@ async def send_until_closed(socket: RawWebSocket, data: bytes) -> int:
     ids=["messages", "pongs", "websocket-pings", "websocket-pongs", "noops"],
 )
 async def test_a_flood_of_tiny_packets_is_not_read_and_closed_with_4029(world: World, frame: bytes) -> None:
-    world.calls.clear()
     async with flooder(world) as (socket, sid), normal(world) as other:
         connection = world.engine.find(sid)
         assert connection is not None
@@ -95,8 +99,7 @@ async def test_a_flood_of_tiny_packets_is_not_read_and_closed_with_4029(world: W
         sending.cancel()
         socket.abort()
         await answered(other)
-    notes = sum(call[0] == "note" for call in world.calls)
-    assert notes <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
+    assert len(notes(world, sid)) <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
 
 
 async def test_the_server_stops_reading_a_flood(world: World) -> None:
@@ -108,27 +111,24 @@ async def test_the_server_stops_reading_a_flood(world: World) -> None:
 
 
 async def test_a_burst_within_the_budget_is_handled_at_once(world: World) -> None:
-    world.calls.clear()
     async with flooder(world) as (socket, sid):
         count = int(RATE.packets_at_once)
         await socket.send(b"".join(client_frame(1, f"4note:{number}".encode()) for number in range(count)))
-        await until(lambda: len(world.calls) > count)
-        assert [call[2] for call in world.calls if call[0] == "note"] == [str(number) for number in range(count)]
+        await until(lambda: len(notes(world, sid)) == count)
+        assert notes(world, sid) == [str(number) for number in range(count)]
         assert world.engine.find(sid) is not None
 
 
 async def test_a_burst_above_the_budget_is_slowed_down_but_complete(world: World) -> None:
-    world.calls.clear()
     async with flooder(world) as (socket, sid):
         count = int(RATE.packets_at_once + RATE.packets_per_s / 2)
         await socket.send(b"".join(client_frame(1, f"4note:{number}".encode()) for number in range(count)))
-        await until(lambda: len(world.calls) > count)
-        assert [call[2] for call in world.calls if call[0] == "note"] == [str(number) for number in range(count)]
+        await until(lambda: len(notes(world, sid)) == count)
+        assert notes(world, sid) == [str(number) for number in range(count)]
         assert world.engine.find(sid) is not None
 
 
 async def test_a_posts_many_packets_are_slowed_down_and_the_session_is_closed(world: World) -> None:
-    world.calls.clear()
     async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S) as http, normal(world) as other:
         answer = await http.get(PATH, params=POLLING, headers=FLOODER)
         query = {**POLLING, "sid": json.loads(answer.text[1:])["sid"]}
@@ -142,8 +142,7 @@ async def test_a_posts_many_packets_are_slowed_down_and_the_session_is_closed(wo
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
         gone = await http.get(PATH, params=query, headers=FLOODER)
         assert (gone.status_code, gone.json()["code"]) == (400, 1)
-    notes = sum(call[0] == "note" for call in world.calls)
-    assert notes <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
+    assert len(notes(world, query["sid"])) <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
 
 
 async def test_a_post_within_the_budget_is_answered(world: World) -> None:
