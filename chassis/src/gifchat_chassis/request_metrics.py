@@ -1,6 +1,7 @@
 """The HTTP metrics of every service, labelled with its name."""
 
 import time
+from functools import lru_cache
 
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -40,8 +41,15 @@ class RequestMetrics:
         finally:
             route = _pattern(scope)
             method = scope["method"] if scope["method"] in METHODS else "other"
-            REQUESTS.labels(self._service, method, route, str(status)).inc()
-            SECONDS.labels(self._service, route).observe(time.perf_counter() - started)
+            requests, seconds = _series(self._service, method, route, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - started)
+
+
+@lru_cache(maxsize=4_096)
+def _series(service: str, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the two series of a request. prometheus-client would validate the labels each time."""
+    return REQUESTS.labels(service, method, route, str(status)), SECONDS.labels(service, route)
 
 
 def _pattern(scope: Scope) -> str:

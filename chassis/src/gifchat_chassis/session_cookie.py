@@ -4,9 +4,10 @@ import hmac
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
-from itsdangerous import BadData, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 from itsdangerous.encoding import base64_encode
 from itsdangerous.signer import SigningAlgorithm
 
@@ -38,12 +39,17 @@ class TokenSigner(URLSafeTimedSerializer):
     That is too slow for gateways, which read and write a token for each join.
     """
 
-    def __init__(self, session_secrets: Sequence[str], salt: str) -> None:
-        """The last of `session_secrets` signs; all of them verify."""
+    def __init__(self, session_secrets: Sequence[str], salt: str, *, remembered: int = 0) -> None:
+        """The last of `session_secrets` signs; all of them verify.
+
+        The latest `remembered` tokens are not verified again: a token that the secrets signed stays signed by them.
+        Only its age is checked each time. Broken tokens are not remembered.
+        """
         # The same keys that `key_derivation="hmac"` would derive.
         derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
         super().__init__(derived)
         self._signer = TimestampSigner(derived, salt=salt, key_derivation="none", algorithm=_Hmac())
+        self._verified = lru_cache(remembered)(self._verify)
 
     def sign(self, content: Any) -> str:
         """Return the token of a JSON value."""
@@ -57,12 +63,19 @@ class TokenSigner(URLSafeTimedSerializer):
             BadData: the token is broken, or none of the secrets signed it.
             SignatureExpired: it was signed more than `max_age_s` ago.
         """
-        return self.load_payload(self._signer.unsign(token, max_age=max_age_s))
+        return self.read_with_time(token, max_age_s)[0]
 
     def read_with_time(self, token: str, max_age_s: int) -> tuple[Any, datetime]:
-        """Return what was signed, and when; raises as `read` does."""
-        payload, signed_at = self._signer.unsign(token, max_age=max_age_s, return_timestamp=True)
-        return self.load_payload(payload), signed_at
+        """Return what was signed, and when; raises as `read` does. The content may be shared: do not change it."""
+        content, signed_at, signed_at_s = self._verified(token)
+        age_s = self._signer.get_timestamp() - signed_at_s
+        if not 0 <= age_s <= max_age_s:
+            raise SignatureExpired(f"Signature age {age_s} is not within 0 and {max_age_s} seconds")
+        return content, signed_at
+
+    def _verify(self, token: str) -> tuple[Any, datetime, int]:
+        payload, signed_at = self._signer.unsign(token, return_timestamp=True)
+        return self.load_payload(payload), signed_at, int(signed_at.timestamp())
 
     def make_signer(self, salt: str | bytes | None = None) -> TimestampSigner:  # noqa: ARG002 - there is one salt
         """See `Serializer`."""
@@ -76,8 +89,9 @@ class TokenSigner(URLSafeTimedSerializer):
 class SessionReader:
     """Verifies session cookies."""
 
-    def __init__(self, session_secrets: Sequence[str], max_age_s: int = SESSION_TTL_S) -> None:
-        self._signer = TokenSigner(session_secrets, SESSION_SALT)
+    def __init__(self, session_secrets: Sequence[str], max_age_s: int = SESSION_TTL_S, *, remembered: int = 0) -> None:
+        """See `TokenSigner`."""
+        self._signer = TokenSigner(session_secrets, SESSION_SALT, remembered=remembered)
         self._max_age_s = max_age_s
 
     def session_of(self, cookie: str) -> str | None:

@@ -216,3 +216,40 @@ async def test_a_deleted_message_is_redacted_and_the_log_records_it(api: Api, ro
     assert secret["chat"] not in str(stored)
     missing = await anne.http.delete(f"{room.url}/messages/99")
     assert (missing.status_code, missing.json()["code"]) == (404, "message_not_found")
+
+
+async def test_an_acknowledged_sanction_holds_for_the_very_next_message_on_every_replica(start_api: StartApi) -> None:
+    replicas: list[Api] = [await start_api(), await start_api()]
+    anne, *bobs = [await replicas[0].user("anne"), *[await replica.user("bob") for replica in replicas]]
+    user_id = bobs[0].who.user_id
+    created = await anne.room()
+    url, headers = f"/rooms/{created['_id']}", bobs[0].membership(created)
+    number = 0
+
+    async def post_codes() -> list[str | None]:
+        """Post to each replica, which reads the room unless it has a copy; return the codes of the refusals."""
+        nonlocal number
+        number += 1
+        posts = [
+            bob.http.post(
+                f"{url}/messages", json={"client_message_id": f"k{number}-{at}", "text": "x"}, headers=headers
+            )
+            for at, bob in enumerate(bobs)
+        ]
+        return [answer.json().get("code") for answer in await asyncio.gather(*posts)]
+
+    for method, path, code in (
+        ("PUT", f"mutes/{user_id}", "muted"),
+        ("PUT", f"bans/{user_id}", "banned"),
+        ("DELETE", f"bans/{user_id}", "muted"),
+        ("DELETE", f"mutes/{user_id}", None),
+    ):
+        await post_codes()
+        changed = await anne.http.request(method, f"{url}/{path}")
+        assert not changed.is_error
+        assert await post_codes() == [code, code], path
+
+    assert (await anne.http.patch(url, json={"slow_mode_s": 60})).status_code == 200
+    assert await post_codes() == ["slow_mode", "slow_mode"]
+    await anne.http.delete(url)
+    assert await post_codes() == ["room_not_found", "room_not_found"]

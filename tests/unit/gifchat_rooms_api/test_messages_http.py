@@ -30,8 +30,8 @@ PAGE_MAX_BYTES = 7_000
 USER_BURST = 50_000
 MISSING = RoomId("65f0c0ffee0123456789abce")
 BANNED = Identity.of_session("banned")
-URL = f"/rooms/{ROOM}/messages"
-RELAY_URL = f"/internal/v1{URL}"
+URL = f"/api/v1/rooms/{ROOM}/messages"
+RELAY_URL = f"/internal/v1/rooms/{ROOM}/messages"
 RELAYED = {"user_id": OWNER.user_id, "color": OWNER.color, "client_message_id": "relayed"}
 LOG_URL = f"/internal/v1/rooms/{ROOM}/log"
 
@@ -69,12 +69,17 @@ async def client(world: World) -> AsyncIterator[httpx.AsyncClient]:
     answer_with_problems(app)
     app.include_router(
         messages_router(
-            world.post_message, world.delete_message, history, limit_reads, world, guards=guards, clock=lambda: NOW
+            world.post_message,
+            world.delete_message,
+            history,
+            limit_reads,
+            world,
+            guards=guards,
+            checks=(),
+            clock=lambda: NOW,
         )
     )
-    app.include_router(
-        internal_messages_router(world.post_message, history, world, guards=guards), prefix="/internal/v1"
-    )
+    app.include_router(internal_messages_router(world.post_message, history, world, guards=guards, checks=()))
     headers = as_user("anne") | {"authorization": "Bearer token"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers) as client:
         yield client
@@ -165,7 +170,7 @@ async def test_a_lone_surrogate_is_422(client: httpx.AsyncClient) -> None:
 async def test_refusals_have_their_codes(client: httpx.AsyncClient) -> None:
     missing_gif = await client.post(URL, json={"client_message_id": "k", "gif": "cd" * 32})
     assert (missing_gif.status_code, missing_gif.json()["code"]) == (404, "gif_not_found")
-    missing_room = f"/rooms/{MISSING}/messages"
+    missing_room = f"/api/v1/rooms/{MISSING}/messages"
     for response in (
         await client.post(missing_room, json={"client_message_id": "k", "text": "hi"}),
         await client.get(missing_room),
@@ -252,10 +257,10 @@ async def test_gateways_read_the_log_with_frame_headers(client: httpx.AsyncClien
 
 async def test_gateways_relay_messages_and_read_heads(client: httpx.AsyncClient) -> None:
     body = {"user_id": OWNER.user_id, "color": OWNER.color, "client_message_id": "k", "text": "over a socket"}
-    relayed = await client.post(f"/internal/v1{URL}", json=body)
+    relayed = await client.post(RELAY_URL, json=body)
     assert (relayed.status_code, relayed.json()["user_id"]) == (201, OWNER.user_id)
     banned = body | {"user_id": BANNED.user_id}
-    assert (await client.post(f"/internal/v1{URL}", json=banned)).status_code == 403
+    assert (await client.post(RELAY_URL, json=banned)).status_code == 403
     heads = await client.post("/internal/v1/heads", json={"rooms": [ROOM, MISSING]})
     assert heads.json() == {"heads": {ROOM: {"epoch": relayed.json()["epoch"], "seq": 1}}}
     assert (await client.post("/internal/v1/heads", json={"rooms": [ROOM] * 1_001})).status_code == 422
@@ -265,7 +270,7 @@ async def test_internal_routes_require_the_internal_token(client: httpx.AsyncCli
     stranger = {"authorization": "Bearer guess"}
     for response in (
         await client.get(LOG_URL, headers=stranger),
-        await client.post(f"/internal/v1{URL}", json={}, headers=stranger),
+        await client.post(RELAY_URL, json={}, headers=stranger),
         await client.post("/internal/v1/heads", json={"rooms": []}, headers=stranger),
     ):
         assert response.status_code == 401

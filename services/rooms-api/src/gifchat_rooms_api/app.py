@@ -40,6 +40,7 @@ from gifchat_rooms_api.adapters.signed_tokens import SignedTokens
 from gifchat_rooms_api.domain.byte_budget import ByteRate
 from gifchat_rooms_api.http.body_limit import JSON_BODY_MAX_BYTES, BodyLimit
 from gifchat_rooms_api.http.deps import Guards
+from gifchat_rooms_api.http.direct_route import route_name
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
 from gifchat_rooms_api.http.internal_rooms import internal_rooms_router
@@ -65,6 +66,7 @@ from gifchat_rooms_api.use_cases.post_message import PostMessage
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.recent_rooms import RecentRooms, boot_time_s
 from gifchat_rooms_api.use_cases.record_occupancy import RecordOccupancy
 from gifchat_rooms_api.use_cases.remove_empty_rooms import RemoveEmptyRooms
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
@@ -91,7 +93,9 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=route_name,
+        # We have metrics and logs of our own. FastAPI would look for a provider at every request.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     service.include_routes(app)
     answer_with_problems(app)
@@ -116,6 +120,7 @@ class _Service:
 
         self.mongo = mongo_client(settings.mongo_url)
         self.room_store = MongoRooms(self.mongo, settings.mongo_database)
+        self.recent_rooms = RecentRooms(self.room_store, boot_time_s)
         self.log = MongoMessages(self.mongo, settings.mongo_database)
         self.gifs = MongoGifs(self.mongo, settings.mongo_database)
         self.gif_addresses = MongoGifAddresses(self.mongo, settings.mongo_database)
@@ -131,7 +136,7 @@ class _Service:
         self.passwords = Argon2Passwords()
         self.image_decoder = ImageDecoder(_decoder_limits(settings))
 
-        self.commit = GroupCommit(self.room_store, self.log, self.publisher, _now)
+        self.commit = GroupCommit(self.recent_rooms, self.log, self.publisher, _now)
         self.remove_room = RemoveRoom(self.room_store, self.log, self.publisher, _now)
         self.janitor = Janitor(
             leads_janitor,
@@ -154,7 +159,7 @@ class _Service:
     def include_routes(self, app: FastAPI) -> None:
         """Build the use cases of the routes, and add the routes to `app`."""
         signatures = SignedTokens(self.settings.session_secrets)
-        access = CheckAccess(self.room_store, self.occupancy, signatures)
+        access = CheckAccess(self.recent_rooms, self.occupancy, signatures)
         limit_reads = LimitReads(
             ByteRate(self.settings.history_user_burst_bytes, self.settings.history_user_bytes_per_s),
             ByteRate(self.settings.history_address_burst_bytes, self.settings.history_address_bytes_per_s),
@@ -207,27 +212,44 @@ class _Service:
         )
 
         ready = [Depends(self._refuse_until_prepared)]
-        public = APIRouter(prefix="/api/v1", dependencies=[Depends(guards.same_origin), *ready])
-        public.include_router(
-            rooms_router(rooms, create_room, edit_room, self.remove_room, issue_ticket, guards=guards)
-        )
+        checks = [Depends(guards.same_origin), *ready]
+        busiest_first = [
+            messages_router(
+                post_message,
+                delete_message,
+                history,
+                limit_reads,
+                self.recent_rooms,
+                guards=guards,
+                checks=checks,
+                clock=_now,
+            ),
+            rooms_router(
+                rooms,
+                create_room,
+                edit_room,
+                self.remove_room,
+                issue_ticket,
+                recent=self.recent_rooms,
+                guards=guards,
+                checks=checks,
+            ),
+            internal_rooms_router(rooms, history, guards=guards, checks=ready, clock=_now),
+            internal_messages_router(post_message, history, self.room_store, guards=guards, checks=ready),
+        ]
+        for router in busiest_first:
+            app.router.routes.extend(router.routes)
+        public = APIRouter(prefix="/api/v1", dependencies=checks)
         public.include_router(
             moderation_router(moderate_user, guards=guards, clock=_now, kick_hold_s=self.settings.kick_hold)
-        )
-        public.include_router(
-            messages_router(
-                post_message, delete_message, history, limit_reads, self.room_store, guards=guards, clock=_now
-            )
         )
         upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
         public.include_router(gifs_router(upload_into_room, self.room_store, guards=guards, clock=_now))
         public.include_router(session_router(self.sign_out, guards=guards))
         internal = APIRouter(prefix="/internal/v1", dependencies=ready)
-        internal.include_router(internal_rooms_router(rooms, history, guards=guards, clock=_now))
-        internal.include_router(internal_messages_router(post_message, history, self.room_store, guards=guards))
         internal.include_router(internal_sessions_router(self.revocations, guards=guards))
-        app.include_router(public)
         app.include_router(internal)
+        app.include_router(public)
         open_gif = OpenGif(self.gif_addresses, self.blobs, _now)
         app.include_router(gif_files_router(open_gif, self.settings.gif_cache_seconds), dependencies=ready)
         app.router.routes.extend(health_routes(self._readiness))

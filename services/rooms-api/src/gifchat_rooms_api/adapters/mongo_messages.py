@@ -14,7 +14,7 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
 
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
@@ -76,7 +76,7 @@ class MongoMessages:
         self._client = client
         self._timeout_s = timeout_s
         majority = majority_database(client, database)
-        self._rooms, self._messages = majority["rooms"], majority[COLLECTION]
+        self._database, self._rooms, self._messages = majority, majority["rooms"], majority[COLLECTION]
 
     async def create_indexes(self) -> None:
         """Create the indexes that this class needs for its guarantees; idempotent."""
@@ -90,16 +90,45 @@ class MongoMessages:
     async def append(self, room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
         room = ObjectId(room_id)
         with unrepeatable(self._timeout_s):
-            async with self._client.start_session(causal_consistency=True) as session:
-                try:
-                    await self._messages.insert_many([_document(room, entry) for entry in entries], session=session)
-                except BulkWriteError as error:
-                    stored, index = _duplicate(error)
-                    try:
-                        return Appended(stored, await self._conflict(room, entries[stored].draft, index, session))
-                    except (PyMongoError, KeyError) as later:
-                        raise OutcomeUnknownError("a prefix was stored; the conflict cannot be read") from later
-        return Appended(len(entries), None)
+            reply = await self._insert([_document(room, entry) for entry in entries])
+            if "writeErrors" not in reply:
+                return Appended(len(entries), None)
+            stored, index = _duplicate(reply)
+            try:
+                async with self._client.start_session(causal_consistency=True) as session:
+                    session.advance_cluster_time(reply["$clusterTime"])
+                    session.advance_operation_time(reply["operationTime"])
+                    return Appended(stored, await self._conflict(room, entries[stored].draft, index, session))
+            except (PyMongoError, KeyError) as error:
+                raise OutcomeUnknownError("a prefix was stored; the conflict cannot be read") from error
+
+    async def _insert(self, documents: Sequence[Document]) -> Mapping[str, Any]:
+        """Insert in order until a document fails, and return the server's reply.
+
+        `insert_many` would cost a third more. It would also repeat a write whose reply was lost, as is done here. The
+        unique keys make that safe: a document that the first attempt stored is a duplicate in the second.
+
+        Raises:
+            OutcomeUnknownError: a majority did not confirm the write.
+        """
+        command = {
+            "insert": COLLECTION,
+            "documents": documents,
+            "ordered": True,
+            "writeConcern": self._messages.write_concern.document,
+        }
+        try:
+            reply = await self._database.command(command)
+        except ServerSelectionTimeoutError:
+            raise
+        except AutoReconnect as lost:
+            try:
+                reply = await self._database.command(command)
+            except PyMongoError:
+                raise OutcomeUnknownError(str(lost)) from lost
+        if "writeConcernError" in reply:
+            raise OutcomeUnknownError(str(reply["writeConcernError"]))
+        return reply
 
     async def find(
         self, room_id: RoomId, identities: Collection[tuple[UserId, str]]
@@ -212,18 +241,16 @@ async def _up_to(max_bytes: int, cursor: AsyncCursor[Document]) -> list[LogEntry
     return entries
 
 
-def _duplicate(error: BulkWriteError) -> tuple[int, Mapping[str, Any]]:
-    """Return how many entries were stored before the duplicate, and the index that it violates.
+def _duplicate(reply: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """Return how many documents were stored before the duplicate, and the index that it violates.
 
     Raises:
-        OutcomeUnknownError: something else failed, or a majority did not confirm the stored entries.
+        OutcomeUnknownError: something else failed.
     """
-    write_errors = error.details["writeErrors"] if error.details else []
-    if error.details and not error.details["writeConcernErrors"] and len(write_errors) == 1:
-        first = write_errors[0]
-        if first["code"] == _DUPLICATE_KEY:
-            return int(first["index"]), first["keyPattern"]
-    raise OutcomeUnknownError(str(error)) from error
+    first = reply["writeErrors"][0]
+    if first["code"] != _DUPLICATE_KEY:
+        raise OutcomeUnknownError(str(first))
+    return int(first["index"]), first["keyPattern"]
 
 
 def _document(room: ObjectId, entry: LogEntry) -> Document:

@@ -12,6 +12,8 @@ from gifchat_contracts.ids import RoomId, UserId, is_room_id, is_user_id
 from gifchat_rooms_api.ports import Membership
 
 _ADDRESS_SALT = b"gifchat.owner-address"
+_REMEMBERED = 10_000
+"""Users who write at the same time; about 10 MB."""
 
 
 class SignedTokens(SessionReader):
@@ -19,9 +21,9 @@ class SignedTokens(SessionReader):
 
     def __init__(self, session_secrets: Sequence[str]) -> None:
         """The last of `session_secrets` signs; all of them verify."""
-        super().__init__(session_secrets)
+        super().__init__(session_secrets, remembered=_REMEMBERED)
         self._tickets = TokenSigner(session_secrets, identity.TICKET_SALT)
-        self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT)
+        self._memberships = TokenSigner(session_secrets, identity.MEMBERSHIP_SALT, remembered=_REMEMBERED)
         self._address_key = hmac.digest(session_secrets[-1].encode(), _ADDRESS_SALT, "sha256")
 
     def address_digest(self, address: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Container
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -31,6 +32,8 @@ Membership = Annotated[
         description="The `membership` from the join ack. Not needed by the owner, or while the session has a seat.",
     ),
 ]
+
+_REMEMBERED_IDENTITIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Guards:
         self._access = access
         self._limit_reads = limit_reads
         self.same_origin = same_origin(frozenset(allowed_origins))
+        self._identity_of = lru_cache(_REMEMBERED_IDENTITIES)(Identity.of_session)
         self._internal_token = InternalToken(internal_token)
 
     async def caller(self, cookie: Annotated[str | None, Depends(_session_cookie)]) -> Identity:
@@ -69,7 +73,7 @@ class Guards:
         session_id = self._signatures.session_of(cookie) if cookie else None
         if session_id is None:
             raise Refused(errors.SESSION_REQUIRED)
-        user = Identity.of_session(session_id)
+        user = self._identity_of(session_id)
         if user.user_id in self._revoked:
             raise Refused(errors.SESSION_REVOKED)
         return user

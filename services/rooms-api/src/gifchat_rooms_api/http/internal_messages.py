@@ -1,8 +1,9 @@
 """Message routes for gateways: read the log for repair and recovery, relay a message, read the heads of many rooms."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, params
 from fastapi.responses import JSONResponse
 
 from gifchat_contracts import errors, limits
@@ -11,6 +12,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.http.deps import Guards
+from gifchat_rooms_api.http.direct_route import direct_router
 from gifchat_rooms_api.http.message_schemas import RelayGif, RelayText, RoomIdText, RoomsQuery, log_page
 from gifchat_rooms_api.http.messages import post, range_of
 from gifchat_rooms_api.ports import Rooms
@@ -21,10 +23,15 @@ from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 
 def internal_messages_router(
-    post_messages: PostMessage, history: ReadHistory, rooms: Rooms, *, guards: Guards
+    post_messages: PostMessage,
+    history: ReadHistory,
+    rooms: Rooms,
+    *,
+    guards: Guards,
+    checks: Sequence[params.Depends],
 ) -> APIRouter:
     """Return the message routes under `/internal/v1`."""
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.internal_only)])
+    router = direct_router("/internal/v1", [Depends(guards.internal_only), *checks], include_in_schema=False)
     Limit = Annotated[int, Query(ge=1, le=limits.HISTORY_PAGE_MAX)]  # noqa: N806 - a type
     Seq = Annotated[int | None, Query(ge=0, le=MAX_SEQ)]  # noqa: N806 - a type
 

@@ -1,10 +1,10 @@
 """Room routes for gateways: the record of a room that a gateway hosts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, params
 from fastapi.responses import JSONResponse
 
 from gifchat_contracts import errors, events
@@ -15,16 +15,22 @@ from gifchat_contracts.position import Position
 from gifchat_rooms_api.domain.moderation import NO_SANCTION, Sanction, Until
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.http.deps import Guards
+from gifchat_rooms_api.http.direct_route import direct_router
 from gifchat_rooms_api.http.message_schemas import RoomIdText, RoomsQuery
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 
 
 def internal_rooms_router(
-    rooms: ReadRooms, history: ReadHistory, *, guards: Guards, clock: Callable[[], datetime]
+    rooms: ReadRooms,
+    history: ReadHistory,
+    *,
+    guards: Guards,
+    checks: Sequence[params.Depends],
+    clock: Callable[[], datetime],
 ) -> APIRouter:
     """Return the room routes under `/internal/v1`."""
-    router = APIRouter(include_in_schema=False, dependencies=[Depends(guards.internal_only)])
+    router = direct_router("/internal/v1", [Depends(guards.internal_only), *checks], include_in_schema=False)
 
     @router.get("/rooms/{room_id}")
     async def hosting_record(room_id: RoomIdText) -> JSONResponse:

@@ -1,10 +1,10 @@
 """A room's messages: post one, read them, delete one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, params
 from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, limits
@@ -14,6 +14,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.http.deps import Guards, Reader
+from gifchat_rooms_api.http.direct_route import direct_router
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, MEMBER_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.ports import Rooms
@@ -47,10 +48,11 @@ def messages_router(
     rooms: Rooms,
     *,
     guards: Guards,
+    checks: Sequence[params.Depends],
     clock: Callable[[], datetime],
 ) -> APIRouter:
-    """Return the routes under `/rooms/{room_id}/messages`."""
-    router = APIRouter(prefix="/rooms/{room_id}/messages", tags=["messages"])
+    """Return the routes under `/api/v1/rooms/{room_id}/messages`."""
+    router = direct_router("/api/v1/rooms/{room_id}/messages", checks, tags=["messages"])
 
     @router.post("", status_code=201, response_model=Chat, responses=problems(*_POST_PROBLEMS))
     async def post_message(
@@ -86,9 +88,10 @@ def messages_router(
         room_id: RoomIdText,
         seq: Annotated[int, Path(ge=1, le=MAX_SEQ)],
         owner: Annotated[Identity, Depends(guards.caller)],
-    ) -> None:
+    ) -> Response:
         """Delete a message, as the room's owner. Deleting it again is not an error."""
         await delete_messages.delete(RoomId(room_id), owner.user_id, seq)
+        return Response(status_code=204)
 
     return router
 

@@ -3,9 +3,10 @@
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Request
+from fastapi import APIRouter, Body, Depends, Query, Request, params
 from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, events, limits
@@ -16,24 +17,33 @@ from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.domain.room import RoomPatch, room_payload
 from gifchat_rooms_api.domain.text import title_text
 from gifchat_rooms_api.http.deps import Guards, address_of
+from gifchat_rooms_api.http.direct_route import direct_router
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, TITLE_PROBLEMS, problems
 from gifchat_rooms_api.http.room_schemas import EditedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
-from gifchat_rooms_api.ports import RoomCursor, Sort
+from gifchat_rooms_api.ports import RoomCursor, Rooms, Sort
 from gifchat_rooms_api.use_cases.create_room import CreateRoom
 from gifchat_rooms_api.use_cases.edit_room import EditRoom
 from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
-from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.read_rooms import ReadRooms, existing_room
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 
 _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")
 
 
 def rooms_router(
-    rooms: ReadRooms, create: CreateRoom, edit: EditRoom, remove: RemoveRoom, issue: IssueTicket, *, guards: Guards
+    rooms: ReadRooms,
+    create: CreateRoom,
+    edit: EditRoom,
+    remove: RemoveRoom,
+    issue: IssueTicket,
+    *,
+    recent: Rooms,
+    guards: Guards,
+    checks: Sequence[params.Depends],
 ) -> APIRouter:
-    """Return the routes under `/rooms` for rooms and their tickets."""
-    router = APIRouter(prefix="/rooms", tags=["rooms"])
+    """Return the routes under `/api/v1/rooms` for rooms and their tickets."""
+    router = direct_router("/api/v1/rooms", checks, tags=["rooms"])
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
 
     @router.post(
@@ -78,7 +88,7 @@ def rooms_router(
     @router.get("/{room_id}", response_model=Room, responses=problems(errors.ROOM_NOT_FOUND))
     async def get_room(room_id: RoomIdText) -> JSONResponse:
         """Get one room."""
-        return JSONResponse(await rooms.payload(await rooms.get(RoomId(room_id))))
+        return JSONResponse(await rooms.payload(await existing_room(recent, RoomId(room_id))))
 
     @router.patch(
         "/{room_id}",
@@ -92,9 +102,10 @@ def rooms_router(
         return JSONResponse(await edit.edit(RoomId(room_id), owner, address_of(request), patch, new_password))
 
     @router.delete("/{room_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
-    async def delete_room(room_id: RoomIdText, owner: Caller) -> None:
+    async def delete_room(room_id: RoomIdText, owner: Caller) -> Response:
         """Remove a room and everything in it, as its owner."""
         await remove.remove(RoomId(room_id), owner)
+        return Response(status_code=204)
 
     @router.post(
         "/{room_id}/tickets",

@@ -13,6 +13,7 @@ from gifchat_rooms_api.ports import Passwords, Publisher, RoomStore
 from gifchat_rooms_api.use_cases.check_access import owned_room
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
+from gifchat_rooms_api.use_cases.recent_rooms import outdate_copies
 from gifchat_rooms_api.use_cases.room_budget import RoomBudget
 
 
@@ -31,6 +32,8 @@ class EditRoom:
         self, room_id: RoomId, caller: Identity, address: str, patch: RoomPatch, new_password: str | None
     ) -> RoomPayload:
         """Apply `patch` and announce it in the room and the lobby. A change of slow mode also posts a notice.
+
+        When this returns, every replica obeys the change.
 
         If `new_password` is None, the password stays; if it is empty, the room becomes public.
 
@@ -55,4 +58,5 @@ class EditRoom:
             self.publisher.publish(keys.LOBBY_CHANNEL, frame)
         if after.slow_mode_s != before.slow_mode_s:
             await self.post_notice.post_slow_mode(room_id, caller.user_id, after.slow_mode_s)
+        await outdate_copies()
         return payload

@@ -24,6 +24,7 @@ from gifchat_rooms_api.domain.moderation import (
 )
 from gifchat_rooms_api.ports import Publisher, RoomStore
 from gifchat_rooms_api.use_cases.check_access import owned_room
+from gifchat_rooms_api.use_cases.recent_rooms import outdate_copies
 
 _MAX_ATTEMPTS = 10
 """An attempt fails only if another action in the same room came first."""
@@ -44,7 +45,9 @@ class ModerateUser:
     async def apply(
         self, room_id: RoomId, owner: Identity, user_id: UserId, action: ModerationAction
     ) -> SanctionPayload:
-        """Apply `action`, which may also lift a sanction. Repeating a kick kicks again; the rest is idempotent.
+        """Apply `action`, which may also lift a sanction. When this returns, every replica obeys it.
+
+        Repeating a kick kicks again; the rest is idempotent.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`. `VALIDATION_FAILED` if the user is the owner. `UNAVAILABLE` if too
@@ -59,7 +62,9 @@ class ModerateUser:
                 raise Refused(errors.VALIDATION_FAILED, detail="Owners cannot moderate themselves.")
             sanctions = apply_action(room.sanctions, user_id, action, now, max_users=self.max_sanctioned_users)
             if await self.store.replace_sanctions(room, sanctions):
-                return self._publish(room_id, user_id, action, now)
+                payload = self._publish(room_id, user_id, action, now)
+                await outdate_copies()
+                return payload
         raise Refused(errors.UNAVAILABLE)
 
     def _publish(self, room_id: RoomId, user_id: UserId, action: ModerationAction, now: datetime) -> SanctionPayload:

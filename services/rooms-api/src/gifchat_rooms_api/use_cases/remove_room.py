@@ -18,6 +18,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.ports import MessageLog, OutcomeUnknownError, Publisher, RoomStore, StoreUnavailableError
 from gifchat_rooms_api.use_cases.check_access import owned_room
+from gifchat_rooms_api.use_cases.recent_rooms import outdate_copies
 
 REMOVALS_PER_ROUND = 100
 POST_MAX = timedelta(seconds=60)
@@ -36,7 +37,7 @@ class RemoveRoom:
     clock: Callable[[], datetime]
 
     async def remove(self, room_id: RoomId, caller: Identity) -> None:
-        """Remove the room, as its owner.
+        """Remove the room, as its owner. When this returns, every replica refuses messages to it.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`, `NOT_OWNER`.
@@ -47,6 +48,7 @@ class RemoveRoom:
         if not await self.store.remove(room_id):
             raise Refused(errors.ROOM_NOT_FOUND)
         await self._clean_up(room_id)
+        await outdate_copies()
 
     async def remove_if_empty(self, room_id: RoomId, empty_since: datetime) -> bool:
         """Remove the room if it is recorded as empty since `empty_since` or earlier; False if it stays.
