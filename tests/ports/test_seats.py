@@ -331,6 +331,16 @@ async def test_the_seats_of_a_stopped_node_are_held_for_their_grace(world: SeatW
     }
 
 
+async def test_the_seats_of_an_address_are_counted_over_all_nodes(world: SeatWorld) -> None:
+    n1, n2 = world.node("n1"), world.node("n2")
+    assert await n1.count_address("203.0.113.7", 3, kept_s=60) == 3
+    assert await n2.count_address("203.0.113.7", 4, kept_s=60) == 7
+    assert await n1.count_address("203.0.113.7", 1, kept_s=60) == 5
+    assert await n2.count_address("2001:db8::", 2, kept_s=60) == 2
+    assert await n1.count_address("203.0.113.7", 9, kept_s=0) == 13
+    assert await n2.count_address("203.0.113.7", 4, kept_s=60) == 4, "a number counts for its time only"
+
+
 async def test_a_users_grant_is_found(world: SeatWorld) -> None:
     node, grant = world.node("n1"), Grant(3, datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC))
     assert await node.grant(ROOM, ANNE.user_id) is None

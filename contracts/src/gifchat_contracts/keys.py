@@ -113,6 +113,11 @@ def grant(room_id: RoomId, user_id: UserId) -> str:
     return f"{room_prefix(room_id)}grant:{user_id}"
 
 
+def address_seats(whose: str) -> str:
+    """Hash with an expiry: node → `<seats>|<expiry in milliseconds of Redis time>`: the seats that an address holds."""
+    return f"gifchat:seats:{{{whose}}}"
+
+
 def saved_session(pid: Pid) -> str:
     """Hash with an expiry: a saved session of `/chat` with its rooms, by its private id."""
     return f"gifchat:session:{{{pid}}}"

@@ -28,6 +28,7 @@ from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.join_room import Joined, JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.limit_seats import LimitSeats
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.send_message import SendMessage
@@ -52,6 +53,7 @@ def now() -> datetime:
 ADDRESS = "203.0.113.7"
 """The address of clients, unless a test says otherwise."""
 GUEST_GRACE_S = 3.0
+SEATS_PER_ADDRESS, GUEST_SEATS_PER_ADDRESS = 40, 10
 
 
 class FakeNode:
@@ -95,6 +97,13 @@ class FakeNode:
             self.feed, api, self.rooms, self.router, self.evict, self.sockets.group, self.unknown, clock=now_s
         )
         self.leave = LeaveRoom(self.seats, self.rooms, self.announce)
+        self.limit_seats = LimitSeats(
+            self.seats,
+            per_address=SEATS_PER_ADDRESS,
+            guests_per_address=GUEST_SEATS_PER_ADDRESS,
+            grace_s=limits.SEAT_GRACE_S,
+            clock=now_s,
+        )
         self.catch_up = CatchUp(api, self.repair)
         self.join = JoinRoom(
             hosts=self.hosts,
@@ -104,6 +113,7 @@ class FakeNode:
             catch_up=self.catch_up,
             announce=self.announce,
             leave=self.leave,
+            limit_seats=self.limit_seats,
             clock=now,
         )
         self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, self.hosts.record, now_s, now)
@@ -140,6 +150,7 @@ class FakeNode:
         return [
             self._watch_canary,
             self.renew.run,
+            self.limit_seats.run,
             self.sweep.run,
             self.announce.run,
             self.fan_out.run,

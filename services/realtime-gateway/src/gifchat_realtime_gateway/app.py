@@ -56,6 +56,7 @@ from gifchat_realtime_gateway.use_cases.frame_router import FrameRouter
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.limit_seats import LimitSeats
 from gifchat_realtime_gateway.use_cases.renew_leases import RenewLeases
 from gifchat_realtime_gateway.use_cases.repair_rooms import RepairRooms
 from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
@@ -139,6 +140,12 @@ def create_gateway(settings: Settings) -> Gateway:
     )
     hosts = HostRooms(feed, rooms_api, rooms, router, evict, sockets.group, unknown)
     leave = LeaveRoom(seats, rooms, announce)
+    limit_seats = LimitSeats(
+        seats,
+        per_address=settings.seats_per_address,
+        guests_per_address=settings.guest_seats_per_address,
+        grace_s=settings.seat_grace,
+    )
     join = JoinRoom(
         hosts=hosts,
         rooms=rooms,
@@ -147,6 +154,7 @@ def create_gateway(settings: Settings) -> Gateway:
         catch_up=CatchUp(rooms_api, repair),
         announce=announce,
         leave=leave,
+        limit_seats=limit_seats,
         clock=_now,
     )
     send = SendMessage(rooms_api, publisher, rooms, renew.serves, hosts.record, time.monotonic, _now)
@@ -187,6 +195,7 @@ def create_gateway(settings: Settings) -> Gateway:
         FollowRevocations(revoke.revoked, rooms_api.revocations, settings.revocation_read_seconds, revoke.close).run,
         watch_canary,
         renew.run,
+        limit_seats.run,
         save.run,
         SweepSeats(seats, announce).run,
         announce.run,
@@ -219,12 +228,15 @@ def create_gateway(settings: Settings) -> Gateway:
         *health_routes(lambda: _readiness(check_ready, len(server.eio.connections))),
         *admin_routes(drain_all, drain.shed, settings.internal_token),
     ]
-    middleware = [Middleware(AnswerHeaders), Middleware(RequestMetrics, service="realtime-gateway")]
     routes = [
         # Relayed requests bypass the middleware, because they are as frequent as polls.
         Route(RELAY_PATH, server.eio.polling),
         websocket_demo.route(),
-        Mount("/", routes=plain_routes, middleware=middleware),
+        Mount(
+            "/",
+            routes=plain_routes,
+            middleware=[Middleware(AnswerHeaders), Middleware(RequestMetrics, service="realtime-gateway")],
+        ),
     ]
     app = SocketIOApp(
         server, Starlette(routes=routes, lifespan=lambda _app: _lifespan(node_id, tasks, shutdown_hooks, failed))

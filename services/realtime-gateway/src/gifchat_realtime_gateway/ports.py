@@ -104,6 +104,9 @@ class Seats(Protocol):
         Each departure is returned to exactly one caller in the cluster.
         """
 
+    async def count_address(self, whose: str, seats: int, *, kept_s: float) -> int:
+        """Record for `kept_s` that this node holds `seats` seats for an address. Return the seats on all nodes."""
+
     async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         """Return the user's newest grant for the room, or None."""
 

@@ -33,6 +33,18 @@ class Settings(InternalSettings):
     seat_grace: float = Field(
         default=limits.SEAT_GRACE_S, ge=0, description="Seconds that a seat is held for a user who disconnected."
     )
+    seats_per_address: int = Field(
+        default=1_000,
+        ge=1,
+        description="Seats that users from one address may hold in all rooms of the cluster. Enough for a school of "
+        "500 behind one address, with two rooms each.",
+    )
+    guest_seats_per_address: int = Field(
+        default=100,
+        ge=1,
+        description="Seats that guests, who have no session, may hold from one address. A program becomes a new guest "
+        "with each connection, so this bound keeps one address from filling many rooms.",
+    )
     guest_seat_grace: float = Field(
         default=3.0,
         ge=0,

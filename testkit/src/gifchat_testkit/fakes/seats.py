@@ -33,6 +33,8 @@ class SeatStore:
         self.lease_ends_at_s: dict[tuple[RoomId, NodeId], float] = {}
         self.recovered_at_s: dict[int, float] = dict.fromkeys(range(keys.PARTITIONS), 0.0)
         self.used_tickets: set[tuple[RoomId, str]] = set()
+        self.address_seats: dict[str, dict[NodeId, tuple[int, float]]] = defaultdict(dict)
+        """Seats and expiry by address and node."""
         self.grants: dict[tuple[RoomId, UserId], Grant] = {}
 
     def flush(self) -> None:
@@ -224,6 +226,16 @@ class FakeSeats:
             self._store.recovering_for_s(partition, self._recovering_s)
         reaped, self._reaped_before = self._reaped_before + self._store.reap(), []
         return [replace(gone, occupancy=len(self._store.members[gone.room_id])) for gone in reaped]
+
+    async def count_address(self, whose: str, seats: int, *, kept_s: float) -> int:
+        """See the port."""
+        self._raise_if_down()
+        now_s, records = self._store.clock(), self._store.address_seats[whose]
+        records[self._node_id] = (seats, now_s + kept_s)
+        others = (
+            count for node_id, (count, ends_at_s) in records.items() if node_id != self._node_id and ends_at_s > now_s
+        )
+        return seats + sum(others)
 
     async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         """See the port."""

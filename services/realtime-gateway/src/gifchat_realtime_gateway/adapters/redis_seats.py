@@ -39,10 +39,13 @@ Seat = tuple[RoomId, UserId]
 
 def _script_text(name: str) -> str:
     """Return a script: its first line (engine and flags), then the part that all scripts share, then the rest."""
-    folder = files("gifchat_realtime_gateway.adapters") / "lua"
-    engine, _, own = (folder / f"{name}.lua").read_text(encoding="utf-8").partition("\n")
-    shared = (folder / "seats.lua").read_text(encoding="utf-8")
-    return f"{engine}\n{shared}\n{own}"
+    engine, _, own = _own_text(name).partition("\n")
+    return f"{engine}\n{_own_text('seats')}\n{own}"
+
+
+def _own_text(name: str) -> str:
+    """Return the text of a file."""
+    return (files("gifchat_realtime_gateway.adapters") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _partition_keys(partition: int) -> list[str]:
@@ -126,6 +129,7 @@ class RedisSeats:
             redis.register_script(_script_text(name))
             for name in ("admit", "leave", "remove", "renew", "restore", "release", "sweep", "recovering")
         )
+        self._count_address = redis.register_script(_own_text("count_address"))
         self._calls = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._pipelining = Pipelining(redis)
         # A burst of joins needs the same keys repeatedly.
@@ -251,6 +255,10 @@ class RedisSeats:
             replace(departure, occupancy=int(members or 0))
             for departure, members in zip(reaped, replies[keys.PARTITIONS :], strict=True)
         ]
+
+    async def count_address(self, whose: str, seats: int, *, kept_s: float) -> int:
+        args = [self._node_id, seats, _ms(kept_s)]
+        return int(await self._run(self._count_address, [keys.address_seats(whose)], args))
 
     async def grant(self, room_id: RoomId, user_id: UserId) -> Grant | None:
         async with self._calls:

@@ -65,6 +65,8 @@ class Session:
     typed_at_s: float | None = None
     on_change: Callable[["Session"], None] | None = None
     """Called after the session has entered or left a room."""
+    on_left: Callable[["Session", RoomId], None] | None = None
+    """Called after the session has left a room that it was in."""
 
     def enter(self, room_id: RoomId, admitted: Admitted) -> None:
         """Add a room."""
@@ -75,8 +77,11 @@ class Session:
 
     def leave(self, room_id: RoomId) -> None:
         """Remove a room."""
+        was_in = room_id in self.rooms
         self.rooms.discard(room_id)
         self.admissions.pop(room_id, None)
+        if was_in and self.on_left is not None:
+            self.on_left(self, room_id)
         if self.on_change is not None:
             self.on_change(self)
 

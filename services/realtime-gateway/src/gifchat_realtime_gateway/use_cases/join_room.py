@@ -31,6 +31,7 @@ from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresenc
 from gifchat_realtime_gateway.use_cases.catch_up import CatchUp
 from gifchat_realtime_gateway.use_cases.host_rooms import HostRooms
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
+from gifchat_realtime_gateway.use_cases.limit_seats import LimitSeats
 
 _ADMISSIONS = {
     outcome: metrics.ADMISSIONS.labels(outcome) for outcome in ("admitted", "room_full", "recovering", "ticket_used")
@@ -62,6 +63,7 @@ class JoinRoom:
     catch_up: CatchUp
     announce: AnnouncePresence
     leave: LeaveRoom
+    limit_seats: LimitSeats
     clock: Callable[[], datetime]
 
     async def join(self, session: Session, request: Join) -> Joined:
@@ -70,7 +72,7 @@ class JoinRoom:
         Raises:
             Refused: `ROOM_NOT_FOUND`, `BANNED`, `KICKED`, `PASSWORD_REQUIRED`, `TICKET_INVALID`, `TICKET_EXPIRED`,
                 `TICKET_USED`, `ROOM_FULL`, `RECOVERING`, `RATE_LIMITED`, `ADMISSION_UNAVAILABLE`, `UNAVAILABLE`,
-                `NOT_A_MEMBER`.
+                `NOT_A_MEMBER`, `TOO_MANY_SEATS`.
         """
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
@@ -116,7 +118,25 @@ class JoinRoom:
             ticket_id = None
         else:
             ticket_id = await self._check_access(session, room, record, ticket)
-        max_members = None if session.who.user_id == record.owner_id else record.max_members
+        if session.who.user_id == record.owner_id:
+            await self._take_seat(session, room, record, ticket_id, max_members=None)
+            return
+        await self.limit_seats.take(session, room.room_id)
+        try:
+            await self._take_seat(session, room, record, ticket_id, max_members=record.max_members)
+        finally:
+            if room.room_id not in session.rooms:
+                self.limit_seats.give_back(session, room.room_id)
+
+    async def _take_seat(
+        self,
+        session: Session,
+        room: HostedRoom,
+        record: RoomRecord,
+        ticket_id: str | None,
+        *,
+        max_members: int | None,
+    ) -> None:
         admission = await self.seats.admit(room.room_id, session.who, max_members=max_members, ticket_id=ticket_id)
         _ADMISSIONS[admission.outcome].inc()
         match admission.outcome:

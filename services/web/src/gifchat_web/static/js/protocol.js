@@ -54,6 +54,7 @@ export const ERROR_ACTIONS = Object.freeze({
   too_many_attempts: Action.RETRY,
   rate_limited: Action.RETRY,
   too_many_connections: Action.RETRY,
+  too_many_seats: Action.RETRY,
   too_many_rooms: Action.STOP,
   session_required: Action.STOP,
   session_revoked: Action.STOP,
