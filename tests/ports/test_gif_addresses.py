@@ -84,7 +84,7 @@ def mongo_store(client: AsyncMongoClient[dict[str, Any]], database: str) -> Stor
         assert await rooms.remove(room_id)
 
     async def post(room_id: RoomId, seq: int) -> None:
-        message = Message("#86362d", Gif(GIF_ID, f"{GIF_ID}.gif", 320, 240))
+        message = Message("#86362d", Gif(GIF_ID, f"{GIF_ID}.gif", 320, 240, 12))
         draft = Draft(str(ObjectId()), ANNE, f"key-{seq}", message)
         assert (await log.append(room_id, [LogEntry(seq, NOW, draft)])).stored == 1
 

@@ -47,7 +47,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
         await gifs.create_indexes()
 
         async def show_in_mongo(gif: StoredGif) -> None:
-            content = Gif(gif.gif_id, gif.file, gif.width, gif.height)
+            content = Gif(gif.gif_id, gif.file, gif.width, gif.height, gif.frames)
             draft = Draft(str(ObjectId()), UserId("a" * 24), "key", Message("#86362d", content))
             await messages.append(RoomId(str(ObjectId())), [LogEntry(1, NOW, draft)])
 

@@ -35,7 +35,7 @@ ROOM, OTHER, MISSING = (RoomId(str(ObjectId())) for _ in range(3))
 EPOCHS = {ROOM: Epoch("0123456789abcdef"), OTHER: Epoch("fedcba9876543210")}
 ANNE, BOB = UserId("a" * 24), UserId("b" * 24)
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
-GIF = Gif(GifId("ab" * 32), f"{'ab' * 32}.gif", 320, 240)
+GIF = Gif(GifId("ab" * 32), f"{'ab' * 32}.gif", 320, 240, 12)
 
 
 @pytest.fixture(params=["fake", pytest.param("mongo", marks=pytest.mark.servers)])

@@ -20,6 +20,8 @@ class GifPayload(TypedDict):
     still_url: str
     width: int
     height: int
+    frames: NotRequired[int]
+    """1 for a still picture. Messages from before this field existed do not have it."""
 
 
 class ChatPayload(TypedDict):

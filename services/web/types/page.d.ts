@@ -51,6 +51,7 @@ declare namespace Page {
     stillUrl: string;
     width?: number | undefined;
     height?: number | undefined;
+    frames?: number | undefined;
   }
 
   interface Draft {

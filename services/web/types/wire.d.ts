@@ -46,6 +46,8 @@ declare namespace Wire {
     still_url: string;
     width: number;
     height: number;
+    /** 1 for a still picture. Old messages do not say. */
+    frames?: number;
   }
 
   interface ChatDeleted extends LogEntry {

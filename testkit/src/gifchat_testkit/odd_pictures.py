@@ -47,6 +47,8 @@ NOTHING_TO_SEE = {
     "webp-moving-riff-0": "container",
     "webp-moving-riff-4-less": "container",
     "webp-moving-riff-max": "container",
+    "webp-lossy-junk-in-riff": "container",
+    "webp-lossless-junk-in-riff": "container",
     "webp-moving-junk-in-riff": "container",
     "webp-canvas-differs": "container",
     "webp-unknown-chunk-first": "container",
@@ -145,7 +147,7 @@ def odd_pictures() -> dict[str, bytes]:
 
 
 def _gifs() -> Iterator[tuple[str, bytes]]:
-    moving, still = picture("gif", 60, 40, frames=3, loop=0), picture("gif", 60, 40)
+    moving, still = picture("gif", 60, 40, frames=3, loop=0), picture("gif", 60, 40, interlace=False)
     header, blocks = gif_blocks(moving)
     yield "gif-no-trailer", moving[:-1]
     yield "gif-no-trailer-nul", moving[:-1] + b"\0"

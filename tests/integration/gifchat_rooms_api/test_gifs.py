@@ -277,7 +277,7 @@ async def test_a_message_shows_an_uploaded_gif(api: Api, anne: User) -> None:
     assert posted.status_code == 201
     message = posted.json()
     assert message["gif"] == gif["file"]
-    assert message["gif_info"] == {key: gif[key] for key in ("url", "still_url", "width", "height")}
+    assert message["gif_info"] == {key: gif[key] for key in ("url", "still_url", "width", "height", "frames")}
     assert (await anne.http.get(url)).json()["items"][0]["data"] == message
     missing = await anne.http.post(url, json={"client_message_id": "l", "gif": "ab" * 32})
     assert (missing.status_code, missing.json()["code"]) == (404, "gif_not_found")

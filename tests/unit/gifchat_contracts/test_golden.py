@@ -101,7 +101,7 @@ def test_every_event_with_a_payload_has_an_example() -> None:
     ("name", "seq", "fact"),
     [
         ("chat_text", 1, Message(ME.color, Text("안녕하세요 <b>hi</b> 🎉\nsecond line"))),
-        ("chat_gif", 2, Message(ME.color, Gif(GIF, f"{GIF}.gif", 320, 240))),
+        ("chat_gif", 2, Message(ME.color, Gif(GIF, f"{GIF}.gif", 320, 240, 12))),
         ("chat_deleted_message", 3, Message(ME.color, Redacted())),
         ("chat_deleted", 4, Deletion(3, "65f0c0ffee00000000000003")),
         ("notice", 5, SlowModeChange(30)),

@@ -154,5 +154,6 @@ test("every durable event of the contract makes a row or changes one", () => {
   }
   const [gif] = timelineWith(golden("chat_gif")).rows();
   assert.equal(gif.gif.stillUrl, golden("chat_gif").data.gif_info.still_url);
+  assert.equal(gif.gif.frames, 12);
   assert.equal(timelineWith(golden("chat_deleted_message")).rows()[0].deleted, true);
 });

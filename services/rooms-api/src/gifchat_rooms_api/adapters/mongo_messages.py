@@ -1,7 +1,8 @@
 """The rooms' logs in MongoDB: collection `messages`, one document per entry.
 
 {_id, room: ObjectId, seq, kind: <codec.Kind>, created_at, user_id, client_message_id: <the draft's key>,
-CHAT:         color, and one of text | gif: {id, file, width, height} | deleted: true, deleted_gif?: id of its GIF
+CHAT:         color, and one of text | gif: {id, file, width, height, frames} | deleted: true
+              (deleted_gif?: id of its GIF)
 CHAT_DELETED: target_seq, target_id
 NOTICE:       slow_mode_s}
 """
@@ -270,8 +271,8 @@ def _document(room: ObjectId, entry: LogEntry) -> Document:
             match content:
                 case Text(text):
                     document["text"] = text
-                case Gif(gif_id, file, width, height):
-                    document["gif"] = {"id": gif_id, "file": file, "width": width, "height": height}
+                case Gif(gif_id, file, width, height, frames):
+                    document["gif"] = {"id": gif_id, "file": file, "width": width, "height": height, "frames": frames}
                 case Redacted():
                     document["deleted"] = True
         case Deletion(target_seq, target_id):
@@ -304,6 +305,6 @@ def _content(document: Document) -> Content:
         case {"text": str(text)}:
             return Text(text)
         case {"gif": gif}:
-            return Gif(GifId(gif["id"]), gif["file"], gif["width"], gif["height"])
+            return Gif(GifId(gif["id"]), gif["file"], gif["width"], gif["height"], gif.get("frames"))
         case _:
             return Redacted()

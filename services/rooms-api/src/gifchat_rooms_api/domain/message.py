@@ -35,6 +35,8 @@ class Gif:
     file: str
     width: int
     height: int
+    frames: int | None
+    """1 for a still picture; None in messages from before this was stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +187,7 @@ def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Messag
     match message.content:
         case Text(text):
             payload["chat"] = text
-        case Gif(gif_id, file, width, height):
+        case Gif(gif_id, file, width, height, frames):
             payload["gif"] = events.gif_path(room_id, file)
             payload["gif_info"] = {
                 "url": events.gif_url(room_id, file),
@@ -193,6 +195,8 @@ def chat_payload(room_id: RoomId, epoch: Epoch, entry: LogEntry, message: Messag
                 "width": width,
                 "height": height,
             }
+            if frames is not None:
+                payload["gif_info"]["frames"] = frames
         case Redacted():
             payload["deleted"] = True
         case other:

@@ -94,6 +94,7 @@ class GifInfo(BaseModel):
     still_url: str = Field(examples=[f"/gif/{_ROOM}/{_GIF}.still.png"])
     width: int = Field(examples=[320])
     height: int = Field(examples=[240])
+    frames: int | None = Field(default=None, description="1 for a still picture.", examples=[12])
 
 
 class LogEvent(BaseModel):

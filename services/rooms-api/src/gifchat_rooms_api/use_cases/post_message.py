@@ -55,7 +55,7 @@ class PostMessage:
         gif = await self.gifs.use(gif_id, now)
         if gif is None or not await self.gif_addresses.may_post(sender.user_id, gif_id, now):
             raise Refused(errors.GIF_NOT_FOUND)
-        content = Gif(gif.gif_id, gif.file, gif.width, gif.height)
+        content = Gif(gif.gif_id, gif.file, gif.width, gif.height, gif.frames)
         return await self._post(room_id, sender, client_message_id, content, may_post)
 
     async def _post(

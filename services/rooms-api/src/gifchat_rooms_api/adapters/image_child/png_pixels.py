@@ -16,7 +16,7 @@ _GREY, _RGB = 0, 2
 _LAST_FILTER = 4
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Left, top, step to the right, step down of each pass."""
-_PIECE_BYTES = 64
+_PIECE_BYTES = 4096
 
 
 def decode(data: bytes) -> Decoded:
@@ -107,15 +107,29 @@ def _inflated(stream: bytes, size: int) -> tuple[bytes, bool]:
 
 
 def _inflated_in_pieces(stream: bytes, size: int) -> bytes:
-    """Inflate up to the first error. A piece with an error is lost, so the pieces are small."""
+    """Inflate up to the first error. Read the piece with the error byte by byte, so that nothing before it is lost."""
     inflate = zlib.decompressobj()
     raw = bytearray()
-    with suppress(zlib.error):
-        for at in range(0, len(stream), _PIECE_BYTES):
-            piece = stream[at : at + _PIECE_BYTES]
-            while piece and len(raw) < size:
-                raw += inflate.decompress(piece, size - len(raw))
-                piece = inflate.unconsumed_tail
+    for at in range(0, len(stream), _PIECE_BYTES):
+        piece = stream[at : at + _PIECE_BYTES]
+        before = inflate.copy()
+        try:
+            raw += _all_of(inflate, piece, size - len(raw))
+        except zlib.error:
+            with suppress(zlib.error):
+                for index in range(len(piece)):
+                    raw += _all_of(before, piece[index : index + 1], size - len(raw))
+            break
+        if len(raw) >= size:
+            break
+    return bytes(raw)
+
+
+def _all_of(inflate: "zlib._Decompress", piece: bytes, most: int) -> bytes:
+    raw = bytearray()
+    while piece and len(raw) < most:
+        raw += inflate.decompress(piece, most - len(raw))
+        piece = inflate.unconsumed_tail
     return bytes(raw)
 
 

@@ -31,7 +31,9 @@ def walk(data: bytes, *, mend: bool = False) -> Walked:
     if cursor.end > len(data) or cursor.take(4) != WEBP:
         raise BrokenError(f"{size} bytes declared, {len(data) - 8} found")
     name, content = _chunk(cursor, is_cut=is_cut)
-    picture = _extended(cursor, content, is_cut=is_cut) if name == b"VP8X" else _simple(name, content)
+    picture = (
+        _extended(cursor, content, is_cut=is_cut) if name == b"VP8X" else _simple(cursor, name, content, is_cut=is_cut)
+    )
     budget = picture.budget
     body = WEBP + picture.clean
     clean = RIFF + len(body).to_bytes(4, "little") + body
@@ -46,12 +48,14 @@ class _Picture:
     orientation: int = 1
 
 
-def _simple(name: bytes, content: bytes) -> _Picture:
+def _simple(cursor: Cursor, name: bytes, content: bytes, *, is_cut: bool) -> _Picture:
     if name not in _PIXELS:
         raise BrokenError(f"a picture cannot start with {name!r}")
     picture = _Picture(PixelBudget(*_sides(name, content)))
     picture.budget.add_frame()
     picture.clean += _as_chunk(name, content)
+    while not is_cut and not cursor.at_end:
+        _chunk(cursor, is_cut=False)  # Browsers refuse a file with a bad chunk, even if they do not need it.
     return picture
 
 

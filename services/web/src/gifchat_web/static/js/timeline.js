@@ -203,8 +203,8 @@ export class Timeline {
     if (deleted) return row;
     if (data.gif === undefined) return { ...row, text: data.chat };
     const url = data.gif_info?.url ?? `/gif/${data.gif}`;
-    const { still_url: stillUrl = url, width, height } = data.gif_info ?? {};
-    return { ...row, gif: { url, stillUrl, width, height } };
+    const { still_url: stillUrl = url, width, height, frames } = data.gif_info ?? {};
+    return { ...row, gif: { url, stillUrl, width, height, frames } };
   }
 
   /** @param {LogRow} row */

@@ -7,7 +7,14 @@ const MAY_MOVE = /\.(gif|webp)$/;
 const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * A GIF with a button that plays and pauses it. A file that is being uploaded has no still frame, so the file itself is shown.
+ * Whether the picture is animated. Old messages do not say, so there the name decides.
+ *
+ * @param {Page.Gif} gif
+ */
+const moves = ({ frames, url }) => (frames === undefined ? MAY_MOVE.test(url) : frames > 1);
+
+/**
+ * A GIF with a button that plays and pauses it; a still picture has none. A file that is being uploaded has no still frame, so the file itself is shown.
  *
  * @param {Page.Gif} gif
  * @param {string} alt
@@ -24,7 +31,7 @@ export function gifView(gif, alt) {
   image.addEventListener("error", () =>
     view.replaceChildren(element("p", { class: "gif-failed" }, text("gif_failed"))),
   );
-  if (!MAY_MOVE.test(gif.url)) {
+  if (!moves(gif)) {
     image.src = gif.url;
     return view;
   }
