@@ -31,9 +31,9 @@ async def _keep_creating(stage: Stage, http: aiohttp.ClientSession) -> None:
 
 
 async def look_for_rooms(stage: Stage) -> Counter[str]:
-    """Look for the room of normal users on the first page of the lobby."""
+    """Look for the room of normal users among those that people are in."""
     async with visitor(stage.url, address="127.0.5.1") as http:
-        answer = await http.get("/api/v1/rooms", params={"limit": limits.ROOMS_PAGE_MAX})
+        answer = await http.get("/api/v1/rooms", params={"sort": "members", "limit": limits.ROOMS_PAGE_MAX})
         found = any(room["_id"] == stage.room for room in answer.json()["items"])
     return Counter() if found else Counter({"room not found in the lobby": 1})
 

@@ -10,7 +10,7 @@ _KINDS = (
     frames("3"),  # pongs
     frames('42/chat,["x"]'),  # events that have no handler
     frames('42/chat,["typing",0]'),
-    frames("40/chat,", "41/chat,"),
+    frames("41/chat,", "40/chat,"),
     frames('42/room,["probe"]'),
 )
 

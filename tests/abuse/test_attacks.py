@@ -1,0 +1,82 @@
+"""The short form of each attack: what the attacker gets, and how it is refused. `make abuse` measures the others."""
+
+import pytest
+from abuse.attacks import (
+    decoding,
+    history,
+    polling_guests,
+    room_changes,
+    room_creation,
+    seats,
+    tiny_events,
+    unknown_rooms,
+)
+
+from gifchat_realtime_gateway.settings import Settings as GatewaySettings
+from gifchat_rooms_api.settings import Settings as RoomsApiSettings
+
+from .conftest import AttackUntil
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+GATEWAY, ROOMS_API = GatewaySettings(), RoomsApiSettings()
+GATEWAYS, REPLICAS = 3, 2
+
+
+async def test_who_floods_a_gateway_with_tiny_events_is_disconnected(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(tiny_events.ATTACK, "closed with 4029", tiny_events.SOCKETS - 1)
+    # The connection that opens and closes a namespace in one breath breaks the protocol.
+    assert attacked.found("closed with") == attacked.found("closed with 4029") + attacked.found("closed with 1002")
+
+
+async def test_a_reader_gets_a_bounded_number_of_bytes_of_history(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(history.ATTACK, "refused with rate_limited", 10)
+    page = ROOMS_API.history_page_bytes * 1.1
+    assert attacked.found("bytes received") <= page * attacked.found("pages")
+    assert attacked.found("bytes received") <= (
+        ROOMS_API.history_user_burst_bytes
+        + ROOMS_API.history_user_bytes_per_s * attacked.seconds
+        + page * history.AT_ONCE
+    )
+
+
+async def test_an_address_has_a_bounded_number_of_guests_by_polling(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(polling_guests.ATTACK, "handshakes refused with 429", 10)
+    assert 0 < attacked.found("seats") <= GATEWAY.guests_per_address * GATEWAYS
+
+
+async def test_owners_enter_rooms_that_guests_have_filled(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(seats.ATTACK, "refused", 20)
+    assert attacked.found("seats") <= min(10 * seats.ROOMS, GATEWAY.guests_per_address * GATEWAYS)
+    assert await seats.owners_enter(attacked.stage) == {}
+
+
+async def test_an_address_asks_for_a_bounded_number_of_unknown_rooms(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(unknown_rooms.ATTACK, "refused with room_not_found", 300)
+    packets = GATEWAY.address_packets_at_once + GATEWAY.address_packets_per_second * attacked.seconds
+    # Every connection may exceed the budget by the join that spends it.
+    connections = attacked.found("connections")
+    assert attacked.found("refused with room_not_found") <= (
+        GATEWAYS * packets / GATEWAY.unknown_room_packets + connections
+    )
+
+
+async def test_an_owner_changes_rooms_a_bounded_number_of_times(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(room_changes.ATTACK, "refused with rate_limited", 10)
+    per_user = ROOMS_API.room_changes_per_user
+    changed = attacked.found("changed") + attacked.found("rooms")
+    assert 0 < changed <= per_user + per_user / 60 * attacked.seconds + 1
+
+
+async def test_an_address_creates_a_bounded_number_of_rooms(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(room_creation.ATTACK, "refused", 10)
+    per_address = ROOMS_API.room_changes_per_address
+    assert 0 < attacked.found("rooms created") <= per_address + per_address / 60 * attacked.seconds + 1
+
+
+async def test_an_address_has_a_bounded_number_of_pixels_decoded(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(decoding.ATTACK, "refused", 50)
+    megapixels = decoding.SIDE**2 * decoding.FRAMES / 1e6
+    bound = float(ROOMS_API.decode_megapixels_per_address)
+    bound += ROOMS_API.decode_megapixels_per_address_per_second * attacked.seconds
+    assert attacked.found("uploads") * megapixels <= bound
