@@ -35,6 +35,8 @@ esac
 : "${REQUESTS_PER_SECOND:=200}"
 : "${REQUESTS_BURST:=1000}"
 : "${CONNECTIONS_PER_ADDRESS:=1000}"
+: "${SENDERS_PER_ADDRESS:=200}"
+: "${CHUNKED_BODIES:=500}"
 : "${GIF_BODY_MAX:=10304k}"
 
 # nginx needs no more than this.

@@ -3,6 +3,7 @@
 import http.client
 import json
 import secrets
+import socket
 import subprocess
 import threading
 import time
@@ -31,6 +32,8 @@ PASSWORD = "a-password-in-a-link"
 EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
 
 
+LARGE_BYTES = 40_000_000
+"""More than all socket buffers on the way hold."""
 GIF_ETAG = '"the GIF"'
 FRESH_FOR_AN_HOUR = "public, max-age=0, s-maxage=3600, must-revalidate"
 FRESH_FOR_A_SECOND = "public, max-age=0, s-maxage=1, must-revalidate"
@@ -50,11 +53,21 @@ class Echo(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         assert isinstance(self.server, NamedServer)
+        if self.headers["X-Refuse"]:
+            self.refuse_without_reading()
+            return
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.asked += 1
         if self.path.startswith("/gif/"):
             self.serve_gif(self.server)
+            return
+        if self.path == "/api/v1/large":
+            self.send_response(200)
+            self.send_header("Content-Length", str(LARGE_BYTES))
+            self.end_headers()
+            self.wfile.write(bytes(LARGE_BYTES))
+            self.server.sent_large.set()
             return
         body = json.dumps({"name": self.server.name, "path": self.path, "headers": dict(self.headers)}).encode()
         self.send_response(200)
@@ -64,6 +77,13 @@ class Echo(BaseHTTPRequestHandler):
             self.send_header("X-Engine-IO-Node", TAGS[self.server.name])
         self.end_headers()
         self.wfile.write(body)
+
+    def refuse_without_reading(self) -> None:
+        """Answer 401 before the body is there, as rooms-api does without a session."""
+        self.close_connection = True
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def serve_gif(self, server: "NamedServer") -> None:
         """Serve a GIF as rooms-api does, or close the connection without an answer."""
@@ -94,6 +114,7 @@ class NamedServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Echo)
         self.name = name
         self.asked = 0
+        self.sent_large = threading.Event()
         self.gifs: Literal["served", "deleted", "down"] = "served"
         self.gif_cache_control = FRESH_FOR_AN_HOUR
         self.gif_answers: list[int] = []
@@ -291,7 +312,7 @@ class GifSource:
 
     def wait_for(self, status: int) -> None:
         """Ask until the answer has this status."""
-        block_until(lambda: self.get()[0] == status, f"{self.path} answers {status}", timeout_s=5.0)
+        block_until(lambda: self.get()[0] == status, f"{self.path} answers {status}", timeout_s=15.0)
 
 
 @pytest.fixture
@@ -319,7 +340,7 @@ def test_gifs_are_cached_as_long_as_the_service_says(door: FrontDoor, gif: GifSo
 
 def test_nginx_revalidates_a_gif_without_fetching_it_again(gif: GifSource) -> None:
     assert gif.get() == (200, b"a GIF")
-    block_until(lambda: gif.get() == (200, b"a GIF") and 304 in gif.answers, "nginx revalidates", timeout_s=5.0)
+    block_until(lambda: gif.get() == (200, b"a GIF") and 304 in gif.answers, "nginx revalidates", timeout_s=15.0)
     assert gif.answers.count(200) == 1
 
 
@@ -360,6 +381,59 @@ def test_bodies_are_limited_and_the_limit_for_gifs_is_larger(door: FrontDoor) ->
     assert door.echo(f"/api/v1/rooms/{ROOMS[0]}/gifs", **post)["path"] == f"/api/v1/rooms/{ROOMS[0]}/gifs"
     response, body = door.ask(f"/api/v1/rooms/{ROOMS[0]}/gifs", method="POST", body=b"x" * 11_000_000)
     assert (response.status, json.loads(body)["code"]) == (413, "gif_too_large")
+
+
+def half_sent_upload(door: FrontDoor, path: str, *headers: str) -> socket.socket:
+    """Send the headers and a part of an upload."""
+    connection = socket.create_connection(("127.0.0.1", door.nginx.port), timeout=10)
+    head = [f"POST {path} HTTP/1.1", "Host: chat.example", "Content-Length: 10000000", *headers]
+    connection.sendall("\r\n".join([*head, "", ""]).encode() + bytes(100_000))
+    return connection
+
+
+def test_an_upload_is_refused_before_its_body_has_arrived(door: FrontDoor) -> None:
+    path = f"/api/v1/rooms/{ROOMS[0]}/gifs"
+    with ExitStack() as stack:
+        halves = [stack.enter_context(half_sent_upload(door, path, "X-Refuse: yes")) for _ in range(20)]
+        for half in halves:
+            assert half.recv(1_000).startswith(b"HTTP/1.1 401 ")
+        assert door.echo(path, method="POST", body=b"x" * 100_000)["path"] == path
+    assert "temporary file" not in door.error_log()
+
+
+def test_other_bodies_are_kept_in_memory(door: FrontDoor) -> None:
+    assert door.echo("/api/v1/rooms", method="POST", body=b"x" * 65_000)["path"] == "/api/v1/rooms"
+    assert "temporary file" not in door.error_log()
+
+
+def test_chunked_bodies_are_bounded_because_they_may_need_a_file(door: FrontDoor) -> None:
+    head = b"POST /api/v1/rooms HTTP/1.1\r\nHost: chat.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+    bound = int(door.nginx.values(Upstreams([1], [1], [1]))["CHUNKED_BODIES"])
+
+    def chunked_status() -> int:
+        return door.ask("/api/v1/rooms", method="POST", headers={"Transfer-Encoding": "chunked"}, body=b"0\r\n\r\n")[
+            0
+        ].status
+
+    assert chunked_status() == 200
+    with ExitStack() as stack:
+        for _ in range(bound):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", door.nginx.port), timeout=10))
+            half.sendall(head + b"1\r\nx\r\n")
+        block_until(lambda: chunked_status() == 429, "nginx refuses further chunked bodies")
+        assert door.ask("/api/v1/rooms", method="POST", body=b"x")[0].status == 200
+    block_until(lambda: chunked_status() == 200, "nginx accepts chunked bodies again")
+
+
+def test_a_response_for_a_slow_reader_is_not_written_to_a_file(door: FrontDoor) -> None:
+    server = door.servers["rooms-api-1"], door.servers["rooms-api-2"]
+    with socket.create_connection(("127.0.0.1", door.nginx.port), timeout=10) as slow:
+        slow.sendall(b"GET /api/v1/large HTTP/1.1\r\nHost: chat.example\r\nConnection: close\r\n\r\n")
+        assert slow.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert not any(each.sent_large.wait(0.25) for each in server), "nginx reads no faster than the client"
+        while slow.recv(1_000_000):
+            pass
+    assert "temporary file" not in door.error_log()
 
 
 def test_missing_security_headers_are_added(door: FrontDoor) -> None:

@@ -1,6 +1,7 @@
 """GIFs over HTTP: upload, storage, serving, and the messages that show them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from io import BytesIO
 from typing import Any
@@ -105,11 +106,11 @@ async def test_a_gif_that_no_message_shows_is_served_but_not_cached(anne: User, 
 
 
 async def test_shared_caches_keep_a_file_for_as_long_as_the_setting_says(start_api: StartApi) -> None:
-    api: Api = await start_api(gif_cache_seconds=4)
+    api: Api = await start_api(gif_cache_seconds=3)
     anne = await api.user("anne")
     gif = await posted(anne, await anne.room(), picture("gif"))
     served = await (await api.client("http://test")).get(gif["url"])
-    assert "s-maxage=4" in served.headers["cache-control"]
+    assert "s-maxage=3" in served.headers["cache-control"]
 
 
 async def test_a_cached_file_is_not_sent_again(anne: User, site: httpx.AsyncClient) -> None:
@@ -260,6 +261,67 @@ async def test_only_users_who_may_post_can_upload(api: Api, anne: User) -> None:
     stranger = await api.stranger()
     answer = await stranger.post(f"/rooms/{room['_id']}/gifs", files={"gif": data})
     assert answer.json()["code"] == "session_required"
+
+
+def half_a_form(more: asyncio.Event, read: asyncio.Event) -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
+        read.set()
+        yield b"--x\r\nContent-Disposition: form-data; name=gif\r\n\r\n"
+        await more.wait()
+        yield b"x\r\n--x--\r\n"
+
+    return pieces()
+
+
+async def half_sent(user: User, room: dict[str, Any]) -> tuple["asyncio.Task[httpx.Response]", asyncio.Event]:
+    """Start an upload, wait until its body is being read, and return it with the event that lets it go on."""
+    more, read = asyncio.Event(), asyncio.Event()
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    posting = user.http.post(f"/rooms/{room['_id']}/gifs", content=half_a_form(more, read), headers=headers)
+    task = asyncio.create_task(posting)
+    async with asyncio.timeout(10):
+        await read.wait()
+    return task, more
+
+
+async def test_half_sent_uploads_take_only_the_slots_of_their_address(start_api: StartApi) -> None:
+    api: Api = await start_api(uploads_in_flight=3, uploads_in_flight_per_address=2)
+    anne, bob = await api.user("anne"), await api.user("bob", "203.0.113.8")
+    carl = await api.user("carl", "203.0.113.9")
+    room = await anne.room()
+    halves = [await half_sent(anne, room) for _ in range(2)]
+    refused = await send(anne, room, picture("gif"))
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert "retry-after" in refused.headers
+    await uploaded(bob, await bob.room(), picture("gif"))
+    halves.append(await half_sent(bob, await bob.room()))
+    assert (await send(carl, await carl.room(), picture("gif"))).json()["code"] == "unavailable"
+    for task, more in halves:
+        more.set()
+        assert (await task).json()["code"] == "gif_wrong_type"
+    await uploaded(anne, room, picture("gif"))
+
+
+async def test_a_half_sent_upload_is_cut_and_its_slot_is_free_again(start_api: StartApi) -> None:
+    api: Api = await start_api(uploads_in_flight=2, uploads_in_flight_per_address=1, upload_stall_timeout=0.05)
+    anne = await api.user("anne")
+    room = await anne.room()
+    task, _ = await half_sent(anne, room)
+    async with asyncio.timeout(10):
+        assert (await task).json()["code"] == "unavailable"
+    await uploaded(anne, room, picture("gif"))
+
+
+async def test_the_body_of_a_caller_who_may_not_upload_is_never_read(api: Api, anne: User) -> None:
+    room = await anne.room()
+    read = asyncio.Event()
+    for caller, code in ((await api.stranger(), "session_required"), ((await api.user("bob")).http, "not_a_member")):
+        body = half_a_form(asyncio.Event(), read)
+        headers = {"content-type": "multipart/form-data; boundary=x"}
+        async with asyncio.timeout(10):
+            answer = await caller.post(f"/rooms/{room['_id']}/gifs", content=body, headers=headers)
+        assert answer.json()["code"] == code
+    assert not read.is_set()
 
 
 async def test_uploads_are_rate_limited_before_they_are_read(api: Api, anne: User) -> None:

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_rooms_api.http import gif_upload
-from gifchat_rooms_api.http.gif_upload import read_gif
+from gifchat_rooms_api.http.gif_upload import UploadDeadlines, read_gif
 
 BOUNDARY = "----boundary7"
+PATIENT = UploadDeadlines(whole_s=60.0, stall_s=60.0)
 
 
 def part(name: str, content: bytes, more: str = '; filename="../../etc/passwd"') -> bytes:
@@ -41,27 +42,27 @@ def request(pieces: Sequence[bytes], cut: bool = False, stalls: bool = False, **
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
 
 
-async def code_of(wanted: Request) -> errors.ErrorCode:
+async def code_of(wanted: Request, deadlines: UploadDeadlines = PATIENT) -> errors.ErrorCode:
     with pytest.raises(Refused) as caught:
-        await read_gif(wanted)
+        await read_gif(wanted, deadlines)
     return caught.value.code
 
 
 async def test_the_field_gif_is_found_whatever_its_file_name() -> None:
     body = form(part("title", b"not this", ""), part("gif", b"GIF89a\r\n--\r\n\0"), part("gifs", b"nor this"))
-    assert await read_gif(request([body])) == b"GIF89a\r\n--\r\n\0"
+    assert await read_gif(request([body]), PATIENT) == b"GIF89a\r\n--\r\n\0"
 
 
 @given(st.binary(max_size=200), st.integers(1, 64))
 async def test_the_result_does_not_depend_on_how_the_body_is_split(content: bytes, size: int) -> None:
     body = form(part("other", b"x" * 10), part("gif", content))
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    assert await read_gif(request(pieces)) == content
+    assert await read_gif(request(pieces), PATIENT) == content
 
 
 async def test_a_file_may_have_the_maximum_size_but_not_one_byte_more() -> None:
     largest = bytes(limits.GIF_MAX_BYTES)
-    assert await read_gif(request([form(part("gif", largest))])) == largest
+    assert await read_gif(request([form(part("gif", largest))]), PATIENT) == largest
     assert await code_of(request([form(part("gif", largest + b"x"))])) == errors.GIF_TOO_LARGE
 
 
@@ -109,15 +110,16 @@ async def test_a_truncated_body_is_malformed() -> None:
     assert await code_of(request([whole[:80]], cut=True)) == errors.MALFORMED
 
 
-async def test_a_body_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gif_upload, "READ_TIMEOUT_S", 0.01)
-    assert await code_of(request([form(part("gif", b"x"))[:20]], stalls=True)) == errors.UNAVAILABLE
+@pytest.mark.parametrize("deadlines", [UploadDeadlines(0.01, 60.0), UploadDeadlines(60.0, 0.01)])
+async def test_a_half_sent_body_is_cut_by_either_deadline(deadlines: UploadDeadlines) -> None:
+    half = request([form(part("gif", b"x"))[:20]], stalls=True)
+    assert await code_of(half, deadlines) == errors.UNAVAILABLE
 
 
 @given(st.binary(max_size=300))
 async def test_any_noise_leads_to_a_refusal(noise: bytes) -> None:
     for body in (noise, part("gif", b"")[:-2] + noise):
         try:
-            await read_gif(request([body]))
+            await read_gif(request([body]), PATIENT)
         except Refused as refused:
             assert refused.code in (errors.MALFORMED, errors.VALIDATION_FAILED)  # noqa: PT017 - one of two codes

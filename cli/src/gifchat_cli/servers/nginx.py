@@ -108,6 +108,8 @@ class Nginx:
             "REQUESTS_PER_SECOND": "1000",
             "REQUESTS_BURST": "4000",
             "CONNECTIONS_PER_ADDRESS": "20000",
+            "SENDERS_PER_ADDRESS": "20000",
+            "CHUNKED_BODIES": "500",
             "GIF_BODY_MAX": "10304k",
         }
 

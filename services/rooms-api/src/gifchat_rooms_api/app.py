@@ -41,6 +41,7 @@ from gifchat_rooms_api.domain.byte_budget import ByteRate
 from gifchat_rooms_api.http.body_limit import JSON_BODY_MAX_BYTES, BodyLimit
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.direct_route import route_name
+from gifchat_rooms_api.http.gif_upload import UploadDeadlines
 from gifchat_rooms_api.http.gifs import gif_files_router, gifs_router
 from gifchat_rooms_api.http.internal_messages import internal_messages_router
 from gifchat_rooms_api.http.internal_rooms import internal_rooms_router
@@ -49,6 +50,7 @@ from gifchat_rooms_api.http.moderation import moderation_router
 from gifchat_rooms_api.http.problems import answer_with_problems, document_problems
 from gifchat_rooms_api.http.rooms import rooms_router
 from gifchat_rooms_api.http.sessions import internal_sessions_router, session_router
+from gifchat_rooms_api.http.upload_slots import UploadSlots
 from gifchat_rooms_api.ports import BlobId, Leadership, Rate, StoreClosedError, StoreUnavailableError
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.announce_heads import AnnounceHeads
@@ -244,7 +246,11 @@ class _Service:
             moderation_router(moderate_user, guards=guards, clock=_now, kick_hold_s=self.settings.kick_hold)
         )
         upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
-        public.include_router(gifs_router(upload_into_room, self.room_store, guards=guards, clock=_now))
+        slots = UploadSlots(self.settings.uploads_in_flight, self.settings.uploads_in_flight_per_address)
+        deadlines = UploadDeadlines(self.settings.upload_timeout, self.settings.upload_stall_timeout)
+        public.include_router(
+            gifs_router(upload_into_room, self.room_store, slots, deadlines, guards=guards, clock=_now)
+        )
         public.include_router(session_router(self.sign_out, guards=guards))
         internal = APIRouter(prefix="/internal/v1", dependencies=ready)
         internal.include_router(internal_sessions_router(self.revocations, guards=guards))

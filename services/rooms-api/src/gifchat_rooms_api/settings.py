@@ -1,6 +1,8 @@
 """Settings from the environment of rooms-api."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from gifchat_chassis.settings import InternalSettings, NodeName, Port
 from gifchat_contracts import limits
@@ -88,9 +90,10 @@ class Settings(InternalSettings):
     gif_cache_seconds: int = Field(
         default=2,
         ge=0,
-        le=4,
+        le=3,
         description="Seconds that nginx and a CDN may each serve a GIF before they ask again. A deleted GIF stays "
-        "reachable for that long, and two caches in a row add up; the promise is 5 s. Browsers ask every time.",
+        "reachable for that long, and at nginx for up to 1 s more. Two caches in a row add up, and the promise is 5 s. "
+        "Browsers ask every time.",
     )
     sign_outs_per_address: int = Field(
         default=60,
@@ -147,3 +150,31 @@ class Settings(InternalSettings):
     decode_megapixels_per_address_per_second: float = Field(
         default=20.0, gt=0, description="Megapixels per second that an address gets back: a tenth of one decoder."
     )
+    uploads_in_flight: int = Field(
+        default=32,
+        ge=2,
+        description="Maximum number of uploads that a process receives and decodes at once; further ones are refused. "
+        "Each holds up to two copies of a file of 10 MiB, so 32 hold up to 640 MiB.",
+    )
+    uploads_in_flight_per_address: int = Field(
+        default=8,
+        ge=1,
+        description="The same for each client address (IPv6: /64), and less than `UPLOADS_IN_FLIGHT`: no address takes "
+        "every slot, and a school behind one address can still upload several GIFs at once.",
+    )
+    upload_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds in which an upload must arrive. 10 MiB need 1.4 Mbit/s.",
+    )
+    upload_stall_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that an upload may go without sending a byte. A mobile connection recovers within that.",
+    )
+
+    @model_validator(mode="after")
+    def _check_uploads(self) -> Self:
+        if self.uploads_in_flight_per_address >= self.uploads_in_flight:
+            raise ValueError("UPLOADS_IN_FLIGHT_PER_ADDRESS must be less than UPLOADS_IN_FLIGHT.")
+        return self

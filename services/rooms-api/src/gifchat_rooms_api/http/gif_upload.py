@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -17,7 +18,6 @@ OVERHEAD_MAX_BYTES = 64 * 1024
 """Allowance for everything around the file: boundaries, part headers, other fields."""
 
 BODY_MAX_BYTES = limits.GIF_MAX_BYTES + OVERHEAD_MAX_BYTES
-READ_TIMEOUT_S = 60.0
 
 _FIELD_SCHEMA = {
     "type": "string",
@@ -35,13 +35,21 @@ REQUEST_BODY: dict[str, Any] = {
 """The request body in the OpenAPI document."""
 
 
-async def read_gif(request: Request) -> bytes:
+@dataclass(frozen=True, slots=True)
+class UploadDeadlines:
+    """How long a body may take to arrive."""
+
+    whole_s: float
+    stall_s: float
+    """Maximum time without a byte."""
+
+
+async def read_gif(request: Request, deadlines: UploadDeadlines) -> bytes:
     """Return the bytes of the field `gif`. Ignores its file name and media type.
 
     Raises:
         Refused: `GIF_TOO_LARGE`, as early as possible. `MALFORMED` if the body is not multipart or is truncated.
-            `VALIDATION_FAILED` unless there is exactly one field `gif`. `UNAVAILABLE` if the body takes longer than
-            `READ_TIMEOUT_S`.
+            `VALIDATION_FAILED` unless there is exactly one field `gif`. `UNAVAILABLE` if the body misses a deadline.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > BODY_MAX_BYTES:
@@ -51,12 +59,24 @@ async def read_gif(request: Request) -> bytes:
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= 256:
         raise Refused(errors.MALFORMED)
     try:
-        async with asyncio.timeout(READ_TIMEOUT_S):
-            return await _parse(request.stream(), boundary)
+        async with asyncio.timeout(deadlines.whole_s):
+            return await _parse(_steady(request.stream(), deadlines.stall_s), boundary)
     except TimeoutError as error:
         raise Refused(errors.UNAVAILABLE) from error
     except (FormParserError, ClientDisconnect) as error:
         raise Refused(errors.MALFORMED) from error
+
+
+async def _steady(stream: AsyncIterator[bytes], stall_s: float) -> AsyncIterator[bytes]:
+    """Yield from `stream`; raise `TimeoutError` if the next piece takes longer than `stall_s`."""
+    pieces = aiter(stream)
+    while True:
+        async with asyncio.timeout(stall_s):
+            try:
+                piece = await anext(pieces)
+            except StopAsyncIteration:
+                return
+        yield piece
 
 
 async def _parse(stream: AsyncIterator[bytes], boundary: bytes) -> bytes:

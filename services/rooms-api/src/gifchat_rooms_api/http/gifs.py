@@ -1,6 +1,5 @@
 """GIFs: upload one into a room, and serve them to everyone."""
 
-import asyncio
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -19,20 +18,15 @@ from gifchat_rooms_api.domain.gif import StoredGif
 from gifchat_rooms_api.http.abandoned import while_connected
 from gifchat_rooms_api.http.byte_ranges import UnsatisfiableRangeError, byte_range, matches
 from gifchat_rooms_api.http.deps import Guards, address_of
-from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, read_gif
+from gifchat_rooms_api.http.gif_upload import REQUEST_BODY, UploadDeadlines, read_gif
 from gifchat_rooms_api.http.message_schemas import GifIdText, RoomIdText
 from gifchat_rooms_api.http.problems import MEMBER_PROBLEMS, problem, problems
+from gifchat_rooms_api.http.upload_slots import UploadSlots
 from gifchat_rooms_api.ports import Blob, Rooms
 from gifchat_rooms_api.use_cases.group_commit import Rule
 from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
 from gifchat_rooms_api.use_cases.read_rooms import existing_room
 from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
-
-MAX_UPLOADS = 32
-"""Concurrent uploads in this process; further ones are refused before their bodies are read.
-
-Each upload holds up to two copies of the file, 10 MiB each, and the decoder's output until the GIF is stored.
-"""
 
 _UPLOAD_PROBLEMS = (
     *MEMBER_PROBLEMS,
@@ -72,10 +66,17 @@ class Upload(BaseModel):
     still_url: str = Field(description="The first frame as PNG.", examples=[f"/gif/{_ROOM}/{_EXAMPLE}.still.png"])
 
 
-def gifs_router(upload: UploadIntoRoom, rooms: Rooms, *, guards: Guards, clock: Callable[[], datetime]) -> APIRouter:
-    """Return the route `/rooms/{room_id}/gifs`."""
+def gifs_router(
+    upload: UploadIntoRoom,
+    rooms: Rooms,
+    slots: UploadSlots,
+    deadlines: UploadDeadlines,
+    *,
+    guards: Guards,
+    clock: Callable[[], datetime],
+) -> APIRouter:
+    """Return the route `/rooms/{room_id}/gifs`. It checks everything that the headers show before it reads the body."""
     router = APIRouter(prefix="/rooms/{room_id}/gifs", tags=["gifs"])
-    slots = asyncio.Semaphore(MAX_UPLOADS)
 
     @router.post(
         "",
@@ -92,12 +93,11 @@ def gifs_router(upload: UploadIntoRoom, rooms: Rooms, *, guards: Guards, clock: 
     ) -> JSONResponse:
         """Upload a GIF, to post it with a message. Until a message shows it, its address works for a while."""
         rule(await existing_room(rooms, RoomId(room_id)), clock())
-        await upload.store.count(sender.user_id, address_of(request))
-        if slots.locked():
-            raise Refused(errors.UNAVAILABLE)
-        async with slots:
-            data = await read_gif(request)
-            work = upload.upload(RoomId(room_id), sender.user_id, address_of(request), data)
+        address = address_of(request)
+        with slots.taken(address):
+            await upload.store.count(sender.user_id, address)
+            data = await read_gif(request, deadlines)
+            work = upload.upload(RoomId(room_id), sender.user_id, address, data)
             stored = await while_connected(request, work)
         answer = _upload(RoomId(room_id), stored)
         return JSONResponse(answer, status_code=201, headers={"Location": str(answer["url"])})
