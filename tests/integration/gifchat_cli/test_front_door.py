@@ -529,7 +529,8 @@ def test_the_access_log_can_have_networks_in_place_of_addresses(tmp_path: Path) 
     )
     nowhere = Upstreams([free_port()], [free_port()], [free_port()])
     nginx.write_config(nowhere)
-    from_header = {"REAL_IP": "set_real_ip_from 127.0.0.1; real_ip_header X-Address;"}
+    # One worker, so that the lines are in the order of the requests.
+    from_header = {"REAL_IP": "set_real_ip_from 127.0.0.1; real_ip_header X-Address;", "WORKER_PROCESSES": "1"}
     nginx.config.write_text(render(NGINX_TEMPLATE.read_text(), nginx.values(nowhere) | from_header))
     with running("nginx", nginx.command(), tmp_path, partial(wait_until_ready, nginx)):
         door = FrontDoor(nginx, {}, tmp_path)
