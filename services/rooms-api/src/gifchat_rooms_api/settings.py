@@ -1,8 +1,6 @@
 """Settings from the environment of rooms-api."""
 
-from typing import Self
-
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gifchat_chassis.settings import InternalSettings, NodeName, Port
 from gifchat_contracts import limits
@@ -152,15 +150,15 @@ class Settings(InternalSettings):
     )
     uploads_in_flight: int = Field(
         default=32,
-        ge=2,
+        ge=1,
         description="Maximum number of uploads that a process receives and decodes at once; further ones are refused. "
         "Each holds up to two copies of a file of 10 MiB, so 32 hold up to 640 MiB.",
     )
     uploads_in_flight_per_address: int = Field(
         default=8,
         ge=1,
-        description="The same for each client address (IPv6: /64), and less than `UPLOADS_IN_FLIGHT`: no address takes "
-        "every slot, and a school behind one address can still upload several GIFs at once.",
+        description="The same for each client address (IPv6: /64). No address takes every slot, and a school behind "
+        "one address can still upload several GIFs at once.",
     )
     upload_timeout: float = Field(
         default=60.0,
@@ -172,9 +170,3 @@ class Settings(InternalSettings):
         gt=0,
         description="Seconds that an upload may go without sending a byte. A mobile connection recovers within that.",
     )
-
-    @model_validator(mode="after")
-    def _check_uploads(self) -> Self:
-        if self.uploads_in_flight_per_address >= self.uploads_in_flight:
-            raise ValueError("UPLOADS_IN_FLIGHT_PER_ADDRESS must be less than UPLOADS_IN_FLIGHT.")
-        return self

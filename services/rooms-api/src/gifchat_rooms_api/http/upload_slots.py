@@ -14,7 +14,7 @@ class UploadSlots:
     """Counts uploads in flight, in all and for each address."""
 
     def __init__(self, in_all: int, per_address: int) -> None:
-        """`per_address` is less than `in_all`, so that no address takes every slot."""
+        """If `per_address` is less than `in_all`, no address can take every slot."""
         self._in_all = in_all
         self._per_address = per_address
         self._in_flight: Counter[str] = Counter()
