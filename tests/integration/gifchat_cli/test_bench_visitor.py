@@ -16,8 +16,11 @@ Answer = tuple[int, dict[str, str], Any]
 
 
 @contextmanager
-def answering(*answers: Answer) -> Iterator[str]:
-    """Start a server that gives these answers in turn and then repeats the last one. Yields its URL."""
+def answering(*answers: Answer, addresses: list[str] | None = None) -> Iterator[str]:
+    """Start a server that gives these answers in turn and then repeats the last one. Yields its URL.
+
+    `addresses` gets the client's address of each request.
+    """
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -28,6 +31,8 @@ def answering(*answers: Answer) -> Iterator[str]:
             self.answer()
 
         def answer(self) -> None:
+            if addresses is not None:
+                addresses.append(self.client_address[0])
             status, headers, content = left.pop(0) if len(left) > 1 else left[0]
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             body = json.dumps(content).encode()
@@ -84,3 +89,16 @@ def test_a_refusal_says_why() -> None:
         pytest.raises(RefusedError, match=r"POST /api/v1/session: 422 The input is not valid\."),
     ):
         door.new_session()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_on_loopback_every_owner_has_an_address_of_its_own(host: str) -> None:
+    addresses: list[str] = []
+    done: Answer = (201, {"Set-Cookie": "gifchat_session=abc; Path=/"}, {"_id": "a" * 24})
+    with answering(done, addresses=addresses) as url, FrontDoor(url.replace("127.0.0.1", host)) as door:
+        first, second = door.new_room("one", 10), door.new_room("two", 10)
+        door.post(first, "hello", "m1")
+        door.post(second, "hello", "m2")
+    one, two = addresses[0], addresses[2]
+    assert one != two
+    assert addresses == [one, one, two, two, one, two]

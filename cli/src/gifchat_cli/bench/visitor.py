@@ -1,10 +1,13 @@
 """Uses the public API like any client: sessions, rooms and messages."""
 
+import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -14,6 +17,8 @@ from gifchat_contracts.ids import RoomId
 _TIMEOUT_S = 10.0
 _RETRY_TIMEOUT_S = 30.0
 _RETRY_STATUSES = (429, 503)
+_SOURCES = 64
+"""Loopback addresses to connect from, as many as those of the load generator."""
 
 
 class BadAddressError(Exception):
@@ -30,21 +35,29 @@ class Room:
 
     id: RoomId
     owner: str
+    source: int = 0
+    """Number of the loopback address that the owner connects from."""
 
 
 class FrontDoor:
-    """The public API."""
+    """The public API.
+
+    On loopback, the owners of rooms connect from many addresses, as viewers do, because each address has its bounds.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
-        # The load generator uses no proxy, so these requests use none either.
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False)
+        host = urlsplit(url).hostname or ""
+        sources = _SOURCES if host == "localhost" or host.startswith("127.") else 1
+        self._clients = [_client(url, number if sources > 1 else None) for number in range(sources)]
+        self._rooms = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        for client in self._clients:
+            client.close()
 
     def check(self) -> None:
         """Check that GIF Chat answers.
@@ -53,7 +66,7 @@ class FrontDoor:
             BadAddressError: it does not.
         """
         try:
-            answer = self._http.get("/api/v1/rooms", params={"limit": 1})
+            answer = self._clients[0].get("/api/v1/rooms", params={"limit": 1})
             known = answer.status_code in _RETRY_STATUSES or "items" in answer.json()
         except httpx.TransportError as error:
             raise BadAddressError(
@@ -67,13 +80,13 @@ class FrontDoor:
                 "give the address of its front door with --url."
             )
 
-    def new_session(self) -> str:
+    def new_session(self, source: int = 0) -> str:
         """Create a user and return the session cookie, `name=value`.
 
         Raises:
             RefusedError: the request was refused, or still failed after half a minute.
         """
-        answer = self._ask("POST", "/api/v1/session")
+        answer = self._ask("POST", "/api/v1/session", source=source)
         return f"{SESSION_COOKIE}={answer.cookies[SESSION_COOKIE]}"
 
     def new_room(self, title: str, members: int) -> Room:
@@ -82,9 +95,11 @@ class FrontDoor:
         Raises:
             RefusedError: the request was refused, or still failed after half a minute.
         """
-        owner = self.new_session()
-        answer = self._ask("POST", "/api/v1/rooms", owner, {"title": title, "max": members})
-        return Room(RoomId(answer.json()["_id"]), owner)
+        source = self._rooms % len(self._clients)
+        self._rooms += 1
+        owner = self.new_session(source)
+        answer = self._ask("POST", "/api/v1/rooms", owner, {"title": title, "max": members}, source=source)
+        return Room(RoomId(answer.json()["_id"]), owner, source)
 
     def post(self, room: Room, text: str, client_message_id: str) -> None:
         """Post to the room as its owner; retry if the outcome is unknown.
@@ -93,7 +108,9 @@ class FrontDoor:
             RefusedError: the request was refused (for example, rate-limited), or still failed after half a minute.
         """
         content = {"client_message_id": client_message_id, "text": text}
-        self._ask("POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, retry_statuses=(503,))
+        self._ask(
+            "POST", f"/api/v1/rooms/{room.id}/messages", room.owner, content, retry_statuses=(503,), source=room.source
+        )
 
     def delete(self, room: Room) -> None:
         """Remove the room and its contents.
@@ -101,7 +118,7 @@ class FrontDoor:
         Raises:
             RefusedError: the request was refused, or still failed after half a minute.
         """
-        self._ask("DELETE", f"/api/v1/rooms/{room.id}", room.owner)
+        self._ask("DELETE", f"/api/v1/rooms/{room.id}", room.owner, source=room.source)
 
     def _ask(
         self,
@@ -109,14 +126,17 @@ class FrontDoor:
         path: str,
         cookie: str | None = None,
         content: Mapping[str, Any] | None = None,
+        *,
         retry_statuses: tuple[int, ...] = _RETRY_STATUSES,
+        source: int = 0,
     ) -> httpx.Response:
+        http = self._clients[source]
         deadline = time.monotonic() + _RETRY_TIMEOUT_S
         while True:
-            self._http.cookies.clear()  # Each user has its own cookie.
+            http.cookies.clear()  # Each user has its own cookie.
             wait_s = 1.0
             try:
-                answer = self._http.request(method, path, json=content, headers={"Cookie": cookie} if cookie else None)
+                answer = http.request(method, path, json=content, headers={"Cookie": cookie} if cookie else None)
             except httpx.TransportError as error:
                 why = f"{method} {path}: {type(error).__name__} {error}"
             else:
@@ -130,6 +150,19 @@ class FrontDoor:
             if time.monotonic() + wait_s > deadline:
                 raise RefusedError(why)
             time.sleep(wait_s)
+
+
+def _client(url: str, source: int | None) -> httpx.Client:
+    # The load generator uses no proxy, so these requests use none either.
+    local = None if source is None else f"127.0.0.{1 + source}"
+    transport = httpx.HTTPTransport(local_address=local, verify=_tls())
+    return httpx.Client(base_url=url, timeout=_TIMEOUT_S, transport=transport)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Read the certificates of authorities once: that takes time."""
+    return ssl.create_default_context()
 
 
 def _reason(answer: httpx.Response) -> str:
