@@ -26,6 +26,7 @@ class Attacker:
         """Filled in when the attack has ended."""
         self.cpu_s = 0.0
         """The CPU time of the attack."""
+        self._began_cpu_s = cpu_s(process.pid)
 
     async def end(self) -> None:
         """End the attack.
@@ -34,7 +35,7 @@ class Attacker:
             AssertionError: it failed, or did not end in time.
         """
         with suppress(OSError):  # It has ended already, which the exit code below explains.
-            self.cpu_s = cpu_s(self._process.pid)
+            self.cpu_s = cpu_s(self._process.pid) - self._began_cpu_s
         try:
             async with asyncio.timeout(_END_TIMEOUT_S):
                 out, _ = await self._process.communicate(b"")
@@ -55,13 +56,13 @@ async def attacking(attack: Attack, stage: Stage) -> AsyncIterator[Attacker]:
         stdout=asyncio.subprocess.PIPE,
         preexec_fn=die_at_once_with_parent,
     )
-    attacker = Attacker(process)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         process.stdin.write(f"{json.dumps(_described(stage))}\n".encode())
         # It says when it is ready, because importing Python's modules is not the attack.
         assert await process.stdout.readline() == b"ready\n", "the attacker did not start"
+        attacker = Attacker(process)
         held = asyncio.create_task(hold_to_share(process.pid))
         try:
             yield attacker
