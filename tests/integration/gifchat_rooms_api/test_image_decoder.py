@@ -254,6 +254,71 @@ async def test_the_queue_is_bounded(pid_file: Path) -> None:
     assert all(task.cancelled() for task in inside)
 
 
+ANSWER = "sys.stdin.buffer.read(); sys.stdout.buffer.write(b'\\0\\0\\0\\x01\\0\\0\\0\\0x')"
+"""A child's answer: a still of one byte, and nothing repaired."""
+
+
+async def test_addresses_take_turns(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    decoder = pretending(f"open({str(started)!r}, 'a').write(sys.argv[2]); {ANSWER}", at_once=1)
+    crowd, one = examine(picture("gif", frames=2)), examine(picture("gif", frames=3))
+    waiting = [asyncio.create_task(decoder.decode(crowd, "192.0.2.1")) for _ in range(4)]
+    while not started.exists():
+        await asyncio.sleep(0.005)
+    waiting.append(asyncio.create_task(decoder.decode(one, "192.0.2.2")))
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(*waiting)
+    assert started.read_text() == "23222"
+
+
+async def test_one_address_leaves_a_decoder_for_the_others(pid_file: Path) -> None:
+    body = f"sys.argv[2] == '2' and (open({str(pid_file)!r}, 'w').write('x'), time.sleep(60)); {ANSWER}"
+    decoder = pretending(body, at_once=2)
+    endless = [asyncio.create_task(decoder.decode(examine(picture("gif", frames=2)), ADDRESS)) for _ in range(3)]
+    await asyncio.to_thread(pid_file.read_text)
+    async with asyncio.timeout(DEADLINE_S):
+        decoded = await decoder.decode(examine(picture("gif", frames=3)), "192.0.2.2")
+    assert decoded.still == b"x"
+    for task in endless:
+        task.cancel()
+    await asyncio.wait(endless, timeout=DEADLINE_S)
+
+
+async def test_the_queue_is_bounded_for_each_address(pid_file: Path) -> None:
+    body = f"open({str(pid_file)!r}, 'w').write('x'); time.sleep(60)"
+    decoder = pretending(body, at_once=1, waiting=10, waiting_per_address=1)
+    wanted = examine(picture("gif"))
+    inside = [asyncio.create_task(decoder.decode(wanted, ADDRESS)) for _ in range(2)]
+    await asyncio.to_thread(pid_file.read_text)
+    assert await refusal(decoder, wanted) == errors.UNAVAILABLE
+    inside.append(asyncio.create_task(decoder.decode(wanted, "192.0.2.2")))
+    await asyncio.sleep(0)
+    assert not inside[-1].done()
+    for task in inside:
+        task.cancel()
+    await asyncio.wait(inside, timeout=DEADLINE_S)
+    assert all(task.cancelled() for task in inside)
+
+
+async def test_the_deadline_includes_the_wait() -> None:
+    decoder = pretending(ANSWER, at_once=1, deadline_s=0.2)
+    turn = asyncio.get_running_loop().create_future()
+    place = decoder._queue.add("192.0.2.2", 1, turn)
+    decoder._start_next()
+    wanted = examine(picture("gif"))
+    async with asyncio.timeout(DEADLINE_S):
+        assert await refusal(decoder, wanted) == errors.UNAVAILABLE
+    decoder._queue.remove(place)
+    patient = pretending(ANSWER, at_once=1)
+    assert (await patient.decode(wanted, ADDRESS)).still == b"x"
+
+
+async def test_a_child_has_a_low_priority() -> None:
+    wait = "end = time.monotonic() + 10\nwhile os.nice(0) < 12 and time.monotonic() < end: time.sleep(0.005)\n"
+    decoder = pretending(f"{wait}os.nice(0) == 12 or sys.exit(3)\n{ANSWER}", niceness=12)
+    assert (await decoder.decode(examine(picture("gif")), ADDRESS)).still == b"x"
+
+
 async def test_the_child_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SESSION_SECRETS", "a secret of this test")
     decoder = pretending("sys.exit(0 if 'SESSION_SECRETS' in os.environ else 3)")

@@ -13,6 +13,7 @@ from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
 from gifchat_rooms_api.domain.gif import examine
 from gifchat_testkit.odd_pictures import NOTHING_TO_SEE, SCRIPT, control, flat, gif_frame, gif_of, odd_pictures
+from gifchat_testkit.pictures import picture
 
 CASES = Path(__file__).parent / "pictures"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((CASES / "expected.json").read_text())
@@ -95,6 +96,13 @@ def test_a_frame_larger_than_its_canvas_counts_as_large_as_it_is() -> None:
     found = examine(gif_of(8, 8, gif_frame(0, 0, small), gif_frame(0, 0, large, control=control())))
     assert (found.width, found.height) == (8, 8)
     assert found.decoded_pixels == 8 * 8 + 500 * 400
+
+
+def test_a_jpeg_of_many_scans_costs_more() -> None:
+    jpg = picture("jpg", 64, 48, progressive=True)
+    last_scan = jpg[jpg.rindex(b"\xff\xda") : -2]
+    assert examine(jpg).decoded_pixels == 64 * 48
+    assert examine(jpg[:-2] + last_scan * 80 + jpg[-2:]).decoded_pixels >= 4 * 64 * 48
 
 
 def test_a_long_animation_of_a_large_screen_is_accepted() -> None:

@@ -124,7 +124,7 @@ class Settings(InternalSettings):
         description="Seconds for waiting and decoding, after which an upload is refused; below the 60 s of proxies.",
     )
     decode_cpu: int = Field(
-        default=30, ge=1, description="CPU seconds for one picture. The longest allowed animation takes about 5."
+        default=20, ge=1, description="CPU seconds for one picture. The longest allowed animation takes about 2."
     )
     decode_memory: int = Field(
         default=1_024, ge=256, description="MiB of address space for one picture. The largest one takes about 500."

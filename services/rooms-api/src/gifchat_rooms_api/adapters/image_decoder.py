@@ -42,8 +42,8 @@ class DecoderLimits:
     waiting_per_address: int = 16
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of a child. The largest allowed picture takes about 400 MB."""
-    cpu_s: int = 30
-    """CPU time of a child."""
+    cpu_s: int = 20
+    """CPU time of a child. The longest allowed animation takes about 2 s on a current machine."""
     deadline_s: float = 30.0
     """From the call to its answer, including the wait."""
     niceness: int = 15

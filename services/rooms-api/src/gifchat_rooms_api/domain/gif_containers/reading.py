@@ -29,7 +29,7 @@ class Walked:
     frames: int
     """Frames that a browser shows; 1 for a still picture."""
     decoded_pixels: int
-    """Pixels that a decoder must process: those of all frames, shown or not."""
+    """Pixels that a decoder must process: of all frames, shown or not, and again for many scans."""
     clean: bytes
     """The picture with only the blocks that are needed to show it."""
     orientation: int = 1
