@@ -31,6 +31,9 @@ NO_ROOM = RoomId(str(ObjectId()))
 NOW = datetime.now(UTC)
 
 
+ADDRESS = "203.0.113.7"
+
+
 class History(RoomHistory, MessageRelay, Protocol):
     """An object that implements both ports."""
 
@@ -155,7 +158,7 @@ def user() -> Identity:
 async def say(world: World, room_id: RoomId, count: int) -> None:
     sender = user()
     for number in range(count):
-        await world.history.relay(SendText(room_id, f"m{number}", f"message {number + 1}"), sender)
+        await world.history.relay(SendText(room_id, f"m{number}", f"message {number + 1}"), sender, ADDRESS)
 
 
 async def test_a_new_room_has_an_empty_log(world: World) -> None:
@@ -210,7 +213,7 @@ async def test_mutes_are_listed_with_their_ends(world: World) -> None:
 
 async def test_a_relayed_message_gets_the_next_seq(world: World) -> None:
     room_id, sender = await world.create(), user()
-    message = await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender)
+    message = await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender, ADDRESS)
     assert (message["room"], message["seq"], message["chat"]) == (room_id, 1, "안녕 <b>\n🙂")
     assert (message["user_id"], message["user"]) == (sender.user_id, sender.color)
     assert message["client_message_id"] == "m1"
@@ -225,7 +228,7 @@ async def test_a_relayed_message_gets_the_next_seq(world: World) -> None:
 async def test_a_message_that_is_relayed_twice_is_stored_once(world: World) -> None:
     room_id, sender = await world.create(), user()
     message = SendText(room_id, "m1", "hello")
-    stored = await asyncio.gather(*(world.history.relay(message, sender) for _ in range(5)))
+    stored = await asyncio.gather(*(world.history.relay(message, sender, ADDRESS) for _ in range(5)))
     assert all(each == stored[0] for each in stored)
     assert (await world.history.newest(room_id, 50)).head == 1
 
@@ -310,7 +313,7 @@ async def test_an_unknown_room_is_refused(world: World) -> None:
             world.history.newest(room_id, 50),
             world.history.after(room_id, 0, 50),
             world.history.before(room_id, 5, 50),
-            world.history.relay(SendText(room_id, "m1", "hello"), user()),
+            world.history.relay(SendText(room_id, "m1", "hello"), user(), ADDRESS),
         ):
             with pytest.raises(Refused) as refusal:
                 await call
@@ -321,14 +324,14 @@ async def test_a_banned_user_cannot_post(world: World) -> None:
     room_id, sender = await world.create(), user()
     await world.ban(room_id, sender, FOREVER)
     with pytest.raises(Refused) as refusal:
-        await world.history.relay(SendText(room_id, "m1", "hello"), sender)
+        await world.history.relay(SendText(room_id, "m1", "hello"), sender, ADDRESS)
     assert refusal.value.code is errors.BANNED
 
 
 async def test_an_unknown_gif_is_refused(world: World) -> None:
     gif = SendGif(await world.create(), "m1", "0" * 64)  # type: ignore[arg-type]
     with pytest.raises(Refused) as refusal:
-        await world.history.relay(gif, user())
+        await world.history.relay(gif, user(), ADDRESS)
     assert refusal.value.code is errors.GIF_NOT_FOUND
 
 
@@ -345,7 +348,7 @@ async def test_a_service_that_is_down_raises_unavailable(world: World) -> None:
         with pytest.raises(HistoryUnavailableError):
             await call
     with pytest.raises(Refused) as refusal:
-        await nowhere.relay(SendText(NO_ROOM, "m1", "hello"), user())
+        await nowhere.relay(SendText(NO_ROOM, "m1", "hello"), user(), ADDRESS)
     assert refusal.value.code is errors.UNAVAILABLE
 
 
@@ -388,7 +391,7 @@ async def test_an_unreadable_response_raises_unavailable(content: bytes) -> None
                     await call
             if content == b"hello":
                 with pytest.raises(Refused) as refusal:
-                    await client.relay(SendText(NO_ROOM, "m1", "hello"), user())
+                    await client.relay(SendText(NO_ROOM, "m1", "hello"), user(), ADDRESS)
                 assert refusal.value.code is errors.OUTCOME_UNKNOWN
         finally:
             await client.aclose()
@@ -407,7 +410,7 @@ async def test_after_a_truncated_response_the_outcome_of_a_post_is_unknown(sent:
             with pytest.raises(HistoryUnavailableError):
                 await client.record(NO_ROOM)
             with pytest.raises(Refused) as refusal:
-                await client.relay(SendText(NO_ROOM, "m1", "hello"), user())
+                await client.relay(SendText(NO_ROOM, "m1", "hello"), user(), ADDRESS)
             assert refusal.value.code is errors.OUTCOME_UNKNOWN
         finally:
             await client.aclose()

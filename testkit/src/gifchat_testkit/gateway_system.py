@@ -13,6 +13,7 @@ from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_contracts.identity import SESSION_COOKIE, Identity
 from gifchat_contracts.ids import RoomId
 from gifchat_testkit import tokens
+from gifchat_testkit.crowds import ROOMS_API_FOR_ONE_ADDRESS
 from gifchat_testkit.services import Service, running_service
 
 ORIGIN = "https://chat.example"
@@ -42,9 +43,7 @@ def running_system(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator[
     mark_as_new(valkey_url)
     database = f"test_{secrets.token_hex(6)}"
     servers = {"MONGO_URL": mongo_url, "MONGO_DATABASE": database, "REDIS_URL": valkey_url}
-    # One address stands for all visitors.
-    generous = {"ROOM_CHANGES_PER_ADDRESS": "100000", "ROOMS_PER_ADDRESS": "100000"}
-    with running_service("gifchat_rooms_api", work_dir, **servers, **generous) as rooms_api:
+    with running_service("gifchat_rooms_api", work_dir, **servers, **ROOMS_API_FOR_ONE_ADDRESS) as rooms_api:
         environment = {
             "ROOMS_API_URL": rooms_api.url,
             "REDIS_URL": valkey_url,

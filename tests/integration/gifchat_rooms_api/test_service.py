@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+from gifchat_contracts.identity import Identity
 from gifchat_rooms_api.app import create_app
 from gifchat_rooms_api.settings import Settings
 from gifchat_rooms_api.use_cases.janitor import Janitor
@@ -128,3 +129,25 @@ async def test_the_service_stops_even_if_a_cancellation_is_lost(
             working = await begun
     assert working is not None
     assert working.done()
+
+
+async def test_relayed_messages_share_the_senders_addresses_budget(start_api: StartApi) -> None:
+    api = await start_api(room_messages_per_address=0.2)
+    anne, gateway = await api.user("anne"), await api.gateway()
+    room = await anne.room()
+
+    async def relayed(sender: str, address: str) -> int:
+        who = Identity.of_session(sender)
+        body = {
+            "client_message_id": sender,
+            "text": "hi",
+            "user_id": who.user_id,
+            "color": who.color,
+            "address": address,
+        }
+        answer = await gateway.post(f"/rooms/{room['_id']}/messages", json=body)
+        return int(answer.status_code)
+
+    statuses = [await relayed(sender, "203.0.113.7") for sender in ("one", "two", "three")]
+    assert statuses == [201, 201, 429]
+    assert await relayed("three", "203.0.113.8") == 201

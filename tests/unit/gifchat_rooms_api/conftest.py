@@ -12,7 +12,7 @@ from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
 from gifchat_rooms_api.domain.gif import Format, StoredGif
 from gifchat_rooms_api.domain.message import payload_of
 from gifchat_rooms_api.domain.room import Room
-from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord
+from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord, Rate
 from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 from gifchat_rooms_api.use_cases.post_message import PostMessage
@@ -46,7 +46,13 @@ class World:
         limits = LocalRateLimits(lambda: self.now_s)
         self.gif_addresses = FakeGifAddresses(self.gifs)
         self.post_message = PostMessage(
-            commit, self.gifs, self.gif_addresses, limits, clock=lambda: NOW, new_entry_id=self._new_id
+            commit,
+            self.gifs,
+            self.gif_addresses,
+            limits,
+            clock=lambda: NOW,
+            new_entry_id=self._new_id,
+            per_room_and_address=Rate("room-address", burst=3, refill_s=0.5),
         )
         self.delete_message = DeleteMessage(self, self.log, commit, self._new_id)
         self.post_notice = PostNotice(commit, self._new_id)

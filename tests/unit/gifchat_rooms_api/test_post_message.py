@@ -3,8 +3,9 @@ import pytest
 from gifchat_contracts import errors
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.ids import GifId
-from gifchat_rooms_api.use_cases.post_message import MESSAGES_PER_USER
+from gifchat_contracts.ids import GifId, RoomId
+from gifchat_rooms_api.ports import Rate
+from gifchat_rooms_api.use_cases.post_message import MESSAGES_PER_USER, per_room_and_address
 
 from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World, anyone
 
@@ -34,6 +35,25 @@ async def test_the_rate_limit_stops_only_the_user_who_floods(world: World) -> No
     await world.post_message.post_text(ROOM, OWNER, "k", "hello", anyone)
     world.now_s += MESSAGES_PER_USER.refill_s
     await world.post_message.post_text(ROOM, ANNE, "one more", "again", anyone)
+
+
+async def test_an_address_has_one_budget_in_each_room(world: World) -> None:
+    rate = world.post_message.per_room_and_address
+    for _ in range(rate.burst):
+        await world.post_message.charge(ROOM, "203.0.113.7")
+    with pytest.raises(Refused) as refusal:
+        await world.post_message.charge(ROOM, "203.0.113.7")
+    assert refusal.value.code is errors.RATE_LIMITED
+    assert refusal.value.retry_after_s == pytest.approx(rate.refill_s)
+    await world.post_message.charge(ROOM, "203.0.113.8")
+    await world.post_message.charge(RoomId("0" * 24), "203.0.113.7")
+    world.now_s += rate.refill_s
+    await world.post_message.charge(ROOM, "203.0.113.7")
+
+
+def test_an_address_may_post_ten_seconds_worth_at_once() -> None:
+    assert per_room_and_address(20.0) == Rate("message-room-address", burst=200, refill_s=0.05)
+    assert per_room_and_address(0.01).burst == 1
 
 
 async def test_a_bad_text_and_a_missing_gif_are_not_stored(world: World) -> None:

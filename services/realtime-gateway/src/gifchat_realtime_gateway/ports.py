@@ -236,8 +236,8 @@ class RoomHistory(Protocol):
 class MessageRelay(Protocol):
     """Posts a member's message to rooms-api."""
 
-    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
-        """Post the message and return it as stored.
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> ChatPayload:
+        """Post the message and return it as stored. `address` is the sender's, as limits count it.
 
         Idempotent by `client_message_id`.
 

@@ -64,7 +64,7 @@ from gifchat_rooms_api.use_cases.janitor import Janitor
 from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 from gifchat_rooms_api.use_cases.open_gif import OpenGif
-from gifchat_rooms_api.use_cases.post_message import PostMessage
+from gifchat_rooms_api.use_cases.post_message import PostMessage, per_room_and_address
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
@@ -201,7 +201,15 @@ class _Service:
         )
         moderate_user = ModerateUser(self.room_store, self.publisher, _now, self.settings.sanctions_per_room)
         history = ReadHistory(self.log, self.settings.history_page_bytes)
-        post_message = PostMessage(self.commit, self.gifs, self.gif_addresses, LocalRateLimits(), _now, _new_object_id)
+        post_message = PostMessage(
+            self.commit,
+            self.gifs,
+            self.gif_addresses,
+            LocalRateLimits(),
+            _now,
+            _new_object_id,
+            per_room_and_address(self.settings.room_messages_per_address),
+        )
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(
             self.gifs,

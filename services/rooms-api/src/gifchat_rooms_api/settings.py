@@ -72,6 +72,12 @@ class Settings(InternalSettings):
         description="Seconds that the list of rooms has a new room that nobody has entered. Later it has the room once "
         "somebody enters.",
     )
+    room_messages_per_address: float = Field(
+        default=20.0,
+        gt=0,
+        description="Messages that all users of one address may post into one room a second, and ten times as many at "
+        "once. Enough for a class behind one address. Slow mode limits each user further.",
+    )
     kick_hold: float = Field(
         default=60.0,
         ge=0,

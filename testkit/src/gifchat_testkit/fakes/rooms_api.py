@@ -182,7 +182,7 @@ class FakeRoomsApi:
         await self._answer("heads")
         return heads
 
-    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> ChatPayload:  # noqa: ARG002
         """See the port. The fake has no GIFs."""
         self.calls["relay"] += 1
         await self._answer("relay")

@@ -72,7 +72,7 @@ class RoomsApiClient:
             answer = await self._read("POST", "/heads", json={"rooms": list(room_ids)})
             return {RoomId(room_id): Position.from_json(position) for room_id, position in answer["heads"].items()}
 
-    async def relay(self, message: SendText | SendGif, sender: Identity) -> ChatPayload:
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> ChatPayload:
         match message:
             case SendText(text=text):
                 content = {"text": text}
@@ -83,6 +83,7 @@ class RoomsApiClient:
             "client_message_id": message.client_message_id,
             "user_id": sender.user_id,
             "color": sender.color,
+            "address": address,
         }
         try:
             answer = await self._ask("POST", f"/rooms/{message.room_id}/messages", json=body)

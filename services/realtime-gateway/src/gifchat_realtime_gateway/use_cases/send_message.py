@@ -45,7 +45,7 @@ class SendMessage:
             raise Refused(errors.NOT_A_MEMBER)
         if not self.serves(message.room_id):
             raise Refused(errors.RECOVERING)
-        return await self.relay.relay(message, session.who)
+        return await self.relay.relay(message, session.who, session.address)
 
     async def typing(self, session: Session, room_id: RoomId) -> None:
         """Tell the other members, at most once a second and only in small rooms. Best effort.

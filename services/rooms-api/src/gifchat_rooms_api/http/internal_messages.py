@@ -54,6 +54,8 @@ def internal_messages_router(
     async def relay_message(room_id: RoomIdText, body: RelayText | RelayGif) -> JSONResponse:
         """Post a message that a member sent over a socket. The reply is the same as for a POST by the member."""
         sender = Identity(UserId(body.user_id), body.color)
+        if body.address is not None:
+            await post_messages.charge(RoomId(room_id), body.address)
         payload = await post(post_messages, RoomId(room_id), sender, body, seated_rule(sender.user_id))
         return JSONResponse(payload, status_code=201)
 

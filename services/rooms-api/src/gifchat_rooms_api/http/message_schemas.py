@@ -67,11 +67,18 @@ class PostGif(StrictModel):
     gif: GifIdText
 
 
+RelayedAddress = Annotated[
+    str | None,
+    Field(max_length=64, description="The sender's address, as limits count it; None: the gateway is older."),
+]
+
+
 class RelayText(PostText):
     """A text message from a member whom a gateway has admitted."""
 
     user_id: UserIdText
     color: ColorText
+    address: RelayedAddress = None
 
 
 class RelayGif(PostGif):
@@ -79,6 +86,7 @@ class RelayGif(PostGif):
 
     user_id: UserIdText
     color: ColorText
+    address: RelayedAddress = None
 
 
 class RoomsQuery(StrictModel):
