@@ -3,7 +3,7 @@
 import asyncio
 
 from abuse.attack import Attack, Stage
-from abuse.http import attacker_http, new_cookie
+from abuse.http import ask, attacker_http, new_cookie
 
 AT_ONCE = 32
 SIZE = 10_000_000
@@ -13,26 +13,30 @@ _RETRY_S = 0.1
 
 
 async def run(stage: Stage) -> None:
-    """Send halves, half of them with a session."""
+    """Send halves, every second one by the owner of a room, the others without a session."""
     async with attacker_http(stage) as http:
-        cookies = [await new_cookie(http) if number % 2 else None for number in range(AT_ONCE)]
-    await asyncio.gather(*(_keep_sending(stage, cookie) for cookie in cookies))
+        cookie = await new_cookie(http)
+        room = await ask(
+            stage, http, "POST", "/api/v1/rooms", "rooms", json={"title": "Half"}, headers={"Cookie": cookie or ""}
+        )
+    uploads = [(stage.room, None), (stage.room if room is None else room["_id"], cookie)]
+    await asyncio.gather(*(_keep_sending(stage, *uploads[number % 2]) for number in range(AT_ONCE)))
 
 
-async def _keep_sending(stage: Stage, cookie: str | None) -> None:
+async def _keep_sending(stage: Stage, room: str, cookie: str | None) -> None:
     while True:
         try:
-            await _send(stage, cookie)
+            await _send(stage, room, cookie)
         except OSError:
             stage.findings["connections reset"] += 1
         await asyncio.sleep(_RETRY_S)
 
 
-async def _send(stage: Stage, cookie: str | None) -> None:
+async def _send(stage: Stage, room: str, cookie: str | None) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", stage.port, local_addr=(stage.address, 0))
     try:
         head = [
-            f"POST /api/v1/rooms/{stage.room}/gifs HTTP/1.1",
+            f"POST /api/v1/rooms/{room}/gifs HTTP/1.1",
             f"Host: 127.0.0.1:{stage.port}",
             "Content-Type: multipart/form-data; boundary=half",
             f"Content-Length: {SIZE}",
@@ -62,6 +66,6 @@ async def _send(stage: Stage, cookie: str | None) -> None:
 
 ATTACK = Attack(
     name="half-sent uploads",
-    what=f"{AT_ONCE} connections send 9 of 10 MB of an upload and wait, half of them without a session",
+    what=f"{AT_ONCE} connections send 9 of 10 MB of an upload and wait, every second one without a session",
     run=run,
 )

@@ -3,6 +3,7 @@
 import pytest
 from abuse.attacks import (
     decoding,
+    half_sent_uploads,
     history,
     polling_guests,
     room_changes,
@@ -83,3 +84,10 @@ async def test_an_address_has_a_bounded_number_of_pixels_decoded(attack_until: A
     bound = float(ROOMS_API.decode_megapixels_per_address)
     bound += ROOMS_API.decode_megapixels_per_address_per_second * attacked.seconds
     assert attacked.found("uploads") * megapixels <= bound
+
+
+async def test_half_sent_uploads_are_refused_without_a_session_and_bounded_with_one(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(half_sent_uploads.ATTACK, "answered with 4", 100)
+    assert attacked.found("answered with 401") > 0
+    assert attacked.found("answered with 429") > 0
+    assert attacked.found("answered with") == attacked.found("answered with 401") + attacked.found("answered with 429")
