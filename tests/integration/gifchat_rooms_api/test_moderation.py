@@ -10,7 +10,7 @@ import pytest
 
 from gifchat_contracts import keys
 from gifchat_contracts.codec import Kind
-from gifchat_contracts.ids import RoomId
+from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.moderation import SANCTION_MAX_S
 
 from .conftest import PASSWORD, Api, Listener, StartApi, User
@@ -139,6 +139,47 @@ async def test_a_kick_in_a_private_room_ends_the_grant(api: Api, anne: User, bob
     assert (await bob.http.post(tickets)).json()["code"] == "password_required"
     assert (await bob.http.post(tickets, json={"password": PASSWORD})).status_code == 201
     assert (await bob.http.post(tickets)).status_code == 201
+
+
+async def test_the_owner_sees_all_members_and_who_never_posted(api: Api, room: Room, anne: User, bob: User) -> None:
+    silent = UserId("c" * 24)
+    await api.take_seats({"_id": room.room_id}, bob.who.user_id, silent)
+    await api.redis.hset(keys.members(RoomId(room.room_id)), silent, "0|#123456")
+    posted = (await room.post()).json()
+    answer = await anne.http.get(f"{room.url}/members")
+    assert answer.status_code == 200
+    assert answer.json()["next_cursor"] is None
+    assert {item["user_id"]: item for item in answer.json()["items"]} == {
+        bob.who.user_id: {
+            "user_id": bob.who.user_id,
+            "color": "#86362d",
+            "connected": True,
+            "last_posted_at": posted["createdAt"],
+        },
+        silent: {"user_id": silent, "color": "#123456", "connected": False, "last_posted_at": None},
+    }
+    assert (await anne.http.post(f"{room.url}/kicks", json={"user_id": silent})).status_code == 204
+    assert (await room.channel.next()).kind == Kind.CHAT
+    assert (await room.next_event())[0] == silent
+
+
+async def test_the_pages_of_a_big_room_have_every_member(api: Api, room: Room, anne: User) -> None:
+    users = {f"{number:024x}" for number in range(1_500)}
+    await api.take_seats({"_id": room.room_id}, *map(UserId, users))
+    found: list[str] = []
+    cursor, pages = "0", 0
+    while cursor is not None:
+        page = (await anne.http.get(f"{room.url}/members", params={"cursor": cursor, "limit": 200})).json()
+        found += [item["user_id"] for item in page["items"]]
+        cursor, pages = page["next_cursor"], pages + 1
+    assert set(found) == users
+    assert pages > 1
+
+
+async def test_only_the_owner_sees_the_members(room: Room, bob: User, anne: User) -> None:
+    assert (await bob.http.get(f"{room.url}/members")).json()["code"] == "not_owner"
+    for query in ({"cursor": "x"}, {"cursor": "9" * 20}, {"limit": 0}):
+        assert (await anne.http.get(f"{room.url}/members", params=query)).json()["code"] == "validation_failed"
 
 
 async def test_concurrent_actions_all_apply(room: Room, anne: User) -> None:

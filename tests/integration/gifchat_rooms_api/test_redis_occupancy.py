@@ -10,7 +10,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId
 from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats as GatewaySeats
 from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
-from gifchat_rooms_api.ports import OccupancyUnavailableError, RoomOccupancy
+from gifchat_rooms_api.ports import Member, OccupancyUnavailableError, RoomOccupancy
 
 pytestmark = pytest.mark.servers
 
@@ -67,6 +67,18 @@ async def test_a_partition_is_settled_only_after_its_recovery_time(redis: Redis,
         assert not (await seats.for_user(ROOM, ANNE.user_id)).settled
 
 
+async def test_members_in_their_grace_are_not_connected(gateway: GatewaySeats, seats: RedisOccupancy) -> None:
+    for who in (ANNE, BOB):
+        await gateway.admit(ROOM, who, max_members=10, ticket_id=None)
+    await gateway.leave(ROOM, ANNE.user_id)
+    page = await seats.page(ROOM, 0, 10)
+    assert page.next_cursor == 0
+    assert {member.user_id: member for member in page.members} == {
+        ANNE.user_id: Member(ANNE.user_id, ANNE.color, connected=False),
+        BOB.user_id: Member(BOB.user_id, BOB.color, connected=True),
+    }
+
+
 async def test_a_query_for_no_rooms_is_empty(seats: RedisOccupancy) -> None:
     assert await seats.members([]) == {}
 
@@ -77,6 +89,7 @@ async def test_occupancy_is_unavailable_without_redis() -> None:
         for question in (
             seats.members([ROOM]),
             seats.for_user(ROOM, ANNE.user_id),
+            seats.page(ROOM, 0, 10),
             seats.snapshot(),
             seats.certainly_empty(ROOM),
         ):

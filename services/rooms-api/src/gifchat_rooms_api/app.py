@@ -62,6 +62,7 @@ from gifchat_rooms_api.use_cases.group_commit import GroupCommit
 from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
 from gifchat_rooms_api.use_cases.janitor import Janitor
 from gifchat_rooms_api.use_cases.limit_reads import LimitReads
+from gifchat_rooms_api.use_cases.list_members import ListMembers
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 from gifchat_rooms_api.use_cases.open_gif import OpenGif
 from gifchat_rooms_api.use_cases.post_message import PostMessage, per_room_and_address
@@ -251,7 +252,13 @@ class _Service:
             app.router.routes.extend(router.routes)
         public = APIRouter(prefix="/api/v1", dependencies=checks)
         public.include_router(
-            moderation_router(moderate_user, guards=guards, clock=_now, kick_hold_s=self.settings.kick_hold)
+            moderation_router(
+                moderate_user,
+                ListMembers(self.room_store, self.occupancy, self.log),
+                guards=guards,
+                clock=_now,
+                kick_hold_s=self.settings.kick_hold,
+            )
         )
         upload_into_room = UploadIntoRoom(upload_gif, self.gif_addresses, _now, self.settings.unreferenced_gif_ttl)
         slots = UploadSlots(self.settings.uploads_in_flight, self.settings.uploads_in_flight_per_address)

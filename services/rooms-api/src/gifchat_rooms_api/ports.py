@@ -158,6 +158,25 @@ class RoomOccupancy:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A user who has a seat."""
+
+    user_id: UserId
+    color: str
+    connected: bool
+    """False in the grace of the seat."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembersPage:
+    """Some of a room's members."""
+
+    members: Sequence[Member]
+    next_cursor: int
+    """0 on the last page."""
+
+
+@dataclass(frozen=True, slots=True)
 class OccupancySnapshot:
     """The number of members of each room."""
 
@@ -175,6 +194,9 @@ class Occupancy(Protocol):
 
     async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
         """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""
+
+    async def page(self, room_id: RoomId, cursor: int, limit: int) -> MembersPage:
+        """Return about `limit` of the room's members. A member who stays is on at least one of the pages."""
 
     async def snapshot(self) -> OccupancySnapshot:
         """Return the number of members of each room. Partitions are read one after another, at different moments."""

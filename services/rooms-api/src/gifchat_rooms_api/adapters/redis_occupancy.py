@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gifchat_contracts import keys
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_rooms_api.ports import OccupancySnapshot, OccupancyUnavailableError, RoomOccupancy
+from gifchat_rooms_api.ports import Member, MembersPage, OccupancySnapshot, OccupancyUnavailableError, RoomOccupancy
 
 
 class RedisOccupancy:
@@ -45,6 +46,12 @@ class RedisOccupancy:
             pipeline.time()
             members, seated, generation, time = await pipeline.execute()
         return RoomOccupancy(int(members), seated=bool(seated), settled=_settled(generation, _ms(time)))
+
+    async def page(self, room_id: RoomId, cursor: int, limit: int) -> MembersPage:
+        with _redis_errors():
+            found: Any = await self._redis.hscan(keys.members(room_id), cursor, count=limit)
+        next_cursor, seats = found
+        return MembersPage([_member(_text(user_id), _text(seat)) for user_id, seat in seats.items()], int(next_cursor))
 
     async def snapshot(self) -> OccupancySnapshot:
         with _redis_errors():
@@ -87,6 +94,11 @@ def _settled(generation: object, now_ms: int) -> bool:
 
 def _text(value: object) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _member(user_id: str, seat: str) -> Member:
+    nodes, _, color = seat.partition("|")
+    return Member(UserId(user_id), color, connected=int(nodes) > 0)
 
 
 @contextmanager

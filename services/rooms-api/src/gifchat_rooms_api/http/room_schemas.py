@@ -126,6 +126,22 @@ class Ticket(BaseModel):
     room: Room
 
 
+class Member(BaseModel):
+    """A user who has a seat in the room."""
+
+    user_id: UserIdText
+    color: ColorText
+    connected: bool = Field(description="False while the seat is held for a user who disconnected.")
+    last_posted_at: Moment | None = Field(description="When the user last posted in this room. Null: never.")
+
+
+class MemberList(BaseModel):
+    """A page of members. A member can be on two pages if seats change meanwhile."""
+
+    items: list[Member]
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page. Null on the last page.")
+
+
 class Sanction(BaseModel):
     """A sanction against a user."""
 
