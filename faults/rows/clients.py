@@ -205,6 +205,8 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
         await load.all_joined(SETTLED_WITHIN_S, [owner])
         assert await join_result(connection, room) == "room_full"
         await owner.leave()
+        watcher = next(watcher for watcher in load.watchers if watcher.room == room)
+        await until(lambda: watcher.members == 2, limits.SEAT_GRACE_S + 1.5, "the owner's seat to be free")
         for tab in [*tabs, *tabs]:
             tab.refresh()
             await connection_lost(tab)
@@ -217,7 +219,6 @@ async def two_tabs(cluster: FaultCluster, load: Load, rng: random.Random) -> Fig
         await tabs[1].leave()
         left_at = now()
         assert await join_result(connection, room) == "room_full", "the last tab might only refresh"
-        watcher = next(watcher for watcher in load.watchers if watcher.room == room)
         await until(lambda: watcher.members == 1, limits.SEAT_GRACE_S + 1.5, "the seat to be free")
         free_s = now() - left_at
         await until(lambda: presence(load, witness, user)[seen:] == ["exit"], ANSWERED_WITHIN_S, "one exit")
