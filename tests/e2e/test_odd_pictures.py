@@ -75,14 +75,14 @@ async def show(page: Page, name: str, data: bytes) -> dict[str, Any]:
     return shown
 
 
-async def stored(data: bytes) -> Picture | None:
-    """Return what is stored of an upload, or None if it is refused."""
+async def stored(data: bytes) -> tuple[Picture, bytes] | None:
+    """Return what is stored of an upload and its still, or None if it is refused."""
     try:
         found = examine(data)
         decoded = await ImageDecoder().decode(found, ADDRESS)
     except Refused:
         return None
-    return found if decoded.repaired is None else examine(decoded.repaired)
+    return found if decoded.repaired is None else examine(decoded.repaired), decoded.still
 
 
 def differing(first: str, second: str) -> float:
@@ -101,12 +101,13 @@ async def test_odd_pictures_are_taken_if_chromium_shows_them_and_look_the_same(b
     files = odd_pictures() | {f"{name.partition('-')[0]}-case-{name}": (CASES / name).read_bytes() for name in EXPECTED}
     files = {name.replace("apng-case", "png-case"): data for name, data in files.items()}
     for name, data in files.items():
-        original, clean = await asyncio.gather(show(page, name, data), stored(data))
-        if clean is None:
+        original, taken = await asyncio.gather(show(page, name, data), stored(data))
+        if taken is None:
             if original["visible"] and name not in NOT_SHOWN_IN_PART:
                 wrong.append(f"{name}: refused, but Chromium shows it")
             continue
-        ours = await show(page, name, clean.data)
+        clean, still_data = taken
+        ours, still = await show(page, name, clean.data), await show(page, "png", still_data)
         if not original["loaded"] or name in NOTHING_TO_SEE:
             wrong.append(f"{name}: taken, but Chromium shows nothing")
         elif (ours["width"], ours["height"]) != (original["width"], original["height"]):
@@ -117,6 +118,8 @@ async def test_odd_pictures_are_taken_if_chromium_shows_them_and_look_the_same(b
             wrong.append(f"{name}: {share:.1%} of the pixels differ")
         elif original["visible"] != ours["visible"] and not PARTIAL.search(name):
             wrong.append(f"{name}: {ours['visible']} pixels are visible, not {original['visible']}")
+        elif (still["visible"], differing(ours["pixels"], still["pixels"])) != (ours["visible"], 0.0):
+            wrong.append(f"{name}: the still differs from the first frame")
     await page.close()
     assert not wrong, "\n".join(wrong)
 

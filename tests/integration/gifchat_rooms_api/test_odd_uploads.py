@@ -125,6 +125,12 @@ async def test_a_transparent_grey_is_transparent_in_the_still(depth: int) -> Non
     assert [alpha(still, (0, 0)), alpha(still, (1, 0))] == [255, 0], top
 
 
+async def test_a_transparency_before_the_palette_is_ignored_as_in_browsers() -> None:
+    clean, still = await stored(ODD["png-trns-before-plte"])
+    assert b"tRNS" not in clean.data
+    assert alpha(still, (0, 0)) == 255
+
+
 async def test_the_still_has_the_gamma_of_its_picture() -> None:
     _, still = await stored(ODD["png-gamma"])
     assert dict(png_chunks(still))[b"gAMA"] == (100_000).to_bytes(4)

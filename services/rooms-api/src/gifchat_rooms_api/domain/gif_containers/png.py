@@ -19,6 +19,7 @@ _CRITICAL = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 _REPAIRABLE = frozenset((b"IDAT", b"fdAT", b"IEND"))
 """Chunks that are used in spite of a wrong checksum. Other ancillary chunks are then dropped."""
 _LOWER_CASE = 0x20
+_INDEXED = 3
 
 
 def walk(data: bytes, *, mend: bool = False) -> Walked:
@@ -32,7 +33,7 @@ def walk(data: bytes, *, mend: bool = False) -> Walked:
     if name != b"IHDR" or len(header) != 13:
         raise BrokenError("the first chunk must be IHDR")
     budget = PixelBudget(int.from_bytes(header[:4]), int.from_bytes(header[4:8]))
-    picture = _Picture(_Animation(budget, mend), mend)
+    picture = _Picture(_Animation(budget, mend), mend, lacks_palette=header[9] == _INDEXED)
     try:
         _read_chunks(cursor, picture)
     except BrokenError:
@@ -58,6 +59,8 @@ class _Picture:
     """The chunks that are needed. With `mend`, only those that say how to show the pixels."""
     orientation: int = 1
     has_two_headers: bool = False
+    lacks_palette: bool = False
+    """Whether `PLTE` must still come. Browsers ignore a `tRNS` before it."""
 
     def add(self, name: bytes, content: bytes, previous: bytes) -> None:
         animation = self.animation
@@ -79,8 +82,9 @@ class _Picture:
             raise BrokenError("IEND is not empty")
         elif not name[0] & _LOWER_CASE and name not in _CRITICAL:
             raise BrokenError(f"unknown critical chunk {name!r}")
-        elif self.mend and animation.pixels_begun:
+        elif (self.mend and animation.pixels_begun) or (name == b"tRNS" and self.lacks_palette):
             is_needed = False
+        self.lacks_palette &= name != b"PLTE"
         if is_needed:
             self.clean += chunk(name, content)
 

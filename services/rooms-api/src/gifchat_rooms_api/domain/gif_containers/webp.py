@@ -37,7 +37,7 @@ def walk(data: bytes, *, mend: bool = False) -> Walked:
     budget = picture.budget
     body = WEBP + picture.clean
     clean = RIFF + len(body).to_bytes(4, "little") + body
-    again = budget.frames == 1 and cursor.ran_out
+    again = picture.lacks_pixels
     return Walked(budget.width, budget.height, budget.frames, budget.pixels, clean, picture.orientation, again)
 
 
@@ -46,6 +46,7 @@ class _Picture:
     budget: PixelBudget
     clean: bytearray = field(default_factory=bytearray)
     orientation: int = 1
+    lacks_pixels: bool = False
 
 
 def _simple(cursor: Cursor, name: bytes, content: bytes, *, is_cut: bool) -> _Picture:
@@ -54,6 +55,7 @@ def _simple(cursor: Cursor, name: bytes, content: bytes, *, is_cut: bool) -> _Pi
     picture = _Picture(PixelBudget(*_sides(name, content)))
     picture.budget.add_frame()
     picture.clean += _as_chunk(name, content)
+    picture.lacks_pixels = cursor.ran_out
     while not is_cut and not cursor.at_end:
         _chunk(cursor, is_cut=False)  # Browsers refuse a file with a bad chunk, even if they do not need it.
     return picture
@@ -86,6 +88,7 @@ def _extended(cursor: Cursor, header: bytes, *, is_cut: bool) -> _Picture:
                     raise BrokenError("a second picture, or a picture that differs from its canvas in size")
                 picture.budget.add_frame()
                 picture.clean += _as_chunk(name, content)
+                picture.lacks_pixels = cursor.ran_out
             case b"ALPH" if not animated:
                 picture.clean += _as_chunk(name, content)
             case b"ICCP" | b"ANIM":
@@ -120,6 +123,7 @@ def _add_frame(picture: _Picture, content: bytes, *, is_cut: bool) -> None:
     if pictures != 1:
         raise BrokenError(f"a frame has {pictures} pictures")
     picture.budget.add_frame()
+    picture.lacks_pixels |= cursor.ran_out
     picture.clean += _as_chunk(b"ANMF", bytes(clean))
 
 
