@@ -109,6 +109,10 @@ class Api:
         members = await self.redis.hlen(keys.members(room_id))
         await self.redis.zadd(keys.occupancy(keys.partition_of(room_id)), {room_id: members})
 
+    async def settle(self, room: dict[str, Any]) -> None:
+        """Mark the seats of the room's partition as complete, as gateways do a while after Redis came back empty."""
+        await self.redis.set(keys.generation(keys.partition_of(RoomId(room["_id"]))), 0)
+
     async def leave_seats(self, room: dict[str, Any]) -> None:
         room_id = RoomId(room["_id"])
         await self.redis.delete(keys.members(room_id))

@@ -253,7 +253,9 @@ async def test_only_users_who_may_post_can_upload(api: Api, anne: User) -> None:
     bob = await api.user("bob")
     room = await anne.room()
     data = picture("gif")
+    await api.settle(room)
     assert (await send(bob, room, data)).json()["code"] == "not_a_member"
+    await api.take_seats(room, bob.who.user_id)
     assert (await send(bob, room, data, headers=bob.membership(room))).status_code == 201
     await anne.http.put(f"/rooms/{room['_id']}/mutes/{bob.who.user_id}")
     assert (await send(bob, room, data, headers=bob.membership(room))).json()["code"] == "muted"

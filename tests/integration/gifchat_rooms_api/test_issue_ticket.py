@@ -153,29 +153,42 @@ async def test_a_banned_user_gets_no_ticket_until_the_ban_ends(api: Api, anne: U
     assert await code(bob, room, PASSWORD) is None
 
 
-async def test_reading_and_posting_require_a_membership_or_a_seat(api: Api, anne: User, bob: User) -> None:
+async def test_reading_and_posting_require_a_seat(api: Api, anne: User, bob: User) -> None:
     room = await anne.room()
+    await api.settle(room)
     url = f"/rooms/{room['_id']}/messages"
 
-    async def codes(headers: dict[str, str]) -> list[str | None]:
+    async def codes(headers: dict[str, str], key: str = "k") -> list[str | None]:
         answers = [
             await bob.http.get(url, headers=headers),
-            await bob.http.post(url, json={"client_message_id": "k", "text": "hi"}, headers=headers),
+            await bob.http.post(url, json={"client_message_id": key, "text": "hi"}, headers=headers),
         ]
         return [answer.json().get("code") if answer.is_error else None for answer in answers]
 
     assert await codes({}) == ["not_a_member"] * 2
-    other = await anne.room()
+    assert await codes(bob.membership(room)) == ["not_a_member"] * 2, "a membership outlived the seat"
+    await api.take_seats(room, bob.who.user_id)
+    assert await codes({}) == [None, None]
+    await api.leave_seats(room)
+    assert await codes(bob.membership(room), "later") == ["not_a_member"] * 2
+
+
+async def test_a_membership_is_enough_while_the_seats_are_being_registered_again(
+    api: Api, anne: User, bob: User
+) -> None:
+    room, other = await anne.room(), await anne.room()
+    await api.redis.delete(keys.generation(keys.partition_of(RoomId(room["_id"]))))
+    url = f"/rooms/{room['_id']}/messages"
     for wrong in (
+        {},
         bob.membership(other),
         anne.membership(room),
         bob.membership(room, access_version=2),
         {identity.MEMBERSHIP_HEADER: "forged"},
     ):
-        assert await codes(wrong) == ["not_a_member"] * 2
-    assert await codes(bob.membership(room)) == [None, None]
-    await api.take_seats(room, bob.who.user_id)
-    assert await codes({}) == [None, None]
+        answer = await bob.http.get(url, headers=wrong)
+        assert (answer.status_code, answer.json()["code"]) == (503, "admission_unavailable")
+    assert (await bob.http.get(url, headers=bob.membership(room))).status_code == 200
 
 
 async def test_the_owner_can_read_and_post_without_joining(anne: User) -> None:

@@ -9,6 +9,7 @@ from gifchat_contracts import keys
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import RoomId
 from gifchat_rooms_api.adapters.mongo_leadership import MongoLeadership
+from gifchat_rooms_api.use_cases.recent_rooms import outdate_copies
 
 from .conftest import Api, Rounds, StartApi, User
 
@@ -29,6 +30,7 @@ async def anne(api: Api) -> User:
 
 
 async def rooms_exist(user: User, *rooms: dict[str, Any]) -> list[bool]:
+    await outdate_copies()
     return [(await user.http.get(f"/rooms/{room['_id']}")).status_code == 200 for room in rooms]
 
 

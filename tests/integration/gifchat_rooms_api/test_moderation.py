@@ -64,6 +64,8 @@ class Room:
 @pytest.fixture
 async def room(api: Api, anne: User, bob: User) -> Room:
     made = await anne.room()
+    await api.settle(made)
+    await api.take_seats(made, bob.who.user_id)
     return Room(api, anne, bob, made, await api.listen(keys.room_channel(RoomId(made["_id"]))))
 
 
@@ -264,6 +266,8 @@ async def test_an_acknowledged_sanction_holds_for_the_very_next_message_on_every
     anne, *bobs = [await replicas[0].user("anne"), *[await replica.user("bob") for replica in replicas]]
     user_id = bobs[0].who.user_id
     created = await anne.room()
+    await replicas[0].settle(created)
+    await replicas[0].take_seats(created, UserId(user_id))
     url, headers = f"/rooms/{created['_id']}", bobs[0].membership(created)
     number = 0
 

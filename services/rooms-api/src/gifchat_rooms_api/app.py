@@ -300,6 +300,7 @@ class _Service:
             self.publisher.aclose,
             self.image_decoder.aclose,
             self.passwords.aclose,
+            self._close_occupancy,
             self.redis.aclose,
             self.mongo.close,
         ]
@@ -313,6 +314,9 @@ class _Service:
         # The unique indexes prevent duplicate seqs, so nothing may be written before they exist.
         if not self.prepared.is_set():
             raise Refused(errors.UNAVAILABLE)
+
+    async def _close_occupancy(self) -> None:
+        self.occupancy.close()
 
     async def _readiness(self) -> tuple[int, dict[str, str]]:
         """Return status code and body of the readiness probe.

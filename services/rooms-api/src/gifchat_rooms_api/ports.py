@@ -192,6 +192,9 @@ class Occupancy(Protocol):
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
         """Return the number of members of each of these rooms."""
 
+    async def seated(self, room_id: RoomId, user_id: UserId) -> bool:
+        """Return whether the user has a seat, as `for_user` does, at a lower price."""
+
     async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
         """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""
 

@@ -14,8 +14,8 @@ import structlog
 from hiredis import ReplyError
 from redis.asyncio.connection import AbstractConnection
 
+from gifchat_chassis.redis_link import RedisLink, connect
 from gifchat_realtime_gateway import metrics
-from gifchat_realtime_gateway.adapters.redis_link import RedisLink, connect
 from gifchat_realtime_gateway.ports import FeedListener, FeedUnavailableError
 
 LOOK_EVERY_S = 0.25

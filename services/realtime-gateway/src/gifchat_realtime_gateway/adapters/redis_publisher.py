@@ -3,8 +3,8 @@
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gifchat_chassis.redis_pipelining import Pipelining
 from gifchat_contracts.codec import Frame, encode
-from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
 from gifchat_realtime_gateway.ports import PublishFailedError
 
 

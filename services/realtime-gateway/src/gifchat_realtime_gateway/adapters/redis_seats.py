@@ -20,11 +20,11 @@ from redis.asyncio.client import Pipeline
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError, RedisError
 
+from gifchat_chassis.redis_pipelining import Pipelining
 from gifchat_contracts import keys, limits
 from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId, UserId
-from gifchat_realtime_gateway.adapters.redis_pipelining import Pipelining
 from gifchat_realtime_gateway.domain.seats import Admission, Departure, HeldSeats, Readmission
 from gifchat_realtime_gateway.ports import SeatsUnavailableError
 

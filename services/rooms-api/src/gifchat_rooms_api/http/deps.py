@@ -29,7 +29,7 @@ Membership = Annotated[
     Header(
         alias=MEMBERSHIP_HEADER,
         max_length=1_024,
-        description="The `membership` from the join ack. Not needed by the owner, or while the session has a seat.",
+        description="The `membership` from the join ack. It stands in for the seat while the seats cannot be read.",
     ),
 ]
 

@@ -1,9 +1,9 @@
 """Check who may read a room, post into it, and manage it.
 
-A membership or a seat shows that a gateway has admitted the user (see docs/adr/0005).
+A seat shows that a gateway has admitted the user. A membership stands in for it while the seats cannot be read (see
+docs/adr/0030).
 """
 
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,9 +26,10 @@ class CheckAccess:
     signatures: Signatures
 
     async def reader_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
-        """Return the rule for reading the room's log: the user must be its owner or a member, and not banned.
+        """Return the rule for reading the room's log: the user must be its owner or have a seat, and not be banned.
 
-        The rule checks the room that it is called with, which may be newer than the one read here.
+        While nobody can tell who has a seat, a membership is enough. The rule checks the room that it is called with,
+        which may be newer than the one read here.
 
         Raises:
             Refused: `ROOM_NOT_FOUND`.
@@ -36,20 +37,33 @@ class CheckAccess:
         """
         room = await existing_room(self.rooms, room_id)
         membership = self.signatures.membership_of(membership_token) if membership_token else None
-        seated = None
-        if room.owner_id != user_id and not _proves(membership, room, user_id):
-            with suppress(OccupancyUnavailableError):
-                seated = (await self.occupancy.for_user(room.room_id, user_id)).seated
+        seated = True if room.owner_id == user_id else await self._seated(room_id, user_id)
 
         def rule(room: Room, now: datetime) -> None:
             refuse_banned(room, user_id, now)
-            if room.owner_id == user_id or seated or _proves(membership, room, user_id):
+            if room.owner_id == user_id:
+                return
+            if room.sanctions.get(user_id, NO_SANCTION).kicked(now):
+                raise Refused(errors.KICKED)  # a gateway may still have to give up the seat
+            if seated:
                 return
             if seated is None:
+                if _proves(membership, room, user_id):
+                    return
                 raise Refused(errors.ADMISSION_UNAVAILABLE)
-            raise Refused(errors.KICKED if _matches(membership, room, user_id) else errors.NOT_A_MEMBER)
+            raise Refused(errors.KICKED if _kicked(membership, room, user_id) else errors.NOT_A_MEMBER)
 
         return rule
+
+    async def _seated(self, room_id: RoomId, user_id: UserId) -> bool | None:
+        """Return whether the user has a seat; None if nobody can tell: Redis is away, or came back empty."""
+        try:
+            if await self.occupancy.seated(room_id, user_id):
+                return True
+            seats = await self.occupancy.for_user(room_id, user_id)
+        except OccupancyUnavailableError:
+            return None
+        return seats.seated if seats.seated or seats.settled else None
 
     async def writer_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
         """Return the rule for posting: the user must satisfy `reader_rule` and not be muted."""
@@ -112,6 +126,11 @@ def _proves(membership: Membership | None, room: Room, user_id: UserId) -> bool:
         return False
     kicked_at = room.sanctions.get(user_id, NO_SANCTION).kicked_at
     return kicked_at is None or membership.issued_at > kicked_at
+
+
+def _kicked(membership: Membership | None, room: Room, user_id: UserId) -> bool:
+    """Whether the user was admitted and then kicked."""
+    return _matches(membership, room, user_id) and not _proves(membership, room, user_id)
 
 
 def _matches(membership: Membership | None, room: Room, user_id: UserId) -> bool:

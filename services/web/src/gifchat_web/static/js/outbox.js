@@ -11,6 +11,7 @@ const TRY_AGAIN = new Set([
   "outcome_unknown",
   "unavailable",
   "admission_unavailable",
+  "not_a_member", // the page joins again, and then has its seat
   "recovering",
   "rate_limited",
 ]);

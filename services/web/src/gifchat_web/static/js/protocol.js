@@ -44,7 +44,7 @@ export const ERROR_ACTIONS = Object.freeze({
   kicked: Action.STOP,
   muted: Action.STOP,
   slow_mode: Action.RETRY,
-  not_a_member: Action.STOP,
+  not_a_member: Action.RECONNECT,
   not_owner: Action.STOP,
   ticket_invalid: Action.STOP,
   ticket_expired: Action.STOP,

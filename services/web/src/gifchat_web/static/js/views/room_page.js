@@ -81,7 +81,7 @@ class RoomPage {
       onTyping: () => this.#connection.typing(),
     });
     this.#outbox = new Outbox({
-      send: ({ clientMessageId, content }) => this.#api.postMessage(this.#room._id, clientMessageId, content),
+      send: (message) => this.#post(message),
       onSent: (message) => this.#sent(message),
       onFailed: ({ clientMessageId }, problem) => this.#failed(clientMessageId, problem),
       wait,
@@ -312,13 +312,22 @@ class RoomPage {
     this.#render();
   }
 
+  /** @param {Page.Outgoing} message */
+  async #post({ clientMessageId, content }) {
+    try {
+      return await this.#api.postMessage(this.#room._id, clientMessageId, content);
+    } catch (error) {
+      // The user lost the seat. A new join takes one before the next attempt, or returns the reason.
+      if (/** @type {Page.Problem} */ (error).code === "not_a_member") this.#connection.join();
+      throw error;
+    }
+  }
+
   /**
    * @param {string} clientMessageId
    * @param {Page.Problem} problem
    */
   #failed(clientMessageId, problem) {
-    // The room has a new password, or the user lost the seat. A new join renews the membership or returns the reason.
-    if (problem.code === "not_a_member") this.#connection.join();
     this.#timeline.fail(clientMessageId, problem);
     this.#render();
   }

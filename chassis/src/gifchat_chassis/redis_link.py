@@ -40,10 +40,12 @@ class RedisLink(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
         # uvloop's transports are not registered as `asyncio.Transport`.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
         self.heard_at_s = self._clock()
         replies = self._replies
         try:
@@ -55,6 +57,7 @@ class RedisLink(asyncio.Protocol):
             self.fail(str(error))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
         self.fail(str(exc) if exc else "closed by the server")
 
 

@@ -15,7 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from gifchat_realtime_gateway.adapters.redis_link import RedisLink, connect
+from gifchat_chassis.redis_link import RedisLink, connect
 
 MAX_IN_FLIGHT = 256
 """Further commands wait. A script takes about 50 µs, and a long queue would look like a silent server."""

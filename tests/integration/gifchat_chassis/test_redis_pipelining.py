@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from gifchat_realtime_gateway.adapters.redis_pipelining import MAX_IN_FLIGHT, TIMEOUT_S, Pipelining
+from gifchat_chassis.redis_pipelining import MAX_IN_FLIGHT, TIMEOUT_S, Pipelining
 from gifchat_testkit.proxy import TcpProxy
 
 pytestmark = pytest.mark.servers

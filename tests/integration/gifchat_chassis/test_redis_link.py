@@ -7,8 +7,8 @@ import hiredis
 import pytest
 from redis.asyncio import ConnectionPool
 
+from gifchat_chassis.redis_link import connect
 from gifchat_cli.ports import free_port
-from gifchat_realtime_gateway.adapters.redis_link import connect
 
 pytestmark = pytest.mark.servers
 
