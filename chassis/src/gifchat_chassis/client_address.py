@@ -64,6 +64,7 @@ class TrustedProxies:
         return any(parsed in network for network in self._networks)
 
 
+@lru_cache(maxsize=10_000)
 def rate_limit_key(host: str) -> str:
     """Return the key for rate limits: an IPv4 address, or the /64 network of an IPv6 address."""
     try:

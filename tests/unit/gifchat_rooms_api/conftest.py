@@ -52,7 +52,7 @@ class World:
             limits,
             clock=lambda: NOW,
             new_entry_id=self._new_id,
-            per_room_and_address=Rate("room-address", burst=3, refill_s=0.5),
+            per_room_and_address=Rate("room-address", burst=12, refill_s=0.5),
         )
         self.delete_message = DeleteMessage(self, self.log, commit, self._new_id)
         self.post_notice = PostNotice(commit, self._new_id)

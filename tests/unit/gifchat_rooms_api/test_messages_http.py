@@ -212,6 +212,13 @@ async def test_a_page_of_long_messages_is_shorter_than_its_limit(client: httpx.A
     assert [item["seq"] for item in log["items"]] == [1, 2]
 
 
+async def test_the_users_of_an_address_share_a_budget_in_a_room(client: httpx.AsyncClient, world: World) -> None:
+    for number in range(world.post_message.per_room_and_address.burst):
+        await post(client, f"k{number}", text="hello")
+    response = await client.post(URL, json={"client_message_id": "k", "text": "hello"}, headers=as_user("bob"))
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+
+
 async def test_a_user_who_has_read_too_much_has_to_wait_and_others_do_not(client: httpx.AsyncClient) -> None:
     await post(client, "k1", text="가" * 1_000)
     received = 0

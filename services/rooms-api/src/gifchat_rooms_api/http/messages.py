@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, params
+from fastapi import APIRouter, Depends, Path, Query, Request, params
 from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, limits
@@ -13,7 +13,7 @@ from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
-from gifchat_rooms_api.http.deps import Guards, Reader
+from gifchat_rooms_api.http.deps import Guards, Reader, address_of
 from gifchat_rooms_api.http.direct_route import direct_router
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, MEMBER_PROBLEMS, OWNER_PROBLEMS, problems
@@ -60,8 +60,10 @@ def messages_router(
         body: PostText | PostGif,
         sender: Annotated[Identity, Depends(guards.caller)],
         rule: Annotated[Rule, Depends(guards.writer_rule)],
+        request: Request,
     ) -> JSONResponse:
         """Post a text or a GIF. 201 means durably stored. Retrying with the same `client_message_id` is safe."""
+        await post_messages.charge(RoomId(room_id), address_of(request))
         return JSONResponse(await post(post_messages, RoomId(room_id), sender, body, rule), status_code=201)
 
     @router.get("", response_model=HistoryPage, responses=problems(*MEMBER_PROBLEMS, errors.RATE_LIMITED))
