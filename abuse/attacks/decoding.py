@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import aiohttp
 
@@ -13,7 +14,7 @@ from gifchat_testkit.pictures import picture
 AT_ONCE = 111
 SIDE = 4_096
 FRAMES = 11
-_UPLOADS_OF_A_USER = 15
+USERS = 20
 _RETRY_S = 0.1
 
 
@@ -27,22 +28,33 @@ async def run(stage: Stage) -> None:
     numbers = itertools.count(1)
     data = bytes.fromhex(stage.prepared["picture"])
     async with attacker_http(stage) as http:
-        await asyncio.gather(*(_keep_uploading(stage, http, data, numbers) for _ in range(AT_ONCE)))
+        owners = [owner for _ in range(USERS) if (owner := await _owner(stage, http)) is not None]
+        await asyncio.gather(
+            *(_keep_uploading(stage, http, owners[task % len(owners)], data, numbers) for task in range(AT_ONCE))
+        )
 
 
-async def _keep_uploading(stage: Stage, http: aiohttp.ClientSession, data: bytes, numbers: Iterator[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    headers: dict[str, str]
+    room: str
+
+
+async def _owner(stage: Stage, http: aiohttp.ClientSession) -> _Owner | None:
+    headers = {"Cookie": await new_cookie(http) or ""}
+    room = await ask(stage, http, "POST", "/api/v1/rooms", "rooms", json={"title": "Big"}, headers=headers)
+    return None if room is None else _Owner(headers, room["_id"])
+
+
+async def _keep_uploading(
+    stage: Stage, http: aiohttp.ClientSession, owner: _Owner, data: bytes, numbers: Iterator[int]
+) -> None:
     while True:
-        headers = {"Cookie": await new_cookie(http) or ""}
-        room = await ask(stage, http, "POST", "/api/v1/rooms", "rooms", json={"title": "Big"}, headers=headers)
-        if room is None:
+        form = aiohttp.FormData()
+        form.add_field("gif", _different(data, next(numbers)), filename="big.gif", content_type="image/gif")
+        path = f"/api/v1/rooms/{owner.room}/gifs"
+        if await ask(stage, http, "POST", path, "uploads", data=form, headers=owner.headers) is None:
             await asyncio.sleep(_RETRY_S)
-            continue
-        for _ in range(_UPLOADS_OF_A_USER):
-            form = aiohttp.FormData()
-            form.add_field("gif", _different(data, next(numbers)), filename="big.gif", content_type="image/gif")
-            path = f"/api/v1/rooms/{room['_id']}/gifs"
-            if await ask(stage, http, "POST", path, "uploads", data=form, headers=headers) is None:
-                await asyncio.sleep(_RETRY_S)
 
 
 def _different(data: bytes, number: int) -> bytes:
@@ -54,7 +66,7 @@ def _different(data: bytes, number: int) -> bytes:
 
 ATTACK = Attack(
     name="decoding",
-    what=f"users of one address upload GIFs of {SIDE}×{SIDE} pixels and {FRAMES} frames, {AT_ONCE} at once",
+    what=f"{USERS} users of one address upload GIFs of {SIDE}×{SIDE} pixels and {FRAMES} frames, {AT_ONCE} at once",
     prepare=prepare,
     run=run,
 )

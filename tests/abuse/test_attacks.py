@@ -8,6 +8,7 @@ from abuse.attacks import (
     polling_guests,
     room_changes,
     room_creation,
+    room_flood,
     seats,
     tiny_events,
     unknown_rooms,
@@ -76,6 +77,12 @@ async def test_an_address_creates_a_bounded_number_of_rooms(attack_until: Attack
     attacked = await attack_until(room_creation.ATTACK, "refused", 10)
     per_address = ROOMS_API.room_changes_per_address
     assert 0 < attacked.found("rooms created") <= per_address + per_address / 60 * attacked.seconds + 1
+
+
+async def test_an_address_writes_a_bounded_number_of_messages_into_a_room(attack_until: AttackUntil) -> None:
+    attacked = await attack_until(room_flood.ATTACK, "refused with rate_limited", 20)
+    per_s = ROOMS_API.room_messages_per_address
+    assert 0 < attacked.found("messages taken") <= per_s * (10 + attacked.seconds)
 
 
 async def test_an_address_has_a_bounded_number_of_pixels_decoded(attack_until: AttackUntil) -> None:
