@@ -34,6 +34,8 @@ esac
 : "${WEB_SERVERS:=server web:8000 resolve max_fails=2 fail_timeout=2s;}"
 : "${REQUESTS_PER_SECOND:=200}"
 : "${REQUESTS_BURST:=1000}"
+: "${UPLOADS_PER_SECOND:=10}"
+: "${UPLOADS_BURST:=200}"
 : "${CONNECTIONS_PER_ADDRESS:=1000}"
 : "${SENDERS_PER_ADDRESS:=200}"
 : "${CHUNKED_BODIES:=500}"

@@ -406,6 +406,16 @@ def test_other_bodies_are_kept_in_memory(door: FrontDoor) -> None:
     assert "temporary file" not in door.error_log()
 
 
+def test_uploads_are_bounded_for_each_address_and_other_requests_are_not(door: FrontDoor) -> None:
+    path = f"/api/v1/rooms/{ROOMS[0]}/gifs"
+    bound = int(door.nginx.values(Upstreams([1], [1], [1]))["UPLOADS_BURST"])
+    answers = [door.ask(path, method="POST", body=b"x") for _ in range(3 * bound)]
+    assert {response.status for response, _ in answers[:bound]} == {200}
+    refused, body = next(answer for answer in answers if answer[0].status != 200)
+    assert (refused.status, refused.headers["Retry-After"], json.loads(body)["code"]) == (429, "1", "rate_limited")
+    assert door.echo(f"/api/v1/rooms/{ROOMS[0]}/messages")["name"].startswith("rooms-api")
+
+
 def test_chunked_bodies_are_bounded_because_they_may_need_a_file(door: FrontDoor) -> None:
     head = b"POST /api/v1/rooms HTTP/1.1\r\nHost: chat.example\r\nTransfer-Encoding: chunked\r\n\r\n"
     bound = int(door.nginx.values(Upstreams([1], [1], [1]))["CHUNKED_BODIES"])

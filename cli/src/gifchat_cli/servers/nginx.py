@@ -107,6 +107,8 @@ class Nginx:
             "WEB_SERVERS": _servers(upstreams.web),
             "REQUESTS_PER_SECOND": "1000",
             "REQUESTS_BURST": "4000",
+            "UPLOADS_PER_SECOND": "10",
+            "UPLOADS_BURST": "200",
             "CONNECTIONS_PER_ADDRESS": "20000",
             "SENDERS_PER_ADDRESS": "20000",
             "CHUNKED_BODIES": "500",
