@@ -107,6 +107,7 @@ def _ours(stack: ExitStack, testbed: servers.Testbed, mongo: product.Database) -
     ]
     for clients in audience:
         clients.connect(PEOPLE // GATEWAYS)
+    product.take_seats(testbed.valkey.url, [room_id, *others], [_writer(number) for number in range(PEOPLE)])
     pids = {
         "api": [api.pid],
         "gateways": [each.pid for each in gateways],
@@ -119,11 +120,16 @@ def _ours(stack: ExitStack, testbed: servers.Testbed, mongo: product.Database) -
     )
 
 
+def _writer(number: int) -> str:
+    """Return the session of a writer."""
+    return f"bench-writer-{number % PEOPLE:04d}"
+
+
 def _posts(rooms: Sequence[RoomId]) -> MakeRequest:
     """Post as each user in turn, to each of `rooms` in turn."""
     posters = []
     for number in range(max(PEOPLE, len(rooms))):
-        session, room_id = f"bench-writer-{number % PEOPLE:04d}", rooms[number % len(rooms)]
+        session, room_id = _writer(number), rooms[number % len(rooms)]
         headers = {
             **product.member(room_id, session),
             "content-type": "application/json",

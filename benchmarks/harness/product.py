@@ -1,13 +1,14 @@
 """Runs parts of the real product: mongod, rooms-api, web and nginx."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import httpx
+from redis import Redis
 
 from benchmarks.harness import machine
 from benchmarks.harness.servers import Testbed, wait_for, with_environment
@@ -15,7 +16,7 @@ from gifchat_cli.blueprint import NGINX_TEMPLATE
 from gifchat_cli.prerequisites import find_mongod, find_nginx
 from gifchat_cli.servers.mongod import Mongod
 from gifchat_cli.servers.nginx import Nginx, Upstreams
-from gifchat_contracts import identity, limits
+from gifchat_contracts import identity, keys, limits
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE
 from gifchat_contracts.ids import RoomId
 from gifchat_testkit.crowds import ROOMS_API_FOR_ONE_ADDRESS
@@ -82,6 +83,15 @@ def membership(room_id: RoomId, session: str = SESSION) -> dict[str, str]:
 def member(room_id: RoomId, session: str) -> dict[str, str]:
     """Return the headers of a member's requests: the session and the membership."""
     return {"cookie": f"{SESSION_COOKIE}={session_cookie(session)}", **membership(room_id, session)}
+
+
+def take_seats(valkey_url: str, room_ids: Iterable[RoomId], sessions: Sequence[str]) -> None:
+    """Seat these users in each of the rooms, as a gateway does, so that they may post."""
+    seats = {identity.user_id_of(session): "1|#86362d" for session in sessions}
+    with Redis.from_url(valkey_url) as redis, redis.pipeline(transaction=False) as pipeline:
+        for room_id in room_ids:
+            pipeline.hset(keys.members(room_id), mapping=seats)
+        pipeline.execute()
 
 
 @dataclass(frozen=True, slots=True)
