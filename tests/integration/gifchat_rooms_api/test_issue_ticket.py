@@ -10,6 +10,7 @@ import pytest
 from gifchat_chassis.session_cookie import TokenSigner
 from gifchat_contracts import identity, keys, limits
 from gifchat_contracts.ids import RoomId, UserId
+from gifchat_rooms_api.adapters import redis_occupancy
 from gifchat_rooms_api.use_cases import issue_ticket
 from gifchat_rooms_api.use_cases.issue_ticket import ATTEMPTS_PER_ADDRESS, ATTEMPTS_PER_USER
 
@@ -153,7 +154,10 @@ async def test_a_banned_user_gets_no_ticket_until_the_ban_ends(api: Api, anne: U
     assert await code(bob, room, PASSWORD) is None
 
 
-async def test_reading_and_posting_require_a_seat(api: Api, anne: User, bob: User) -> None:
+async def test_reading_and_posting_require_a_seat(
+    api: Api, anne: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_occupancy, "SEEN_S", 0.0)
     room = await anne.room()
     await api.settle(room)
     url = f"/rooms/{room['_id']}/messages"

@@ -9,7 +9,7 @@ from gifchat_contracts import keys, limits
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import NodeId, RoomId
 from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats as GatewaySeats
-from gifchat_rooms_api.adapters.redis_occupancy import RedisOccupancy
+from gifchat_rooms_api.adapters.redis_occupancy import SEEN_S, RedisOccupancy
 from gifchat_rooms_api.ports import Member, OccupancyUnavailableError, RoomOccupancy
 
 pytestmark = pytest.mark.servers
@@ -52,6 +52,20 @@ async def test_a_seat_in_its_grace_time_still_counts(gateway: GatewaySeats, seat
     await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
     await gateway.remove(ROOM, ANNE.user_id)
     assert await seats.for_user(ROOM, ANNE.user_id) == RoomOccupancy(0, seated=False, settled=True)
+
+
+async def test_a_seat_that_was_found_counts_for_a_second(gateway: GatewaySeats, redis: Redis) -> None:
+    now_s = 100.0
+    seats = RedisOccupancy(redis, lambda: now_s)
+    assert not await seats.seated(ROOM, ANNE.user_id)
+    await gateway.admit(ROOM, ANNE, max_members=10, ticket_id=None)
+    assert await seats.seated(ROOM, ANNE.user_id), "a missing seat is looked up each time"
+    await gateway.remove(ROOM, ANNE.user_id)
+    now_s += SEEN_S
+    assert await seats.seated(ROOM, ANNE.user_id)
+    now_s += 0.001
+    assert not await seats.seated(ROOM, ANNE.user_id)
+    seats.close()
 
 
 async def test_a_partition_is_settled_only_after_its_recovery_time(redis: Redis, seats: RedisOccupancy) -> None:

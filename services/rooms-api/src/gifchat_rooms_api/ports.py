@@ -193,7 +193,7 @@ class Occupancy(Protocol):
         """Return the number of members of each of these rooms."""
 
     async def seated(self, room_id: RoomId, user_id: UserId) -> bool:
-        """Return whether the user has a seat, as `for_user` does, at a lower price."""
+        """Return whether the user has a seat, or had one within the last second."""
 
     async def for_user(self, room_id: RoomId, user_id: UserId) -> RoomOccupancy:
         """Return the room's seats now. Seats of a dead gateway count until another gateway sweeps them."""

@@ -1,7 +1,8 @@
 """Reads the seats that the gateways keep in Redis; never writes them (see `gifchat_contracts.keys`)."""
 
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +14,21 @@ from gifchat_contracts import keys
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.ports import Member, MembersPage, OccupancySnapshot, OccupancyUnavailableError, RoomOccupancy
 
+SEEN_S = 1.0
+"""A seat that was found is not looked up again for this long. A seat has a grace that is longer."""
+MAX_SEEN = 10_000
+
 
 class RedisOccupancy:
     """`ports.Occupancy` on Redis or Valkey."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
+        self._clock_s = clock_s
         # Every message asks for a seat, and a command of redis-py costs several times as much.
         self._line = Pipelining(redis)
+        self._seen: dict[tuple[RoomId, UserId], float] = {}
+        """When each seat was last found, oldest first."""
 
     async def members(self, room_ids: Collection[RoomId]) -> Mapping[RoomId, int]:
         by_partition: dict[int, list[RoomId]] = defaultdict(list)
@@ -40,8 +48,16 @@ class RedisOccupancy:
         }
 
     async def seated(self, room_id: RoomId, user_id: UserId) -> bool:
+        now_s = self._clock_s()
+        while self._seen and (oldest := next(iter(self._seen.items())))[1] < now_s - SEEN_S:
+            del self._seen[oldest[0]]
+        if (room_id, user_id) in self._seen:
+            return True
         with _redis_errors():
-            return bool(await self._line.call("HEXISTS", keys.members(room_id), user_id))
+            seated = bool(await self._line.call("HEXISTS", keys.members(room_id), user_id))
+        if seated and len(self._seen) < MAX_SEEN:
+            self._seen[room_id, user_id] = now_s
+        return seated
 
     def close(self) -> None:
         """Close the connection that looks up seats."""

@@ -11,9 +11,11 @@ from collections import deque
 
 import structlog
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from gifchat_chassis.background_tasks import cancel_until_done
+from gifchat_chassis.redis_pipelining import Pipelining
 from gifchat_contracts.codec import Frame, encode
 from gifchat_rooms_api import metrics
 
@@ -33,7 +35,7 @@ class RedisPublisher:
     """
 
     def __init__(self, redis: Redis, max_queued: int = MAX_QUEUED) -> None:
-        self._redis = redis
+        self._line = Pipelining(redis)
         self._max_queued = max_queued
         self._queue: deque[tuple[str, bytes]] = deque()
         self._sender: asyncio.Task[None] | None = None
@@ -49,6 +51,7 @@ class RedisPublisher:
         if self._sender is not None:
             await asyncio.wait({self._sender}, timeout=timeout_s)
             await cancel_until_done(self._sender)
+        self._line.close()
         metrics.PUBLISH_DROPPED.inc(len(self._queue))
         self._queue.clear()
 
@@ -72,12 +75,12 @@ class RedisPublisher:
 
     async def _send(self, batch: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         """Publish `batch`; return the first frame that Redis refused and all later ones."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for channel, data in batch:
-            pipeline.execute_command("SPUBLISH", channel, data)
-        replies = await pipeline.execute(raise_on_error=False)
+        commands = [self._line.call("SPUBLISH", channel, data) for channel, data in batch]
+        replies = await asyncio.gather(*commands, return_exceptions=True)
         for sent, reply in enumerate(replies):
-            if isinstance(reply, Exception):
+            if isinstance(reply, RedisConnectionError | OSError):
+                raise reply
+            if isinstance(reply, BaseException):
                 _log.warning("publish_refused", error=str(reply), queued=len(self._queue) + len(batch) - sent)
                 return batch[sent:]
         return []

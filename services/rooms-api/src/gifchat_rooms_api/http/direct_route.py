@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request, Response, params
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
 
 _Call = Callable[..., Coroutine[Any, Any, Any]]
 
@@ -29,21 +30,25 @@ class DirectRoute(APIRoute):
     twice for a request, so it must only check.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def __init__(self, *declaration: Any, **options: Any) -> None:
         """See `APIRoute`."""
-        answer_in_full = super().get_route_handler()
+        super().__init__(*declaration, **options)
+        answer_in_full = self.app
         endpoint = _Plan.of(self.dependant)
         has_body = self.body_field is not None
 
-        async def answer(request: Request) -> Response:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            request = Request(scope, receive, send)
             try:
                 body = await _json(request) if has_body else None
                 values = await endpoint.values(request, body)
             except _NotPlainlyValidError:
-                return await answer_in_full(request)
-            return cast(Response, await endpoint.call(**values))
+                await answer_in_full(scope, await _again(request) if has_body else receive, send)
+                return
+            response: Response = await endpoint.call(**values)
+            await response(scope, receive, send)
 
-        return answer
+        self.app = answer
 
 
 async def _json(request: Request) -> Any:
@@ -54,6 +59,20 @@ async def _json(request: Request) -> Any:
         return await request.json()
     except (ValueError, RecursionError, ClientDisconnect):
         raise _NotPlainlyValidError from None
+
+
+async def _again(request: Request) -> Receive:
+    """Return a `receive` that starts with the body that was already read."""
+    try:
+        whole: Message = {"type": "http.request", "body": await request.body(), "more_body": False}
+    except ClientDisconnect:
+        return request.receive
+    messages = iter([whole])
+
+    async def receive() -> Message:
+        return next(messages, None) or await request.receive()
+
+    return receive
 
 
 @dataclass(frozen=True, slots=True)
