@@ -17,10 +17,11 @@ import uvloop
 from bson import ObjectId
 from pymongo import AsyncMongoClient
 
-from benchmarks.harness import machine, product, servers
+from benchmarks.harness import machine, product
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import open_testbed
 from benchmarks.peers.counter_and_insert import CounterAndInsert
 from gifchat_chassis.secret_rules import DEVELOPMENT_TOKEN
 from gifchat_contracts.codec import Frame
@@ -65,7 +66,7 @@ def run(options: Options, log: Log) -> Result:
     many, few = options.size(20_000, 4_000), options.size(2_000, 400)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         mongo_url = stack.enter_context(product.mongod(folder, testbed.port())).url
         grouped = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.SERVER_CORE))
         textbook = stack.enter_context(

@@ -3,10 +3,11 @@
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import machine, servers
+from benchmarks.harness import contenders, machine
 from benchmarks.harness.fan_out import SETTLE_S, Log, messages_for
 from benchmarks.harness.load import load
 from benchmarks.harness.rounds import Options, Result
+from benchmarks.harness.testbed import open_testbed
 
 TITLE = "Growth: members per room, CPU per delivery"
 MEMBERS = (100, 1_000, 5_000, 20_000)
@@ -18,8 +19,8 @@ def run(options: Options, log: Log) -> Result:
     result.x_axis, result.y_axis = "members", "µs per delivery"
     most = min(options.size(20_000, 1_000), machine.raise_file_limit())
     sizes = sorted({min(each, most) for each in MEMBERS})
-    for contender in (servers.KERNEL, servers.OURS, servers.NODE):
-        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.testbed(Path(name)) as testbed:
+    for contender in (contenders.KERNEL, contenders.OURS, contenders.NODE):
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, open_testbed(Path(name)) as testbed:
             server = testbed.start(contender)
             with load(server, Path(name), [0] * sizes[-1], rooms=[0]) as clients:
                 there = 0

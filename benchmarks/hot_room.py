@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from benchmarks.harness import servers
+from benchmarks.harness import contenders
 from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
@@ -11,7 +11,7 @@ from benchmarks.harness.rounds import Options, Result, interleaved
 TITLE = "Overloaded hot room of 1,000: deliveries per second"
 MEMBERS = 1_000
 EVERY_US = 500
-MESSAGES = {servers.OURS.name: 2_400, servers.NODE.name: 240, servers.STOCK.name: 40}
+MESSAGES = {contenders.OURS.name: 2_400, contenders.NODE.name: 240, contenders.STOCK.name: 40}
 """Enough messages to keep each server busy for a few seconds."""
 
 
@@ -34,12 +34,14 @@ def run(options: Options, log: Log) -> Result:
             "load": run.load_share,
         }
 
-    with connected_loads([servers.OURS, servers.NODE, servers.STOCK], rooms=1, members=MEMBERS, log=log) as loads:
+    with connected_loads(
+        [contenders.OURS, contenders.NODE, contenders.STOCK], rooms=1, members=MEMBERS, log=log
+    ) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
-    ours = servers.OURS.label
-    result.ratio("≥ 4.5 × Node", ours, servers.NODE.label, "per_s", 4.5, at_most=False)
-    result.ratio("≥ 35 × stock", ours, servers.STOCK.label, "per_s", 35, at_most=False)
+    ours = contenders.OURS.label
+    result.ratio("≥ 4.5 × Node", ours, contenders.NODE.label, "per_s", 4.5, at_most=False)
+    result.ratio("≥ 35 × stock", ours, contenders.STOCK.label, "per_s", 35, at_most=False)
     counts = ", ".join(f"{name}: {count}" for name, count in MESSAGES.items())
     result.notes.append(
         "2,000 messages a second are sent to all members. Each server gets enough messages to be busy for some seconds "

@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import machine, servers
+from benchmarks.harness import contenders, machine
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import Contender, Testbed, open_testbed
 
 TITLE = "Joins per second; mass disconnects"
 CLIENTS = 5_000
@@ -29,7 +30,7 @@ def run(options: Options, log: Log) -> Result:
     count = options.size(CLIENTS, 1_000)
     warm_up = options.size(WARM_UP, 500)
 
-    def measure(contender: servers.Contender, testbed: servers.Testbed) -> Mapping[str, float]:
+    def measure(contender: Contender, testbed: Testbed) -> Mapping[str, float]:
         # Each round has a new, warmed-up server, so that no leftovers of the last round are measured.
         of_clients = [client // MEMBERS for client in range(warm_up + count)]
         with testbed.running(contender) as server, load(server, testbed.folder, of_clients) as clients:
@@ -44,14 +45,14 @@ def run(options: Options, log: Log) -> Result:
                 "disconnect_us": _dropped(clients, count) * 1e6 / count,
             }
 
-    gateways = [servers.ENGINE, servers.OURS, *servers.checkouts(options.checkouts)]
-    contenders = [*gateways, servers.NODE, servers.STOCK]
+    gateways = [contenders.ENGINE, contenders.OURS, *contenders.checkouts(options.checkouts)]
+    compared = [*gateways, contenders.NODE, contenders.STOCK]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
-        measures = {each.label: partial(measure, each, testbed) for each in contenders}
+        testbed = stack.enter_context(open_testbed(folder))
+        measures = {each.label: partial(measure, each, testbed) for each in compared}
         result.rows = interleaved(measures, options.rounds, log)
-    engine, ours, node = servers.ENGINE.label, servers.OURS.label, servers.NODE.label
+    engine, ours, node = contenders.ENGINE.label, contenders.OURS.label, contenders.NODE.label
     result.ratio("engine alone ≥ 1.1 × Node's joins (warm)", engine, node, "per_s", 1.1, at_most=False)
     result.ratio("with session check and admission ≥ 0.8 × Node's bare join", ours, node, "per_s", 0.8, at_most=False)
     result.bar("engine alone ≤ 60 µs per disconnect", engine, "disconnect_us", 60)

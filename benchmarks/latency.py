@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from benchmarks.harness import servers
+from benchmarks.harness import contenders
 from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
@@ -24,11 +24,17 @@ def run(options: Options, log: Log) -> Result:
         run = clients.run("open", messages, EVERY_US)
         return {"p50_ms": run.p50_us / 1000, "p99_ms": run.p99_us / 1000, "cpu": run.server_cpu_s / run.seconds}
 
-    contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
-    with connected_loads(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
+    compared = [
+        contenders.KERNEL,
+        contenders.OURS,
+        *contenders.checkouts(options.checkouts),
+        contenders.NODE,
+        contenders.STOCK,
+    ]
+    with connected_loads(compared, rooms=ROOMS, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
-    result.ratio("p99 ≤ Node's", servers.OURS.label, servers.NODE.label, "p99_ms", 1.0)
+    result.ratio("p99 ≤ Node's", contenders.OURS.label, contenders.NODE.label, "p99_ms", 1.0)
     result.notes.append(
         "Measured from publishing to the client's read. This includes Valkey, except for the kernel's limit."
     )

@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import machine, servers
+from benchmarks.harness import contenders, machine
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import load
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import Contender, open_testbed
 
 TITLE = "Resident memory per idle joined connection"
 CONNECTIONS = 20_000
@@ -25,8 +26,8 @@ def run(options: Options, log: Log) -> Result:
     connections = min(options.size(CONNECTIONS, 3_000), machine.raise_file_limit())
     result = Result("memory", TITLE, {"kb": "KB per connection", "connections": "connections"})
 
-    def measure(contender: servers.Contender, count: int) -> Mapping[str, float]:
-        with TemporaryDirectory(prefix="gifchat-bench-") as name, servers.testbed(Path(name)) as testbed:
+    def measure(contender: Contender, count: int) -> Mapping[str, float]:
+        with TemporaryDirectory(prefix="gifchat-bench-") as name, open_testbed(Path(name)) as testbed:
             server = testbed.start(contender)
             with load(server, Path(name), [client // MEMBERS for client in range(count)]) as clients:
                 clients.connect(WARM_UP)
@@ -37,18 +38,18 @@ def run(options: Options, log: Log) -> Result:
                 kb = (machine.resident_kb(server.pid) - before) / (count - WARM_UP)
                 return {"kb": kb, "connections": count}
 
-    contenders = {
-        servers.ENGINE: connections,
-        servers.OURS: connections,
-        **dict.fromkeys(servers.checkouts(options.checkouts), connections),
-        servers.NODE: connections,
-        servers.STOCK: min(connections, STOCK_CONNECTIONS),
-        servers.STOCK_DEFLATE: min(connections, STOCK_CONNECTIONS),
+    compared = {
+        contenders.ENGINE: connections,
+        contenders.OURS: connections,
+        **dict.fromkeys(contenders.checkouts(options.checkouts), connections),
+        contenders.NODE: connections,
+        contenders.STOCK: min(connections, STOCK_CONNECTIONS),
+        contenders.STOCK_DEFLATE: min(connections, STOCK_CONNECTIONS),
     }
-    measures = {each.label: partial(measure, each, count) for each, count in contenders.items()}
+    measures = {each.label: partial(measure, each, count) for each, count in compared.items()}
     result.rows = interleaved(measures, options.rounds, log)
-    result.bar("≤ 6 KB", servers.OURS.label, "kb", 6.0)
-    result.ratio("≤ Node / 2", servers.OURS.label, servers.NODE.label, "kb", 1 / 2)
+    result.bar("≤ 6 KB", contenders.OURS.label, "kb", 6.0)
+    result.ratio("≤ Node / 2", contenders.OURS.label, contenders.NODE.label, "kb", 1 / 2)
     if connections < CONNECTIONS and not options.quick:
         result.notes.append(f"{connections:,} connections: the open-file limit of this machine allows no more.")
     return result

@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from benchmarks.harness import http_load, machine, product, servers
+from benchmarks.harness import contenders, http_load, machine, product
 from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.original import Original
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import Testbed, open_testbed
 from gifchat_cli.bench.generator import stamp
 from gifchat_contracts.ids import RoomId
 
@@ -70,7 +71,7 @@ def run(options: Options, log: Log) -> Result:
     messages = options.size(3_000, 400)
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         mongo = stack.enter_context(product.mongod(folder, testbed.port()))
         hot, scattered = _ours(stack, testbed, mongo)
         original = _original(stack, testbed, mongo, runner)
@@ -97,10 +98,10 @@ def run(options: Options, log: Log) -> Result:
     return result
 
 
-def _ours(stack: ExitStack, testbed: servers.Testbed, mongo: product.Database) -> tuple[Scene, Scene]:
+def _ours(stack: ExitStack, testbed: Testbed, mongo: product.Database) -> tuple[Scene, Scene]:
     api = stack.enter_context(product.rooms_api(testbed, mongo.url, machine.SERVER_CORE))
     room_id, *others = [api.make_room(f"bench-owner-{number:04d}") for number in range(1 + ROOMS)]
-    gateways = [testbed.start(servers.OURS, rooms_api_port=api.port) for _ in range(GATEWAYS)]
+    gateways = [testbed.start(contenders.OURS, rooms_api_port=api.port) for _ in range(GATEWAYS)]
     audience = [
         stack.enter_context(load(gateway, testbed.folder, [0] * (PEOPLE // GATEWAYS), room_ids=[room_id]))
         for gateway in gateways
@@ -144,8 +145,8 @@ def _posts(rooms: Sequence[RoomId]) -> MakeRequest:
     return request
 
 
-def _original(stack: ExitStack, testbed: servers.Testbed, mongo: product.Database, runner: asyncio.Runner) -> Scene:
-    server = testbed.start(servers.original(mongo.url))
+def _original(stack: ExitStack, testbed: Testbed, mongo: product.Database, runner: asyncio.Runner) -> Scene:
+    server = testbed.start(contenders.original(mongo.url))
     original = runner.run(Original.opened(server.port, PEOPLE))
     clients = stack.enter_context(load(server, testbed.folder, [0] * PEOPLE, room_ids=[original.room_id]))
     clients.connect(PEOPLE)

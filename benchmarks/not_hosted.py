@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import machine, servers
+from benchmarks.harness import contenders, machine
 from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, RunFailedError, load
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import open_testbed
 
 TITLE = "A message for a room that is not hosted"
 ROOMS = 1_000
@@ -34,15 +35,15 @@ def run(options: Options, log: Log) -> Result:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         loads = []
-        for contender in (servers.OURS, servers.NODE, servers.NODE_CLASSIC, servers.STOCK):
+        for contender in (contenders.OURS, contenders.NODE, contenders.NODE_CLASSIC, contenders.STOCK):
             loads.append(stack.enter_context(load(testbed.start(contender), folder, [HOSTED], rooms=range(ROOMS))))
             loads[-1].connect(1)
             loads[-1].idle(SETTLE_S)
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
-    result.bar("≤ 2 µs", servers.OURS.label, "us", 2.0)
+    result.bar("≤ 2 µs", contenders.OURS.label, "us", 2.0)
     _four_gateways(result, options, log)
     return result
 
@@ -59,10 +60,10 @@ def _four_gateways(result: Result, options: Options, log: Log) -> None:
     messages = options.size(5_000, 2_000)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         loads = []
         for number in range(GATEWAYS):
-            gateway = testbed.start(servers.OURS)
+            gateway = testbed.start(contenders.OURS)
             loads.append(stack.enter_context(load(gateway, folder, [number], rooms=[number])))
             loads[-1].connect(1)
         loads[0].idle(SETTLE_S)

@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.harness import machine, product, servers
+from benchmarks.harness import contenders, machine, product
 from benchmarks.harness.fan_out import SETTLE_S, Log
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import open_testbed
 from gifchat_cli.bench.generator import stamp
 from gifchat_contracts.ids import RoomId
 
@@ -67,11 +68,11 @@ def run(options: Options, log: Log) -> Result:
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         mongo_url = stack.enter_context(product.mongod(folder, testbed.port())).url
         api = stack.enter_context(product.rooms_api(testbed, mongo_url, machine.LOAD_CORE))
         room_id = api.make_room()
-        gateway = testbed.start(servers.OURS, rooms_api_port=api.port)
+        gateway = testbed.start(contenders.OURS, rooms_api_port=api.port)
         clients = stack.enter_context(load(gateway, folder, [0] * MEMBERS, room_ids=[room_id]))
         clients.connect(MEMBERS)
         clients.idle(SETTLE_S)

@@ -14,10 +14,11 @@ from typing import Any, Self
 import uvloop
 from redis.asyncio import Redis
 
-from benchmarks.harness import machine, servers
+from benchmarks.harness import contenders, machine
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.rounds import Figure, Options, Result, interleaved
+from benchmarks.harness.testbed import open_testbed
 from gifchat_contracts import events, keys, socket_events
 from gifchat_contracts.codec import Frame, Kind, encode
 from gifchat_realtime_gateway.domain.session import EVENT_BURST
@@ -45,8 +46,8 @@ def run(options: Options, log: Log) -> Result:
     result = Result("relay", TITLE, columns)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
-        owner, other = testbed.start(servers.OURS), testbed.start(servers.OURS)
+        testbed = stack.enter_context(open_testbed(folder))
+        owner, other = testbed.start(contenders.OURS), testbed.start(contenders.OURS)
 
         def spent() -> float:
             return machine.cpu_s(owner.pid) + machine.cpu_s(other.pid)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
-from benchmarks.harness import servers
+from benchmarks.harness import contenders
 from benchmarks.harness.fan_out import Log, connected_loads
 from benchmarks.harness.load import Load
 from benchmarks.harness.rounds import Options, Result, interleaved
@@ -16,7 +16,13 @@ EVERY_US = 1_000
 
 def run(options: Options, log: Log) -> Result:
     """Publish to all rooms at once, then to one room after the other, then once per millisecond."""
-    contenders = [servers.KERNEL, servers.OURS, *servers.checkouts(options.checkouts), servers.NODE, servers.STOCK]
+    compared = [
+        contenders.KERNEL,
+        contenders.OURS,
+        *contenders.checkouts(options.checkouts),
+        contenders.NODE,
+        contenders.STOCK,
+    ]
     columns = {
         "us": "µs of server CPU per message, all rooms at once",
         "per_s": "messages per second, all rooms at once",
@@ -39,10 +45,10 @@ def run(options: Options, log: Log) -> Result:
             "paced_p99_ms": opened.p99_us / 1000,
         }
 
-    with connected_loads(contenders, rooms=ROOMS, members=MEMBERS, log=log) as loads:
+    with connected_loads(compared, rooms=ROOMS, members=MEMBERS, log=log) as loads:
         measures = {each.server.contender.label: partial(measure, each) for each in loads}
         result.rows = interleaved(measures, options.rounds, log)
-    result.ratio("≤ Node / 2.3", servers.OURS.label, servers.NODE.label, "us", 1 / 2.3)
+    result.ratio("≤ Node / 2.3", contenders.OURS.label, contenders.NODE.label, "us", 1 / 2.3)
     result.notes.append(
         "All rooms at once: the server is busy, and no two messages go to the same room, so no writes are "
         "combined. The bar applies to this column. A message takes five sends, as in the measurements that set the "

@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 
 import uvloop
 
-from benchmarks.harness import http_load, machine, product, servers
+from benchmarks.harness import contenders, http_load, machine, product
 from benchmarks.harness.fan_out import Log
 from benchmarks.harness.load import RunFailedError
 from benchmarks.harness.original import Original
 from benchmarks.harness.rounds import Options, Result, interleaved
+from benchmarks.harness.testbed import Testbed, open_testbed
 from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import RoomId
 from gifchat_testkit.tokens import session_cookie
@@ -59,7 +60,7 @@ def run(options: Options, log: Log) -> Result:
     visits = options.size(1_000, 100)
     with ExitStack() as stack, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        testbed = stack.enter_context(servers.testbed(folder))
+        testbed = stack.enter_context(open_testbed(folder))
         mongo = stack.enter_context(product.mongod(folder, testbed.port()))
         questions = {
             **_of_ours(stack, testbed, mongo, runner, visits),
@@ -85,7 +86,7 @@ def run(options: Options, log: Log) -> Result:
 
 
 def _of_ours(
-    stack: ExitStack, testbed: servers.Testbed, mongo: product.Database, runner: asyncio.Runner, visits: int
+    stack: ExitStack, testbed: Testbed, mongo: product.Database, runner: asyncio.Runner, visits: int
 ) -> dict[str, Question]:
     api = stack.enter_context(product.rooms_api(testbed, mongo.url, machine.SERVER_CORE))
     rooms = [api.make_room(f"bench-owner-{number:04d}") for number in range(ROOMS)]
@@ -119,10 +120,8 @@ def _of_ours(
     }
 
 
-def _of_original(
-    testbed: servers.Testbed, mongo: product.Database, runner: asyncio.Runner, visits: int
-) -> dict[str, Question]:
-    server = testbed.start(servers.original(mongo.url))
+def _of_original(testbed: Testbed, mongo: product.Database, runner: asyncio.Runner, visits: int) -> dict[str, Question]:
+    server = testbed.start(contenders.original(mongo.url))
     original = runner.run(Original.opened(server.port, VISITORS, rooms=ROOMS))
     cookies = cycle(original.cookies)
     pids = {"web": [server.pid]}

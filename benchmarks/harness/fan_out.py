@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.harness.load import Load, load
 from benchmarks.harness.rounds import Figure, Options, interleaved
-from benchmarks.harness.servers import Contender, testbed
+from benchmarks.harness.testbed import Contender, open_testbed
 
 Log = Callable[[str], None]
 
@@ -23,7 +23,7 @@ def connected_loads(
     """Start all servers, with `members` clients in each of `rooms` rooms per server."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="gifchat-bench-")))
-        servers = stack.enter_context(testbed(folder))
+        servers = stack.enter_context(open_testbed(folder))
         loads = []
         for contender in contenders:
             server = servers.start(contender)

@@ -1,17 +1,20 @@
 """Drives the load generator, and reads the server's CPU clock before and after."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.harness import machine
-from benchmarks.harness.servers import Server, built, write_clients
+from benchmarks.harness.contenders import built, room_id
+from benchmarks.harness.testbed import Contender, Server
 from benchmarks.harness.wire import write_messages
 from gifchat_cli.bench import generator
-from gifchat_cli.bench.generator import GeneratorError, LoadGenerator
+from gifchat_cli.bench.generator import GeneratorError, LoadGenerator, client_line
+from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import RoomId
+from gifchat_testkit.tokens import session_cookie
 
 CONNECT_TIMEOUT_S = 150.0
 CLOSED_TIMEOUT_S = 60.0
@@ -165,7 +168,7 @@ def load(
     name = f"{server.name}-{server.port}"
     clients, messages = folder / f"{name}.clients", folder / f"{name}.messages"
     numbers = {room: at for at, room in enumerate(rooms)}
-    write_clients(clients, server.contender, list(rooms_of_clients), numbers, room_ids)
+    _write_clients(clients, server.contender, list(rooms_of_clients), numbers, room_ids)
     command = [str(built(generator.SOURCE)), "--port", str(server.port), "--clients", str(clients)]
     if rooms:
         write_messages(messages, map(server.message, rooms))
@@ -174,3 +177,18 @@ def load(
         command.append("--opaque")
     with generator.started(machine.pinned(machine.LOAD_CORE, [*command, "--at-once", str(at_once)])) as started:
         yield Load(started, server)
+
+
+def _write_clients(
+    file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], ids: Sequence[RoomId] | None
+) -> None:
+    """Write a line per client.
+
+    `rooms` has the room of each client. `numbers` maps a room to its number in the load generator. `ids` are the ids of
+    existing rooms; without them, ids are derived from the numbers.
+    """
+    with file.open("w") as lines:
+        for client, room in enumerate(rooms):
+            cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
+            id_ = room_id(contender.first_room + room) if ids is None else ids[room]
+            lines.write(client_line(numbers.get(room, room), cookie, id_))

@@ -11,7 +11,7 @@ import httpx
 from redis import Redis
 
 from benchmarks.harness import machine
-from benchmarks.harness.servers import Testbed, wait_for, with_environment
+from benchmarks.harness.testbed import Testbed, wait_for, with_environment
 from gifchat_cli.blueprint import NGINX_TEMPLATE
 from gifchat_cli.prerequisites import find_mongod, find_nginx
 from gifchat_cli.servers.mongod import Mongod

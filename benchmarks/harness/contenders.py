@@ -6,33 +6,24 @@ from another node. It reads the message from Redis, finds the members, and write
 
 import json
 import os
-import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import machine
+from benchmarks.harness.testbed import Contender, Testbed, with_environment
 from benchmarks.harness.wire import Message, msgpack, resp
 from benchmarks.peers.rooms_api_stand_in import EPOCH
-from gifchat_cli.bench.generator import STAMP, client_line
-from gifchat_cli.ports import choose_port
-from gifchat_cli.prerequisites import find_valkey_server
-from gifchat_cli.servers.readiness import NotReadyError, get_health
-from gifchat_cli.servers.valkey import Valkey, mark_as_new
+from gifchat_cli.bench.generator import STAMP
 from gifchat_contracts import events, keys
 from gifchat_contracts.codec import Frame, Kind, encode
-from gifchat_contracts.identity import SESSION_COOKIE
 from gifchat_contracts.ids import Epoch, RoomId
 from gifchat_testkit.crowds import ONE_ADDRESS
-from gifchat_testkit.servers import running
-from gifchat_testkit.tokens import session_cookie
 
 EVENT = "chat"
 KERNEL_LIMIT = machine.BENCHMARKS / "kernel_limit.c"
@@ -61,104 +52,6 @@ def payload(room: int) -> dict[str, Any]:
         "createdAt": "2026-01-01T00:00:00.000Z",
         "client_message_id": "0f8fad5b-d9cb-469f-a165-70867728950e",
     }
-
-
-@dataclass
-class Server:
-    """A running server."""
-
-    contender: "Contender"
-    pid: int
-    port: int
-    publish_port: int
-    log: Path
-
-    @property
-    def name(self) -> str:
-        """A short name, for results."""
-        return self.contender.name
-
-    def message(self, room: int) -> Message:
-        """Return the bytes to publish for a message to a room."""
-        return self.contender.message(self.contender.first_room + room)
-
-
-@dataclass(frozen=True)
-class Contender:
-    """A kind of server."""
-
-    name: str
-    label: str
-    us: float
-    """About how many µs of CPU a delivery costs in a room of 1,000. This determines the number of messages."""
-    message: Callable[[int], Message]
-    command: Callable[["Testbed", int, int], list[str]]
-    warm_up_s: float = 0.5
-    """CPU time for warming up; a JIT needs more."""
-    cookies: bool = False
-    health: str | None = None
-    """The path to probe for readiness; None: an open port is enough."""
-    opaque: bool = False
-    """Whether frames are compressed, so that they are counted but not read."""
-    first_room: int = 0
-    """The number of its first room. Gateways on the same Valkey need different rooms."""
-
-
-@dataclass
-class Testbed:
-    """What the servers of a benchmark share: Valkey, a stand-in for rooms-api, and ports."""
-
-    folder: Path
-    stack: ExitStack
-    valkey: Valkey
-    valkey_pid: int
-    rooms_api_port: int
-    taken: list[int] = field(default_factory=list)
-
-    def port(self) -> int:
-        """Return a free port."""
-        port = choose_port(None, self.taken)
-        self.taken.append(port)
-        return port
-
-    @contextmanager
-    def running(self, contender: Contender, *, rooms_api_port: int | None = None) -> Iterator[Server]:
-        """Run a server until the block ends; `rooms_api_port` names a real rooms-api instead of the stand-in."""
-        port = self.port()
-        testbed = self if rooms_api_port is None else replace(self, rooms_api_port=rooms_api_port)
-        control = self.port() if contender is KERNEL else self.valkey.port
-        command = machine.pinned(machine.SERVER_CORE, contender.command(testbed, port, control))
-        ready = partial(wait_for, port, contender.health)
-        with running(f"{contender.name}-{port}", command, self.folder, ready) as pid:
-            yield Server(contender, pid, port, control, self.folder / f"{contender.name}-{port}.log")
-
-    def start(self, contender: Contender, *, rooms_api_port: int | None = None) -> Server:
-        """Start a server that runs as long as the testbed."""
-        return self.stack.enter_context(self.running(contender, rooms_api_port=rooms_api_port))
-
-
-@contextmanager
-def testbed(folder: Path) -> Iterator[Testbed]:
-    """Start a new Valkey and the stand-in."""
-    with ExitStack() as stack:
-        valkey = Valkey(find_valkey_server(), choose_port(None, []), folder)
-        valkey_pid = stack.enter_context(
-            running("valkey", machine.pinned(machine.LOAD_CORE, valkey.command()), folder, valkey.wait_until_ready)
-        )
-        mark_as_new(valkey.url)
-        port = choose_port(None, [valkey.port])
-        stand_in = machine.pinned(
-            machine.LOAD_CORE,
-            with_environment(
-                {"PORT": str(port), "PYTHONPATH": str(machine.ROOT)},
-                [sys.executable, "-m", "benchmarks.peers.rooms_api_stand_in"],
-            ),
-        )
-        stack.enter_context(running("rooms-api-stand-in", stand_in, folder, partial(wait_for, port)))
-        yield Testbed(folder, stack, valkey, valkey_pid, port, [valkey.port, port])
-
-
-# ----------------------------------------------------------------------------------------------------- each contender
 
 
 def _kernel_message(room: int) -> Message:
@@ -273,11 +166,14 @@ def _stock_message(deflate: str) -> Callable[[int], Message]:
     return message
 
 
-def with_environment(environment: dict[str, str], command: list[str]) -> list[str]:
-    return ["env", *(f"{name}={value}" for name, value in environment.items()), *command]
-
-
-KERNEL = Contender("kernel", "kernel's limit: C, one `send` each", 10, _kernel_message, _kernel_command)
+KERNEL = Contender(
+    "kernel",
+    "kernel's limit: C, one `send` each",
+    10,
+    _kernel_message,
+    _kernel_command,
+    own_publish_port=True,
+)
 OURS = Contender(
     "ours",
     "GIF Chat's gateway",
@@ -353,9 +249,6 @@ def _checkout(folder: Path, number: int) -> Contender:
     return replace(OURS, name=f"checkout-{number}", label=label, command=command, first_room=number * MAX_ROOMS)
 
 
-# ------------------------------------------------------------------------------------------------------- on demand
-
-
 def built(source: Path) -> Path:
     """Compile a C file if its program is missing or older; return the program."""
     program = machine.BUILD / source.stem
@@ -379,39 +272,3 @@ def node_peer() -> Path:
     if not (machine.PEERS / "node_modules" / "socket.io").exists():
         subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=machine.PEERS, check=True)
     return machine.PEERS / "node_server.mjs"
-
-
-def write_clients(
-    file: Path, contender: Contender, rooms: Sequence[int], numbers: Mapping[int, int], ids: Sequence[RoomId] | None
-) -> None:
-    """Write a line per client.
-
-    `rooms` has the room of each client. `numbers` maps a room to its number in the load generator. `ids` are the ids of
-    existing rooms; without them, ids are derived from the numbers.
-    """
-    with file.open("w") as lines:
-        for client, room in enumerate(rooms):
-            cookie = f"{SESSION_COOKIE}={session_cookie(f'bench-session-{client:08d}')}" if contender.cookies else "-"
-            id_ = room_id(contender.first_room + room) if ids is None else ids[room]
-            lines.write(client_line(numbers.get(room, room), cookie, id_))
-
-
-def wait_for(port: int, health: str | None = None, timeout_s: float = 30.0) -> None:
-    """Wait until the server accepts connections, and reports that it is healthy if `health` names a path.
-
-    Raises:
-        NotReadyError: it was not ready in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            if health is not None:
-                get_health(port, health)
-            else:
-                socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
-        except (OSError, NotReadyError) as error:
-            if time.monotonic() > deadline:
-                raise NotReadyError(f"port {port}: {error}") from error
-            time.sleep(0.05)
-        else:
-            return
