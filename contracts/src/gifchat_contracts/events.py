@@ -121,7 +121,7 @@ class SanctionPayload(TypedDict):
 
 def timestamp(moment: datetime) -> str:
     """Return ISO 8601 in UTC with milliseconds and `Z`, as JavaScript's `Date.toJSON` writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 def gif_path(room_id: RoomId, file_name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from fastapi import APIRouter, Request, Response, params
 from fastapi.dependencies.models import Dependant
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
@@ -154,6 +155,11 @@ def _take(fields: Sequence[_Field], given: Any, values: dict[str, Any]) -> None:
             raise _NotPlainlyValidError
         else:
             values[field.name] = field.default
+
+
+def json_bytes(value: object) -> bytes:
+    """Return a value as the JSON of an answer."""
+    return bytes(JSONResponse(value).body)
 
 
 def direct_router(prefix: str, checks: Sequence[params.Depends], **options: Any) -> APIRouter:

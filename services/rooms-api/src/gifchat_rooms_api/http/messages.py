@@ -14,7 +14,7 @@ from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.http.deps import Guards, Reader, address_of
-from gifchat_rooms_api.http.direct_route import direct_router
+from gifchat_rooms_api.http.direct_route import direct_router, json_bytes
 from gifchat_rooms_api.http.message_schemas import Chat, HistoryPage, PostGif, PostText, RoomIdText, history_page
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, MEMBER_PROBLEMS, OWNER_PROBLEMS, problems
 from gifchat_rooms_api.ports import Rooms
@@ -24,6 +24,7 @@ from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.post_message import PostMessage
 from gifchat_rooms_api.use_cases.read_history import After, Before, Range, ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import existing_room
+from gifchat_rooms_api.use_cases.shared_reads import SharedReads
 
 _POST_PROBLEMS = (
     *MEMBER_PROBLEMS,
@@ -53,6 +54,7 @@ def messages_router(
 ) -> APIRouter:
     """Return the routes under `/api/v1/rooms/{room_id}/messages`."""
     router = direct_router("/api/v1/rooms/{room_id}/messages", checks, tags=["messages"])
+    shared = SharedReads[bytes]()
 
     @router.post("", status_code=201, response_model=Chat, responses=problems(*_POST_PROBLEMS))
     async def post_message(
@@ -73,7 +75,7 @@ def messages_router(
         before: Annotated[int | None, Query(ge=1, le=MAX_SEQ, description="Entries below this seq.")] = None,
         after: Annotated[int | None, Query(ge=0, le=MAX_SEQ, description="Entries above this seq.")] = None,
         limit: Annotated[int, Query(ge=1, le=limits.HISTORY_PAGE_MAX)] = limits.HISTORY_PAGE_DEFAULT,
-    ) -> JSONResponse:
+    ) -> Response:
         """Read the log: the newest page, or the entries before or after a seq. Entries are in ascending order.
 
         A page has at most `limit` entries, and fewer if they are long.
@@ -81,9 +83,13 @@ def messages_router(
         wanted = range_of(before, after)
         room = await existing_room(rooms, RoomId(room_id))
         reader.rule(room, clock())
-        answer = JSONResponse(history_page(await history.page(room, wanted, limit)))
-        limit_reads.charge(reader.user_id, reader.address, len(answer.body))
-        return answer
+
+        async def read() -> bytes:
+            return json_bytes(history_page(await history.page(room, wanted, limit)))
+
+        body = await shared.read((room.room_id, room.epoch, wanted, limit), read)
+        limit_reads.charge(reader.user_id, reader.address, len(body))
+        return Response(body, media_type="application/json")
 
     @router.delete("/{seq}", status_code=204, response_class=Response, responses=problems(*_DELETE_PROBLEMS))
     async def delete_message(

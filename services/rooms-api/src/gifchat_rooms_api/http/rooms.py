@@ -17,7 +17,7 @@ from gifchat_contracts.position import MAX_SEQ
 from gifchat_rooms_api.domain.room import RoomPatch, room_payload
 from gifchat_rooms_api.domain.text import title_text
 from gifchat_rooms_api.http.deps import Guards, address_of
-from gifchat_rooms_api.http.direct_route import direct_router
+from gifchat_rooms_api.http.direct_route import direct_router, json_bytes
 from gifchat_rooms_api.http.message_schemas import RoomIdText
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, TITLE_PROBLEMS, problems
 from gifchat_rooms_api.http.room_schemas import EditedRoom, NewRoom, Room, RoomList, Ticket, TicketRequest
@@ -27,6 +27,7 @@ from gifchat_rooms_api.use_cases.edit_room import EditRoom
 from gifchat_rooms_api.use_cases.issue_ticket import IssueTicket
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms, existing_room
 from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
+from gifchat_rooms_api.use_cases.shared_reads import SharedReads
 
 _CURSOR = re.compile(r"(newest|members):(\d{1,16}):([0-9a-f]{24})\Z")
 
@@ -44,6 +45,7 @@ def rooms_router(
 ) -> APIRouter:
     """Return the routes under `/api/v1/rooms` for rooms and their tickets."""
     router = direct_router("/api/v1/rooms", checks, tags=["rooms"])
+    shared = SharedReads[bytes]()
     Caller = Annotated[Identity, Depends(guards.caller)]  # noqa: N806 - a type
 
     @router.post(
@@ -79,11 +81,17 @@ def rooms_router(
             str | None,
             Query(max_length=128, description="The `next_cursor` of the previous page, with the same `sort`."),
         ] = None,
-    ) -> JSONResponse:
+    ) -> Response:
         """List rooms, page by page. A room that nobody entered within a minute is left out until somebody does."""
-        page = await rooms.page(sort, _title_part(q), _decode_cursor(cursor, sort), limit)
-        next_cursor = None if page.next_cursor is None else _encode_cursor(page.next_cursor, sort)
-        return JSONResponse({"items": page.items, "next_cursor": next_cursor})
+        title_part, after = _title_part(q), _decode_cursor(cursor, sort)
+
+        async def read() -> bytes:
+            page = await rooms.page(sort, title_part, after, limit)
+            next_cursor = None if page.next_cursor is None else _encode_cursor(page.next_cursor, sort)
+            return json_bytes({"items": page.items, "next_cursor": next_cursor})
+
+        body = await shared.read((sort, title_part, after, limit), read)
+        return Response(body, media_type="application/json")
 
     @router.get("/{room_id}", response_model=Room, responses=problems(errors.ROOM_NOT_FOUND))
     async def get_room(room_id: RoomIdText) -> JSONResponse:
