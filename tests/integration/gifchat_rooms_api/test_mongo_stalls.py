@@ -4,9 +4,11 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from bson import ObjectId
@@ -24,6 +26,7 @@ from gifchat_rooms_api.domain.message import Draft, Message, Text
 from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit
 from gifchat_testkit.fakes.rooms import room_of
+from gifchat_testkit.proxy import TcpProxy
 from gifchat_testkit.servers import running
 
 pytestmark = pytest.mark.servers
@@ -84,3 +87,29 @@ async def test_unanswered_writes_are_unknown_and_safe_to_retry(mongod: tuple[str
         stored = await log.after(ROOM, 0, 1_000, 1_000_000)
     assert [entry.seq for entry in stored] == list(range(1, 24))
     assert sorted((one.entry for one in acknowledged), key=lambda entry: entry.seq) == stored
+
+
+async def test_a_write_whose_answer_was_lost_is_repeated_and_stored_once(mongod: tuple[str, int]) -> None:
+    url, _ = mongod
+    async with AsyncExitStack() as stack:
+        direct = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](url))
+        proxy = await stack.enter_async_context(TcpProxy(urlsplit(url).port or 0))
+        through = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
+        client = await stack.enter_async_context(AsyncMongoClient[dict[str, Any]](through))
+        log = MongoMessages(client, "gifchat")
+        await log.create_indexes()
+        commit = GroupCommit(World(), log, World(), lambda: datetime.now(UTC))
+        assert isinstance(await post(commit, "before"), Committed)
+
+        proxy.stall("down")
+        posting = asyncio.create_task(post(commit, "answer lost"))
+        messages = direct["gifchat"]["messages"]
+        async with asyncio.timeout(DEADLINE_S):
+            while await messages.count_documents({"client_message_id": "answer lost"}) == 0:
+                await asyncio.sleep(0.01)
+        proxy.cut()
+        await proxy.heal()
+
+        committed = await posting
+        assert isinstance(committed, Committed)
+        assert await messages.count_documents({}) == committed.entry.seq == 2
