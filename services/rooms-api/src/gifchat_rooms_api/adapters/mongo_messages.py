@@ -15,7 +15,7 @@ from bson import ObjectId
 from pymongo import AsyncMongoClient, IndexModel, ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.cursor import AsyncCursor
-from pymongo.errors import AutoReconnect, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import PyMongoError
 
 from gifchat_contracts.codec import Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
@@ -106,27 +106,20 @@ class MongoMessages:
     async def _insert(self, documents: Sequence[Document]) -> Mapping[str, Any]:
         """Insert in order until a document fails, and return the server's reply.
 
-        `insert_many` would cost a third more. It would also repeat a write whose reply was lost, as is done here. The
+        `insert_many` costs a third more. The driver repeats the command if the connection is lost before the reply. The
         unique keys make that safe: a document that the first attempt stored is a duplicate in the second.
 
         Raises:
             OutcomeUnknownError: a majority did not confirm the write.
         """
-        command = {
-            "insert": COLLECTION,
-            "documents": documents,
-            "ordered": True,
-            "writeConcern": self._messages.write_concern.document,
-        }
-        try:
-            reply = await self._database.command(command)
-        except ServerSelectionTimeoutError:
-            raise
-        except AutoReconnect as lost:
-            try:
-                reply = await self._database.command(command)
-            except PyMongoError:
-                raise OutcomeUnknownError(str(lost)) from lost
+        reply = await self._database.command(
+            {
+                "insert": COLLECTION,
+                "documents": documents,
+                "ordered": True,
+                "writeConcern": self._messages.write_concern.document,
+            }
+        )
         if "writeConcernError" in reply:
             raise OutcomeUnknownError(str(reply["writeConcernError"]))
         return reply
