@@ -2,7 +2,8 @@
 -- Decide about a seat for one session. All checks come before the first write: scripts do not roll back.
 --
 -- KEYS  1–4 the partition's (seats.lua)   5 members   6 nodes   7 the node's sessions   8 the ticket, if there is one
--- ARGV  1 room   2 node   3 user   4 colour   5 max members; '': no limit   6 sessions of the user on the node, this one included
+-- ARGV  1 room   2 node   3 user   4 colour   5 max members; '': no limit
+--       6 sessions of the user on the node, with this one
 --       7 lease, ms   8 recovering time, ms   9 '1': the node holds the room already
 --       10 with a ticket: this attempt (a retry of it after a lost reply is the same attempt)
 --       11 how long a used ticket is kept, ms

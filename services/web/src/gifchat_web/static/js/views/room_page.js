@@ -81,7 +81,7 @@ class RoomPage {
       onTyping: () => this.#connection.typing(),
     });
     this.#outbox = new Outbox({
-      send: (message) => this.#post(message),
+      send: (message) => this.#attempt(message),
       onSent: (message) => this.#sent(message),
       onFailed: ({ clientMessageId }, problem) => this.#failed(clientMessageId, problem),
       wait,
@@ -287,6 +287,7 @@ class RoomPage {
         })
       ).id;
     } catch (problem) {
+      this.#takeSeatAgain(/** @type {Page.Problem} */ (problem));
       this.#failed(clientMessageId, /** @type {Page.Problem} */ (problem));
       return;
     }
@@ -313,14 +314,22 @@ class RoomPage {
   }
 
   /** @param {Page.Outgoing} message */
-  async #post({ clientMessageId, content }) {
+  async #attempt({ clientMessageId, content }) {
     try {
       return await this.#api.postMessage(this.#room._id, clientMessageId, content);
     } catch (error) {
-      // The user lost the seat. A new join takes one before the next attempt, or returns the reason.
-      if (/** @type {Page.Problem} */ (error).code === "not_a_member") this.#connection.join();
+      this.#takeSeatAgain(/** @type {Page.Problem} */ (error));
       throw error;
     }
+  }
+
+  /**
+   * Join again if the user lost the seat. The join takes one before the next attempt, or returns the reason.
+   *
+   * @param {Page.Problem} problem
+   */
+  #takeSeatAgain(problem) {
+    if (problem.code === "not_a_member") this.#connection.join();
   }
 
   /**
