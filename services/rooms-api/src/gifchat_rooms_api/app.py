@@ -97,7 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=route_name,
-        # We have metrics and logs of our own. FastAPI would look for a provider at every request.
+        # We have metrics and logs of our own. FastAPI would look for a telemetry provider on every request.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     service.include_routes(app)

@@ -133,10 +133,10 @@ class Revocations(Protocol):
     """
 
     async def add(self, user_id: UserId) -> Revocation:
-        """Revoke the session of this user durably, and return the revocation; the first one if there are several."""
+        """Revoke the session of this user durably, and return the revocation. Repeating this changes nothing."""
 
     async def since(self, at_ms: int) -> Sequence[Revocation]:
-        """See `gifchat_chassis.revocations.ReadRevocations`, but for the error."""
+        """See `gifchat_chassis.revocations.ReadRevocations`, except for the error."""
 
 
 # ------------------------------------------------------------------------------------------- seats and admission

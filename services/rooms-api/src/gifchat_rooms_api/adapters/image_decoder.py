@@ -45,9 +45,9 @@ class DecoderLimits:
     cpu_s: int = 20
     """CPU time of a child. The longest allowed animation takes about 2 s on a current machine."""
     deadline_s: float = 30.0
-    """From the call to its answer, including the wait."""
+    """Maximum time from the call to its answer, including the wait."""
     niceness: int = 15
-    """Of a child, so that decoding takes only the CPU time that requests leave."""
+    """Niceness of a child. Decoding takes only the CPU time that requests leave."""
 
 
 class ImageDecoder:
@@ -60,7 +60,7 @@ class ImageDecoder:
     ) -> None:
         self._limits = limits or DecoderLimits()
         self._command = command
-        # One address never takes every slot, so that another one need not wait for its longest picture.
+        # One address takes all slots only if there is just one. So others need not wait for its longest picture.
         self._queue = FairQueue[asyncio.Future[None]](
             at_once=self._limits.at_once,
             at_once_each=max(1, self._limits.at_once - 1),
@@ -86,7 +86,7 @@ class ImageDecoder:
 
     @asynccontextmanager
     async def _slot(self, address: str, cost: int) -> AsyncIterator[None]:
-        """Wait for the turn of `address`, and take a slot. Whoever stops waiting leaves the queue."""
+        """Wait for the turn of `address`, and take a slot. A caller that stops waiting leaves the queue."""
         turn = asyncio.get_running_loop().create_future()
         place = self._queue.add(address, cost, turn)
         try:

@@ -61,7 +61,7 @@ _REDACTION: list[Document] = [
     {"$set": {"deleted": True, "deleted_gif": {"$ifNull": ["$gif.id", "$deleted_gif"]}}},
     {"$unset": ["text", "gif"]},
 ]
-"""Only `mongo_gif_addresses` reads `deleted_gif`: an upload alone does not revive the address of a deleted GIF."""
+"""Only `MongoGifAddresses` reads `deleted_gif`: an upload alone does not revive the address of a deleted GIF."""
 _TIMEOUT_S = 5.0
 
 
@@ -223,7 +223,7 @@ class MongoMessages:
 
 
 async def _up_to(max_bytes: int, cursor: AsyncCursor[Document]) -> list[LogEntry]:
-    """Read up to and including the entry with which the entries exceed `max_bytes`, but at least two."""
+    """Read until the entries together exceed `max_bytes`, but at least two of them."""
     entries: list[LogEntry] = []
     total = 0
     async with cursor:

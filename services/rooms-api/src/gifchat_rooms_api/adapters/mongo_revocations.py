@@ -32,7 +32,7 @@ class MongoRevocations:
             await self._revoked.create_indexes([IndexModel([("at", 1)], expireAfterSeconds=int(KEPT_S))])
 
     async def add(self, user_id: UserId) -> Revocation:
-        # MongoDB's clock, because readers ask for what is new by time.
+        # Use MongoDB's clock, because readers ask for all revocations since a time.
         update: list[dict[str, Any]] = [{"$set": {"at": {"$ifNull": ["$at", "$$NOW"]}}}]
         with repeatable(self._timeout_s):
             while True:

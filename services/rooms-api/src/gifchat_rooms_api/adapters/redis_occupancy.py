@@ -15,7 +15,7 @@ from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.ports import Member, MembersPage, OccupancySnapshot, OccupancyUnavailableError, RoomOccupancy
 
 SEEN_S = 1.0
-"""A seat that was found is not looked up again for this long. A seat has a grace that is longer."""
+"""A seat that was found is not looked up again for this long. The default graces are longer."""
 MAX_SEEN = 10_000
 
 

@@ -13,7 +13,7 @@ from gifchat_rooms_api.ports import Membership
 
 _ADDRESS_SALT = b"gifchat.owner-address"
 _REMEMBERED = 10_000
-"""Users who write at the same time; about 10 MB."""
+"""Enough tokens for the users who write at the same time; about 10 MB."""
 
 
 class SignedTokens(SessionReader):
@@ -27,7 +27,7 @@ class SignedTokens(SessionReader):
         self._address_key = hmac.digest(session_secrets[-1].encode(), _ADDRESS_SALT, "sha256")
 
     def address_digest(self, address: str) -> str:
-        """Return a keyed digest of an address. Without the secret, the address cannot be found from it."""
+        """Return a keyed digest of an address. Without the secret, the address cannot be derived from it."""
         return hmac.digest(self._address_key, address.encode(), "sha256").hex()[:24]
 
     def ticket(self, room_id: RoomId, user_id: UserId, access_version: int) -> str:

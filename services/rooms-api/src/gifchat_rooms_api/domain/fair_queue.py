@@ -1,4 +1,4 @@
-"""A bounded queue that serves parties fairly: by the cost of their work, not by how much of it they bring."""
+"""A bounded queue that shares its slots fairly between parties, however much work each of them adds."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ Work = TypeVar("Work")
 
 
 class QueueFullError(Exception):
-    """Too much work is waiting, of everybody or of this party."""
+    """Too much work is waiting, in all or for this party."""
 
 
 @dataclass(eq=False, slots=True)
@@ -23,14 +23,14 @@ class Place(Generic[Work]):
 
 
 class FairQueue(Generic[Work]):
-    """Starts waiting work, cheapest party first (start-time fair queueing).
+    """Starts the waiting work that is due first in virtual time (start-time fair queueing).
 
-    A party's next work starts, in virtual time, when its last one would have ended if it had the queue for itself.
-    Virtual time is the start of the work that was started last, so that nobody saves up while away.
+    In virtual time, a party's next work is due when its previous work ends, and work lasts as long as it costs.
+    It is now the due time of the work that was started last. So an idle party does not save anything up.
     """
 
     def __init__(self, *, at_once: int, at_once_each: int, waiting: int, waiting_each: int) -> None:
-        """`at_once` and `waiting` bound the work of all parties, `at_once_each` and `waiting_each` that of one."""
+        """`at_once` and `waiting` bound the work of all parties; `at_once_each` and `waiting_each`, of one party."""
         self._at_once, self._at_once_each = at_once, at_once_each
         self._max_waiting, self._max_waiting_each = waiting, waiting_each
         self._waiting: list[Place[Work]] = []
@@ -68,7 +68,7 @@ class FairQueue(Generic[Work]):
         return place.work
 
     def remove(self, place: Place[Work]) -> None:
-        """Remove work: it is done, or nobody wants it any more."""
+        """Remove work that is done, or that nobody waits for any more."""
         if place.started:
             self._running[place.party] -= 1
         else:

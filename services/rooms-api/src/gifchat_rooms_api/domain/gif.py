@@ -52,7 +52,7 @@ class Picture:
 
     @property
     def is_final(self) -> bool:
-        """Whether `data` is what is stored, unless the decoder finds damage."""
+        """Whether `data` will be stored as it is, unless the decoder finds damage."""
         return self.orientation == 1 and not self.encode_again
 
 

@@ -13,9 +13,9 @@ from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.ids import Epoch, GifId, RoomId, UserId
 
 ENTRY_BYTES = 400
-"""What an entry takes on a page besides its text: names, ids, the color and the time."""
+"""Bytes that an entry takes on a page besides its text: names, ids, the colour and the time."""
 GIF_BYTES = 400
-"""What the file's name, addresses and sizes take."""
+"""Bytes that a GIF's file name, addresses and sizes take."""
 
 EntryPayload = events.ChatPayload | events.ChatDeletedPayload | events.NoticePayload
 
@@ -117,7 +117,7 @@ def size_of(entry: LogEntry) -> int:
 
 
 def fitting(entries: Iterable[LogEntry], max_bytes: int) -> list[LogEntry]:
-    """Return the first of `entries` that take at most `max_bytes` together, but at least one if there is one."""
+    """Return as many of the first `entries` as fit into `max_bytes`, but at least one if there is one."""
     found: list[LogEntry] = []
     total = 0
     for entry in entries:

@@ -1,7 +1,8 @@
 """The policy for texts that people write: messages, titles and searches.
 
-What nobody can see or meant is mended: line breaks of all kinds become one kind, and control characters, bidi controls
-and surplus marks are dropped. Everything else that breaks a rule is refused with its own code. The result is in NFC.
+Problems that the sender cannot see are mended: line breaks of all kinds become one kind, and control characters, bidi
+controls and surplus marks are dropped. Everything else that breaks a rule is refused with its own code. The result is
+in NFC.
 `static/js/text_policy.js` does the same in the pages, and one table of examples tests both.
 """
 
@@ -13,23 +14,23 @@ import regex
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import ErrorCode, Refused
 
-# Most texts have only such characters. One check of 1 µs then replaces all others.
+# Most texts have only such characters. One check of less than 1 µs then replaces all others.
 _PLAIN = re.compile(
     f"[ -~¡-¬®-ſ…‘’“”ㄱ-ㅎㅏ-ㅣ가-힣一-鿿、。ぁ-ゖァ-ヺー！-～☀-➿\U0001f300-\U0001faff]{{1,{limits.TEXT_MAX_CHARS}}}"
 )
 _SURROGATE = regex.compile(r"[\ud800-\udfff]")
 _CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
-# Embeddings, overrides and isolates can turn around a text, or all that follows it on the page.
+# Embeddings, overrides and isolates can reverse a text, or everything after it on the page.
 _TURNS = [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _MENDED = {
     **dict.fromkeys([*_CONTROLS, *_TURNS]),
     **dict.fromkeys(map(ord, "\n\r\v\f\x85\u2028\u2029"), "\n"),
     ord("\t"): "\t",
 }
-"""For `str.translate`: what becomes of a character."""
+"""For `str.translate`: the replacement of each character."""
 _MARKS = r"[\p{M}\p{Default_Ignorable_Code_Point}]"
 _SURPLUS_MARKS = regex.compile(f"({_MARKS}{{{limits.MARKS_MAX}}}){_MARKS}+")
-# The last six look like a space although Unicode has another name for them.
+# U+2800 and those after it look like a space, although Unicode does not class them as white space.
 _VISIBLE = regex.compile(
     r"[^\p{White_Space}\p{Cc}\p{Default_Ignorable_Code_Point}\u2800\ufff9-\ufffb"
     r"\U00013441\U00013442\U00016fe4\U0001d159]"
@@ -47,7 +48,7 @@ def message_text(raw: str) -> str:
     """Return the text of a message as it is stored.
 
     Raises:
-        Refused: `VALIDATION_FAILED` if half of a surrogate pair is in it, `TEXT_EMPTY` if nothing in it can be seen,
+        Refused: `VALIDATION_FAILED` if it contains half of a surrogate pair, `TEXT_EMPTY` if nothing in it is visible,
             `TEXT_TOO_LONG` or `TEXT_TOO_MANY_LINES`.
     """
     if _PLAIN.fullmatch(raw) and not raw.isspace():

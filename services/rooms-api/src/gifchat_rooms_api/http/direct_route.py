@@ -1,8 +1,8 @@
 """A route for hot paths: declared and documented like every FastAPI route, with a short way for valid requests.
 
-FastAPI studies the declaration again for each request, which costs several times as much as the endpoint. This route
-studies it once, when it is built, and validates with the same pydantic fields. A request that is not plainly valid goes
-to FastAPI's own handler, which says what is wrong with it. So there is one set of error answers.
+FastAPI analyses the declaration again for each request, which costs several times as much as the endpoint. This route
+analyses it once, when it is built, and validates with the same pydantic fields. If a request may be invalid, FastAPI's
+own handler answers it and says what is wrong. So there is one set of error answers.
 """
 
 from collections.abc import Callable, Collection, Coroutine, Sequence
@@ -163,7 +163,7 @@ def json_bytes(value: object) -> bytes:
 
 
 def direct_router(prefix: str, checks: Sequence[params.Depends], **options: Any) -> APIRouter:
-    """Return a router of `DirectRoute`s, for the application's own list of routes: including it costs a search more."""
+    """Return a router of `DirectRoute`s. Add its routes to the application itself: a nested router costs a search."""
     return APIRouter(
         prefix=prefix,
         dependencies=checks,

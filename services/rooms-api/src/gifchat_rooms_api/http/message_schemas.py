@@ -38,7 +38,7 @@ MessageText = Annotated[
         f"{limits.TEXT_MAX_BYTES} bytes of UTF-8 and {limits.TEXT_MAX_LINE_BREAKS} line breaks, counted in the answer. "
         "There the text is in NFC, each line break is a line feed, and other control characters are dropped.",
         examples=["안녕하세요"],
-        # Not checked here, but by the policy for texts, whose codes say what is wrong.
+        # The policy for texts checks this, because its codes say what is wrong.
         json_schema_extra={"minLength": 1, "maxLength": limits.TEXT_MAX_BYTES * limits.RAW_CHARS_PER_BYTE},
     ),
 ]

@@ -22,7 +22,7 @@ Title = Annotated[
         f"{limits.TITLE_MAX_BYTES} bytes of UTF-8, counted in the answer. There it is in NFC, trimmed and on one line, "
         "without control characters and marks of direction.",
         examples=["고양이 GIF"],
-        # Not checked here, but by the policy for texts, whose codes say what is wrong.
+        # The policy for texts checks this, because its codes say what is wrong.
         json_schema_extra={"minLength": 1, "maxLength": limits.TITLE_MAX_BYTES * limits.RAW_CHARS_PER_BYTE},
     ),
 ]

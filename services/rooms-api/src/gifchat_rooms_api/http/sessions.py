@@ -16,7 +16,7 @@ _MAX_MS = 253_402_300_799_999
 
 
 def session_router(sign_out: SignOut, *, guards: Guards) -> APIRouter:
-    """Return the route `/session`, which web calls for a user. No document has it, because nginx sends users to web."""
+    """Return the route `/session`, which web calls for a user. It is undocumented: nginx sends users to web."""
     router = APIRouter(include_in_schema=False)
 
     @router.delete("/session", status_code=204, response_class=Response)

@@ -1,6 +1,6 @@
 """Check who may read a room, post into it, and manage it.
 
-A seat shows that a gateway has admitted the user. A membership stands in for it while the seats cannot be read (see
+A seat shows that a gateway has admitted the user. A membership replaces it while the seats are unknown (see
 docs/adr/0030).
 """
 
@@ -28,7 +28,7 @@ class CheckAccess:
     async def reader_rule(self, room_id: RoomId, user_id: UserId, membership_token: str | None) -> Rule:
         """Return the rule for reading the room's log: the user must be its owner or have a seat, and not be banned.
 
-        While nobody can tell who has a seat, a membership is enough. The rule checks the room that it is called with,
+        While the seats are unknown, a membership is enough. The rule checks the room that it is called with,
         which may be newer than the one read here.
 
         Raises:
@@ -44,7 +44,7 @@ class CheckAccess:
             if room.owner_id == user_id:
                 return
             if room.sanctions.get(user_id, NO_SANCTION).kicked(now):
-                raise Refused(errors.KICKED)  # a gateway may still have to give up the seat
+                raise Refused(errors.KICKED)  # the gateway may not have given up the seat yet
             if seated:
                 return
             if seated is None:
@@ -56,7 +56,7 @@ class CheckAccess:
         return rule
 
     async def _seated(self, room_id: RoomId, user_id: UserId) -> bool | None:
-        """Return whether the user has a seat; None if nobody can tell: Redis is away, or came back empty."""
+        """Return whether the user has a seat; None if that is unknown: Redis is down, or came back empty."""
         try:
             if await self.occupancy.seated(room_id, user_id):
                 return True

@@ -51,7 +51,7 @@ MAX_BATCH = 256
 BUSY_PERIOD_S = 0.008
 """Too short to see, and long enough for four entries at 500 messages a second."""
 FULL_ENOUGH = 32
-"""So many waiting drafts are written without waiting for more."""
+"""This many waiting drafts are written without waiting for more."""
 MAX_BACKLOG = 2_048
 """Drafts that may wait per room; further ones are refused."""
 MAX_CACHED_HEADS = 20_000

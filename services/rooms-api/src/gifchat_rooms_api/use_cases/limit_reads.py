@@ -13,7 +13,7 @@ MAX_SUBJECTS = 10_000
 
 
 class LimitReads:
-    """Budgets of this process only: what they protect is its event loop, and a look-up in Redis costs more than a page.
+    """Budgets of this process only. They protect its event loop, and a look-up in Redis would cost more than a page.
 
     An answer is charged when it is made. Answers under way at the same time may therefore exceed a budget, each by at
     most a page. The debt is paid off before the next read.

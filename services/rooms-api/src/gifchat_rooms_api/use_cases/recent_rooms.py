@@ -34,7 +34,7 @@ class RecentRooms:
         self._rooms = rooms
         self._clock_s = clock_s
         self._copies: OrderedDict[RoomId, _Copy] = OrderedDict()
-        """Longest known first."""
+        """Oldest read first."""
 
     async def get(self, room_id: RoomId) -> Room | None:
         """Return the room as a majority had it at most `MAX_AGE_S` before this call, or None if it did not exist.

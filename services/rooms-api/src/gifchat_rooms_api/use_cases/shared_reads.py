@@ -1,7 +1,7 @@
 """Share reads: requests for the same thing at the same time get one answer.
 
-The answer is as fresh as one of its own: a request only shares a read that begins after the request. So a crowd that
-opens a page costs at most two reads at a time: one that runs, and one that waits for it.
+The answer is as fresh as without sharing: a request only shares a read that begins after the request. So a crowd that
+opens a page causes at most two reads at a time: one that runs, and one that waits for it.
 """
 
 import asyncio
@@ -51,6 +51,6 @@ class SharedReads(Generic[Answer]):
                     self._reads[key] = _Reads(following)
 
         task = asyncio.create_task(run(), name="shared read")
-        # The error belongs to the requests. If all of them have gone, nobody needs it.
+        # The requests handle the error. If all of them are gone, retrieve it here, so that asyncio does not log it.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task

@@ -6,7 +6,7 @@ decoder ends only this process.
 argv: format (`gif`, `png`, `jpg`, `webp`), frames, orientation (1–8), whether to encode it again in any case (0 or 1),
     longest side of the still, memory limit in bytes, CPU limit in seconds.
 stdin: the picture.
-stdout: two big-endian 32-bit lengths, then the still (PNG), then the file to store (empty if it is the one given).
+stdout: two big-endian 32-bit lengths, then the still (PNG), then the file to store (empty if it is the input).
 exit code: 0, or `BROKEN` if the picture does not decode. Any other code, or a signal, means that the picture crashed
     the process.
 """

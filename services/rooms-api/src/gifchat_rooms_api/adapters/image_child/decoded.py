@@ -1,4 +1,4 @@
-"""The result of decoding, and the pictures made of it."""
+"""The result of decoding: a picture, its new encoding, and its still."""
 
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -12,13 +12,13 @@ class Decoded:
     """A decoded picture."""
 
     format_name: str
-    """Pillow's name."""
+    """Pillow's name of the format."""
     first: Image.Image
     """The first frame that a browser shows, on its canvas."""
     repaired: bytes = b""
-    """The file to store. Empty if it is the decoded one."""
+    """The file to store. Empty if it is the file that was decoded."""
     colors: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """The PNG chunks that say how the samples become colours, such as `gAMA`."""
+    """The PNG chunks that define the colours of the samples, such as `gAMA`."""
     lossless: bool = False
     """Whether a WebP must stay lossless."""
 

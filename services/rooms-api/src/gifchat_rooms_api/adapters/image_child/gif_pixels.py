@@ -1,6 +1,6 @@
-"""Decode and repair GIFs: every frame alone, as indices into its colours.
+"""Decode and repair GIFs: each frame on its own, as colour indices.
 
-A frame that sticks out of the canvas is cropped, and missing pixels become transparent. Only the indices are encoded
+A frame that reaches outside the canvas is cropped, and missing pixels become transparent. Only the indices are encoded
 again, so that colours, delays and disposal stay the same.
 """
 
@@ -49,7 +49,7 @@ def decode(data: bytes) -> Decoded:
 
 
 def _indices(frame: Frame, *, strict: bool) -> Image.Image:
-    """Decode the frame's indices. Unless `strict`, missing ones are the transparent index, or 0.
+    """Decode the frame's indices. Unless `strict`, missing indices become the transparent one, or 0.
 
     Raises:
         OSError, SyntaxError, ValueError: `strict`, and the frame is damaged.

@@ -9,14 +9,14 @@ from gifchat_rooms_api.adapters.image_child.decoded import Decoded
 
 
 def decode_jpeg(data: bytes, *, again: bool) -> Decoded:
-    """Decode a walked JPEG. Missing pixels become grey, as in browsers; `again` says to encode it in any case."""
+    """Decode a walked JPEG. Missing pixels become grey, as in browsers; `again`: encode it again in any case."""
     try:
         image = _jpeg(data, strict=True)
     except OSError:
         image, again = _jpeg(data, strict=False), True
     repaired = BytesIO()
     if again:
-        # `keep`: with the same tables, so that the pixels that are there hardly change.
+        # `keep` uses the same tables, so that intact pixels hardly change.
         image.save(repaired, "JPEG", quality="keep", icc_profile=image.info.get("icc_profile"))
     return Decoded("JPEG", image, repaired.getvalue())
 

@@ -46,7 +46,7 @@ def decode(data: bytes) -> Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the samples of a picture lie in its stream."""
+    """How the samples of a picture are stored in its stream."""
 
     bits_per_pixel: int
     interlaced: bool
@@ -56,7 +56,7 @@ class _Layout:
         """Read the layout in `IHDR`.
 
         Raises:
-            ValueError: it is none that PNG knows.
+            ValueError: PNG does not allow this layout.
         """
         depth, color_type, compression, filtering, interlace = header[8:13]
         if color_type not in _CHANNELS or compression or filtering or interlace > 1:
@@ -97,7 +97,7 @@ class _Layout:
 
 
 def _inflated(stream: bytes, size: int) -> tuple[bytes, bool]:
-    """Return at most `size` bytes of the inflated stream, and whether the stream holds these alone."""
+    """Return at most `size` bytes of the inflated stream, and whether the stream contains nothing else."""
     inflate = zlib.decompressobj()
     try:
         raw = inflate.decompress(stream, size + 1)
@@ -107,7 +107,7 @@ def _inflated(stream: bytes, size: int) -> tuple[bytes, bool]:
 
 
 def _inflated_in_pieces(stream: bytes, size: int) -> bytes:
-    """Inflate up to the first error. Read the piece with the error byte by byte, so that nothing before it is lost."""
+    """Inflate up to the first error. Read the piece with the error byte by byte, to keep all bytes before it."""
     inflate = zlib.decompressobj()
     raw = bytearray()
     for at in range(0, len(stream), _PIECE_BYTES):
@@ -145,7 +145,7 @@ def _readable_bytes(raw: bytes, passes: list[tuple[int, int]]) -> int:
 
 
 def _first(parts: Parts, canvas: tuple[int, int]) -> Image.Image:
-    """Decode the first frame that a browser shows: of the animation, or the default picture."""
+    """Decode the first frame that a browser shows: the animation's first one, or the default picture."""
     frame = parts.frames[0] if parts.frames else None
     if frame is None or not frame.data:
         return _with_transparency(Parts(parts.header, parts.appearance, parts.pixels))

@@ -1,4 +1,4 @@
-"""The limits that the child sets to itself."""
+"""The limits that the child process sets for itself."""
 
 import resource
 

@@ -5,5 +5,5 @@ EXIF, XMP, thumbnails, unknown blocks, and any bytes after the end of the pictur
 `TooManyPixelsError` (see `reading`).
 
 `walk(data)` accepts only files without errors. `walk(data, mend=True)` also accepts the errors that browsers forgive,
-and builds a container without them. Pixels may then be missing, which only a decoder can find out.
+and builds a container without them. Pixels may then be missing. Only a decoder can find that out.
 """

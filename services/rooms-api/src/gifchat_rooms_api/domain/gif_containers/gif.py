@@ -18,7 +18,7 @@ _DELAY = slice(4, 6)
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame, as its blocks say."""
+    """One frame, as its blocks describe it."""
 
     control: bytes
     """The graphic control extension, or nothing."""
@@ -34,12 +34,12 @@ class Frame:
 
     @property
     def right(self) -> int:
-        """The column behind the frame."""
+        """The first column to the right of the frame."""
         return self.left + self.width
 
     @property
     def bottom(self) -> int:
-        """The row behind the frame."""
+        """The first row below the frame."""
         return self.top + self.height
 
     @property
@@ -116,8 +116,8 @@ class _Gif:
 def walk(data: bytes, *, mend: bool = False) -> Walked:
     """Measure a GIF and drop comments, plain texts, unknown extensions, and any bytes after the trailer.
 
-    Mended are a missing trailer, NULs between blocks, anything unknown after the first frame, and frames without
-    pixels or outside the screen. The last frame is dropped if the file ends within it, unless it is the only one.
+    `mend` also accepts a missing trailer, NULs between blocks, anything unknown after the first frame, and frames
+    without pixels or outside the screen. If the file ends within the last of several frames, that frame is dropped.
     """
     cursor = Cursor(data, 6)
     screen = cursor.take(7)
@@ -168,7 +168,7 @@ def frames_of(clean: bytes) -> tuple[bytes, Iterator[Frame | bytes]]:
 
 
 def _frame(cursor: Cursor, extension: bytes, *, cut: bool) -> Frame:
-    """Read a frame behind its introducer. With `cut`, its pixels may end with the file."""
+    """Read the frame after its introducer. With `cut`, its pixels may end with the file."""
     descriptor = cursor.take(9)
     left, top = _sides(descriptor)
     width, height = _sides(descriptor[4:])

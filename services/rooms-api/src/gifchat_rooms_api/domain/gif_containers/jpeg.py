@@ -19,7 +19,7 @@ MAX_SCANS = 100
 """Every scan of a progressive picture costs work on all pixels. Encoders write about ten."""
 
 _SCANS_PER_DECODING = 20
-"""So many scans take about as long as decoding a baseline picture of this size; measured on flat pictures."""
+"""This many scans take about as long as decoding a baseline picture of this size; measured on flat pictures."""
 
 _START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = 0xD9
@@ -76,9 +76,9 @@ class _Jpeg:
 def walk(data: bytes, *, mend: bool = False) -> Walked:
     """Measure a JPEG and drop EXIF, XMP, comments, thumbnails, and any bytes after the end of the image.
 
-    A process that browsers do not show (lossless, hierarchical) counts as broken. More than `MAX_SCANS` scans count as
-    too many pixels. Mended are bytes between segments, anything unknown after the first scan, a missing end (pixels
-    may be missing, too), and arithmetic coding, which not every browser reads.
+    A coding that browsers do not show (lossless, hierarchical) counts as broken. More than `MAX_SCANS` scans count as
+    too many pixels. `mend` also accepts bytes between segments, anything unknown after the first scan, a missing end
+    (pixels may be missing, too), and arithmetic coding, which not every browser reads.
     """
     cursor = Cursor(data, len(_START_OF_IMAGE))
     jpeg = _Jpeg(mend)

@@ -11,7 +11,7 @@ from gifchat_rooms_api.domain.gif_containers.reading import BrokenError, Cursor,
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 COLOR_CHUNKS = frozenset((b"gAMA", b"cHRM", b"sRGB", b"cICP"))
-"""Chunks that say how samples become colours, apart from the profile. They fit every mode of pixels."""
+"""Chunks that define the colours of samples, except the profile. They are valid for all kinds of samples."""
 
 _APPEARANCE = COLOR_CHUNKS | {b"PLTE", b"tRNS", b"iCCP", b"mDCV", b"cLLI", b"sBIT", b"bKGD", b"pHYs"}
 _ANIMATION = frozenset((b"acTL", b"fcTL", b"fdAT"))
@@ -25,8 +25,8 @@ _INDEXED = 3
 def walk(data: bytes, *, mend: bool = False) -> Walked:
     """Measure a PNG and drop texts, EXIF, times, unknown ancillary chunks, and any bytes after `IEND`.
 
-    Mended are wrong checksums (but of `IHDR` and `PLTE`), a missing end, anything unknown after the first pixels, and
-    an animation with errors: the frames before its end are kept, or else the still picture.
+    `mend` also accepts wrong checksums (except of `IHDR` and `PLTE`), a missing end, and anything unknown after the
+    first pixels. It keeps the frames so far of a truncated animation, and a still picture of a broken one.
     """
     cursor = Cursor(data, len(SIGNATURE))
     name, header = _chunk(cursor, mend=False)

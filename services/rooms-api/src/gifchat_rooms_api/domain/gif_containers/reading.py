@@ -49,7 +49,7 @@ class Cursor:
         self.end = len(data) if end is None else end
         self._reads = 0
         self.ran_out = False
-        """Whether `up_to` returned fewer bytes than it should."""
+        """Whether `up_to` returned fewer bytes than the caller asked for."""
 
     @property
     def is_exhausted(self) -> bool:

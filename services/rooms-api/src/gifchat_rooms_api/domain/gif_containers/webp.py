@@ -19,8 +19,8 @@ _MAX_RIFF_SIZE = 0xFFFF_FFF6
 def walk(data: bytes, *, mend: bool = False) -> Walked:
     """Measure a WebP and drop EXIF, XMP, unknown chunks, and any bytes after the RIFF container.
 
-    Mended is a file that is shorter than its RIFF header says: the frames that are complete are kept. If there is
-    none, the rest of the pixels is kept for the decoder.
+    `mend` also accepts a file that is shorter than its RIFF header says, and keeps its complete frames. If there is
+    none, it keeps the pixels that are there, for the decoder.
     """
     header = Cursor(data, len(RIFF))
     size = int.from_bytes(header.take(4), "little")
@@ -128,7 +128,7 @@ def _add_frame(picture: _Picture, content: bytes, *, is_cut: bool) -> None:
 
 
 def _chunk(cursor: Cursor, *, is_cut: bool) -> tuple[bytes, bytes]:
-    """Return the next chunk's name and content. With `is_cut`, the content may end with the data: pixels are padded."""
+    """Return the next chunk's name and content. With `is_cut`, the data may end within it; pixels are padded."""
     name = cursor.take(4)
     length = int.from_bytes(cursor.take(4), "little")
     if is_cut and length > cursor.end - cursor.position:
