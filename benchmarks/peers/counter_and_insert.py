@@ -49,8 +49,9 @@ class CounterAndInsert:
             raise RuntimeError("the upsert returned no document")
         entry = LogEntry(int(counter["seq"]), now.replace(microsecond=now.microsecond // 1000 * 1000), draft)
         await self._log.append(room_id, [entry])
-        self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
-        return Committed(room.epoch, entry)
+        frame = frame_of(room_id, room.epoch, entry)
+        self._publisher.publish(keys.room_channel(room_id), frame)
+        return Committed(room.epoch, entry, frame.body)
 
     async def aclose(self, timeout_s: float) -> None:
         """Do nothing: every append waits for its own write."""

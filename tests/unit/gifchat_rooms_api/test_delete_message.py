@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -12,7 +13,7 @@ from .conftest import ANNE, OWNER, ROOM, World, anyone
 
 
 async def test_a_deletion_redacts_the_message_and_adds_an_entry(world: World) -> None:
-    posted = await world.post_message.post_text(ROOM, ANNE, "k1", "secret", anyone)
+    posted = json.loads(await world.post_message.post_text(ROOM, ANNE, "k1", "secret", anyone))
     await world.delete_message.delete(ROOM, OWNER.user_id, 1)
     (chat_event, chat), (deletion_event, deletion) = world.events
     assert (chat_event, deletion_event) == ("chat", "chatDeleted")
@@ -20,7 +21,7 @@ async def test_a_deletion_redacts_the_message_and_adds_an_entry(world: World) ->
     assert chat == without_text | {"deleted": True}
     assert isinstance(deletion, dict)
     assert (deletion["seq"], deletion["target_seq"], deletion["target_id"]) == (2, 1, posted["_id"])
-    assert await world.post_message.post_text(ROOM, ANNE, "k1", "secret", anyone) == chat
+    assert json.loads(await world.post_message.post_text(ROOM, ANNE, "k1", "secret", anyone)) == chat
 
 
 async def test_repeated_and_concurrent_deletions_add_one_entry(world: World) -> None:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from gifchat_contracts import errors
@@ -11,8 +13,8 @@ from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World, anyone
 
 
 async def test_the_reply_to_a_post_is_the_event_that_readers_get(world: World) -> None:
-    text = await world.post_message.post_text(ROOM, ANNE, "k1", "안녕", anyone)
-    gif = await world.post_message.post_gif(ROOM, ANNE, "k2", GIF.gif_id, anyone)
+    text = json.loads(await world.post_message.post_text(ROOM, ANNE, "k1", "안녕", anyone))
+    gif = json.loads(await world.post_message.post_gif(ROOM, ANNE, "k2", GIF.gif_id, anyone))
     assert world.events == [("chat", text), ("chat", gif)]
     assert (text["chat"], text["user"], text["seq"]) == ("안녕", ANNE.color, 1)
     assert (gif["gif"], gif["gif_info"]["width"]) == (f"{ROOM}/{GIF.file}", 320)
@@ -71,7 +73,7 @@ async def test_a_gif_that_neither_a_message_shows_nor_the_sender_uploaded_cannot
         await world.post_message.post_gif(ROOM, OWNER, "k1", GIF.gif_id, anyone)
     assert refused.value.code is errors.GIF_NOT_FOUND
     world.gif_addresses.shown.add((ROOM, GIF.gif_id))
-    assert (await world.post_message.post_gif(ROOM, OWNER, "k1", GIF.gif_id, anyone))["seq"] == 1
+    assert json.loads(await world.post_message.post_gif(ROOM, OWNER, "k1", GIF.gif_id, anyone))["seq"] == 1
 
 
 async def test_posting_a_gif_marks_it_as_used(world: World) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, params
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
@@ -51,13 +51,12 @@ def internal_messages_router(
         return JSONResponse(log_page(await history.page(room, wanted, newest or limit)))
 
     @router.post("/rooms/{room_id}/messages", status_code=201)
-    async def relay_message(room_id: RoomIdText, body: RelayText | RelayGif) -> JSONResponse:
+    async def relay_message(room_id: RoomIdText, body: RelayText | RelayGif) -> Response:
         """Post a message that a member sent over a socket. The reply is the same as for a POST by the member."""
         sender = Identity(UserId(body.user_id), body.color)
         if body.address is not None:
             await post_messages.charge(RoomId(room_id), body.address)
-        payload = await post(post_messages, RoomId(room_id), sender, body, seated_rule(sender.user_id))
-        return JSONResponse(payload, status_code=201)
+        return await post(post_messages, RoomId(room_id), sender, body, seated_rule(sender.user_id))
 
     @router.post("/heads")
     async def heads(query: RoomsQuery) -> JSONResponse:

@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, params
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from gifchat_contracts import errors, limits
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_contracts.position import MAX_SEQ
@@ -63,10 +62,10 @@ def messages_router(
         sender: Annotated[Identity, Depends(guards.caller)],
         rule: Annotated[Rule, Depends(guards.writer_rule)],
         request: Request,
-    ) -> JSONResponse:
+    ) -> Response:
         """Post a text or a GIF. 201 means durably stored. Retrying with the same `client_message_id` is safe."""
         await post_messages.charge(RoomId(room_id), address_of(request))
-        return JSONResponse(await post(post_messages, RoomId(room_id), sender, body, rule), status_code=201)
+        return await post(post_messages, RoomId(room_id), sender, body, rule)
 
     @router.get("", response_model=HistoryPage, responses=problems(*MEMBER_PROBLEMS, errors.RATE_LIMITED))
     async def read_messages(
@@ -106,13 +105,14 @@ def messages_router(
 
 async def post(
     post_messages: PostMessage, room_id: RoomId, sender: Identity, body: PostText | PostGif, rule: Rule
-) -> ChatPayload:
-    """Post the message in `body`."""
+) -> Response:
+    """Post the message in `body`, and answer with the stored message."""
     match body:
         case PostText(client_message_id=key, text=text):
-            return await post_messages.post_text(room_id, sender, key, text, rule)
+            stored = await post_messages.post_text(room_id, sender, key, text, rule)
         case PostGif(client_message_id=key, gif=gif):
-            return await post_messages.post_gif(room_id, sender, key, GifId(gif), rule)
+            stored = await post_messages.post_gif(room_id, sender, key, GifId(gif), rule)
+    return Response(stored, 201, media_type="application/json")
 
 
 def range_of(before: int | None, after: int | None) -> Range:

@@ -78,6 +78,8 @@ class Committed:
 
     epoch: Epoch
     entry: LogEntry
+    body: bytes
+    """The entry's event, as it is published; see `events.body`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -211,13 +213,16 @@ class GroupCommit:
             outcomes = await self._write(room_id, [group[0].draft for group in groups.values()], now)
         metrics.COMMIT_ENTRIES.observe(len(outcomes))
         entries = [outcome for outcome in outcomes.values() if isinstance(outcome, LogEntry)]
+        bodies: dict[int, bytes] = {}
         for entry in sorted(entries, key=lambda entry: entry.seq):
-            self._publisher.publish(keys.room_channel(room_id), frame_of(room_id, room.epoch, entry))
+            frame = frame_of(room_id, room.epoch, entry)
+            bodies[entry.seq] = frame.body
+            self._publisher.publish(keys.room_channel(room_id), frame)
         for identity, group in groups.items():
             for pending in group:
                 match outcomes[identity]:
                     case LogEntry() as entry:
-                        pending.settle(Committed(room.epoch, entry))
+                        pending.settle(Committed(room.epoch, entry, bodies[entry.seq]))
                     case code:
                         pending.fail(Refused(code))
 
@@ -249,7 +254,8 @@ class GroupCommit:
             if entry is None:
                 pending.fail(refusal)
             else:
-                pending.settle(Committed(room.epoch, entry))
+                body = frame_of(room.room_id, room.epoch, entry).body
+                pending.settle(Committed(room.epoch, entry, body))
         return groups
 
     async def _too_early(self, room: Room, identities: Collection[_Identity], now: datetime) -> dict[_Identity, float]:

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from gifchat_contracts import errors
+from gifchat_contracts import errors, events
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import GifId, RoomId
-from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, Text, chat_payload
+from gifchat_rooms_api.domain.message import Content, Draft, Gif, Message, Text
 from gifchat_rooms_api.domain.text import message_text
 from gifchat_rooms_api.ports import GifAddresses, Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
@@ -50,8 +49,10 @@ class PostMessage:
 
     async def post_text(
         self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_post: Rule
-    ) -> ChatPayload:
-        """Post a text. A retry with the same `client_message_id` returns the message that was stored first.
+    ) -> bytes:
+        """Post a text, and return the JSON of its `ChatPayload`.
+
+        A retry with the same `client_message_id` returns the message that was stored first.
 
         Raises:
             Refused: `RATE_LIMITED`; see also `message_text` and `GroupCommit.append`.
@@ -60,7 +61,7 @@ class PostMessage:
 
     async def post_gif(
         self, room_id: RoomId, sender: Identity, client_message_id: str, gif_id: GifId, may_post: Rule
-    ) -> ChatPayload:
+    ) -> bytes:
         """Post an uploaded GIF; otherwise like `post_text`.
 
         Raises:
@@ -78,14 +79,13 @@ class PostMessage:
 
     async def _post(
         self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_post: Rule
-    ) -> ChatPayload:
+    ) -> bytes:
         wait_s = await self.rate_limits.take(MESSAGES_PER_USER, sender.user_id)
         if wait_s > 0:
             raise Refused(errors.RATE_LIMITED, wait_s)
         message = Message(sender.color, content)
         draft = Draft(self.new_entry_id(), sender.user_id, client_message_id, message)
         committed = await self.commit.append(room_id, draft, may_post)
-        stored = committed.entry.draft.fact
-        if not isinstance(stored, Message):
+        if not isinstance(committed.entry.draft.fact, Message):
             raise TypeError(f"the entry with client message id {client_message_id!r} is not a message")
-        return chat_payload(room_id, committed.epoch, committed.entry, stored)
+        return events.payload_in(committed.body)
