@@ -1,6 +1,7 @@
 """`RoomHistory` and `MessageRelay` of the gateway's ports: one suite for the fake and for the client of rooms-api."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -213,7 +214,7 @@ async def test_mutes_are_listed_with_their_ends(world: World) -> None:
 
 async def test_a_relayed_message_gets_the_next_seq(world: World) -> None:
     room_id, sender = await world.create(), user()
-    message = await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender, ADDRESS)
+    message = json.loads(await world.history.relay(SendText(room_id, "m1", "안녕 <b>\n🙂"), sender, ADDRESS))
     assert (message["room"], message["seq"], message["chat"]) == (room_id, 1, "안녕 <b>\n🙂")
     assert (message["user_id"], message["user"]) == (sender.user_id, sender.color)
     assert message["client_message_id"] == "m1"
@@ -393,6 +394,27 @@ async def test_an_unreadable_response_raises_unavailable(content: bytes) -> None
                 with pytest.raises(Refused) as refusal:
                     await client.relay(SendText(NO_ROOM, "m1", "hello"), user(), ADDRESS)
                 assert refusal.value.code is errors.OUTCOME_UNKNOWN
+        finally:
+            await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"), [(b"text/html", b"<p>hello"), (b"application/json", b'{"chat":"\xff"}')]
+)
+async def test_an_unreadable_answer_to_a_message_never_reaches_the_ack(content_type: bytes, content: bytes) -> None:
+    async def something_else(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = b"HTTP/1.1 201 Created\r\nContent-Type: %b\r\nContent-Length: %d\r\n" % (content_type, len(content))
+        writer.write(head + b"Connection: close\r\n\r\n" + content)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(something_else, "127.0.0.1", 0) as server:
+        client = RoomsApiClient(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", DEVELOPMENT_TOKEN)
+        try:
+            with pytest.raises(Refused) as refusal:
+                await client.relay(SendText(NO_ROOM, "m1", "hello"), user(), ADDRESS)
+            assert refusal.value.code is errors.OUTCOME_UNKNOWN
         finally:
             await client.aclose()
 

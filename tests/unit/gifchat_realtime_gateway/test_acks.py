@@ -15,13 +15,21 @@ from gifchat_contracts.languages import LANGUAGES, Language
 from gifchat_contracts.position import Position
 from gifchat_contracts.texts import ERROR_TEXTS
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.socketio.acks import joined_ack, probed_ack, refused_ack
+from gifchat_realtime_gateway.ports import EncodedMessage
+from gifchat_realtime_gateway.socketio.acks import joined_ack, probed_ack, refused_ack, sent_ack
 from gifchat_realtime_gateway.use_cases.join_room import Joined
 from gifchat_testkit.fakes.rooms_api import FakeRoomsApi
 
 ROOM = RoomId("a" * 24)
 NOW = datetime(2026, 11, 30, 13, 14, 15, 678_999, tzinfo=UTC)
 ANNE, BOB = (Identity(UserId(digit * 24), f"#{digit * 6}") for digit in "12")
+
+
+def test_a_sent_ack_carries_the_stored_message_as_rooms_api_encoded_it() -> None:
+    encoded = '{ "chat":"안녕 \\u0041","seq":1}'
+    ack = sent_ack(EncodedMessage(encoded))
+    assert encoded in ack
+    assert json.loads(ack) == {"ok": True, "message": {"chat": "안녕 A", "seq": 1}}
 
 
 @pytest.mark.parametrize("recovered", [True, False])

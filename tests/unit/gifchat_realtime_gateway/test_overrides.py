@@ -280,3 +280,14 @@ async def test_an_ack_reaches_the_callback_of_its_emit(server: ChatServer) -> No
     await server.emit("question", to=sid, namespace="/", callback=answered)
     await client.send('31["yes",2]')
     assert answers == [("yes", 2)]
+
+
+async def test_an_encoded_answer_is_acked_as_it_is(server: ChatServer) -> None:
+    async def answer(_sid: str, *_arguments: Any) -> packets.EncodedJson:
+        return packets.EncodedJson('{ "chat":"안녕"}')
+
+    server.on("connect", _accept, namespace="/")
+    server.on("e", answer, namespace="/")
+    client = Client(server)
+    await client.send("0", '27["e"]')
+    assert (await client.received())[-1] == '437[{ "chat":"안녕"}]'

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -33,10 +34,11 @@ async def stored(cluster: FakeCluster) -> StoredRoom:
 
 async def test_a_members_message_is_relayed_and_returned_as_stored(node: FakeNode, stored: StoredRoom) -> None:
     anne, _ = await node.enter(ANNE, ROOM)
-    message = await node.send.send(anne, SendText(ROOM, "m1", "안녕"))
+    encoded = await node.send.send(anne, SendText(ROOM, "m1", "안녕"))
+    message = json.loads(encoded)
     assert (message["seq"], message["chat"], message["user_id"]) == (1, "안녕", ANNE.user_id)
     assert message["client_message_id"] == "m1"
-    assert await node.send.send(anne, SendText(ROOM, "m1", "안녕")) == message
+    assert await node.send.send(anne, SendText(ROOM, "m1", "안녕")) == encoded
     assert len(stored.log) == 1
 
 
@@ -67,7 +69,7 @@ async def test_a_node_with_uncertain_seats_relays_nothing(
     cluster.seats.down = False
     await asyncio.sleep(limits.LEASE_RENEW_S + 1)
     assert node.received(bob, "typing") == []
-    assert (await node.send.send(anne, SendText(ROOM, "m1", "hello")))["seq"] == 1
+    assert json.loads(await node.send.send(anne, SendText(ROOM, "m1", "hello")))["seq"] == 1
 
 
 async def test_a_refusal_of_rooms_api_is_passed_on(cluster: FakeCluster, node: FakeNode, stored: StoredRoom) -> None:

@@ -3,10 +3,9 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, NewType, Protocol
 
 from gifchat_contracts.codec import Frame
-from gifchat_contracts.events import ChatPayload
 from gifchat_contracts.grants import Grant
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import Pid, RoomId, UserId
@@ -233,10 +232,14 @@ class RoomHistory(Protocol):
         """Return the heads of up to 1,000 rooms, in one request. Skips rooms that do not exist."""
 
 
+EncodedMessage = NewType("EncodedMessage", str)
+"""A stored message in JSON, as rooms-api encoded it."""
+
+
 class MessageRelay(Protocol):
     """Posts a member's message to rooms-api."""
 
-    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> ChatPayload:
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:
         """Post the message and return it as stored. `address` is the sender's, as limits count it.
 
         Idempotent by `client_message_id`.

@@ -1,6 +1,7 @@
 """The fake of `gifchat_realtime_gateway.adapters.rooms_api_client`: rooms and logs in memory, with fault injection."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from gifchat_contracts.ids import Epoch, RoomId, UserId
 from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.room_record import Forever, LogPage, RoomRecord
-from gifchat_realtime_gateway.ports import HistoryUnavailableError
+from gifchat_realtime_gateway.ports import EncodedMessage, HistoryUnavailableError
 
 CREATED_AT = "2026-01-01T00:00:00.000Z"
 FIRST_EPOCH = Epoch("e" * 16)
@@ -182,7 +183,7 @@ class FakeRoomsApi:
         await self._answer("heads")
         return heads
 
-    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> ChatPayload:  # noqa: ARG002
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:  # noqa: ARG002
         """See the port. The fake has no GIFs."""
         self.calls["relay"] += 1
         await self._answer("relay")
@@ -196,7 +197,7 @@ class FakeRoomsApi:
         key = (sender.user_id, message.client_message_id)
         if key not in room.messages:
             room.say(message.text, sender, message.client_message_id)
-        return room.messages[key]
+        return EncodedMessage(json.dumps(room.messages[key], ensure_ascii=False))
 
     def _reach(self, what: str) -> None:
         self.calls[what] += 1

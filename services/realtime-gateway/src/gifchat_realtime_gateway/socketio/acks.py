@@ -9,6 +9,8 @@ from gifchat_contracts.languages import Language
 from gifchat_realtime_gateway import metrics
 from gifchat_realtime_gateway.domain.recovery import items_of
 from gifchat_realtime_gateway.domain.session import Session
+from gifchat_realtime_gateway.ports import EncodedMessage
+from gifchat_realtime_gateway.socketio.packet import EncodedJson
 from gifchat_realtime_gateway.use_cases.join_room import Joined
 
 Ack = dict[str, Any]
@@ -27,6 +29,11 @@ def joined_ack(joined: Joined, session: Session, now: datetime) -> Ack:
         "membership": joined.membership,
         "time": timestamp(now),
     }
+
+
+def sent_ack(message: EncodedMessage) -> EncodedJson:
+    """Return the ack of a stored message, without encoding the message again."""
+    return EncodedJson(f'{{"ok":true,"message":{message}}}')
 
 
 def probed_ack(now: datetime) -> Ack:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -20,9 +20,10 @@ from gifchat_contracts.socket_events import BadClientEventError, Restore
 from gifchat_realtime_gateway.domain.saved_session import SavedSession
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import Sockets
-from gifchat_realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack
+from gifchat_realtime_gateway.socketio.acks import Ack, joined_ack, probed_ack, refused_ack, sent_ack
 from gifchat_realtime_gateway.socketio.environ import address_of, budget_of, session_of
 from gifchat_realtime_gateway.socketio.overrides import GOODBYE, ChatServer, EventHandler
+from gifchat_realtime_gateway.socketio.packet import EncodedJson
 from gifchat_realtime_gateway.use_cases.join_room import JoinRoom
 from gifchat_realtime_gateway.use_cases.leave_room import LeaveRoom
 from gifchat_realtime_gateway.use_cases.restore_session import RestoreSession
@@ -31,6 +32,8 @@ from gifchat_realtime_gateway.use_cases.send_message import SendMessage
 
 _IDENTITY = "gifchat.identity"
 _IS_GUEST = "gifchat.guest"
+
+_Answer = TypeVar("_Answer", Ack, EncodedJson)
 
 _log = structlog.get_logger(__name__)
 
@@ -177,8 +180,8 @@ class ChatNamespace:
         await self._leave.leave(session, socket_events.parse_room(data))
         return {"ok": True}
 
-    async def _chat(self, session: Session, data: Any) -> Ack:
-        return {"ok": True, "message": await self._send.send(session, socket_events.parse_chat(data))}
+    async def _chat(self, session: Session, data: Any) -> EncodedJson:
+        return sent_ack(await self._send.send(session, socket_events.parse_chat(data)))
 
     async def _typing(self, session: Session, data: Any) -> Ack:
         await self._send.typing(session, socket_events.parse_room(data))
@@ -187,7 +190,9 @@ class ChatNamespace:
     async def _probe(self, _session: Session, _data: Any) -> Ack:
         return probed_ack(datetime.now(UTC))
 
-    async def _answer(self, handle: Callable[[Session, Any], Awaitable[Ack]], sid: str, *data: Any) -> Ack:
+    async def _answer(
+        self, handle: Callable[[Session, Any], Awaitable[_Answer]], sid: str, *data: Any
+    ) -> _Answer | Ack:
         session = self._sessions.get(sid)
         if session is None:
             return refused_ack(Refused(errors.UNAVAILABLE), languages.DEFAULT_LANGUAGE)

@@ -22,6 +22,7 @@ from gifchat_realtime_gateway.socketio import packet as packets
 from gifchat_realtime_gateway.socketio.environ import budget_of
 from gifchat_realtime_gateway.socketio.packet import (
     TYPES_WITH_ATTACHMENTS,
+    EncodedJson,
     event_name,
     fill_placeholders,
     read_packet,
@@ -268,8 +269,7 @@ class ChatServer(AsyncServer):
             return
         answer = await _called(handler, sid, *arguments)
         if packet.id is not None and answer is not self.not_handled:
-            answers = [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
-            await self._send_packet(eio_sid, Packet(packets.ACK, answers, namespace, packet.id))
+            await self._send_packet(eio_sid, Packet(packets.ACK, _answers(answer), namespace, packet.id))
 
     def _spend(self, eio_sid: str, data: str | bytes) -> None:
         """Charge the connection for a packet.
@@ -297,6 +297,13 @@ async def _called(handler: EventHandler, *arguments: Any) -> Any:
         if task is not None and task.cancelling():
             raise
         return None
+
+
+def _answers(answer: Any) -> list[Any] | EncodedJson:
+    """Return the data of an ack."""
+    if isinstance(answer, EncodedJson):
+        return EncodedJson(f"[{answer}]")
+    return [] if answer is None else list(answer) if isinstance(answer, tuple) else [answer]
 
 
 def _without(namespace: str, messages: Iterable[str | bytes]) -> Iterator[str | bytes]:

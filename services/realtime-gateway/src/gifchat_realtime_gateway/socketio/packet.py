@@ -23,8 +23,16 @@ _encode_strictly: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=Fals
 _encode_with_names: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
+class EncodedJson(str):
+    """JSON that is sent as it is."""
+
+    __slots__ = ()
+
+
 def to_json(data: Any) -> str:
     """Encode like JavaScript's `JSON.stringify`, which writes `null` for a number that is not finite."""
+    if isinstance(data, EncodedJson):
+        return data
     try:
         return _encode_strictly(data)
     except ValueError:

@@ -9,13 +9,19 @@ import structlog
 from gifchat_contracts import errors, keys, limits, socket_events
 from gifchat_contracts.codec import Frame, Kind
 from gifchat_contracts.errors import Refused
-from gifchat_contracts.events import ChatPayload, TypingPayload, body
+from gifchat_contracts.events import TypingPayload, body
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
 from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
-from gifchat_realtime_gateway.ports import HistoryUnavailableError, MessageRelay, Publisher, PublishFailedError
+from gifchat_realtime_gateway.ports import (
+    EncodedMessage,
+    HistoryUnavailableError,
+    MessageRelay,
+    Publisher,
+    PublishFailedError,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -35,7 +41,7 @@ class SendMessage:
     """Monotonic, in seconds."""
     now: Callable[[], datetime]
 
-    async def send(self, session: Session, message: SendText | SendGif) -> ChatPayload:
+    async def send(self, session: Session, message: SendText | SendGif) -> EncodedMessage:
         """Post the message. All members, including the sender, get it through the room's channel.
 
         Raises:
