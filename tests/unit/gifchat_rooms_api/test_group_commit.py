@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -15,6 +15,7 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import RoomId, UserId
 from gifchat_rooms_api.domain.message import Draft, LogEntry, Message, Text
 from gifchat_rooms_api.domain.room import Room
+from gifchat_rooms_api.ports import Appended
 from gifchat_rooms_api.use_cases import group_commit
 from gifchat_rooms_api.use_cases.group_commit import Committed, GroupCommit
 from gifchat_testkit.fakes.message_log import FakeMessageLog, ReplyLost, Unreachable
@@ -360,3 +361,65 @@ async def test_seqs_stay_contiguous_and_acks_true_under_any_faults(
             assert outcome.entry.seq in published
         else:
             assert codes([outcome])[0] in ("unavailable", "outcome_unknown")
+
+
+class GatedLog:
+    """Holds each write of a log until a test lets it go, and counts its entries."""
+
+    def __init__(self, log: FakeMessageLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self.writing, self.go = asyncio.Event(), asyncio.Event()
+        append = log.append
+
+        async def gated(room_id: RoomId, entries: Sequence[LogEntry]) -> Appended:
+            self.sizes.append(len(entries))
+            self.writing.set()
+            await self.go.wait()
+            return await append(room_id, entries)
+
+        monkeypatch.setattr(log, "append", gated)
+
+
+async def test_a_busy_room_waits_for_more_drafts_until_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BUSY_PERIOD_S", 3_600.0)
+    monkeypatch.setattr(group_commit, "FULL_ENOUGH", 3)
+    world = World()
+    log, commit = GatedLog(world.log, monkeypatch), world.process()
+
+    async def append(key: str) -> asyncio.Task[Committed]:
+        task = asyncio.create_task(commit.append(ROOM, draft(key), anyone))
+        await asyncio.sleep(0)
+        return task
+
+    first = await append("k0")
+    await log.writing.wait()
+    during_the_write = await append("k1")
+    log.go.set()
+    await first
+    later = await append("k2")
+    assert not during_the_write.done()
+    async with asyncio.timeout(5):
+        committed = [await each for each in (during_the_write, later, await append("k3"))]
+    assert [each.entry.seq for each in committed] == [2, 3, 4]
+    assert log.sizes == [1, 3]
+
+
+async def test_a_quiet_room_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BUSY_PERIOD_S", 3_600.0)
+    commit = World().process()
+    async with asyncio.timeout(5):
+        for number in range(3):
+            await commit.append(ROOM, draft(f"k{number}"), anyone)
+
+
+async def test_a_busy_room_is_written_when_its_period_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "BUSY_PERIOD_S", 0.001)
+    world = World()
+    log, commit = GatedLog(world.log, monkeypatch), world.process()
+    first = asyncio.create_task(commit.append(ROOM, draft("k0"), anyone))
+    await log.writing.wait()
+    second = asyncio.create_task(commit.append(ROOM, draft("k1"), anyone))
+    await asyncio.sleep(0)
+    log.go.set()
+    async with asyncio.timeout(5):
+        assert [(await each).entry.seq for each in (first, second)] == [1, 2]

@@ -48,9 +48,9 @@ from gifchat_rooms_api.use_cases.read_rooms import existing_room
 
 MAX_BATCH = 256
 """Entries in one write: about 2 MB at most."""
-BUSY_PERIOD_S = 0.008
-"""Too short to see, and long enough for four entries at 500 messages a second."""
-FULL_ENOUGH = 32
+BUSY_PERIOD_S = 0.016
+"""One picture of a screen at 60 Hz, and long enough for eight entries at 500 messages a second."""
+FULL_ENOUGH = 8
 """This many waiting drafts are written without waiting for more."""
 MAX_BACKLOG = 2_048
 """Drafts that may wait per room; further ones are refused."""
