@@ -240,7 +240,7 @@ class MessageRelay(Protocol):
     """Posts a member's message to rooms-api."""
 
     async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:
-        """Post the message and return it as stored. `address` is the sender's, as limits count it.
+        """Post the message and return it as stored. `address` is the sender's, in the form that limits use.
 
         Idempotent by `client_message_id`.
 

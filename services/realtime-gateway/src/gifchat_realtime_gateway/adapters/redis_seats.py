@@ -114,7 +114,7 @@ class RedisSeats:
     ) -> None:
         """`redis` needs a `socket_timeout`, so that a silent server causes an error.
 
-        `guest_grace_s` is the grace of a guest's seat; None: as long as anybody's.
+        `guest_grace_s` is the grace of a guest's seat; None: the same as `grace_s`.
         The last `readmission_s` seconds of a recovery are for the seats of nodes that were late.
         """
         self._redis = redis

@@ -14,7 +14,7 @@ class AddressSeats:
         self._sessions: dict[str, dict[Seat, int]] = {}
         """Sessions by address and seat; 0: the seat is in its grace."""
         self._graces: list[tuple[float, str, Seat]] = []
-        """A heap: when the grace of a seat ends."""
+        """A heap of the times when graces of seats end."""
 
     def take(self, address: str, seat: Seat, now_s: float) -> int:
         """Add a session to a seat. Return how many seats the address holds now."""

@@ -54,7 +54,7 @@ class Session:
     who: Identity
     language: Language
     address: str = ""
-    """The client's address, as limits count it: an IPv4 address or an IPv6 network."""
+    """The client's address in the form that limits use: an IPv4 address or an IPv6 network."""
     guest: bool = False
     """Whether the user has no session cookie."""
     rooms: set[RoomId] = field(default_factory=set)

@@ -1,4 +1,4 @@
-"""Rooms that rooms-api does not know. Joining them again costs no request for a while."""
+"""Rooms that rooms-api does not know. For a while, joining them again costs no request."""
 
 from gifchat_contracts.ids import RoomId
 
@@ -15,7 +15,7 @@ class UnknownRooms:
         self._until_s: dict[RoomId, float] = {}
         """When each room is forgotten, in ascending order."""
         self.creations = 0
-        """How many rooms were created, as far as this node knows."""
+        """How many creations of rooms this node has heard of."""
 
     def __len__(self) -> int:
         return len(self._until_s)
@@ -26,9 +26,9 @@ class UnknownRooms:
         return until_s is not None and now_s < until_s
 
     def add(self, room_id: RoomId, creations: int, now_s: float) -> None:
-        """Remember that a room does not exist. `creations` is the number from before rooms-api was asked.
+        """Remember that a room does not exist. `creations`: its value before rooms-api was asked.
 
-        If a room was created since, it may be this one, and nothing is remembered.
+        If a room was created since, it may be this one, so nothing is remembered.
         """
         if creations != self.creations:
             return

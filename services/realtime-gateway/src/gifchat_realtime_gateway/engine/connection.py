@@ -361,7 +361,7 @@ class Connection(Sink):
                     self.link.resume_reading()
                 handled += 1
                 if handled % PACKETS_PER_TURN == 0:
-                    # Handlers that never wait would keep the loop from the other connections.
+                    # Handlers that never wait would block the other connections.
                     await asyncio.sleep(0)
         finally:
             self._inbox_task = None

@@ -204,13 +204,13 @@ class Handshake:
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def refuse_if_crowded(self, environ: Mapping[str, Any]) -> Refusal | None:
-        """Return a 429 if the client's address has as many connections as it may have; otherwise None."""
+        """Return a 429 if the client's address must not open another connection; otherwise None."""
         if self._registry.admits(environ):
             return None
         return Refusal.with_problem(errors.TOO_MANY_CONNECTIONS, self._path, {"retry-after": CROWDED_RETRY_AFTER_S})
 
     def refuse_revoked(self, environ: Mapping[str, Any]) -> Refusal | None:
-        """Return the refusal for a session that was signed out; None for other sessions and without one."""
+        """Return the refusal if the request's session was signed out; otherwise None."""
         session_id: str | None = environ.get(SESSION_ID)
         if session_id is None or not self.options.revoked(session_id):
             return None

@@ -1,7 +1,7 @@
 """How much a client may send: a budget of packets and bytes for each connection and for each address. No I/O.
 
-A budget is charged before a packet is parsed. A client that has spent it is not read for a while (backpressure). A
-client that keeps overspending is disconnected. `now_s` is always the event loop's time.
+The budgets are checked before a packet is parsed. The server stops reading from a client that has spent its budget
+(backpressure), and disconnects one that keeps overspending. `now_s` is always the event loop's time.
 """
 
 import math
@@ -15,7 +15,7 @@ _ROUNDING_ERROR: Final = 1e-6
 
 
 class Rate:
-    """What one source may send: in the long run, and at once after a pause."""
+    """What one connection or address may send: in the long run, and at once after a pause."""
 
     __slots__ = (
         "bytes_at_once",
@@ -61,7 +61,7 @@ class IntakeBounds:
 
 
 class Allowance:
-    """Two token buckets: packets and bytes. For each, one number is enough: the time at which it is full again."""
+    """Two token buckets: packets and bytes. Each is one number: the time at which it is full again."""
 
     __slots__ = ("_bytes_full_at_s", "_packets_full_at_s", "_rate")
 

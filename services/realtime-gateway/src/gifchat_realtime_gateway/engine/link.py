@@ -202,7 +202,7 @@ class WebSocketLink(asyncio.Protocol):
         self._continue_reading()
 
     def _continue_reading(self) -> None:
-        """Parse the backlog first, then read from the socket again. Wait before that if the client sent too much."""
+        """Parse the backlog, and then read from the socket again. If the client sent too much, wait first."""
         if self._transport is None or self._transport.is_closing() or self._reading_paused:
             return
         if self._parser is None or self._intake is None or self._throttle_timer is not None:

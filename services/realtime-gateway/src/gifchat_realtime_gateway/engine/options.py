@@ -27,7 +27,7 @@ class EngineOptions:
     session_of: Callable[[str], str | None] = lambda _cookies: None
     """Returns the id of the user's session in a `Cookie` header; None without a valid one."""
     revoked: Callable[[str], bool] = lambda _session_id: False
-    """Whether this session of a user was signed out. It opens no connection."""
+    """Whether this session was signed out. Such a session cannot open a connection."""
     namespace_timeout_s: float = 45.0
     """A client must open a Socket.IO namespace within this time, or the server closes its connection."""
     bounds: IntakeBounds = field(default_factory=IntakeBounds)

@@ -281,7 +281,7 @@ class Polling:
 
 
 async def _receive_payload(connection: Connection, body: bytes) -> bool:
-    """Process the packets of a POST, as fast as the client may send. Return whether it was disconnected for its speed.
+    """Process the packets of a POST at the rate that the client may send. Return whether the client was disconnected.
 
     Raises:
         InvalidPacketError: a packet is invalid. The packets before it may have been processed.

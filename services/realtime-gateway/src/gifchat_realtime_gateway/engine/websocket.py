@@ -55,7 +55,7 @@ class CloseCode(IntEnum):
     SLOW_CONSUMER = 4008
     """The client read too slowly. It should reconnect and recover from its last position."""
     RATE_LIMITED = 4029
-    """The client kept sending more than it may."""
+    """The client kept sending too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Parser:
         self._fragments: bytearray | None = None
         self._opcode = Opcode.CONTINUATION
         self.closed = False
-        """Whether everything that follows is ignored."""
+        """Whether all further data is ignored."""
 
     def feed(self, data: bytes, max_frames: int = sys.maxsize) -> list[Event]:
         """Parse at most `max_frames` frames, and return their events.

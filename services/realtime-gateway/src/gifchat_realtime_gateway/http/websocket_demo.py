@@ -79,7 +79,7 @@ class WebSocketDemo:
             return
         await connection.accept()
         address = connection.client.host if connection.client else "unknown"
-        # Debug level and one line a connection: clients must not be able to flood the log.
+        # Debug level, and one line per connection: clients must not be able to flood the log.
         _log.debug("ws_connected", address=address)
         self._connections.add(connection)
         try:

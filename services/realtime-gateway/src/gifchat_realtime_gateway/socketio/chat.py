@@ -40,11 +40,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class JoinCosts:
-    """What a join costs besides its own packet, in packets of the client's budget."""
+    """What a join costs in addition to its own packet, in packets of the client's budget."""
 
     join: float
     opening: float
-    """For a room that this node must ask for. Given back if the room exists."""
+    """For a room that this node must ask rooms-api for. Given back unless the room does not exist."""
 
 
 class ChatNamespace:

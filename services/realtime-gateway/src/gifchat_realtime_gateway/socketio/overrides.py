@@ -215,7 +215,7 @@ class ChatServer(AsyncServer):
     # ------------------------------------------------------------------------------------------------------- ours
 
     def charge(self, sid: str, namespace: str, packets: float) -> None:
-        """Charge the session's connection for costly work, like for so many packets. Negative numbers are refunds."""
+        """Charge the session's connection for costly work, as for this many packets. Negative numbers are refunds."""
         connection = self.eio.connections.get(self.manager.eio_sid_from_sid(sid, namespace) or "")
         if connection is not None:
             connection.intake.spend(packets, 0, asyncio.get_running_loop().time())

@@ -25,7 +25,7 @@ def create_server(
     *,
     revoked: Container[UserId] = (),
 ) -> ChatServer:
-    """Build the server, without handlers. Sessions of `revoked` users open no connection.
+    """Build the server, without handlers. Sessions of `revoked` users cannot open a connection.
 
     The server handles each client's events in order, so a `leave` never overtakes its `join`.
     """

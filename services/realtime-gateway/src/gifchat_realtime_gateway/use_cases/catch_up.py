@@ -55,7 +55,7 @@ class CatchUp:
         return []
 
     async def _read_after(self, room: HostedRoom, seq: int) -> list[Frame]:
-        """Read at most `HISTORY_PAGE_MAX` frames from `seq` to the ring; return none if the epoch has changed."""
+        """Read at most `HISTORY_PAGE_MAX` frames, from `seq` up to the ring; return none if the epoch has changed."""
         frames: list[Frame] = []
         while True:
             at = frames[-1].seq if frames else seq

@@ -77,7 +77,7 @@ class JoinRoom:
         return await self._enter(session, request.room_id, request.position, request.ticket, None)
 
     def must_open(self, room_id: RoomId) -> bool:
-        """Return whether joining this room takes requests to rooms-api."""
+        """Return whether joining this room needs requests to rooms-api."""
         return self.hosts.must_open(room_id)
 
     async def rejoin(self, session: Session, room_id: RoomId, before: Admitted, seen: Position | None) -> Joined:

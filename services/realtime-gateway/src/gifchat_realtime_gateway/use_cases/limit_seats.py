@@ -35,7 +35,7 @@ class _Kind:
     """Users with a session, or guests."""
 
     prefix: str
-    """Of the names under which Redis keeps their addresses."""
+    """Prefix of their addresses in Redis."""
     bound: int
     held: AddressSeats
 
@@ -79,11 +79,11 @@ class LimitSeats:
             raise Refused(errors.TOO_MANY_SEATS)
 
     def give_back(self, session: Session, room_id: RoomId) -> None:
-        """End the session's part of a seat that it did not get."""
+        """Stop counting the session for a seat that it did not get."""
         self._end(session, room_id, 0.0)
 
     def left(self, session: Session, room_id: RoomId) -> None:
-        """End the session's part of the seat. The seat counts until its grace ends."""
+        """Stop counting the session for the seat. The seat itself counts until its grace ends."""
         self._end(session, room_id, self._grace_s)
 
     async def tell(self) -> None:

@@ -56,7 +56,7 @@ class SendMessage:
     async def typing(self, session: Session, room_id: RoomId) -> None:
         """Tell the other members, at most once a second and only in small rooms. Best effort.
 
-        A muted member's typing is not shown, because their message would not come.
+        A muted member's typing is not shown, because that member cannot send the message.
         """
         room = self.rooms.get(room_id)
         if room is None or room_id not in session.rooms or not self.serves(room_id):
