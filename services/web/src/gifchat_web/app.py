@@ -60,7 +60,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         _log.info("started", rooms_api=settings.rooms_api_url, static_version=static_files.version)
-        # One connection listens. A second one replaces it after a loss.
+        # One connection listens. After a loss, a second one replaces it.
         redis = redis_client(settings.redis_url, max_connections=2)
         lobby = RedisLobby(redis, lists.drop)
         async with client, background_tasks([lobby.run, follow.run], [redis.aclose], failed or asyncio.Event()):

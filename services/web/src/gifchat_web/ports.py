@@ -22,7 +22,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoomsPage:
-    """One page of the list of rooms. Two pages are equal only if they are the same read."""
+    """One page of the list of rooms. Two pages are equal only if they come from the same read."""
 
     items: list[RoomPayload]
     next_cursor: str | None
@@ -44,7 +44,7 @@ class RoomsApi(Protocol):
         """Return the room, or raise `ROOM_NOT_FOUND`."""
 
     async def create_room(self, caller: Caller, title: str, max_members: int, password: str | None) -> RoomPayload:
-        """Create a room that the caller owns, or raise `VALIDATION_FAILED`."""
+        """Create a room that the caller owns. Raises the refusal, for example `TITLE_TOO_LONG`."""
 
     async def remove_room(self, caller: Caller, room_id: RoomId) -> None:
         """Remove the caller's room, or raise `ROOM_NOT_FOUND` or `NOT_OWNER`."""

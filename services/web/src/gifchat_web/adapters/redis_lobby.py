@@ -1,4 +1,4 @@
-"""Hear from Redis that a room was created, changed or removed."""
+"""Learn from Redis that a room was created, changed or removed."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,9 +18,9 @@ _log = structlog.get_logger(__name__)
 
 
 class RedisLobby:
-    """Listens to the lobby's channel, with at most one call per event and no guarantee.
+    """Listens to the lobby's channel, and makes at most one call per event. Best effort.
 
-    While Redis is down, events are lost. Callers must not depend on them for more than freshness.
+    While Redis is down, events are lost. Callers may use them only to be more up to date.
     """
 
     def __init__(self, redis: Redis, on_change: Callable[[], None]) -> None:
@@ -52,5 +52,5 @@ def _is_change(data: bytes) -> bool:
     try:
         return decode(data).kind in _CHANGES
     except BadFrameError:
-        # A newer version may have sent it, and may mean a change.
+        # A newer version may have sent it, and it may announce a change.
         return True

@@ -1,6 +1,6 @@
 """The `error` in the URL of the list of rooms: it names a code of the table, and never holds free text.
 
-The original put a sentence there. Its three sentences still work, in both directions, because its links have them.
+The original put a sentence there. Its three sentences are still read and written, because its links contain them.
 """
 
 from gifchat_contracts import errors

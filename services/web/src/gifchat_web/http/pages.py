@@ -37,7 +37,7 @@ def list_route(lists: ListRooms, pages: Pages) -> Route:
         error = refusal.text(language_for(request)) if refusal else ""
         shown: dict[str, Any] = {"rooms": page.items, "next_cursor": page.next_cursor, "q": query, "sort": sort}
         data = {"page": "rooms", **shown}
-        # A page of the list was read for one query, sort and cursor, so it stands for them.
+        # A page of the list belongs to one query, sort and cursor, so they need not be part of the key.
         return pages.page(request, "rooms.html", same=(page, error), error=error, data=data, **shown)
 
     return Route("/", list_rooms)

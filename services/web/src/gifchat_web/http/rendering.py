@@ -1,7 +1,7 @@
 """Renders templates with texts in the user's language, links to static files, and the data for the page's scripts.
 
-A template is rendered without its user. In the user's place it has marks, which `Pages.page` replaces for each answer.
-So a rendered page can be kept, and what is kept belongs to nobody.
+A template is rendered without its user. It has marks in the user's place, which `Pages.page` replaces for each answer.
+So a rendered page can be kept for everybody.
 """
 
 import secrets
@@ -78,7 +78,7 @@ class Pages:
         data: Mapping[str, Any],
         **values: Any,
     ) -> HTMLResponse:
-        """Render `template`, or take what was rendered before for the same `same` in the same language.
+        """Render `template`, or reuse a page that was rendered with an equal `same` in the same language.
 
         `same` stands for `data` and all of `values`: pages with an equal `same` must show the same to everybody. With
         None, the template is always rendered. `data`, a JSON value, is for the page's scripts. They also get the limits
@@ -128,7 +128,7 @@ class Pages:
         return html.encode()
 
     def _keep(self, key: Hashable, content: bytes) -> None:
-        """Keep a rendered page, and forget the one that was not used for the longest time."""
+        """Keep a rendered page. If there are too many, forget the least recently used one."""
         self._kept[key] = content
         if len(self._kept) > self._max_kept:
             self._kept.popitem(last=False)

@@ -26,7 +26,7 @@ def session_routes(rooms_api: RoomsApi, revoked: RevokedSessions) -> list[Route]
         return JSONResponse(asdict(current.identity))
 
     async def sign_out(request: Request) -> Response:
-        """Revoke the caller's session, and take the cookie from the browser.
+        """Revoke the caller's session, and remove the cookie from the browser.
 
         With `everywhere=false` only this browser loses the cookie, and copies of it stay valid.
         """
@@ -34,7 +34,7 @@ def session_routes(rooms_api: RoomsApi, revoked: RevokedSessions) -> list[Route]
         if everywhere is None:
             raise Refused(errors.VALIDATION_FAILED)
         current: Session = request.state.session
-        # A fresh session was renewed or made for this request. Only rooms-api knows whether it was ever used.
+        # Also revoke a session whose cookie was issued just now: it may be an old session with a renewed cookie.
         if everywhere:
             await _revoke(request)
             revoked.add(Revocation(current.identity.user_id, int(time.time() * 1_000)))

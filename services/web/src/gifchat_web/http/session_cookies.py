@@ -59,7 +59,7 @@ class SessionCookies:
         return f"{SESSION_COOKIE}={session.cookie}; Max-Age={SESSION_TTL_S}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
     def end_cookie_header(self) -> str:
-        """Return the `Set-Cookie` value that takes the session from a browser."""
+        """Return the `Set-Cookie` value that removes the session from a browser."""
         secure = "; Secure" if self._secure else ""
         return f"{SESSION_COOKIE}=; Max-Age=0; Path=/; HttpOnly; SameSite=Lax{secure}"
 

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[1] / "static"
 _FOR_EVER = "public, max-age=31536000, immutable"
 _GZIP_MIN_BYTES = 256
 _TYPES = mimetypes.MimeTypes()
-# Python's own table depends on its version, and systems add theirs.
+# Python's own table depends on its version, and systems add entries.
 for _suffix, _type in {".js": "text/javascript", ".svg": "image/svg+xml", ".json": "application/json"}.items():
     _TYPES.add_type(_type, _suffix)
 
@@ -40,7 +40,7 @@ class HashedFiles:
     """
 
     def __init__(self, folder: Path = FOLDER, made: Mapping[str, bytes] | None = None) -> None:
-        """`made`: contents of the generated files, by path."""
+        """`made`: the contents of generated files, by path."""
         paths = sorted(path for path in folder.rglob("*") if path.is_file())
         contents = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths} | dict(made or {})
         self._files = {path: _file(path, content) for path, content in contents.items()}
@@ -72,7 +72,7 @@ class HashedFiles:
 def _file(path: str, content: bytes) -> _File:
     media_type = _TYPES.guess_type(path)[0] or "text/plain"
     etag = f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
-    # Without a time in it, every process and every start makes the same bytes.
+    # Without a timestamp, every process and every start creates the same bytes.
     gzipped = gzip.compress(content, mtime=0)
     smaller = len(content) >= _GZIP_MIN_BYTES and len(gzipped) < len(content)
     return _File(media_type, content, etag, gzipped if smaller else None)

@@ -1,1 +1,1 @@
-"""What the pages do beyond passing a user's request on to rooms-api."""
+"""What web does beyond passing a user's request on to rooms-api."""

@@ -31,7 +31,7 @@ class ListRooms:
         self._max_pages = max_pages
         self._clock = clock
         self._kept: dict[_Key, _Kept] = {}
-        """The page that was read first comes first."""
+        """Oldest read first."""
 
     async def page(self, caller: Caller, *, query: str, sort: Sort, cursor: str | None) -> RoomsPage:
         """Return one page of the rooms whose titles contain `query`; raises `Refused`. Failures are not kept."""
@@ -42,11 +42,11 @@ class ListRooms:
             reading.add_done_callback(lambda done: self._forget_failure(key, done))
             kept = _Kept(reading, now_s + self._keep_s)
             self._keep(key, kept)
-        # A user who goes away must not cancel the read, because others may wait for it.
+        # A user who leaves must not cancel the read, because others may be waiting for it.
         return await asyncio.shield(kept.reading)
 
     def drop(self) -> None:
-        """Forget every page, because a user of this process has changed the list."""
+        """Forget every page, because the list has changed."""
         self._kept.clear()
 
     def _forget_failure(self, key: _Key, reading: asyncio.Task[RoomsPage]) -> None:
