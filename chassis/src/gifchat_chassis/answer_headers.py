@@ -33,7 +33,7 @@ class AnswerHeaders:
 
 
 def relative_location(location: bytes) -> bytes:
-    """Return a `Location` without scheme and host. Browsers take some paths with two slashes for another site."""
+    """Return a `Location` without scheme and host. Browsers read a path after two slashes as another site."""
     path, is_absolute = _SITE.subn(b"", location, count=1)
     return b"/" + path.lstrip(b"/\\") if is_absolute else location
 

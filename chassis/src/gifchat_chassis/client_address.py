@@ -19,7 +19,7 @@ def trusted_networks(proxies: str) -> list[IPv4Network | IPv6Network]:
 
 
 def trusts_too_many(networks: Iterable[IPv4Network | IPv6Network]) -> IPv4Network | IPv6Network | None:
-    """Return a part of the address space that no operator's proxies fill, if these networks cover one together."""
+    """Return a network that is too large to contain only proxies, if these networks together cover one."""
     v4 = [each for each in networks if isinstance(each, IPv4Network)]
     v6 = [each for each in networks if isinstance(each, IPv6Network)]
     # A socket for both families shows an IPv4 client as `::ffff:192.0.2.1`.

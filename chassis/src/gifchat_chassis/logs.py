@@ -45,7 +45,7 @@ def _shorten_address(_logger: object, _method: str, event: Any) -> Any:
 def configure_logs(level: str, log_format: str, node_name: str, addresses: str = "full") -> None:
     """Send all logs to stdout, as JSON or as readable text. Callers must not log a URL with its query.
 
-    Callers log a client's address as `address`, and nowhere else: with `addresses="network"`, only that is shortened.
+    Callers log a client's address only as `address`, because `addresses="network"` shortens only that field.
     """
     shared: list[Any] = [
         *([_shorten_address] if addresses == "network" else []),

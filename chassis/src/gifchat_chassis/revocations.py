@@ -1,7 +1,7 @@
 """The sessions that were signed out. Each process keeps them in memory, so a check needs no I/O.
 
-rooms-api stores revocations. Every process reads the new ones every few seconds. They name the session's user, whose
-public id does not reveal the session. A revocation is forgotten when no cookie of its session can be valid any more.
+rooms-api stores revocations. Every process reads the new ones every few seconds. A revocation contains the session's
+user id, which does not reveal the session. It is forgotten when no cookie of its session can be valid any more.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ KEPT_S = SESSION_TTL_S + 3_600.0
 PAGE_MAX = 5_000
 """Revocations in one answer of rooms-api."""
 OVERLAP_MS = 30_000
-"""Each read repeats this much: a revocation becomes readable a moment after its time."""
+"""Each read also covers the last 30 s again: a revocation becomes readable a moment after its time."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ class Revocation(NamedTuple):
 
     user_id: UserId
     at_ms: int
-    """Unix time of the store, in milliseconds."""
+    """Unix time by the database's clock, in milliseconds."""
 
 
 class RevocationsUnavailableError(Exception):
@@ -64,7 +64,7 @@ class RevokedSessions:
         return True
 
     def forget_expired(self) -> None:
-        """Forget what no cookie needs. The oldest revocations were added first, or almost."""
+        """Forget revocations whose session has no valid cookie any more. They were added in about the order of time."""
         oldest_ms = (self._clock() - KEPT_S) * 1_000
         while self._at_ms and self._at_ms[user_id := next(iter(self._at_ms))] < oldest_ms:
             del self._at_ms[user_id]
@@ -80,7 +80,7 @@ class FollowRevocations:
         every_s: float,
         on_new: Callable[[UserId], None] = lambda _user_id: None,
     ) -> None:
-        """`on_new` is called for each revocation that this read, and that was unknown."""
+        """`on_new` is called for each revocation that was read and was unknown."""
         self._revoked = revoked
         self._read = read
         self._every_s = every_s

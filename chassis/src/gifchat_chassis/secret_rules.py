@@ -14,7 +14,7 @@ _DEFAULTS = frozenset({DEVELOPMENT_SECRET, DEVELOPMENT_TOKEN})
 
 
 def weakness_of(secrets: Collection[str]) -> str | None:
-    """Return what is wrong with these secrets, to follow the name of their variable; None if all are strong."""
+    """Return what is wrong with these secrets, as the end of a sentence; None if all are strong."""
     if any(secret in _DEFAULTS for secret in secrets):
         return "contains the default secret"
     if any(len(secret) < SECRET_MIN_CHARS for secret in secrets):

@@ -42,8 +42,8 @@ class TokenSigner(URLSafeTimedSerializer):
     def __init__(self, session_secrets: Sequence[str], salt: str, *, remembered: int = 0) -> None:
         """The last of `session_secrets` signs; all of them verify.
 
-        The latest `remembered` tokens are not verified again: a token that the secrets signed stays signed by them.
-        Only its age is checked each time. Broken tokens are not remembered.
+        The latest `remembered` tokens are not verified again, because a signature stays valid. Only the token's age is
+        checked each time. Broken tokens are not remembered.
         """
         # The same keys that `key_derivation="hmac"` would derive.
         derived = [hmac.digest(secret.encode(), salt.encode(), "sha256") for secret in session_secrets]
