@@ -109,7 +109,7 @@ def used_ticket(room_id: RoomId, ticket_id: str) -> str:
 
 
 def grant(room_id: RoomId, user_id: UserId) -> str:
-    """String with an expiry: that the user gave the room's password; see `grants.Grant`."""
+    """String with an expiry: the user gave the room's password; see `grants.Grant`."""
     return f"{room_prefix(room_id)}grant:{user_id}"
 
 

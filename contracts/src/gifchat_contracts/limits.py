@@ -3,7 +3,7 @@
 TITLE_MAX_CHARS = 80
 """Grapheme clusters: characters as people count them. An emoji of several code points counts once."""
 TITLE_MAX_BYTES = 1_024
-"""UTF-8. 80 grapheme clusters have no upper size, and every visitor of the lobby gets every title."""
+"""UTF-8. 80 grapheme clusters can have any size, and every visitor of the lobby gets every title."""
 ROOM_MAX_MIN = 2
 ROOM_MAX_MAX = 100_000
 ROOM_MAX_DEFAULT = 10
@@ -13,13 +13,13 @@ SLOW_MODE_MAX_S = 3_600
 TEXT_MAX_CHARS = 2_000
 """Grapheme clusters, as for titles."""
 TEXT_MAX_BYTES = 16 * 1024
-"""UTF-8. A grapheme cluster has no upper size. 16 KiB hold 2,000 of nearly every kind."""
+"""UTF-8. A grapheme cluster can have any size. 16 KiB hold 2,000 of nearly every kind."""
 TEXT_MAX_LINE_BREAKS = 100
 """A message of 2,000 empty lines would push everybody else's messages off the screen."""
 MARKS_MAX = 8
 """Marks and invisible characters in a row. The longest real stack, a Tibetan syllable, has 8 marks."""
 RAW_CHARS_PER_BYTE = 2
-"""How many code points of a raw text can become one byte of the mended text: CR LF becomes one line feed."""
+"""At most this many code points of a raw text become one byte of the mended text: CR LF becomes one line feed."""
 SOCKET_MESSAGE_MAX_BYTES = 64 * 1024
 
 GIF_MAX_BYTES = 10 * 1024 * 1024

@@ -150,7 +150,7 @@ def parse_room(data: object) -> RoomId:
 
 
 def parse_chat(data: object) -> SendText | SendGif:
-    """Parse `{room, client_message_id, text}` or `{room, client_message_id, gif}`. Only rooms-api judges the text."""
+    """Parse `{room, client_message_id, text}` or `{room, client_message_id, gif}`. Only rooms-api checks the text."""
     match data:
         case {"room": room, "client_message_id": key, "text": str(text), **rest} if "gif" not in rest:
             if not is_client_message_id(key):
