@@ -1,4 +1,4 @@
-"""Attacks by one client, and how much of them the others notice.
+"""Attacks by one client, and how much the other users notice.
 
 - `attacks`: one module per attack.
 - `attack`, `attacker`, `quarter_core`: what an attack is, and the process that runs it with a quarter of a core.

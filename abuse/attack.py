@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Prepared = Mapping[str, Any]
-"""What `prepare` hands to `run`: JSON."""
+"""JSON that `prepare` passes to `run`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,11 @@ class Attack:
     what: str
     """A phrase for the page: what the attacker does."""
     run: Callable[[Stage], Awaitable[None]]
-    """Attacks until cancelled. Refusals, closed connections and time-outs end nothing: attackers go on."""
+    """Attacks until cancelled. Refusals, closed connections and time-outs do not end an attack."""
     prepare: Callable[[Stage], Awaitable[Prepared]] | None = None
     """Creates what the attack needs, as ordinary users from other addresses could. Runs before anything is measured."""
     victims: Callable[[Stage], Awaitable[Counter[str]]] | None = None
-    """What the users do whom this attack aims at, once it has gone on for a while; returns how they were refused."""
+    """Acts as the users at whom the attack aims, after it has run for a while. Returns how they were refused."""
 
 
 def load_attacks() -> list[Attack]:

@@ -34,7 +34,7 @@ class Attacker:
         Raises:
             AssertionError: it failed, or did not end in time.
         """
-        with suppress(OSError):  # It has ended already, which the exit code below explains.
+        with suppress(OSError):  # It has ended already; the exit code is checked below.
             self.cpu_s = cpu_s(self._process.pid) - self._began_cpu_s
         try:
             async with asyncio.timeout(_END_TIMEOUT_S):
@@ -48,7 +48,7 @@ class Attacker:
 
 @asynccontextmanager
 async def attacking(attack: Attack, stage: Stage) -> AsyncIterator[Attacker]:
-    """Run an attack with a quarter of a core until the block ends; then its findings are known."""
+    """Run an attack with a quarter of a core until the block ends. Its findings are known after that."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "abuse.attacker", attack.name),
         cwd=_ROOT,
@@ -60,7 +60,7 @@ async def attacking(attack: Attack, stage: Stage) -> AsyncIterator[Attacker]:
     assert process.stdout is not None
     try:
         process.stdin.write(f"{json.dumps(_described(stage))}\n".encode())
-        # It says when it is ready, because importing Python's modules is not the attack.
+        # It reports when it is ready, because importing Python modules is not part of the attack.
         assert await process.stdout.readline() == b"ready\n", "the attacker did not start"
         attacker = Attacker(process)
         held = asyncio.create_task(hold_to_share(process.pid))

@@ -1,4 +1,4 @@
-"""Watches whether all gateways stay ready."""
+"""Checks whether all gateways stay ready."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from gifchat_cli.ports import LOOPBACK
 
 _EVERY_S = 0.25
 _TIMEOUT_S = 5.0
-"""A gateway is deaf after 5 s without its own canary."""
+"""A gateway reports `deaf` after 5 s without its own canary."""
 
 
 class GatewayWatch:

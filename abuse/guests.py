@@ -1,4 +1,4 @@
-"""Guests by polling: each costs the attacker three requests and no open connection."""
+"""Polling guests: each costs the attacker three requests and no open connection."""
 
 import json
 

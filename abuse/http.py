@@ -14,7 +14,7 @@ TIMEOUT_S = 15.0
 
 @asynccontextmanager
 async def attacker_http(stage: Stage, cookie: str | None = None) -> AsyncIterator[aiohttp.ClientSession]:
-    """Create a client at the attacker's address, with as many connections as it asks for. It keeps no cookies."""
+    """Create a client at the attacker's address, without a limit on its connections. It keeps no cookies."""
     async with aiohttp.ClientSession(
         base_url=stage.url,
         connector=aiohttp.TCPConnector(limit=0, local_addr=(stage.address, 0)),

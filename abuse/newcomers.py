@@ -1,4 +1,4 @@
-"""Newcomers: every second another user, from another address, does a little of everything and must not be refused."""
+"""Newcomers: every second, a new user from another address does a little of everything and must not be refused."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ class Newcomers:
 
     def __init__(self, url: str, room: str) -> None:
         self.came = 0
-        """How many were done without a refusal."""
+        """How many finished without a refusal."""
         self.refused: Counter[str] = Counter()
         """Refusals, by step and code."""
         self.slowest_s = 0.0
@@ -35,7 +35,7 @@ class Newcomers:
         self._numbers = itertools.count(1)
 
     async def keep_coming(self) -> None:
-        """Let newcomers come until cancelled; those who have begun then stop too."""
+        """Start newcomers until cancelled. The running ones are then cancelled too."""
         async with asyncio.TaskGroup() as group:
             while True:
                 group.create_task(self._come(next(self._numbers)))

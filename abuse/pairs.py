@@ -1,4 +1,4 @@
-"""Normal pairs: a writer and a reader in a room, from addresses of their own.
+"""Normal pairs: a writer and a reader in a room, each with their own address.
 
 Writers send on a schedule. The latency counts from the scheduled moment, so a stalled server cannot hide behind
 messages that were not sent meanwhile.
@@ -36,7 +36,7 @@ class Sample:
     """One acknowledged message."""
 
     due_s: float
-    """When it was to be sent, on the clock of `time.monotonic`."""
+    """When it should be sent, by `time.monotonic`."""
     took_s: float
 
 

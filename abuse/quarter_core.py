@@ -1,7 +1,7 @@
-"""Limits a process to a share of one core, without rights that a test machine may not give.
+"""Limits a process to a share of one core, without special rights.
 
 A cgroup would need root or delegation. Instead, we stop the process (SIGSTOP) whenever it has used more CPU time than
-its share, and continue it once time has caught up, as `cpulimit` does.
+its share, and continue it when it may use CPU time again, as `cpulimit` does.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ def cpu_s(pid: int) -> float:
 
 
 async def hold_to_share(pid: int, share: float = SHARE) -> None:
-    """Hold the process to its share until it has ended, or until this is cancelled, which lets it run freely."""
+    """Hold the process to its share until it ends. If this is cancelled, the process runs freely."""
     stopped = False
     try:
         allowed_s, checked_s = cpu_s(pid), time.monotonic()

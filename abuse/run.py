@@ -1,4 +1,4 @@
-"""One attack on a running cluster: normal users are measured quiet, then attacked."""
+"""Runs one attack on a running cluster, and measures normal users before it and during it."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from gifchat_testkit.waiting import until
 ATTACKER = "127.0.0.66"
 PAIRS_PER_GATEWAY = 2
 FLOOR_MS = 50.0
-"""A p99 below this is never a breach, however low the quiet one is."""
+"""A p99 below this is never a breach, however low the p99 before the attack is."""
 _WARM_UP_S = 3.0
 _PHASE_TIMEOUT_S = 240.0
 
@@ -113,7 +113,7 @@ async def run_attack(attack: Attack, cluster: EmbeddedCluster, samples: int) -> 
 
 
 async def _phase(normal: Sequence[Pair], samples: int) -> list[Sample]:
-    """Return all samples of messages that are due from now until there are enough of them, when all are acked."""
+    """Measure until there are enough samples. Return them when all messages that were due until then are acked."""
     from_s = time.monotonic()
 
     def taken() -> list[Sample]:
@@ -121,7 +121,7 @@ async def _phase(normal: Sequence[Pair], samples: int) -> list[Sample]:
 
     await until(lambda: len(taken()) >= samples, _PHASE_TIMEOUT_S, f"{samples} samples", poll_interval_s=0.25)
     until_s = time.monotonic()
-    # Those that are still under way are the slowest.
+    # The messages that are still in flight are the slowest.
     await asyncio.gather(*(pair.acked() for pair in normal))
     return [sample for sample in taken() if sample.due_s <= until_s]
 

@@ -63,7 +63,7 @@ async def websocket(stage: Stage, cookie: str | None = None) -> AsyncIterator[Ra
 
 
 async def gateway_cookie(stage: Stage) -> str:
-    """Return the cookie that leads all connections to one gateway, as nginx sets it for browsers."""
+    """Return the cookie with which nginx routes all connections to one gateway."""
     async with raw_websocket(stage.port, _TARGET, address=stage.address) as socket:
         for line in socket.head.decode("latin-1").split("\r\n"):
             name, _, value = line.partition(": ")

@@ -1,4 +1,4 @@
-"""Users of one address upload small files that are large pictures."""
+"""Users of one address upload small files that contain large pictures."""
 
 import asyncio
 import itertools
@@ -58,7 +58,7 @@ async def _keep_uploading(
 
 
 def _different(data: bytes, number: int) -> bytes:
-    """Return the picture with another last byte of colour, so that it is not known already."""
+    """Return the picture with another last byte of colour, so that it is not stored already."""
     palette = bytearray(data)
     palette[13:16] = (number % 16_777_216).to_bytes(3, "big")
     return bytes(palette)

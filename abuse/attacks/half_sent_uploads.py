@@ -13,7 +13,7 @@ _RETRY_S = 0.1
 
 
 async def run(stage: Stage) -> None:
-    """Send halves, every second one by the owner of a room, the others without a session."""
+    """Half-send uploads: every second one as the owner of a room, the others without a session."""
     async with attacker_http(stage) as http:
         cookie = await new_cookie(http)
         room = await ask(
@@ -50,7 +50,7 @@ async def _send(stage: Stage, room: str, cookie: str | None) -> None:
         while sent < _SENT and not answered.done():
             writer.write(_CHUNK)
             draining = asyncio.ensure_future(writer.drain())
-            # A server that answers early reads no further.
+            # After an early answer, the server does not read further.
             await asyncio.wait({draining, answered}, return_when=asyncio.FIRST_COMPLETED)
             if not draining.done():
                 draining.cancel()

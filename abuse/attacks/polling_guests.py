@@ -1,4 +1,4 @@
-"""Guests by polling fill one room: nginx's limit on open connections does not see them."""
+"""Polling guests fill one room: nginx's limit on open connections does not count them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""An owner changes titles and passwords without a pause: the whole lobby hears of titles, and passwords are hashed."""
+"""An owner changes titles and passwords without a pause: titles cost the lobby events, and passwords cost hashes."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""New users create rooms without a pause, so that nobody finds the others' rooms."""
+"""New users create rooms without a pause, so that nobody finds other users' rooms."""
 
 import asyncio
 from collections import Counter
@@ -31,7 +31,7 @@ async def _keep_creating(stage: Stage, http: aiohttp.ClientSession) -> None:
 
 
 async def look_for_rooms(stage: Stage) -> Counter[str]:
-    """Look for the room of normal users among those that people are in."""
+    """Look for the room of normal users among the rooms with members."""
     async with visitor(stage.url, address="127.0.5.1") as http:
         answer = await http.get("/api/v1/rooms", params={"sort": "members", "limit": limits.ROOMS_PAGE_MAX})
         found = any(room["_id"] == stage.room for room in answer.json()["items"])

@@ -13,7 +13,7 @@ from gifchat_testkit.raw_websocket import RawWebSocket
 
 GUESTS = 100
 EVERY_S = 0.43
-"""The interval of one guest. Together they write 232 messages per second."""
+"""The interval of one guest. Together they write 233 messages per second."""
 _CODE = re.compile(rb'"ok":false,"code":"([a-z_]+)"')
 _RECONNECT_S = 0.5
 

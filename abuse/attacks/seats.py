@@ -1,4 +1,4 @@
-"""Guests fill every room of the lobby, and the owners want to enter their rooms."""
+"""Guests fill the rooms of a few owners, and the owners try to enter their rooms."""
 
 import asyncio
 import itertools

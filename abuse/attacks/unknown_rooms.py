@@ -1,4 +1,4 @@
-"""Connections join rooms that do not exist, within the budget of a new connection each time."""
+"""Connections join rooms that do not exist. Each one stays within its budget, and a new one follows."""
 
 import asyncio
 import json

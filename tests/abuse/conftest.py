@@ -1,4 +1,4 @@
-"""Runs attacks for a short time in this process, with all the CPU time they get: their bounds must hold anyway."""
+"""Runs attacks for a short time in this process, without a CPU limit: our bounds must hold all the same."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ class Attacked:
     seconds: float
 
     def found(self, part: str) -> int:
-        """Return how often the attacker saw what has `part` in its name."""
+        """Return how often the attacker saw findings with `part` in their name."""
         return sum(count for name, count in self.stage.findings.items() if part in name)
 
 
@@ -36,7 +36,7 @@ AttackUntil = Callable[[Attack, str, int], Awaitable[Attacked]]
 
 @pytest.fixture
 async def attack_until(cluster: EmbeddedCluster) -> AsyncIterator[AttackUntil]:
-    """A function that attacks the shared cluster until the attacker has seen something so many times."""
+    """A function that attacks the shared cluster until the attacker has seen a finding a given number of times."""
     url = cluster.url.replace("localhost", "127.0.0.1")
     async with AsyncExitStack() as stack:
 

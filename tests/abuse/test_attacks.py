@@ -1,4 +1,4 @@
-"""The short form of each attack: what the attacker gets, and how it is refused. `make abuse` measures the others."""
+"""The short form of each attack: what the attacker gets and is refused. `make abuse` measures the other users."""
 
 import pytest
 from abuse.attacks import (
@@ -30,7 +30,7 @@ GUEST_SEATS = GATEWAY.guest_seats_per_address * (1 + GATEWAYS / SHARE)
 
 async def test_who_floods_a_gateway_with_tiny_events_is_disconnected(attack_until: AttackUntil) -> None:
     attacked = await attack_until(tiny_events.ATTACK, "closed with 4029", tiny_events.SOCKETS - 1)
-    # The connection that opens and closes a namespace in one breath breaks the protocol.
+    # The connection that opens and closes a namespace at once breaks the protocol.
     assert attacked.found("closed with") == attacked.found("closed with 4029") + attacked.found("closed with 1002")
 
 
@@ -59,7 +59,7 @@ async def test_an_address_cannot_fill_the_rooms_and_owners_enter_theirs(attack_u
 async def test_an_address_asks_for_a_bounded_number_of_unknown_rooms(attack_until: AttackUntil) -> None:
     attacked = await attack_until(unknown_rooms.ATTACK, "refused with room_not_found", 300)
     packets = GATEWAY.address_packets_at_once + GATEWAY.address_packets_per_second * attacked.seconds
-    # Every connection may exceed the budget by the join that spends it.
+    # Each connection may go into debt with its last join.
     connections = attacked.found("connections")
     assert attacked.found("refused with room_not_found") <= (
         GATEWAYS * packets / GATEWAY.unknown_room_packets + connections

@@ -23,7 +23,7 @@ async def test_a_busy_process_gets_its_share_and_no_more() -> None:
         async with asyncio.timeout(30):
             while (used_s := cpu_s(process.pid) - cpu_before_s) < 0.1:
                 await asyncio.sleep(0.01)
-        # Only a lower bound on time is asserted, and a busy machine can only add to it: the first 25 ms are free.
+        # Only a lower bound is asserted, and a busy machine can only add time. The first 25 ms are free.
         assert asyncio.get_running_loop().time() - began_s > (used_s - 0.05) / 0.1 * 0.5
         await cancel_until_done(held)
     finally:
