@@ -1,4 +1,4 @@
-"""Through the whole cluster: half-sent uploads harm nobody, and a deleted GIF is gone everywhere."""
+"""In the whole cluster, half-sent uploads harm nobody, and a deleted GIF is gone everywhere."""
 
 import asyncio
 import time
@@ -124,6 +124,6 @@ async def test_half_sent_uploads_of_one_address_leave_room_for_other_requests(cl
         await post_gif(someone, await room_of(someone), picture("gif", 35, 30))
         async with asyncio.timeout(60):
             while (await owner.post(path, files={"gif": picture("gif", 34, 30)})).status_code != 201:
-                await asyncio.sleep(0.5)  # the deadline cuts the half-sent uploads
+                await asyncio.sleep(0.5)  # until the deadline ends the half-sent uploads
     written = (cluster.data / "nginx" / "temp" / "client_body").rglob("*")
     assert not [file for file in written if file.is_file()]

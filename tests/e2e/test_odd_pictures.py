@@ -1,4 +1,4 @@
-"""What Chromium shows of damaged and odd pictures is what we take, and what we store it shows in full."""
+"""We accept the damaged and odd pictures that Chromium shows, and it shows what we store completely."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ PARTIAL = re.compile(
     r"truncated|no-data|missing-rows|bad-code-size|text-between-idats|arithmetic|riff-\d+-more|actl-only|fctl-bad-crc"
     r"|jpg-no-eoi|jpg-nul-for-eoi|-case-"
 )
-"""Of these, Chromium shows a part, or nothing when it is loaded. A repaired picture may show more, but not less."""
+"""Chromium may show only a part of these, or nothing once loaded. A repaired picture may show more, but not less."""
 NOT_SHOWN_IN_PART = {"webp-lossless-truncated"}
 
 SHOW = """async ([data, type]) => {

@@ -1,4 +1,4 @@
-"""Settings of services for many clients that all have the same address, as in tests and benchmarks."""
+"""Settings of services for many clients that share one address, as in tests and benchmarks."""
 
 from types import MappingProxyType
 from typing import Final
@@ -15,7 +15,7 @@ ONE_ADDRESS: Final = MappingProxyType(
         "ADDRESS_BYTES_AT_ONCE": "1000000000",
     }
 )
-"""No bounds for an address. Those for each connection stay."""
+"""No bounds for an address. The bounds for each connection stay."""
 
 ROOMS_API_FOR_ONE_ADDRESS: Final = MappingProxyType(
     {

@@ -51,7 +51,7 @@ def now() -> datetime:
 
 
 ADDRESS = "203.0.113.7"
-"""The address of clients, unless a test says otherwise."""
+"""The clients' address, unless a test chooses another one."""
 GUEST_GRACE_S = 3.0
 SEATS_PER_ADDRESS, GUEST_SEATS_PER_ADDRESS = 40, 10
 

@@ -1,4 +1,4 @@
-"""Picture files with the damage and the oddities that real files have. Browsers show some of them and not others."""
+"""Picture files with damage and oddities, as real files have them. Browsers show only some of them."""
 
 import struct
 import zlib
@@ -56,9 +56,9 @@ NOTHING_TO_SEE = {
     "webp-frames-without-flag": "container",
     "webp-lossless-truncated": "pixels",
 }
-"""The odd pictures of which a browser shows nothing, and where this is found: in the `container` or the `pixels`.
+"""The odd pictures that are refused, and where we find that out: in the `container` or in the `pixels`.
 
-One is refused although Chromium shows its upper part: the last, because libwebp decodes no part of a lossless picture.
+Browsers show nothing of them, except the last. Chromium shows its upper part, but libwebp decodes no part of it.
 """
 
 

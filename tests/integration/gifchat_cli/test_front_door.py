@@ -33,7 +33,7 @@ EVERYTHING = "GET, HEAD, POST, PUT, PATCH, DELETE"
 
 
 LARGE_BYTES = 40_000_000
-"""More than all socket buffers on the way hold."""
+"""More than all socket buffers on the way can hold."""
 GIF_ETAG = '"the GIF"'
 FRESH_FOR_AN_HOUR = "public, max-age=0, s-maxage=3600, must-revalidate"
 FRESH_FOR_A_SECOND = "public, max-age=0, s-maxage=1, must-revalidate"

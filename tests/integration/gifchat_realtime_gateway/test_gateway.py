@@ -729,7 +729,7 @@ async def test_a_client_that_joins_many_unknown_rooms_is_slowed_down_and_closed(
                 for number in range(35):
                     await connection.send(f'42/chat,{number}["join","{ObjectId()}"]')
             assert await until_closed(connection) == 4029
-        # 200 packets at once are the price of 4 such joins.
+        # 200 packets at once pay for 4 such joins.
         assert 2 * 3 <= await internal_requests(system) - before <= 2 * 6
         await still_serves(service)
 

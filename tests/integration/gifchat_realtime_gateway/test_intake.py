@@ -1,4 +1,4 @@
-"""A client that sends too much is slowed down and then disconnected. Others notice nothing."""
+"""A client that sends too much is slowed down and then disconnected. Other clients do not notice."""
 
 import asyncio
 import json

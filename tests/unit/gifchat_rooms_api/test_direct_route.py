@@ -1,4 +1,4 @@
-"""A `DirectRoute` answers every request as a plain FastAPI route with the same declaration does."""
+"""A `DirectRoute` answers every request like a plain FastAPI route with the same declaration."""
 
 import json
 from typing import Annotated, Any

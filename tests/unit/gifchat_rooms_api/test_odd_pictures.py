@@ -1,4 +1,4 @@
-"""Damaged and odd pictures, before they are decoded: which are refused, and what is left of the others.
+"""Damaged and odd pictures, before they are decoded: which are refused, and how the others are mended.
 
 `tests/e2e/test_odd_pictures.py` compares this table with Chromium.
 """

@@ -17,7 +17,7 @@ ROOM, OTHER = RoomId("a" * 24), RoomId("b" * 24)
 
 @dataclass
 class Store:
-    """`ports.Rooms` that counts reads, and answers when a test lets it."""
+    """`ports.Rooms` that counts reads, and answers when the test allows it."""
 
     reads: list[RoomId] = field(default_factory=list)
     answers: asyncio.Event = field(default_factory=asyncio.Event)

@@ -8,7 +8,7 @@ from gifchat_rooms_api.use_cases.shared_reads import SharedReads
 
 
 class Source:
-    """Answers with the number of the read, when a test lets it."""
+    """Answers with the number of the read, when the test allows it."""
 
     def __init__(self) -> None:
         self.begun = 0

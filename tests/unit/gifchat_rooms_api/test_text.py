@@ -22,7 +22,7 @@ from gifchat_rooms_api.domain.text import fold_title, message_text, title_text
 
 HERE = Path(__file__).parent
 EXAMPLES: dict[str, Any] = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
-# Characters that rules treat in a special way, and some that they do not.
+# Characters that the rules treat specially, and some that they do not.
 ODD = (
     "a가😀🇰🇷\n\r\v\t\x00\x85\u2028\u202e\u2069\u200d\u200b\u200f\u3164"
     "\u0301\u0323\u0344\u0915\u094d\u1112\u1161\u11ab\ufe0f\U000e0061"

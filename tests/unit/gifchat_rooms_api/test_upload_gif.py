@@ -1,4 +1,4 @@
-"""Uploads: what they cost, and what is left of those that nobody waits for."""
+"""Uploads: what they cost, and what happens if the client leaves."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 
 
 class FakeDecoder:
-    """`ports.GifDecoder` that decodes nothing, but waits until it may answer."""
+    """`ports.GifDecoder` that decodes nothing, and answers when the test allows it."""
 
     def __init__(self) -> None:
         self.addresses: list[str] = []

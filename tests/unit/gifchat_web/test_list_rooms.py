@@ -1,4 +1,4 @@
-"""A page of the list is read once a moment, whoever asks, and never after its time."""
+"""A page of the list is read once per period for all users, and is never used after it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ KEEP_S = 1.0
 
 @dataclass
 class Reads:
-    """The one method of the port `RoomsApi` that is used here. Each read waits until `answer` lets it go on."""
+    """The only method of the port `RoomsApi` that is used here. Each read waits for `answer`."""
 
     asked: list[tuple[str, Sort, str | None]] = field(default_factory=list)
     answer: asyncio.Event = field(default_factory=asyncio.Event)

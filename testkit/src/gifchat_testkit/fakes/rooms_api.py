@@ -105,7 +105,7 @@ class FakeRoomsApi:
         self.called_at_s: list[float] = []
         """The time of each call except `relay`."""
         self.page_max_entries = 500
-        """Pages are never longer than this, as the real pages are never longer than their bound of bytes."""
+        """Pages are never longer than this. The real pages are bounded by bytes instead."""
         self._held: set[str] = set()
         self._released = asyncio.Event()
 

@@ -86,7 +86,7 @@ class Peer:
         await until(reads)
 
     def abort(self) -> None:
-        """Close the server's end, which would not notice a disconnect while it does not read."""
+        """Close the server's end: while it does not read, it would not notice a disconnect."""
         assert self.link._transport is not None
         self.link._transport.abort()
 
