@@ -1,4 +1,4 @@
-"""Create the secrets of a new installation in SECRETS_FOLDER, and keep the ones that exist. Runs before the services.
+"""Create the secrets of a new installation in SECRETS_FOLDER, and keep existing ones. Runs before the services.
 
 The services read them if SESSION_SECRETS or INTERNAL_TOKEN is not set. Needs only the standard library.
 """

@@ -82,7 +82,7 @@ def rotate(path: Path) -> None:
 def is_outdated(path: Path, max_age_s: float, now_s: float) -> bool:
     """Return whether the last line of a log was written in an earlier period of `max_age_s`.
 
-    Times are Unix times. Periods are the same for all logs, so the age of the first line need not be known.
+    Times are Unix times. Periods are the same for all logs, so this needs no age of the first line.
     """
     if not path.exists() or path.stat().st_size == 0:
         return False

@@ -161,7 +161,7 @@ def _client(url: str, source: int | None) -> httpx.Client:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Read the certificates of authorities once: that takes time."""
+    """Load the CA certificates once, because that takes time."""
     return ssl.create_default_context()
 
 

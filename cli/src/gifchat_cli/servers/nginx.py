@@ -50,7 +50,7 @@ class Nginx:
     ipv6: bool
     """Whether to listen on `::1` too."""
     log_networks: bool = False
-    """Whether the access log has the network of each client instead of its address."""
+    """Whether the access log has each client's network instead of its address."""
 
     @property
     def config(self) -> Path:
