@@ -1,4 +1,4 @@
-"""The testbed: starts servers, with the Valkey and the stand-in for rooms-api that they share."""
+"""The testbed: starts servers, and the Valkey and the stand-in for rooms-api that they share."""
 
 import socket
 import sys

@@ -24,7 +24,7 @@ class _At:
 # ------------------------------------------------------------------------------------------------------------- run
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomMade(_At):
-    """The run created a room with `max` seats. Its owner may enter above `max`."""
+    """The run created a room with `max` seats. Its owner may enter it even if it is full."""
 
     room: str
     max: int

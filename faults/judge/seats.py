@@ -1,6 +1,6 @@
 """Judges seats: I4 and I5.
 
-I4: no more members than `max`, the owner aside, and returning users keep their seat. I5: ghosts leave in time.
+I4: no more members than `max`, not counting the owner, and returning users keep their seat. I5: ghosts leave in time.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ def readers_of(logs: Logs) -> dict[str, Sequence[Record]]:
 def over_admissions(logs: Logs) -> Iterator[Problem]:
     """Compare the rooms' `max` with their occupancy, and with the number of users who receive the same live event.
 
-    Owners may be above `max`: they do not count as receivers, and a room that its owner read may have one more member.
+    Owners may enter a full room. So an owner is not counted as a receiver, and may add one member to its room.
     """
     made = {record.room: record for log in logs.values() for record in log if isinstance(record, records.RoomMade)}
     seats = {room: record.max for room, record in made.items()}
