@@ -128,10 +128,16 @@ class FakeNode:
         return session
 
     async def enter(
-        self, who: Identity, room_id: RoomId, position: Position | None = None, ticket: str | None = None
+        self,
+        who: Identity,
+        room_id: RoomId,
+        position: Position | None = None,
+        ticket: str | None = None,
+        *,
+        address: str = ADDRESS,
     ) -> tuple[Session, Joined]:
         """Connect a client and let it join."""
-        session = self.session(who)
+        session = self.session(who, address=address)
         return session, await self.join.join(session, Join(room_id, ticket, position))
 
     def received(self, session: Session, event: str | None = None) -> list[Any]:

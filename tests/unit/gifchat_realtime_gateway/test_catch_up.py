@@ -88,10 +88,9 @@ async def test_all_clients_of_a_dead_node_share_one_read(
     say(cluster, stored, 300)
 
     async def come_back(number: int) -> Joined:
-        _, joined = await node.enter(
-            Identity(UserId(f"{number:024x}"), "#123456"), ROOM, Position(stored.epoch, 100 + number % 7)
-        )
-        return joined
+        who = Identity(UserId(f"{number:024x}"), "#123456")
+        position = Position(stored.epoch, 100 + number % 7)
+        return (await node.enter(who, ROOM, position, address=f"203.0.113.{number % 250}"))[1]
 
     for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(400)))):
         assert joined.recovered
@@ -197,7 +196,8 @@ async def test_all_clients_ahead_of_a_node_share_one_read(
 
     async def come_back(number: int) -> Joined:
         who = Identity(UserId(f"{number:024x}"), "#123456")
-        return (await node.enter(who, ROOM, Position(stored.epoch, 10 + number % 7)))[1]
+        position = Position(stored.epoch, 10 + number % 7)
+        return (await node.enter(who, ROOM, position, address=f"203.0.113.{number % 250}"))[1]
 
     for number, joined in enumerate(await asyncio.gather(*(come_back(number) for number in range(200)))):
         assert (joined.recovered, seqs(joined)) == (True, list(range(11 + number % 7, 21)))
