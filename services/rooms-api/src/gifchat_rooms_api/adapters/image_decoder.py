@@ -12,6 +12,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -30,6 +31,7 @@ MAX_OUTPUT_BYTES = 80 * 1024 * 1024
 _LENGTHS = struct.Struct(">II")
 _CHUNK_BYTES = 64 * 1024
 _MAX_STDERR_BYTES = 500
+_AUTOGROUP_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class DecoderLimits:
     deadline_s: float = 30.0
     """Maximum time from the call to its answer, including the wait."""
     niceness: int = 15
-    """Niceness of a child. Decoding takes only the CPU time that requests leave."""
+    """Niceness of a child and of its session. Decoding takes only the CPU time that requests leave."""
 
 
 class ImageDecoder:
@@ -113,17 +115,23 @@ class ImageDecoder:
         bounds = (self._limits.memory_bytes, self._limits.cpu_s)
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._command, *map(str, (*arguments, *bounds)), stdin=PIPE, stdout=PIPE, stderr=PIPE, env={}
+                *self._command,
+                *map(str, (*arguments, *bounds)),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env={},
+                start_new_session=True,
             )
         except OSError as error:
             _log.warning("decoder_not_started", error=str(error))
             raise Refused(errors.UNAVAILABLE) from error
-        with suppress(ProcessLookupError):
-            os.setpriority(os.PRIO_PROCESS, child.pid, self._limits.niceness)
+        lowering = asyncio.create_task(_lower_priority(child, self._limits.niceness))
         with metrics.DECODE_SECONDS.time():
             try:
                 output, error_output = await _exchange(child, picture.data)
             finally:
+                lowering.cancel()
                 await self._end(child)
         if child.returncode != 0:
             reason = error_output.decode(errors="replace")
@@ -139,6 +147,26 @@ class ImageDecoder:
             self._reaping.add(task)
             task.add_done_callback(self._reaping.discard)
             await asyncio.shield(task)
+
+
+async def _lower_priority(child: Process, niceness: int) -> None:
+    """Lower the priority of the child, and of its session against the sessions of other processes."""
+    with suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
+    # Linux's autogroups divide the CPU between sessions first: the child's niceness alone counts only within its own.
+    while child.returncode is None:
+        try:
+            _set_session_niceness(child.pid, niceness)
+        except BlockingIOError:  # The kernel takes one change in 100 ms.
+            await asyncio.sleep(_AUTOGROUP_RETRY_S)
+        except OSError:  # This system has no autogroups, or the child has ended.
+            return
+        else:
+            return
+
+
+def _set_session_niceness(pid: int, niceness: int) -> None:
+    Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 async def _exchange(child: Process, data: bytes) -> tuple[bytes, bytes]:
