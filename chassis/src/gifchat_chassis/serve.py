@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,13 +37,15 @@ async def serve(
     drain: Callable[[], Awaitable[None]] | None = None,
     failed: asyncio.Event | None = None,
     send_buffer_bytes: int | None = None,
+    receive_buffer_bytes: int | None = None,
     graceful_s: int = 10,
     **uvicorn_options: Any,
 ) -> int:
     """Serve until SIGTERM or SIGINT, then `drain` while still serving, finish the requests in flight and stop.
 
-    Requests in flight get `graceful_s` to finish. A second signal stops at once. `send_buffer_bytes` is the size of
-    the kernel's send buffer for each connection. Without `uvicorn_options` there are no WebSockets.
+    Requests in flight get `graceful_s` to finish. A second signal stops at once. `send_buffer_bytes` and
+    `receive_buffer_bytes` are the sizes of the kernel's buffers for each connection. Without `uvicorn_options` there
+    are no WebSockets.
 
     Returns:
         The exit code of the process: 0, or 1 if `failed` is set (see `background_tasks`).
@@ -83,7 +85,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    with _listen(settings.host, settings.port, send_buffer_bytes) as listener:
+    buffers = {socket.SO_SNDBUF: send_buffer_bytes, socket.SO_RCVBUF: receive_buffer_bytes}
+    with _listen(settings.host, settings.port, buffers) as listener:
         host, port = listener.getsockname()[:2]
         _log.info("listening", host=host, port=port)
         await server.serve(sockets=[listener])
@@ -111,11 +114,12 @@ def run_service(
         return 1
 
 
-def _listen(host: str, port: int, send_buffer_bytes: int | None) -> socket.socket:
-    """Return the listening socket; the connections that it accepts inherit its send buffer."""
+def _listen(host: str, port: int, buffers: Mapping[int, int | None]) -> socket.socket:
+    """Return the listening socket; the connections that it accepts inherit its buffers."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    if send_buffer_bytes is not None:
-        # The kernel doubles this number.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes // 2)
+    for option, size in buffers.items():
+        if size is not None:
+            # The kernel doubles this number.
+            listener.setsockopt(socket.SOL_SOCKET, option, size // 2)
     return listener

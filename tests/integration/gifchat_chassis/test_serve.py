@@ -173,11 +173,15 @@ def test_the_listener_keeps_its_backlog_and_send_buffer(monkeypatch: pytest.Monk
             await send({"type": "lifespan.shutdown.complete"})
 
     async def run() -> None:
-        serving = asyncio.create_task(serve(app, Settings(port=0), send_buffer_bytes=128 * 1024))
+        settings = Settings(port=0)
+        serving = asyncio.create_task(
+            serve(app, settings, send_buffer_bytes=128 * 1024, receive_buffer_bytes=64 * 1024)
+        )
         await asyncio.sleep(0.5)
         # The kernel reports a listener's backlog in `tcpi_sacked`.
         info = listeners[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
         assert listeners[0].getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 128 * 1024
+        assert listeners[0].getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 64 * 1024
         backlogs.append(struct.unpack_from("=8B8I", info)[13])
         os.kill(os.getpid(), signal.SIGTERM)
         assert await serving == 0

@@ -1,6 +1,7 @@
 """A client that sends too much is slowed down and then disconnected. Other clients do not notice."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +22,13 @@ WEBSOCKET = PATH + "?EIO=4&transport=websocket"
 DEADLINE_S = 10.0
 RATE = Rate(packets_per_s=100.0, packets_at_once=200.0, bytes_per_s=1e6, bytes_at_once=1e6)
 BOUNDS = replace(NO_BOUNDS, client=RATE, overspending_s=1.0)
-FLOODER, NORMAL = {"X-Forwarded-For": "198.51.100.1"}, {"X-Forwarded-For": "198.51.100.2"}
+NORMAL = {"X-Forwarded-For": "198.51.100.2"}
+_numbers = itertools.count(1)
+
+
+def new_address() -> dict[str, str]:
+    """Return the header of an address that has spent nothing."""
+    return {"X-Forwarded-For": f"203.0.113.{next(_numbers)}"}
 
 
 def slow_world(bounds: IntakeBounds) -> World:
@@ -40,8 +47,8 @@ def world() -> Iterator[World]:
 
 
 @asynccontextmanager
-async def flooder(world: World) -> AsyncIterator[tuple[RawWebSocket, str]]:
-    async with raw_websocket(world.port, WEBSOCKET, FLOODER) as socket:
+async def flooder(world: World, headers: dict[str, str] | None = None) -> AsyncIterator[tuple[RawWebSocket, str]]:
+    async with raw_websocket(world.port, WEBSOCKET, headers or new_address()) as socket:
         _, packet = await socket.frame()
         yield socket, json.loads(packet[1:])["sid"]
 
@@ -102,6 +109,31 @@ async def test_a_flood_of_tiny_packets_is_not_read_and_closed_with_4029(world: W
     assert len(notes(world, sid)) <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
 
 
+async def test_an_overspender_may_not_connect_again_until_half_of_its_budget_is_back(world: World) -> None:
+    address = new_address()
+    users = [{**address, "Cookie": f"session={name}"} for name in ("anne", "bob")]
+    async with flooder(world, users[0]) as (socket, sid):
+        connection = world.engine.find(sid)
+        assert connection is not None
+        sending = asyncio.create_task(send_until_closed(socket, client_frame(1, b"4note:x") * 10_000))
+        await until(lambda: connection.closed, poll_interval_s=0.01)
+        sending.cancel()
+        socket.abort()
+    async with raw_websocket(world.port, WEBSOCKET, users[0]) as refused:
+        assert refused.status == 429
+    for headers in (users[1], address):
+        async with flooder(world, headers) as (socket, _):
+            await answered(socket)
+
+    async def accepted() -> bool:
+        async with raw_websocket(world.port, WEBSOCKET, users[0]) as socket:
+            return socket.status == 101
+
+    async with asyncio.timeout(DEADLINE_S):
+        while not await accepted():
+            await asyncio.sleep(0.05)
+
+
 async def test_the_server_stops_reading_a_flood(world: World) -> None:
     async with flooder(world) as (socket, _):
         sent = await send_until_closed(socket, client_frame(1, b"4note:x") * 10_000)
@@ -129,28 +161,30 @@ async def test_a_burst_above_the_budget_is_slowed_down_but_complete(world: World
 
 
 async def test_a_posts_many_packets_are_slowed_down_and_the_session_is_closed(world: World) -> None:
+    headers = new_address()
     async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S) as http, normal(world) as other:
-        answer = await http.get(PATH, params=POLLING, headers=FLOODER)
+        answer = await http.get(PATH, params=POLLING, headers=headers)
         query = {**POLLING, "sid": json.loads(answer.text[1:])["sid"]}
         began = time.monotonic()
         body = "\x1e".join(["4note:x"] * 8_000)
-        posting = asyncio.create_task(http.post(PATH, params=query, content=body, headers=FLOODER))
+        posting = asyncio.create_task(http.post(PATH, params=query, content=body, headers=headers))
         while not posting.done():
             await answered(other)
         refused = await posting
         took_s = time.monotonic() - began
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
-        gone = await http.get(PATH, params=query, headers=FLOODER)
+        gone = await http.get(PATH, params=query, headers=headers)
         assert (gone.status_code, gone.json()["code"]) == (400, 1)
     assert len(notes(world, query["sid"])) <= RATE.packets_at_once + RATE.packets_per_s * took_s + 1
 
 
 async def test_a_post_within_the_budget_is_answered(world: World) -> None:
+    headers = new_address()
     async with httpx.AsyncClient(base_url=world.url, timeout=DEADLINE_S) as http:
-        answer = await http.get(PATH, params=POLLING, headers=FLOODER)
+        answer = await http.get(PATH, params=POLLING, headers=headers)
         query = {**POLLING, "sid": json.loads(answer.text[1:])["sid"]}
         for count in (190, 1, 50):
-            ok = await http.post(PATH, params=query, content="\x1e".join(["4note:x"] * count), headers=FLOODER)
+            ok = await http.post(PATH, params=query, content="\x1e".join(["4note:x"] * count), headers=headers)
             assert (ok.status_code, ok.text) == (200, "ok")
 
 
@@ -161,7 +195,8 @@ async def test_the_connections_of_an_address_share_a_budget() -> None:
     address = Rate(packets_per_s=1.0, packets_at_once=100.0, bytes_per_s=1e6, bytes_at_once=1e6)
     with served(slow_world(replace(NO_BOUNDS, address=address))) as world:
         async with AsyncExitStack() as stack:
-            flooders = [await stack.enter_async_context(flooder(world)) for _ in range(10)]
+            headers = new_address()
+            flooders = [await stack.enter_async_context(flooder(world, headers)) for _ in range(10)]
             other = await stack.enter_async_context(normal(world))
             for socket, _ in flooders:
                 await socket.send(client_frame(1, b"4note:x") * 30)

@@ -10,6 +10,11 @@ from gifchat_realtime_gateway.settings import Settings
 
 SEND_BUFFER_BYTES = 256 * 1024
 """The kernel's send buffer per client. With the default, megabytes can pile up there before our own limit applies."""
+RECEIVE_BUFFER_BYTES = 128 * 1024
+"""The kernel's receive buffer per client. With the default, nginx hurries megabytes of a client that overspends here.
+
+The rest waits between the client and nginx, where it costs nothing.
+"""
 GRACEFUL_S = 5
 GC_THRESHOLD = 50_000
 """Number of new objects that triggers a search for garbage cycles (the default in Python 3.11 is 700).
@@ -31,6 +36,7 @@ async def _serve(settings: Settings) -> int:
         drain=gateway.drain,
         failed=gateway.failed,
         send_buffer_bytes=SEND_BUFFER_BYTES,
+        receive_buffer_bytes=RECEIVE_BUFFER_BYTES,
         graceful_s=GRACEFUL_S,
         http=gateway.http_protocol,
         ws=gateway.websocket_protocol,

@@ -62,3 +62,61 @@ def test_an_address_that_is_in_use_is_not_forgotten() -> None:
     intake = addresses.enter(HERE, guest=False)
     addresses.tidy(1e6)
     assert addresses.enter(HERE, guest=False).address is intake.address
+
+
+def test_a_connection_inherits_what_the_same_user_spent_on_a_closed_one() -> None:
+    addresses = Addresses(IntakeBounds(client=RATE))
+    first, second = (addresses.enter(HERE, guest=False, session_id="anne") for _ in range(2))
+    first.spend(40, 0, 0.0)
+    second.spend(10, 0, 0.0)
+    addresses.leave(second, guest=False)
+    addresses.leave(first, guest=False)
+    assert addresses.enter(HERE, guest=False, session_id="bob").packets_left(0.0) == 40
+    assert addresses.enter(HERE, guest=True).packets_left(0.0) == 40
+    assert addresses.enter(ELSEWHERE, guest=False, session_id="anne").packets_left(0.0) == 0
+    assert addresses.enter(HERE, guest=False, session_id="anne").packets_left(0.0) == 30
+    assert addresses.enter(HERE, guest=False, session_id="anne").packets_left(0.0) == 40
+
+
+def test_guests_of_an_address_inherit_from_each_other() -> None:
+    addresses = Addresses(IntakeBounds(client=RATE))
+    guest = addresses.enter(HERE, guest=True)
+    guest.spend(0, 2_000, 0.0)
+    addresses.leave(guest, guest=True)
+    assert addresses.enter(ELSEWHERE, guest=True).wait_s(0.0) == 0
+    assert addresses.enter(HERE, guest=True).wait_s(0.5) == 0
+    assert not guest.is_full(1.0)
+
+
+def test_an_inherited_intake_charges_the_address_of_the_new_connection() -> None:
+    addresses = Addresses(IntakeBounds(client=RATE))
+    moving = addresses.enter(HERE, guest=False, session_id="anne")
+    moving.spend(5, 0, 0.0)
+    addresses.leave(moving, guest=False)
+    assert addresses.enter(ELSEWHERE, guest=False, session_id="anne") is moving
+    assert moving.address.key == ELSEWHERE
+
+
+def test_an_overspender_is_barred_until_half_of_its_allowance_is_back() -> None:
+    addresses = Addresses(IntakeBounds(client=RATE))
+    intake = addresses.enter(HERE, guest=False, session_id="anne")
+    intake.exhaust(0.0)
+    addresses.leave(intake, guest=False, disconnected=True)
+    assert addresses.barred_s(HERE, "anne", 0.5) == 1.5
+    assert addresses.barred_s(ELSEWHERE, "anne", 0.5) == 1.5
+    assert addresses.barred_s(HERE, "bob", 0.5) == addresses.barred_s(HERE, None, 0.5) == 0
+    assert addresses.barred_s(HERE, "anne", 2.0) == 0
+    again = addresses.enter(HERE, guest=False, session_id="anne")
+    assert again.packets_left(2.0) == 20
+    addresses.leave(again, guest=False)
+    assert addresses.barred_s(HERE, "anne", 2.0) == 0
+
+
+def test_a_spent_intake_is_forgotten_when_it_is_full_again() -> None:
+    addresses = Addresses(IntakeBounds(client=RATE))
+    intake = addresses.enter(HERE, guest=False, session_id="anne")
+    intake.spend(40, 0, 0.0)
+    addresses.leave(intake, guest=False)
+    addresses.tidy(3.9)
+    addresses.tidy(4.1)
+    assert addresses.enter(HERE, guest=False, session_id="anne") is not intake

@@ -23,6 +23,7 @@ from gifchat_realtime_gateway.engine.intake import IntakeBounds
 from gifchat_realtime_gateway.engine.options import EngineOptions
 
 ORIGIN = "https://chat.example"
+BARRED = "192.0.2.66"
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -33,6 +34,9 @@ class Registry:
 
     def find(self, sid: str) -> Connection | None:
         return self.connections.get(sid)
+
+    def barred_s(self, environ: Mapping[str, Any]) -> float:
+        return 1.2 if environ["REMOTE_ADDR"] == BARRED else 0.0
 
     def admits(self, environ: Mapping[str, Any]) -> bool:
         return not self.crowded
@@ -98,6 +102,13 @@ def refused(decision: Refusal | Accepted | OtherNode) -> Refusal:
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_a_client_that_overspent_a_moment_ago_is_told_when_to_come_back(world: World) -> None:
+    refusal = refused(world.ask(peer=(BARRED, 5000)))
+    assert refusal.status == 429
+    assert b'"code":"rate_limited"' in refusal.response().replace(b'": "', b'":"')
+    assert b"retry-after: 2\r\n" in refusal.response().lower()
 
 
 def test_a_new_websocket_gets_the_101_and_its_open_packet(world: World) -> None:

@@ -5,6 +5,7 @@ The rules come from the protocol section "Handshake" and from RFC 6455, section 
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -147,6 +148,9 @@ class Registry(Protocol):
     def admits(self, environ: Mapping[str, Any]) -> bool:
         """Return whether the client's address may open another connection."""
 
+    def barred_s(self, environ: Mapping[str, Any]) -> float:
+        """Return for how long the client may not connect, because it was disconnected for overspending."""
+
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
         """Create and register a connection."""
 
@@ -204,7 +208,10 @@ class Handshake:
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def refuse_if_crowded(self, environ: Mapping[str, Any]) -> Refusal | None:
-        """Return a 429 if the client's address must not open another connection; otherwise None."""
+        """Return a 429 if the client overspent a moment ago, or its address has all connections that it may have."""
+        barred_s = self._registry.barred_s(environ)
+        if barred_s > 0:
+            return Refusal.with_problem(errors.RATE_LIMITED, self._path, {"retry-after": str(math.ceil(barred_s))})
         if self._registry.admits(environ):
             return None
         return Refusal.with_problem(errors.TOO_MANY_CONNECTIONS, self._path, {"retry-after": CROWDED_RETRY_AFTER_S})

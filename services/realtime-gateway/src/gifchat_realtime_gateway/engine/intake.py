@@ -14,6 +14,10 @@ PACKETS_PER_TURN: Final = 32
 _ROUNDING_ERROR: Final = 1e-6
 
 
+class OverspentError(ValueError):
+    """The client spent a budget of the layers above. Disconnect it."""
+
+
 class Rate:
     """What one connection or address may send: in the long run, and at once after a pause."""
 
@@ -90,6 +94,15 @@ class Allowance:
         longer_s = max(packets_s, bytes_s)
         return longer_s if longer_s > _ROUNDING_ERROR else 0.0
 
+    def exhaust(self, now_s: float) -> None:
+        """Take all packets that are left."""
+        self._packets_full_at_s = max(self._packets_full_at_s, now_s + self._rate.packets_burst_s)
+
+    @property
+    def full_at_s(self) -> float:
+        """When both buckets are full again, if nothing more is spent."""
+        return max(self._packets_full_at_s, self._bytes_full_at_s)
+
     def is_full(self, now_s: float, share: float = 1.0) -> bool:
         """Return whether this share of both buckets is left."""
         spent = 1.0 - share
@@ -115,11 +128,15 @@ class Address(Allowance):
 class Intake(Allowance):
     """What one connection may still send. It spends its own allowance and that of its address."""
 
-    __slots__ = ("_overspending_s", "_throttled_at_s", "address")
+    __slots__ = ("_overspending_s", "_throttled_at_s", "address", "disconnected", "party")
 
-    def __init__(self, rate: Rate, address: Address, overspending_s: float) -> None:
+    def __init__(self, rate: Rate, address: Address, overspending_s: float, party: str = "") -> None:
+        """`party`: whose later connections inherit what this one has spent."""
         super().__init__(rate)
         self.address = address
+        self.party = party
+        self.disconnected = False
+        """Whether the server disconnected the client, because it overspent."""
         self._overspending_s = overspending_s
         self._throttled_at_s: float | None = None
 
@@ -129,6 +146,17 @@ class Intake(Allowance):
             self._throttled_at_s = None
         super().spend(packets, size, now_s)
         self.address.spend(packets, size, now_s)
+
+    def barred_s(self, now_s: float) -> float:
+        """Return for how long the client of a closed connection may not connect again; see `disconnected`."""
+        if not self.disconnected:
+            return 0.0
+        rate = self._rate
+        return max(
+            0.0,
+            self._packets_full_at_s - now_s - rate.packets_burst_s / 2,
+            self._bytes_full_at_s - now_s - rate.bytes_burst_s / 2,
+        )
 
     def delay_s(self, now_s: float) -> float:
         """Return the seconds until a packet may be parsed, by the connection's allowance and its address's."""

@@ -16,6 +16,7 @@ from gifchat_realtime_gateway.engine.connection import CloseReason, Connection, 
 from gifchat_realtime_gateway.engine.first_request import FirstRequest
 from gifchat_realtime_gateway.engine.handshake import SESSION_ID, Handshake, parse_query
 from gifchat_realtime_gateway.engine.heartbeat import Heartbeat
+from gifchat_realtime_gateway.engine.intake import OverspentError
 from gifchat_realtime_gateway.engine.link import WebSocketLink
 from gifchat_realtime_gateway.engine.options import EngineOptions
 from gifchat_realtime_gateway.engine.pipelining import DeferringHttpProtocol
@@ -116,10 +117,15 @@ class EngineServer:
     def admits(self, environ: Mapping[str, Any]) -> bool:
         return self._addresses.admits(environ["REMOTE_ADDR"], guest=SESSION_ID not in environ)
 
+    def barred_s(self, environ: Mapping[str, Any]) -> float:
+        now_s = asyncio.get_running_loop().time()
+        return self._addresses.barred_s(environ["REMOTE_ADDR"], environ.get(SESSION_ID), now_s)
+
     def add(self, sid: str, environ: dict[str, Any], link: Link | None) -> Connection:
-        intake = self._addresses.enter(environ["REMOTE_ADDR"], guest=SESSION_ID not in environ)
+        session_id = environ.get(SESSION_ID)
+        intake = self._addresses.enter(environ["REMOTE_ADDR"], guest=session_id is None, session_id=session_id)
         connection = self.connections[sid] = Connection(sid, self, environ, intake, link)
-        connection.session_id = environ.get(SESSION_ID)
+        connection.session_id = session_id
         connection.base64 = bool(parse_query(environ.get("QUERY_STRING", "")).get("b64"))
         self._heartbeat.schedule_ping(connection)
         self._namespace_deadlines.append((time.monotonic() + self.options.namespace_timeout_s, sid))
@@ -132,6 +138,9 @@ class EngineServer:
                 connection.session = {}
                 await self._handlers["connect"](connection.sid, connection.environ)
             await self._handlers["message"](connection.sid, data)
+        except OverspentError:
+            connection.intake.exhaust(asyncio.get_running_loop().time())
+            connection.close(CloseReason.RATE_LIMITED, CloseCode.RATE_LIMITED)
         except ValueError as error:
             # python-socketio raises ValueError for an invalid Socket.IO packet.
             _log.debug("invalid_message", why=str(error))
@@ -150,7 +159,11 @@ class EngineServer:
         if self.on_closed is not None:
             self.on_closed(connection.sid)
         self.connections.pop(connection.sid, None)
-        self._addresses.leave(connection.intake, guest=connection.session_id is None)
+        self._addresses.leave(
+            connection.intake,
+            guest=connection.session_id is None,
+            disconnected=reason == CloseReason.RATE_LIMITED,
+        )
         if reason in (CloseReason.SERVER, CloseReason.SESSION_REVOKED):
             self._linger(connection)
         if connection.session is None and not connection.is_handling:

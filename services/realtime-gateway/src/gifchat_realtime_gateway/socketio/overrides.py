@@ -17,6 +17,7 @@ from socketio.packet import Packet as LibraryPacket
 
 from gifchat_contracts import limits
 from gifchat_contracts.ids import Pid
+from gifchat_realtime_gateway.engine.intake import OverspentError
 from gifchat_realtime_gateway.engine.server import EngineServer
 from gifchat_realtime_gateway.socketio import packet as packets
 from gifchat_realtime_gateway.socketio.environ import budget_of
@@ -277,7 +278,7 @@ class ChatServer(AsyncServer):
         If the budget is spent, this refuses packets that open or close a namespace. Handlers refuse events themselves.
         """
         if not budget_of(self.environ[eio_sid]).spend(time.monotonic()) and data[:1] in _OPENS_OR_CLOSES:
-            raise ValueError("namespaces opened and closed too fast")
+            raise OverspentError("namespaces opened and closed too fast")
 
     def _connected(self, eio_sid: str, namespace: str | None) -> bool:
         return self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None
