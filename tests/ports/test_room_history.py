@@ -58,6 +58,8 @@ class World(Protocol):
 
     async def remove(self, room_id: RoomId) -> None: ...
 
+    def bound_posts(self, room_id: RoomId, address: str) -> None: ...
+
     async def unreachable(self) -> History: ...
 
 
@@ -86,6 +88,9 @@ class FakeWorld:
 
     async def remove(self, room_id: RoomId) -> None:
         del self.history.rooms[room_id]
+
+    def bound_posts(self, room_id: RoomId, address: str) -> None:
+        self.history.messages_left[room_id, address] = 2
 
     async def unreachable(self) -> History:
         nowhere = FakeRoomsApi()
@@ -125,6 +130,9 @@ class RealWorld:
 
     async def remove(self, room_id: RoomId) -> None:
         (await self._http.delete(f"/rooms/{room_id}")).raise_for_status()
+
+    def bound_posts(self, room_id: RoomId, address: str) -> None:
+        """Do nothing: rooms-api's own bound applies."""
 
     async def unreachable(self) -> History:
         nowhere = RoomsApiClient("http://127.0.0.1:1", DEVELOPMENT_TOKEN)
@@ -327,6 +335,21 @@ async def test_a_banned_user_cannot_post(world: World) -> None:
     with pytest.raises(Refused) as refusal:
         await world.history.relay(SendText(room_id, "m1", "hello"), sender, ADDRESS)
     assert refusal.value.code is errors.BANNED
+
+
+async def test_an_address_that_posts_too_much_is_refused_as_a_whole(world: World) -> None:
+    room_id = await world.create()
+    world.bound_posts(room_id, ADDRESS)
+
+    async def flood() -> None:
+        for _ in range(1_000):
+            await world.history.relay(SendText(room_id, "m1", "hello"), user(), ADDRESS)
+
+    with pytest.raises(Refused) as refusal:
+        await flood()
+    assert (refusal.value.code, refusal.value.whole_address) == (errors.RATE_LIMITED, True)
+    assert refusal.value.retry_after_s == 1
+    await world.history.relay(SendText(room_id, "m1", "hello"), user(), "203.0.113.8")
 
 
 async def test_an_unknown_gif_is_refused(world: World) -> None:

@@ -42,15 +42,30 @@ class ErrorCode:
         return ERROR_TEXTS[language][self.code]
 
 
+WHOLE_ADDRESS_HEADER = "X-Refused-Whole-Address"
+"""`1` in a response of rooms-api to a gateway: see `Refused.whole_address`."""
+
+
 class Refused(Exception):  # noqa: N818 - an answer, not a failure
     """Refuses a request, with a code that says what the client should do next."""
 
-    def __init__(self, code: ErrorCode, retry_after_s: float | None = None, detail: str | None = None) -> None:
-        """`detail` is for the developer of the client, in English. Users see the code's text."""
+    def __init__(
+        self,
+        code: ErrorCode,
+        retry_after_s: float | None = None,
+        detail: str | None = None,
+        *,
+        whole_address: bool = False,
+    ) -> None:
+        """`detail` is for the developer of the client, in English. Users see the code's text.
+
+        `whole_address`: the same request of any other user from the client's address would be refused as well.
+        """
         super().__init__(code.code)
         self.code = code
         self.retry_after_s = retry_after_s
         self.detail = detail
+        self.whole_address = whole_address
 
 
 ROOM_NOT_FOUND = ErrorCode("room_not_found", 404, Action.STOP)

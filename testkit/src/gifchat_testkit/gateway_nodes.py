@@ -17,6 +17,7 @@ from gifchat_contracts.position import Position
 from gifchat_contracts.socket_events import Join
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.refused_addresses import RefusedAddresses
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.use_cases.announce_presence import AnnouncePresence
@@ -116,7 +117,9 @@ class FakeNode:
             limit_seats=self.limit_seats,
             clock=now,
         )
-        self.send = SendMessage(api, self.publisher, self.rooms, self.renew.serves, self.hosts.record, now_s, now)
+        self.send = SendMessage(
+            api, self.publisher, self.rooms, self.renew.serves, self.hosts.record, now_s, now, RefusedAddresses()
+        )
         self.sweep = SweepSeats(self.seats, self.announce)
 
     def session(

@@ -132,7 +132,7 @@ async def test_the_service_stops_even_if_a_cancellation_is_lost(
 
 
 async def test_relayed_messages_share_the_senders_addresses_budget(start_api: StartApi) -> None:
-    api = await start_api(room_messages_per_address=0.2)
+    api = await start_api(room_messages_per_address=0.2, room_messages_per_address_at_once=2)
     anne, gateway = await api.user("anne"), await api.gateway()
     room = await anne.room()
 

@@ -11,10 +11,11 @@ from gifchat_contracts.errors import Refused
 from gifchat_contracts.events import body
 from gifchat_contracts.identity import Identity
 from gifchat_contracts.ids import RoomId, UserId
-from gifchat_contracts.socket_events import SendText
+from gifchat_contracts.socket_events import Join, SendGif, SendText
 from gifchat_realtime_gateway.domain.session import TYPING_EVERY_S
+from gifchat_realtime_gateway.ports import EncodedMessage
 from gifchat_testkit.fakes.rooms_api import StoredRoom
-from gifchat_testkit.gateway_nodes import FakeCluster, FakeNode, now
+from gifchat_testkit.gateway_nodes import ADDRESS, FakeCluster, FakeNode, now
 from gifchat_testkit.virtual_time import settle
 
 ROOM, OTHER_ROOM = RoomId("a" * 24), RoomId("b" * 24)
@@ -78,6 +79,48 @@ async def test_a_refusal_of_rooms_api_is_passed_on(cluster: FakeCluster, node: F
     with pytest.raises(Refused) as refusal:
         await node.send.send(anne, SendText(ROOM, "m1", "hello"))
     assert refusal.value.code is errors.UNAVAILABLE
+
+
+async def test_a_refused_address_is_not_relayed_for_a_while(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom
+) -> None:
+    cluster.api.create(OTHER_ROOM)
+    cluster.api.messages_left[ROOM, ADDRESS] = 1
+    guests = [(await node.enter(Identity.of_session(f"guest {number}"), ROOM))[0] for number in range(20)]
+    elsewhere = node.session(ANNE, address="203.0.113.9")
+    for session, room in ((elsewhere, ROOM), (guests[0], OTHER_ROOM)):
+        await node.join.join(session, Join(room, None, None))
+    refusals = []
+    for guest in guests:
+        try:
+            await node.send.send(guest, SendText(ROOM, "m1", "hello"))
+        except Refused as refusal:
+            refusals.append((refusal.code, refusal.retry_after_s))
+    assert refusals == [(errors.RATE_LIMITED, 1.0)] * 19
+    assert cluster.api.calls["relay"] == 2
+    for session, room in ((elsewhere, ROOM), (guests[0], OTHER_ROOM)):
+        await node.send.send(session, SendText(room, "m2", "hello"))
+    cluster.api.messages_left[ROOM, ADDRESS] = 1
+    await asyncio.sleep(1)
+    await node.send.send(guests[1], SendText(ROOM, "m2", "hello"))
+
+
+async def test_a_users_own_refusal_does_not_concern_their_address(
+    cluster: FakeCluster, node: FakeNode, stored: StoredRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = cluster.api.relay
+
+    async def refuse_anne(message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:
+        if sender == ANNE:
+            raise Refused(errors.RATE_LIMITED, 1.0)
+        return await relay(message, sender, address)
+
+    monkeypatch.setattr(cluster.api, "relay", refuse_anne)
+    anne, _ = await node.enter(ANNE, ROOM)
+    bob, _ = await node.enter(BOB, ROOM)
+    with pytest.raises(Refused):
+        await node.send.send(anne, SendText(ROOM, "m1", "hello"))
+    assert json.loads(await node.send.send(bob, SendText(ROOM, "m1", "hello")))["seq"] == 1
 
 
 async def test_typing_reaches_the_other_members_at_a_limited_rate(node: FakeNode, stored: StoredRoom) -> None:

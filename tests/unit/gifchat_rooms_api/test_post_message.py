@@ -53,9 +53,8 @@ async def test_an_address_has_one_budget_in_each_room(world: World) -> None:
     await world.post_message.charge(ROOM, "203.0.113.7")
 
 
-def test_an_address_may_post_ten_seconds_worth_at_once() -> None:
-    assert per_room_and_address(20.0) == Rate("message-room-address", burst=200, refill_s=0.05)
-    assert per_room_and_address(0.01).burst == 1
+def test_an_addresss_rate_comes_from_the_settings() -> None:
+    assert per_room_and_address(20.0, 60) == Rate("message-room-address", burst=60, refill_s=0.05)
 
 
 async def test_a_bad_text_and_a_missing_gif_are_not_stored(world: World) -> None:

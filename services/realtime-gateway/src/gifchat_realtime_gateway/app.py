@@ -30,6 +30,7 @@ from gifchat_realtime_gateway.adapters.redis_seats import RedisSeats
 from gifchat_realtime_gateway.adapters.rooms_api_client import RoomsApiClient
 from gifchat_realtime_gateway.adapters.signed_tokens import SignedTokens
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.refused_addresses import RefusedAddresses
 from gifchat_realtime_gateway.domain.unknown_rooms import UnknownRooms
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH, Relay
 from gifchat_realtime_gateway.engine.sid import node_tag
@@ -157,7 +158,16 @@ def create_gateway(settings: Settings) -> Gateway:
         limit_seats=limit_seats,
         clock=_now,
     )
-    send = SendMessage(rooms_api, publisher, rooms, renew.serves, hosts.record, time.monotonic, _now)
+    send = SendMessage(
+        rooms_api,
+        publisher,
+        rooms,
+        renew.serves,
+        hosts.record,
+        time.monotonic,
+        _now,
+        RefusedAddresses(settings.message_refusal_seconds),
+    )
     saved = RedisSavedSessions(redis)
     save = SaveSessions(saved, rooms, own_tag=tag, grace_s=settings.seat_grace)
     restore = RestoreSession(saved, nodes, join, sockets)

@@ -245,7 +245,8 @@ class MessageRelay(Protocol):
         Idempotent by `client_message_id`.
 
         Raises:
-            Refused: rooms-api's refusal, `UNAVAILABLE` if it is unreachable, or `OUTCOME_UNKNOWN` if it did not answer.
+            Refused: rooms-api's refusal (`whole_address` says whether all users of the address are refused in this
+                room), `UNAVAILABLE` if it is unreachable, or `OUTCOME_UNKNOWN` if it did not answer.
         """
 
 

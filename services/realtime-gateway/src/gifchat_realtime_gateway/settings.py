@@ -4,6 +4,7 @@ from pydantic import Field
 
 from gifchat_chassis.settings import InternalSettings, Port
 from gifchat_contracts import limits
+from gifchat_realtime_gateway.domain.refused_addresses import MAX_WAIT_S
 from gifchat_realtime_gateway.domain.unknown_rooms import UNKNOWN_ROOM_TTL_S
 from gifchat_realtime_gateway.engine.intake import ADDRESS_RATE, CLIENT_RATE, IntakeBounds, Rate
 
@@ -114,6 +115,12 @@ class Settings(InternalSettings):
         default=UNKNOWN_ROOM_TTL_S,
         ge=0,
         description="Seconds for which a gateway remembers that a room does not exist. A new room is known at once.",
+    )
+    message_refusal_seconds: float = Field(
+        default=MAX_WAIT_S,
+        ge=0,
+        description="Seconds for which a gateway refuses the messages of an address in a room by itself, after "
+        "rooms-api said that they are too many. A refusal by rooms-api costs as much as a message.",
     )
     connections_per_address: int = Field(
         default=BOUNDS.connections_per_address,

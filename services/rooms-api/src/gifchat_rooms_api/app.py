@@ -209,7 +209,9 @@ class _Service:
             LocalRateLimits(),
             _now,
             _new_object_id,
-            per_room_and_address(self.settings.room_messages_per_address),
+            per_room_and_address(
+                self.settings.room_messages_per_address, self.settings.room_messages_per_address_at_once
+            ),
         )
         delete_message = DeleteMessage(self.room_store, self.log, self.commit, _new_object_id)
         upload_gif = UploadGif(

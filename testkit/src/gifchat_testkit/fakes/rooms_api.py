@@ -104,6 +104,8 @@ class FakeRoomsApi:
         """The number of calls by name, including failed ones."""
         self.called_at_s: list[float] = []
         """The time of each call except `relay`."""
+        self.messages_left: dict[tuple[RoomId, str], int] = {}
+        """How many messages an address may still relay into a room; without an entry, any number."""
         self.page_max_entries = 500
         """Pages are never longer than this. The real pages are bounded by bytes instead."""
         self._held: set[str] = set()
@@ -183,7 +185,7 @@ class FakeRoomsApi:
         await self._answer("heads")
         return heads
 
-    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:  # noqa: ARG002
+    async def relay(self, message: SendText | SendGif, sender: Identity, address: str) -> EncodedMessage:
         """See the port. The fake has no GIFs."""
         self.calls["relay"] += 1
         await self._answer("relay")
@@ -192,6 +194,10 @@ class FakeRoomsApi:
         room = self._room(message.room_id)
         if room_banned := room.banned_until.get(sender.user_id):
             raise Refused(errors.BANNED, detail=str(room_banned))
+        if (left := self.messages_left.get((message.room_id, address))) is not None:
+            if left == 0:
+                raise Refused(errors.RATE_LIMITED, 1.0, whole_address=True)
+            self.messages_left[message.room_id, address] = left - 1
         if isinstance(message, SendGif):
             raise Refused(errors.GIF_NOT_FOUND)
         key = (sender.user_id, message.client_message_id)

@@ -146,7 +146,12 @@ def _refusal(answer: _Answer) -> Refused:
     except (ValueError, KeyError, TypeError, RecursionError):
         return Refused(errors.UNAVAILABLE, detail=f"rooms-api answered {answer.status}")
     retry_after = answer.headers.get("retry-after", "")
-    return Refused(code, float(retry_after) if retry_after.isdecimal() else None, problem.get("detail"))
+    return Refused(
+        code,
+        float(retry_after) if retry_after.isdecimal() else None,
+        problem.get("detail"),
+        whole_address=answer.headers.get(errors.WHOLE_ADDRESS_HEADER) == "1",
+    )
 
 
 def _message(answer: _Answer) -> EncodedMessage:

@@ -13,6 +13,7 @@ from gifchat_contracts.events import TypingPayload, body
 from gifchat_contracts.ids import RoomId
 from gifchat_contracts.socket_events import SendGif, SendText
 from gifchat_realtime_gateway.domain.hosted_room import HostedRoom
+from gifchat_realtime_gateway.domain.refused_addresses import RefusedAddresses
 from gifchat_realtime_gateway.domain.room_record import RoomRecord
 from gifchat_realtime_gateway.domain.session import Session
 from gifchat_realtime_gateway.ports import (
@@ -40,18 +41,28 @@ class SendMessage:
     clock: Callable[[], float]
     """Monotonic, in seconds."""
     now: Callable[[], datetime]
+    refused: RefusedAddresses
 
     async def send(self, session: Session, message: SendText | SendGif) -> EncodedMessage:
         """Post the message. All members, including the sender, get it through the room's channel.
 
         Raises:
-            Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api.
+            Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api. If that holds for the whole address,
+                its users get it from here for a while, without a request.
         """
         if message.room_id not in session.rooms:
             raise Refused(errors.NOT_A_MEMBER)
         if not self.serves(message.room_id):
             raise Refused(errors.RECOVERING)
-        return await self.relay.relay(message, session.who, session.address)
+        wait_s = self.refused.wait_s(message.room_id, session.address, self.clock())
+        if wait_s > 0:
+            raise Refused(errors.RATE_LIMITED, wait_s)
+        try:
+            return await self.relay.relay(message, session.who, session.address)
+        except Refused as refusal:
+            if refusal.code is errors.RATE_LIMITED and refusal.whole_address:
+                self.refused.add(message.room_id, session.address, refusal.retry_after_s or 0.0, self.clock())
+            raise
 
     async def typing(self, session: Session, room_id: RoomId) -> None:
         """Tell the other members, at most once a second and only in small rooms. Best effort.

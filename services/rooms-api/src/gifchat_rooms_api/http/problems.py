@@ -122,7 +122,13 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(request: Request, refusal: Refused) -> Response:
-        return problem(request, refusal.code, detail=refusal.detail, retry_after_s=refusal.retry_after_s)
+        return problem(
+            request,
+            refusal.code,
+            detail=refusal.detail,
+            retry_after_s=refusal.retry_after_s,
+            headers={errors.WHOLE_ADDRESS_HEADER: "1"} if refusal.whole_address else None,
+        )
 
     @app.exception_handler(StoreUnavailableError)
     async def store_unavailable(request: Request, error: StoreUnavailableError) -> Response:

@@ -15,13 +15,11 @@ from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
 MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
 """Protects the service. A person cannot type this fast; slow mode is for keeping a room readable."""
-BURST_S = 10
-"""An address may send what it may send in this time at once."""
 
 
-def per_room_and_address(messages_per_s: float) -> Rate:
+def per_room_and_address(messages_per_s: float, at_once: int) -> Rate:
     """Return the rate at which all users of one address may post into one room."""
-    return Rate("message-room-address", burst=max(1, round(BURST_S * messages_per_s)), refill_s=1 / messages_per_s)
+    return Rate("message-room-address", burst=at_once, refill_s=1 / messages_per_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,11 @@ class PostMessage:
         """Charge a message to the sender's address in this room, whatever the number of its users.
 
         Raises:
-            Refused: `RATE_LIMITED`.
+            Refused: `RATE_LIMITED`, for the whole address.
         """
         wait_s = await self.rate_limits.take(self.per_room_and_address, f"{room_id} {address}")
         if wait_s > 0:
-            raise Refused(errors.RATE_LIMITED, wait_s)
+            raise Refused(errors.RATE_LIMITED, wait_s, whole_address=True)
 
     async def post_text(
         self, room_id: RoomId, sender: Identity, client_message_id: str, text: str, may_post: Rule
