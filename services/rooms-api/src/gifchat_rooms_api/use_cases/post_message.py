@@ -36,7 +36,7 @@ class PostMessage:
     per_room_and_address: Rate
 
     async def charge(self, room_id: RoomId, address: str) -> None:
-        """Charge a message to the sender's address in this room, whatever the number of its users.
+        """Charge a message to the sender's address in this room, however many users share the address.
 
         Raises:
             Refused: `RATE_LIMITED`, for the whole address.
