@@ -11,9 +11,9 @@ from gifchat_realtime_gateway.settings import Settings
 SEND_BUFFER_BYTES = 256 * 1024
 """The kernel's send buffer per client. With the default, megabytes can pile up there before our own limit applies."""
 RECEIVE_BUFFER_BYTES = 128 * 1024
-"""The kernel's receive buffer per client. With the default, nginx hurries megabytes of a client that overspends here.
+"""The kernel's receive buffer per client. With the default, nginx sends megabytes here for a client that overspends.
 
-The rest waits between the client and nginx, where it costs nothing.
+With this size, they wait between the client and nginx, where it costs nothing.
 """
 GRACEFUL_S = 5
 GC_THRESHOLD = 50_000

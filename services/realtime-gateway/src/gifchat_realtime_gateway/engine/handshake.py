@@ -208,7 +208,7 @@ class Handshake:
         return Refusal.with_problem(errors.NODE_DRAINING, self._path, {"retry-after": "1"})
 
     def refuse_if_crowded(self, environ: Mapping[str, Any]) -> Refusal | None:
-        """Return a 429 if the client overspent a moment ago, or its address has all connections that it may have."""
+        """Return a 429 if the client overspent a moment ago, or its address may not open another connection."""
         barred_s = self._registry.barred_s(environ)
         if barred_s > 0:
             return Refusal.with_problem(errors.RATE_LIMITED, self._path, {"retry-after": str(math.ceil(barred_s))})
