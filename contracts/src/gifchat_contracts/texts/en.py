@@ -20,7 +20,7 @@ TEXTS = {
     "rate_limited": "Too many requests. Slow down.",
     "too_many_connections": "There are too many connections from your network. Close other tabs, or try again later.",
     "too_many_seats": "Too many people from your network are in rooms. Try again later.",
-    "too_many_rooms": "You have too many rooms. Remove one first.",
+    "too_many_rooms": "You, or people in your network, have too many rooms. Remove one first.",
     "session_required": "A session is required. Get one at /api/v1/session.",
     "session_revoked": "You were signed out. Load the page again.",
     "origin_refused": "Requests from this origin are not allowed.",
