@@ -109,7 +109,7 @@ class Settings(InternalSettings):
         default=50.0,
         ge=0,
         description="A join of a room that this gateway does not host costs this many packets, because it takes two "
-        "requests to rooms-api. They are given back if the room exists.",
+        "requests to rooms-api. They are given back unless the room does not exist.",
     )
     unknown_room_seconds: float = Field(
         default=UNKNOWN_ROOM_TTL_S,

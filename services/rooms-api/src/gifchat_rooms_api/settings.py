@@ -122,7 +122,8 @@ class Settings(InternalSettings):
     decoders: int = Field(
         default=2,
         ge=1,
-        description="Uploaded pictures decoded at once. One address takes at most all but one of the decoders.",
+        description="Uploaded pictures decoded at once. If there are several decoders, one address never takes all "
+        "of them.",
     )
     decode_waiting: int = Field(
         default=32, ge=1, description="Uploaded pictures that may wait for a decoder; further ones are refused."
