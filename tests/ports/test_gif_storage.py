@@ -21,7 +21,7 @@ from gifchat_rooms_api.domain.gif import IN_FLIGHT_MAX, Picture, StoredGif, exam
 from gifchat_rooms_api.ports import Blob, BlobId, BlobStore, DecodedPicture, Gifs, Rate
 from gifchat_rooms_api.use_cases.open_gif import GifFile, OpenGif
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
-from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
+from gifchat_rooms_api.use_cases.upload_gif import UploadGif, UploadRates
 from gifchat_testkit.fakes.blobs import FakeBlobs
 from gifchat_testkit.fakes.gif_addresses import FakeGifAddresses
 from gifchat_testkit.fakes.gifs import FakeGifs
@@ -94,7 +94,9 @@ class Storage:
             blobs=blobs,
             decoder=StillDecoder(),
             rate_limits=LocalRateLimits(),
-            decoding_rates=DecodingRates(Rate("decode-user", 1_000, 1.0), Rate("decode-address", 1_000, 1.0)),
+            rates=UploadRates(
+                *(Rate(name, 1_000, 1.0) for name in ("user", "address", "decode-user", "decode-address"))
+            ),
             clock=lambda: self.now,
             new_blob_id=lambda: BlobId(str(ObjectId())),
         )

@@ -15,7 +15,7 @@ from gifchat_rooms_api.domain.room import Room
 from gifchat_rooms_api.ports import BlobId, BlobRef, GifRecord, Rate
 from gifchat_rooms_api.use_cases.delete_message import DeleteMessage
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit
-from gifchat_rooms_api.use_cases.post_message import PostMessage
+from gifchat_rooms_api.use_cases.post_message import PostMessage, per_user
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_testkit.fakes.gif_addresses import FakeGifAddresses
 from gifchat_testkit.fakes.gifs import FakeGifs
@@ -52,6 +52,7 @@ class World:
             limits,
             clock=lambda: NOW,
             new_entry_id=self._new_id,
+            per_user=per_user(20.0, 150),
             per_room_and_address=Rate("room-address", burst=12, refill_s=0.5),
         )
         self.delete_message = DeleteMessage(self, self.log, commit, self._new_id)

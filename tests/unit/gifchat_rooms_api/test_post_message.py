@@ -7,7 +7,7 @@ from gifchat_contracts.codec import Kind
 from gifchat_contracts.errors import Refused
 from gifchat_contracts.ids import GifId, RoomId
 from gifchat_rooms_api.ports import Rate
-from gifchat_rooms_api.use_cases.post_message import MESSAGES_PER_USER, per_room_and_address
+from gifchat_rooms_api.use_cases.post_message import per_room_and_address, per_user
 
 from .conftest import ANNE, GIF, NOW, OWNER, ROOM, World, anyone
 
@@ -29,13 +29,13 @@ async def test_a_retry_returns_the_first_reply_even_with_another_content(world: 
 
 
 async def test_the_rate_limit_stops_only_the_user_who_floods(world: World) -> None:
-    for number in range(MESSAGES_PER_USER.burst):
+    for number in range(world.post_message.per_user.burst):
         await world.post_message.post_text(ROOM, ANNE, f"k{number}", "again", anyone)
     with pytest.raises(Refused) as refusal:
         await world.post_message.post_text(ROOM, ANNE, "one more", "again", anyone)
     assert refusal.value.code is errors.RATE_LIMITED
     await world.post_message.post_text(ROOM, OWNER, "k", "hello", anyone)
-    world.now_s += MESSAGES_PER_USER.refill_s
+    world.now_s += world.post_message.per_user.refill_s
     await world.post_message.post_text(ROOM, ANNE, "one more", "again", anyone)
 
 
@@ -53,7 +53,8 @@ async def test_an_address_has_one_budget_in_each_room(world: World) -> None:
     await world.post_message.charge(ROOM, "203.0.113.7")
 
 
-def test_an_addresss_rate_comes_from_the_settings() -> None:
+def test_the_rates_come_from_the_settings() -> None:
+    assert per_user(20.0, 150) == Rate("message-user", burst=150, refill_s=0.05)
     assert per_room_and_address(20.0, 60) == Rate("message-room-address", burst=60, refill_s=0.05)
 
 

@@ -16,7 +16,7 @@ from gifchat_rooms_api.adapters.redis_admission import LocalRateLimits
 from gifchat_rooms_api.domain.gif import Picture
 from gifchat_rooms_api.http.abandoned import while_connected
 from gifchat_rooms_api.ports import BlobId, DecodedPicture, Rate
-from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
+from gifchat_rooms_api.use_cases.upload_gif import UploadGif, UploadRates
 from gifchat_testkit.fakes.blobs import FakeBlobs
 from gifchat_testkit.fakes.gifs import FakeGifs
 from gifchat_testkit.pictures import picture
@@ -52,13 +52,18 @@ class Site:
     def __init__(self, per_user: int = 100, per_address: int = 1_000) -> None:
         self.gifs, self.blobs, self.decoder = FakeGifs(), FakeBlobs(), FakeDecoder()
         numbers: Iterator[int] = count()
-        rates = DecodingRates(Rate("decode-user", per_user, 1.0), Rate("decode-address", per_address, 1.0))
+        rates = UploadRates(
+            Rate("upload-user", 3, 1.0),
+            Rate("upload-address", 5, 1.0),
+            Rate("decode-user", per_user, 1.0),
+            Rate("decode-address", per_address, 1.0),
+        )
         self.use_case = UploadGif(
             gifs=self.gifs,
             blobs=self.blobs,
             decoder=self.decoder,
             rate_limits=LocalRateLimits(clock=lambda: 0.0),
-            decoding_rates=rates,
+            rates=rates,
             clock=lambda: NOW,
             new_blob_id=lambda: BlobId(f"{next(numbers):024x}"),
         )
@@ -154,3 +159,18 @@ async def test_a_cancelled_request_cancels_its_work() -> None:
         await asyncio.wait({answer})
     assert answer.cancelled()
     assert site.decoder.stopped == 1
+
+
+async def test_uploads_are_counted_for_each_user_and_each_address() -> None:
+    site = Site()
+
+    async def counted(user: str, address: str) -> bool:
+        try:
+            await site.use_case.count(UserId(user), address)
+        except Refused as refused:
+            return refused.code is not errors.RATE_LIMITED
+        return True
+
+    assert [await counted("anne", HERE) for _ in range(4)] == [True, True, True, False]
+    assert [await counted("bob", HERE) for _ in range(3)] == [True, True, False]
+    assert await counted("carol", "192.0.2.77")

@@ -65,7 +65,7 @@ from gifchat_rooms_api.use_cases.limit_reads import LimitReads
 from gifchat_rooms_api.use_cases.list_members import ListMembers
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 from gifchat_rooms_api.use_cases.open_gif import OpenGif
-from gifchat_rooms_api.use_cases.post_message import PostMessage, per_room_and_address
+from gifchat_rooms_api.use_cases.post_message import PostMessage, per_room_and_address, per_user
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
@@ -76,7 +76,7 @@ from gifchat_rooms_api.use_cases.remove_room import RemoveRoom
 from gifchat_rooms_api.use_cases.remove_unreferenced_gifs import RemoveUnreferencedGifs
 from gifchat_rooms_api.use_cases.room_budget import RoomBudget, per_minute
 from gifchat_rooms_api.use_cases.sign_out import SignOut
-from gifchat_rooms_api.use_cases.upload_gif import DecodingRates, UploadGif
+from gifchat_rooms_api.use_cases.upload_gif import UploadGif, UploadRates
 from gifchat_rooms_api.use_cases.upload_into_room import UploadIntoRoom
 
 _DRAIN_S = 5.0
@@ -209,6 +209,7 @@ class _Service:
             LocalRateLimits(),
             _now,
             _new_object_id,
+            per_user(self.settings.messages_per_user_per_second, self.settings.messages_per_user),
             per_room_and_address(
                 self.settings.room_messages_per_address, self.settings.room_messages_per_address_at_once
             ),
@@ -219,7 +220,7 @@ class _Service:
             self.blobs,
             self.image_decoder,
             rate_limits,
-            _decoding_rates(self.settings),
+            _upload_rates(self.settings),
             _now,
             lambda: BlobId(_new_object_id()),
         )
@@ -376,8 +377,10 @@ def _decoder_limits(settings: Settings) -> DecoderLimits:
     )
 
 
-def _decoding_rates(settings: Settings) -> DecodingRates:
-    per_user, per_address = (
+def _upload_rates(settings: Settings) -> UploadRates:
+    return UploadRates(
+        Rate("upload-user", settings.uploads_per_user, 1 / settings.uploads_per_user_per_second),
+        Rate("upload-address", settings.uploads_per_address, 1 / settings.uploads_per_address_per_second),
         Rate("decode-user", settings.decode_megapixels_per_user, 1 / settings.decode_megapixels_per_user_per_second),
         Rate(
             "decode-address",
@@ -385,7 +388,6 @@ def _decoding_rates(settings: Settings) -> DecodingRates:
             1 / settings.decode_megapixels_per_address_per_second,
         ),
     )
-    return DecodingRates(per_user, per_address)
 
 
 def _body_limit(path: str) -> int:

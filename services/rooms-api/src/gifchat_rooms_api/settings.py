@@ -72,6 +72,29 @@ class Settings(InternalSettings):
         description="Seconds that the list of rooms has a new room that nobody has entered. Later it has the room once "
         "somebody enters.",
     )
+    messages_per_user: int = Field(
+        default=150,
+        ge=1,
+        description="Messages that a user may post at once into all rooms. A person cannot type this fast. Slow mode "
+        "keeps a room readable.",
+    )
+    messages_per_user_per_second: float = Field(
+        default=20.0, gt=0, description="Messages that a user may post per second in the long run."
+    )
+    uploads_per_user: int = Field(
+        default=20, ge=1, description="Uploads that a user may make at once: an album. Decoding is costly."
+    )
+    uploads_per_user_per_second: float = Field(
+        default=0.5, gt=0, description="Uploads that a user may make per second in the long run."
+    )
+    uploads_per_address: int = Field(
+        default=200,
+        ge=1,
+        description="Uploads that one address may make at once: a class of 30 with six pictures each.",
+    )
+    uploads_per_address_per_second: float = Field(
+        default=5.0, gt=0, description="Uploads that one address may make per second in the long run."
+    )
     room_messages_per_address: float = Field(
         default=20.0,
         gt=0,

@@ -13,8 +13,10 @@ from gifchat_rooms_api.domain.text import message_text
 from gifchat_rooms_api.ports import GifAddresses, Gifs, Rate, RateLimits
 from gifchat_rooms_api.use_cases.group_commit import GroupCommit, Rule
 
-MESSAGES_PER_USER = Rate("message-user", burst=150, refill_s=0.05)
-"""Protects the service. A person cannot type this fast; slow mode is for keeping a room readable."""
+
+def per_user(messages_per_s: float, at_once: int) -> Rate:
+    """Return the rate at which one user may post into all rooms."""
+    return Rate("message-user", burst=at_once, refill_s=1 / messages_per_s)
 
 
 def per_room_and_address(messages_per_s: float, at_once: int) -> Rate:
@@ -33,6 +35,7 @@ class PostMessage:
     """May be local to this process, because nginx routes a room's messages to one replica."""
     clock: Callable[[], datetime]
     new_entry_id: Callable[[], str]
+    per_user: Rate
     per_room_and_address: Rate
 
     async def charge(self, room_id: RoomId, address: str) -> None:
@@ -78,7 +81,7 @@ class PostMessage:
     async def _post(
         self, room_id: RoomId, sender: Identity, client_message_id: str, content: Content, may_post: Rule
     ) -> bytes:
-        wait_s = await self.rate_limits.take(MESSAGES_PER_USER, sender.user_id)
+        wait_s = await self.rate_limits.take(self.per_user, sender.user_id)
         if wait_s > 0:
             raise Refused(errors.RATE_LIMITED, wait_s)
         message = Message(sender.color, content)

@@ -14,17 +14,19 @@ from gifchat_rooms_api.ports import BlobId, BlobRef, BlobStore, GifDecoder, GifR
 
 _MEGAPIXEL = 1_000_000
 
-UPLOADS_PER_USER = Rate("upload-user", burst=20, refill_s=2.0)
-UPLOADS_PER_ADDRESS = Rate("upload-address", burst=200, refill_s=0.2)
-"""Decoding is the most expensive work that a stranger can request, and all users share its queue."""
-
 
 @dataclass(frozen=True, slots=True)
-class DecodingRates:
-    """How many pixels may be decoded. A token is a megapixel. Pictures that are already stored cost nothing."""
+class UploadRates:
+    """How much may be uploaded.
 
-    per_user: Rate
-    per_address: Rate
+    Decoding is the most expensive work that a stranger can request, and all users share its queue.
+    """
+
+    uploads_per_user: Rate
+    uploads_per_address: Rate
+    megapixels_per_user: Rate
+    """A token is a megapixel to decode. Pictures that are already stored cost nothing."""
+    megapixels_per_address: Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class UploadGif:
     blobs: BlobStore
     decoder: GifDecoder
     rate_limits: RateLimits
-    decoding_rates: DecodingRates
+    rates: UploadRates
     clock: Callable[[], datetime]
     new_blob_id: Callable[[], BlobId]
 
@@ -45,8 +47,8 @@ class UploadGif:
         Raises:
             Refused: `RATE_LIMITED`.
         """
-        await self._take(UPLOADS_PER_USER, user_id)
-        await self._take(UPLOADS_PER_ADDRESS, address)
+        await self._take(self.rates.uploads_per_user, user_id)
+        await self._take(self.rates.uploads_per_address, address)
 
     async def upload(self, data: bytes, user_id: UserId, address: str) -> StoredGif:
         """Check, repair and store the uploaded bytes. If the GIF is already stored, mark that copy as used.
@@ -62,8 +64,8 @@ class UploadGif:
         if picture.is_final and (known := await self.gifs.use(gif.gif_id, self.clock())):
             return known
         megapixels = -(-picture.decoded_pixels // _MEGAPIXEL)
-        await self._take(self.decoding_rates.per_user, user_id, megapixels)
-        await self._take(self.decoding_rates.per_address, address, megapixels)
+        await self._take(self.rates.megapixels_per_user, user_id, megapixels)
+        await self._take(self.rates.megapixels_per_address, address, megapixels)
         decoded = await self.decoder.decode(picture, address)
         if decoded.repaired is not None:
             picture = await asyncio.to_thread(examine, decoded.repaired)
