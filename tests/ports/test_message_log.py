@@ -149,6 +149,16 @@ async def test_redaction_removes_the_content_and_keeps_the_entry(log: MessageLog
     assert await log.find(ROOM, {(ANNE, "k1")}) == {(ANNE, "k1"): redacted}
 
 
+async def test_the_messages_of_a_user_are_found_newest_first(log: MessageLog) -> None:
+    entries = [entry(seq, f"k{seq}", user_id=BOB if seq == 3 else ANNE) for seq in range(1, 6)]
+    deletion = entry(6, deletion_key(9), fact=Deletion(9, "ab" * 12))
+    await log.append(ROOM, [*entries, deletion])
+    await log.redact(ROOM, 4)
+    assert list(await log.messages_of(ROOM, ANNE, 10)) == [5, 2, 1]
+    assert list(await log.messages_of(ROOM, ANNE, 2)) == [5, 2]
+    assert list(await log.messages_of(ROOM, BOB, 10)) == [3]
+
+
 async def test_only_a_message_can_be_redacted(log: MessageLog) -> None:
     await log.append(ROOM, [entry(1, deletion_key(9), fact=Deletion(9, "ab" * 12))])
     assert await log.redact(ROOM, 1) is None

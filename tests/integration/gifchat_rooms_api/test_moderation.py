@@ -298,3 +298,21 @@ async def test_an_acknowledged_sanction_holds_for_the_very_next_message_on_every
     assert await post_codes() == ["slow_mode", "slow_mode"]
     await anne.http.delete(url)
     assert await post_codes() == ["room_not_found", "room_not_found"]
+
+
+async def test_a_ban_with_purge_deletes_the_messages_of_the_user_only(room: Room, anne: User) -> None:
+    for _ in range(3):
+        await room.post()
+        await room.post(anne)
+    banned = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"purge": True})
+    assert (banned.status_code, banned.json()["code"]) == (200, "banned")
+    items = (await anne.http.get(f"{room.url}/messages")).json()["items"]
+    chats = [item["data"] for item in items if item["event"] == "chat"]
+    assert [(chat["seq"], chat.get("deleted", False)) for chat in chats] == [
+        (seq, chat["user_id"] == room.user_id) for seq, chat in enumerate(chats, 1)
+    ]
+    assert sorted(item["data"]["target_seq"] for item in items if item["event"] == "chatDeleted") == [1, 3, 5]
+    again = await anne.http.put(f"{room.url}/bans/{room.user_id}", json={"purge": True})
+    assert again.status_code == 200
+    assert (await anne.http.get(f"{room.url}/messages")).json()["head"] == 9
+    assert (await anne.http.put(f"{room.url}/mutes/{room.user_id}", json={"purge": True})).status_code == 422

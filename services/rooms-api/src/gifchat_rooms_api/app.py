@@ -67,6 +67,7 @@ from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
 from gifchat_rooms_api.use_cases.open_gif import OpenGif
 from gifchat_rooms_api.use_cases.post_message import PostMessage, per_room_and_address, per_user
 from gifchat_rooms_api.use_cases.post_notice import PostNotice
+from gifchat_rooms_api.use_cases.purge_user import PurgeUser
 from gifchat_rooms_api.use_cases.read_history import ReadHistory
 from gifchat_rooms_api.use_cases.read_rooms import ReadRooms
 from gifchat_rooms_api.use_cases.recent_rooms import RecentRooms, boot_time_s
@@ -257,6 +258,7 @@ class _Service:
         public.include_router(
             moderation_router(
                 moderate_user,
+                PurgeUser(self.log, delete_message),
                 ListMembers(self.room_store, self.occupancy, self.log),
                 guards=guards,
                 clock=_now,

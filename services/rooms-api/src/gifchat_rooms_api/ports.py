@@ -336,6 +336,9 @@ class MessageLog(Protocol):
     ) -> Mapping[UserId, datetime]:
         """Return when each user last posted a message after `since`; users who did not are left out."""
 
+    async def messages_of(self, room_id: RoomId, user_id: UserId, limit: int) -> Sequence[int]:
+        """Return the seqs of the user's newest `limit` messages that are not redacted, newest first."""
+
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         """Redact the message at `seq`, and return it; idempotent. None if no message has this seq."""
 

@@ -83,6 +83,18 @@ class FakeMessageLog:
                 last[user_id] = max(entry.created_at, last.get(user_id, entry.created_at))
         return last
 
+    async def messages_of(self, room_id: RoomId, user_id: UserId, limit: int) -> Sequence[int]:
+        """See the port."""
+        await self._step()
+        found = [
+            entry.seq
+            for entry in self._sorted(room_id)
+            if entry.draft.user_id == user_id
+            and isinstance(entry.draft.fact, Message)
+            and not isinstance(entry.draft.fact.content, Redacted)
+        ]
+        return found[::-1][:limit]
+
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         """See the port."""
         await self._step()

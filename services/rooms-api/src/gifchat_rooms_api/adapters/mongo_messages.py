@@ -148,6 +148,13 @@ class MongoMessages:
             cursor = await self._messages.aggregate(pipeline)
             return {UserId(row["_id"]): utc(row["last"]) async for row in cursor}
 
+    async def messages_of(self, room_id: RoomId, user_id: UserId, limit: int) -> Sequence[int]:
+        query = {"room": ObjectId(room_id), "user_id": user_id, "kind": int(Kind.CHAT), "deleted": {"$exists": False}}
+        with repeatable(self._timeout_s):
+            cursor = self._messages.find(query, projection={"_id": 0, "seq": 1})
+            newest = cursor.sort([("created_at", -1), ("seq", -1)]).limit(limit)
+            return [int(document["seq"]) async for document in newest]
+
     async def redact(self, room_id: RoomId, seq: int) -> LogEntry | None:
         with unrepeatable(self._timeout_s):
             document = await self._messages.find_one_and_update(

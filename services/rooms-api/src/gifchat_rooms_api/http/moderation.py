@@ -15,9 +15,10 @@ from gifchat_rooms_api.domain.moderation import Ban, Kick, ModerationAction, Mut
 from gifchat_rooms_api.http.deps import Guards
 from gifchat_rooms_api.http.message_schemas import RoomIdText, UserIdText
 from gifchat_rooms_api.http.problems import BODY_PROBLEMS, OWNER_PROBLEMS, problems
-from gifchat_rooms_api.http.room_schemas import KickRequest, MemberList, Sanction, SanctionRequest
+from gifchat_rooms_api.http.room_schemas import BanRequest, KickRequest, MemberList, Sanction, SanctionRequest
 from gifchat_rooms_api.use_cases.list_members import ListedMember, ListMembers
 from gifchat_rooms_api.use_cases.moderate_user import ModerateUser
+from gifchat_rooms_api.use_cases.purge_user import PurgeUser
 
 MEMBERS_PAGE_DEFAULT, MEMBERS_PAGE_MAX = 100, 1_000
 
@@ -27,6 +28,7 @@ _SANCTION_PROBLEMS = (*OWNER_PROBLEMS, *BODY_PROBLEMS)
 
 def moderation_router(
     moderate_user: ModerateUser,
+    purge_user: PurgeUser,
     list_members: ListMembers,
     *,
     guards: Guards,
@@ -71,9 +73,14 @@ def moderation_router(
         await moderate_user.apply(RoomId(room_id), owner, UserId(request.user_id), kick)
 
     @router.put("/bans/{user_id}", response_model=Sanction, responses=problems(*_SANCTION_PROBLEMS))
-    async def ban(room_id: RoomIdText, user_id: UserIdText, owner: Caller, request: Duration = None) -> JSONResponse:
-        """Remove a user from the room and keep them out."""
-        return await sanction(room_id, owner, user_id, Ban(until(request)))
+    async def ban(
+        room_id: RoomIdText, user_id: UserIdText, owner: Caller, request: Annotated[BanRequest | None, Body()] = None
+    ) -> JSONResponse:
+        """Remove a user from the room and keep them out. With `purge`, also delete their messages."""
+        answer = await sanction(room_id, owner, user_id, Ban(until(request)))
+        if request is not None and request.purge:
+            await purge_user.purge(RoomId(room_id), owner.user_id, UserId(user_id))
+        return answer
 
     @router.delete("/bans/{user_id}", status_code=204, response_class=Response, responses=problems(*OWNER_PROBLEMS))
     async def unban(room_id: RoomIdText, user_id: UserIdText, owner: Caller) -> None:

@@ -97,6 +97,12 @@ class SanctionRequest(StrictModel):
     ] = None
 
 
+class BanRequest(SanctionRequest):
+    """The duration of a ban, and what happens to the user's messages."""
+
+    purge: bool = Field(default=False, description="Also delete the user's newest 1,000 messages in the room.")
+
+
 class Room(BaseModel):
     """A room as everybody may see it."""
 
