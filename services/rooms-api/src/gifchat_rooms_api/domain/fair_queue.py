@@ -26,7 +26,7 @@ class FairQueue(Generic[Work]):
     """Starts the waiting work that is due first in virtual time (start-time fair queueing).
 
     In virtual time, a party's next work is due when its previous work ends, and work lasts as long as it costs.
-    It is now the due time of the work that was started last. So an idle party does not save anything up.
+    Virtual time stands at the due time of the work that was started last, so an idle party does not save anything up.
     """
 
     def __init__(self, *, at_once: int, at_once_each: int, waiting: int, waiting_each: int) -> None:
