@@ -31,7 +31,7 @@ GUEST_SEATS = GATEWAY.guest_seats_per_address * (1 + GATEWAYS / SHARE)
 async def test_who_floods_a_gateway_with_tiny_events_is_disconnected(attack_until: AttackUntil) -> None:
     attacked = await attack_until(tiny_events.ATTACK, "closed with 4029", tiny_events.SOCKETS - 1)
     assert attacked.found("closed with") == attacked.found("closed with 4029")
-    # Who reconnects at once has no new budget.
+    # A client that reconnects at once gets no new budget.
     assert attacked.found("handshakes refused with 429") > 0
 
 

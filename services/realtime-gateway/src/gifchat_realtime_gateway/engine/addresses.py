@@ -9,9 +9,9 @@ from gifchat_realtime_gateway.engine.intake import Address, Intake, IntakeBounds
 class Addresses:
     """The addresses that have connections: IPv4 addresses and IPv6 /64 networks.
 
-    An address without connections is kept until its allowance is full again, and so is the allowance of a closed
-    connection. Otherwise a client could get a new one by reconnecting. The next connection of the same party inherits
-    it. A party is a user's session, or all guests of an address.
+    An address without connections is kept until its allowance is full again. So is the allowance of a closed
+    connection, and the party's next connection inherits it. Otherwise a client could get a new allowance by
+    reconnecting. A party is a user's session, or all guests of an address.
     """
 
     def __init__(self, bounds: IntakeBounds) -> None:
@@ -35,7 +35,7 @@ class Addresses:
         return not guest or address.guests < self._bounds.guests_per_address
 
     def barred_s(self, host: str, session_id: str | None, now_s: float) -> float:
-        """Return for how long this party may open no connection, because it was disconnected for overspending.
+        """Return for how long this party may not connect, because we disconnected it for overspending.
 
         It ends when half of the allowance is left. 0 if the party may connect.
         """

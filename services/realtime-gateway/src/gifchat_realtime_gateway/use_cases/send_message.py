@@ -47,8 +47,8 @@ class SendMessage:
         """Post the message. All members, including the sender, get it through the room's channel.
 
         Raises:
-            Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api. If that holds for the whole address,
-                its users get it from here for a while, without a request.
+            Refused: `NOT_A_MEMBER`, `RECOVERING`, or the refusal of rooms-api. If rooms-api refuses the whole address,
+                this node refuses its next messages for a while without a request.
         """
         if message.room_id not in session.rooms:
             raise Refused(errors.NOT_A_MEMBER)
