@@ -153,7 +153,7 @@ async def _lower_priority(child: Process, niceness: int) -> None:
     """Lower the priority of the child, and of its session against the sessions of other processes."""
     with suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
-    # Linux's autogroups divide the CPU between sessions first: the child's niceness alone counts only within its session.
+    # Linux's autogroups divide the CPU between sessions first. The child's niceness counts only within its session.
     while child.returncode is None:
         try:
             _set_session_niceness(child.pid, niceness)
