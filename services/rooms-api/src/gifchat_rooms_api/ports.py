@@ -345,8 +345,8 @@ class MessageLog(Protocol):
     async def after(self, room_id: RoomId, seq: int, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         """Return the first `limit` entries above `seq`, in ascending order.
 
-        Stops after the entry with which they exceed `max_bytes` (`domain.message.size_of`), but not after the first:
-        the last entry then shows that there is more than fits.
+        Stops early when the entries exceed `max_bytes` (`domain.message.size_of`), but not after the first one. The last
+        entry then shows that there is more than fits.
         """
 
     async def before(self, room_id: RoomId, seq: int | None, limit: int, max_bytes: int) -> Sequence[LogEntry]:

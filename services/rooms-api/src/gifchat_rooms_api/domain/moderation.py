@@ -95,8 +95,8 @@ def apply_action(
 ) -> dict[UserId, Sanction]:
     """Return the sanctions of at most `max_users` users after `action`, oldest first, without expired ones.
 
-    An action always applies. If there are too many sanctions, old ones end early: first the oldest kicks, because those
-    users are out already, and then the oldest bans and mutes.
+    An action always applies. If there are too many sanctions, old ones end early. The oldest kicks end first, because
+    those users are out already, and then the oldest bans and mutes.
     """
     before = sanctions.get(user_id, NO_SANCTION)
     match action:

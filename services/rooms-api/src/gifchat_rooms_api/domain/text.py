@@ -1,6 +1,6 @@
 """The policy for texts that people write: messages, titles and searches.
 
-Problems that the sender cannot see are mended: line breaks of all kinds become one kind, and control characters, bidi
+Problems that the sender cannot see are mended. Line breaks of all kinds become one kind. Control characters, bidi
 controls and surplus marks are dropped. Everything else that breaks a rule is refused with its own code. The result is
 in NFC.
 `static/js/text_policy.js` does the same in the pages, and one table of examples tests both.

@@ -1,8 +1,8 @@
 """Group commit: drafts that arrive while a room's previous batch is being written form the next batch.
 
 This process writes at most one batch per room at a time, so entries keep their arrival order. A message to a quiet room
-is a batch of one and is written at once. In a busy room, where drafts arrive while a batch is written, batches begin
-`BUSY_PERIOD_S` apart: each batch costs a write, a publish and a wake-up of every gateway, however many entries it has.
+is a batch of one and is written at once. In a busy room, drafts arrive while a batch is written. Batches then begin
+`BUSY_PERIOD_S` apart, because each one costs a write, a publish and a wake-up of every gateway, whatever its size.
 A room without drafts has no task and no queue.
 
 Why seqs have no holes, even if several processes write to one room:
