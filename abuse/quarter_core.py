@@ -1,7 +1,7 @@
 """Limits a process to a share of one core, without special rights.
 
 A cgroup would need root or delegation. Instead, we stop the process (SIGSTOP) whenever it has used more CPU time than
-its share, and continue it when it may use CPU time again, as `cpulimit` does.
+its share, and continue it later, as `cpulimit` does.
 """
 
 import asyncio
