@@ -345,7 +345,7 @@ class MessageLog(Protocol):
     async def after(self, room_id: RoomId, seq: int, limit: int, max_bytes: int) -> Sequence[LogEntry]:
         """Return the first `limit` entries above `seq`, in ascending order.
 
-        Stops early when the entries exceed `max_bytes` (`domain.message.size_of`), but not after the first one. The last
+        Stops early when the entries exceed `max_bytes` (`domain.message.size_of`), but not after the first. The last
         entry then shows that there is more than fits.
         """
 
