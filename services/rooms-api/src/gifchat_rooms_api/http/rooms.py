@@ -82,7 +82,7 @@ def rooms_router(
             Query(max_length=128, description="The `next_cursor` of the previous page, with the same `sort`."),
         ] = None,
     ) -> Response:
-        """List rooms, page by page. A room that nobody entered within a minute is left out until somebody does."""
+        """List rooms, page by page. A new room that nobody enters is left out after a minute, until somebody enters."""
         title_part, after = _title_part(q), _decode_cursor(cursor, sort)
 
         async def read() -> bytes:

@@ -1,4 +1,4 @@
-"""Delete a user's messages in a room, as its owner."""
+"""Delete a user's messages in a room, as the room's owner."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _AT_ONCE = 100
 
 @dataclass(frozen=True, slots=True)
 class PurgeUser:
-    """Deletes messages as their owner would, one by one, so that every reader learns of each."""
+    """Deletes messages one by one, as the room's owner can, so that every reader learns of each."""
 
     log: MessageLog
     delete_message: DeleteMessage
