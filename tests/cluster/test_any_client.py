@@ -25,6 +25,7 @@ from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
 from gifchat_contracts.limits import HISTORY_PAGE_MAX
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH
+from gifchat_testkit.crowds import ROOMS_API_FOR_ONE_ADDRESS
 from gifchat_testkit.plain_balancer import plain_balancer
 from gifchat_testkit.services import Service, running_service
 from gifchat_testkit.tokens import session_cookie, signed
@@ -145,6 +146,7 @@ def running_cluster(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator
                 MONGO_URL=mongo_url,
                 MONGO_DATABASE=f"test_{secrets.token_hex(6)}",
                 REDIS_URL=valkey_url,
+                **ROOMS_API_FOR_ONE_ADDRESS,
             )
         )
         gateways = [

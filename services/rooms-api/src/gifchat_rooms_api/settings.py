@@ -102,10 +102,10 @@ class Settings(InternalSettings):
         "one address. Slow mode limits each user further.",
     )
     room_messages_per_address_at_once: int = Field(
-        default=60,
+        default=150,
         ge=1,
-        description="Messages that they may post at once: two by everybody in a class of 30. In a room of 1,000 "
-        "members these are 60,000 deliveries.",
+        description="Messages that they may post at once: as many as one user may (`MESSAGES_PER_USER`), so a program "
+        "that is alone at its address is not limited further.",
     )
     kick_hold: float = Field(
         default=60.0,
