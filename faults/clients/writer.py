@@ -10,6 +10,7 @@ from faults.clients.person import Person
 from faults.judge import records
 from faults.judge.records import Recorder, now
 from gifchat_chassis.background_tasks import cancel_until_done
+from gifchat_contracts import errors
 from gifchat_contracts.identity import MEMBERSHIP_HEADER
 from gifchat_testkit.waiting import until
 
@@ -107,6 +108,8 @@ class Writer:
             )
             return True
         self._not_acked(key, answer.status_code, str(body.get("code", "")))
+        if body.get("code") == errors.NOT_A_MEMBER.code:
+            return False  # The user has lost the seat. Only the reader can take one again, and the room may be full.
         return None if body.get("retry", True) else False
 
     def _not_acked(self, key: str, status: int, code: str) -> None:

@@ -25,7 +25,7 @@ from gifchat_cli.servers.valkey import mark_as_new
 from gifchat_contracts.identity import MEMBERSHIP_HEADER, MEMBERSHIP_SALT, SESSION_COOKIE, user_id_of
 from gifchat_contracts.limits import HISTORY_PAGE_MAX
 from gifchat_realtime_gateway.engine.relay import RELAY_PATH
-from gifchat_testkit.crowds import ROOMS_API_FOR_ONE_ADDRESS
+from gifchat_testkit.crowds import ONE_ADDRESS, ROOMS_API_FOR_ONE_ADDRESS
 from gifchat_testkit.plain_balancer import plain_balancer
 from gifchat_testkit.services import Service, running_service
 from gifchat_testkit.tokens import session_cookie, signed
@@ -159,6 +159,7 @@ def running_cluster(mongo_url: str, valkey_url: str, work_dir: Path) -> Iterator
                     REDIS_URL=valkey_url,
                     ALLOWED_ORIGINS=origins,
                     LOG_LEVEL="debug",
+                    **ONE_ADDRESS,
                 )
             )
             for number in range(GATEWAYS)
