@@ -49,7 +49,7 @@ class Settings(InternalSettings):
     guest_seat_grace: float = Field(
         default=3.0,
         ge=0,
-        description="Seconds that a seat is held for a guest, who has no session, but at most SEAT_GRACE. Long enough "
+        description="Seconds that a seat is held for a guest, but at most SEAT_GRACE. Long enough "
         "for a client that reconnects with its `pid`, and short enough that programs do not keep rooms full.",
     )
     drain_seconds: float = Field(

@@ -159,7 +159,7 @@ class RoomOccupancy:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A user who has a seat."""
+    """A user with a seat."""
 
     user_id: UserId
     color: str

@@ -1,5 +1,6 @@
 """Reads the seats that the gateways keep in Redis; never writes them (see `gifchat_contracts.keys`)."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -51,7 +52,8 @@ class RedisOccupancy:
         now_s = self._clock_s()
         while self._seen and (oldest := next(iter(self._seen.items())))[1] < now_s - SEEN_S:
             del self._seen[oldest[0]]
-        if (room_id, user_id) in self._seen:
+        # Look-ups that overlap may leave the order inexact, so the entry's own time decides.
+        if now_s - self._seen.get((room_id, user_id), -math.inf) <= SEEN_S:
             return True
         with _redis_errors():
             seated = bool(await self._line.call("HEXISTS", keys.members(room_id), user_id))

@@ -14,7 +14,7 @@ class ByteRate:
 
 @dataclass(frozen=True, slots=True)
 class ByteBudget:
-    """What is left at one moment. It may be negative: a debt."""
+    """The bytes that may be read at one moment. A negative number is a debt."""
 
     left: float
     at_s: float

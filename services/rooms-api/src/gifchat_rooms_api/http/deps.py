@@ -84,7 +84,7 @@ class Guards:
             raise Refused(errors.INTERNAL_ONLY)
 
     async def reader(self, room_id: RoomIdText, request: Request, membership: Membership = None) -> Reader:
-        """Return the caller with the rule for reading the room's log, or refuse a caller who has read too much."""
+        """Return the caller with the rule for reading the room's log, or refuse with `RATE_LIMITED`."""
         user, address = await self.caller(await _session_cookie(request)), address_of(request)
         self._limit_reads.check(user.user_id, address)
         rule = await self._access.reader_rule(RoomId(room_id), user.user_id, membership)

@@ -133,7 +133,7 @@ class Ticket(BaseModel):
 
 
 class Member(BaseModel):
-    """A user who has a seat in the room."""
+    """A user with a seat in the room."""
 
     user_id: UserIdText
     color: ColorText
