@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,11 +79,18 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def refuse_without_reading(self) -> None:
-        """Answer 401 before the body is there, as rooms-api does without a session."""
+        """Answer 401 before the body is there, as rooms-api does without a session.
+
+        Like uvicorn, do not close the connection: with unread bytes, the kernel would reset it, and the answer could be
+        lost. nginx closes it.
+        """
         self.close_connection = True
         self.send_response(401)
         self.send_header("Content-Length", "0")
         self.end_headers()
+        with suppress(ConnectionError):
+            while self.rfile.read1(65_536):
+                pass
 
     def serve_gif(self, server: "NamedServer") -> None:
         """Serve a GIF as rooms-api does, or close the connection without an answer."""
@@ -109,6 +116,7 @@ class Echo(BaseHTTPRequestHandler):
 
 class NamedServer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # the default of 5 is too few for clients that all come at once
 
     def __init__(self, name: str) -> None:
         super().__init__(("127.0.0.1", 0), Echo)
